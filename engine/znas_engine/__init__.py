@@ -1,0 +1,1 @@
+"""The evaluator half of znas-engine: masks in, scores out. Importing it loads no framework."""

@@ -1,0 +1,42 @@
+"""What can go wrong, as types.
+
+Every message is one line that names the offending value, what was expected and the way out.
+The command line prints it and exits with 2; a traceback means a defect of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZnasError(Exception):
+    """Base of every error that a user can mend."""
+
+
+class InvalidValueError(ZnasError, ValueError):
+    """An argument outside its domain."""
+
+
+class DataError(ZnasError):
+    """Missing, truncated or malicious image files."""
+
+
+class MissingDependencyError(ZnasError, ImportError):
+    """An optional package that this request needs is not installed."""
+
+
+class NonFiniteScoreError(ZnasError, ArithmeticError):
+    """A pass produced NaN or infinity; the message carries the mask that caused it."""
+
+
+class StorageError(ZnasError, OSError):
+    """The cache or a run folder cannot be read or written."""
+
+
+def unknown_choice(what: str, value: str, choices: Iterable[str]) -> InvalidValueError:
+    """The error for a name that is not in a registry; it names the nearest valid one."""
+    names = list(choices)
+    near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.0)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return InvalidValueError(f"unknown {what} {value!r}: choose one of {', '.join(names)}{hint}")
