@@ -1,0 +1,1 @@
+"""The supernet as an ONNX file, and the cache that keeps it."""

@@ -1,0 +1,280 @@
+"""A network as data: one list of nodes that every backend walks.
+
+A search space emits a `Graph`; the torch reference interprets it, the exporter writes it as ONNX, and
+parameter and FLOP counts are sums over it. Nodes are in topological order and refer to one another by
+position. Shapes are per image: (channels, height, width).
+
+The mask enters in exactly one kind of node: `Mixed`, whose value is
+
+    for value, slot in zip(inputs, slots):
+        out += mask[slot] * value        # slot = (edge, operation); None stands for the constant 1
+
+so a node of a cell (the sum over all its edges of their mixed operations) is a single `Mixed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, int, int]
+Slot = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One value of the network. `name` is the path of the equivalent module in `znas_engine.networks`."""
+
+    name: str
+    inputs: tuple[int, ...]
+    shape: Shape
+
+    @property
+    def flops(self) -> int:
+        """Multiply-accumulates for one image (convolutions and the classifier; everything else is 0)."""
+        return 0
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the node in the network that is trained after the search."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Node):
+    """The images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Node):
+    """Bias-free 2-D convolution, square kernel, zero padding."""
+
+    in_channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """[out, in / groups, kernel, kernel]"""
+        return (self.shape[0], self.in_channels // self.groups, self.kernel, self.kernel)
+
+    @property
+    def fan_in(self) -> int:
+        return self.in_channels // self.groups * self.kernel * self.kernel
+
+    @property
+    def flops(self) -> int:
+        channels, height, width = self.shape
+        return channels * height * width * self.fan_in
+
+    @property
+    def parameters(self) -> int:
+        return self.shape[0] * self.fan_in
+
+
+@dataclass(frozen=True, slots=True)
+class Norm(Node):
+    """Batch normalisation; what its statistics are is decided by `norm=` when the graph is run."""
+
+    @property
+    def parameters(self) -> int:
+        return 2 * self.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Relu(Node):
+    """max(x, 0). Every ReLU module of the network is one node, also where several read the same value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Node):
+    """Average (padding excluded from the mean) or maximum pooling."""
+
+    mode: str  # "average" | "max"
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shift(Node):
+    """x[:, :, 1:, 1:]: the second path of DARTS's factorised reduction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Node):
+    """Concatenation along channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed(Node):
+    """sum_i mask[slots[i]] * inputs[i]; with no live term it is zero."""
+
+    slots: tuple[Slot | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAverage(Node):
+    """Mean over height and width; shape (channels, 1, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Node):
+    """The classifier: shape (classes, 1, 1), bias zero at initialisation."""
+
+    in_features: int
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """[classes, features]"""
+        return (self.shape[0], self.in_features)
+
+    @property
+    def fan_in(self) -> int:
+        return self.in_features
+
+    @property
+    def flops(self) -> int:
+        return self.shape[0] * (self.in_features + 1)
+
+    @property
+    def parameters(self) -> int:
+        return self.shape[0] * (self.in_features + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The nodes of one network in topological order; the first is the images, the last the logits."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def flops(self) -> int:
+        """Multiply-accumulates of one image, the convention of NAS-Bench-201 and of DARTS."""
+        return sum(node.flops for node in self.nodes)
+
+    @property
+    def parameters(self) -> int:
+        return sum(node.parameters for node in self.nodes)
+
+    @property
+    def classes(self) -> int:
+        return self.nodes[-1].shape[0]
+
+    def norms(self) -> list[int]:
+        """Positions of the `Norm` nodes, the order in which statistics are kept."""
+        return [i for i, node in enumerate(self.nodes) if isinstance(node, Norm)]
+
+    def live(self, mask: NDArray[np.float32] | None) -> list[bool]:
+        """Which nodes reach the logits when terms with a zero mask are cut (None: no mask, all terms live)."""
+        live = [False] * len(self.nodes)
+        live[-1] = True
+        for i in range(len(self.nodes) - 1, -1, -1):
+            if live[i]:
+                for j in live_inputs(self.nodes[i], mask):
+                    live[j] = True
+        return live
+
+    def relu_sites(self, live: Sequence[bool]) -> dict[int, int]:
+        """Value that a ReLU reads -> number of live ReLU modules that read it, in order of position."""
+        sites: dict[int, int] = {}
+        for i, node in enumerate(self.nodes):
+            if isinstance(node, Relu):
+                sites[node.inputs[0]] = sites.get(node.inputs[0], 0) + live[i]
+        return dict(sorted(sites.items()))
+
+
+def live_inputs(node: Node, mask: NDArray[np.float32] | None) -> Iterable[int]:
+    """The inputs that `node` reads under `mask`: all, but for `Mixed` terms whose mask is zero."""
+    if not isinstance(node, Mixed) or mask is None:
+        return node.inputs
+    return [j for j, slot in zip(node.inputs, node.slots, strict=True) if slot is None or mask[slot] != 0]
+
+
+@dataclass(slots=True)
+class Builder:
+    """Appends nodes and infers their shapes; the only way graphs are made."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    def _add(self, node: Node) -> int:
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def shape(self, x: int) -> Shape:
+        return self.nodes[x].shape
+
+    def input(self, channels: int, resolution: int) -> int:
+        return self._add(Input("images", (), (channels, resolution, resolution)))
+
+    def conv(
+        self,
+        name: str,
+        x: int,
+        channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> int:
+        in_channels, height, width = self.shape(x)
+        reach = dilation * (kernel - 1)
+        shape = (
+            channels,
+            (height + 2 * padding - reach - 1) // stride + 1,
+            (width + 2 * padding - reach - 1) // stride + 1,
+        )
+        return self._add(
+            Conv(name, (x,), shape, in_channels, kernel, stride, padding, dilation, groups)
+        )
+
+    def norm(self, name: str, x: int) -> int:
+        return self._add(Norm(name, (x,), self.shape(x)))
+
+    def relu(self, name: str, x: int) -> int:
+        return self._add(Relu(name, (x,), self.shape(x)))
+
+    def pool(self, name: str, x: int, mode: str, kernel: int, *, stride: int = 1, padding: int = 0) -> int:
+        channels, height, width = self.shape(x)
+        shape = (
+            channels,
+            (height + 2 * padding - kernel) // stride + 1,
+            (width + 2 * padding - kernel) // stride + 1,
+        )
+        return self._add(Pool(name, (x,), shape, mode, kernel, stride, padding))
+
+    def shift(self, name: str, x: int) -> int:
+        channels, height, width = self.shape(x)
+        return self._add(Shift(name, (x,), (channels, height - 1, width - 1)))
+
+    def concat(self, name: str, values: Sequence[int]) -> int:
+        shapes = [self.shape(x) for x in values]
+        return self._add(Concat(name, tuple(values), (sum(s[0] for s in shapes), *shapes[0][1:])))
+
+    def mixed(self, name: str, terms: Sequence[tuple[int, Slot | None]], shape: Shape) -> int:
+        """`shape` is stated, because a node may have no term at all."""
+        values = tuple(x for x, _ in terms)
+        for x in values:
+            if self.shape(x) != shape:
+                raise AssertionError(f"{name}: term {self.nodes[x].name} has shape {self.shape(x)}, not {shape}")
+        return self._add(Mixed(name, values, shape, tuple(slot for _, slot in terms)))
+
+    def add(self, name: str, values: Sequence[int]) -> int:
+        return self.mixed(name, [(x, None) for x in values], self.shape(values[0]))
+
+    def global_average(self, name: str, x: int) -> int:
+        return self._add(GlobalAverage(name, (x,), (self.shape(x)[0], 1, 1)))
+
+    def linear(self, name: str, x: int, classes: int) -> int:
+        return self._add(Linear(name, (x,), (classes, 1, 1), self.shape(x)[0]))
+
+    def graph(self) -> Graph:
+        return Graph(tuple(self.nodes))

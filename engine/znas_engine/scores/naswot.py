@@ -1,0 +1,31 @@
+"""NASWOT: how differently a random network sees different images (Mellor et al., ICML 2021)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from znas_engine import kernels
+from znas_engine.scores.base import Observation, Score
+
+
+class Naswot(Score):
+    """log det(K + I), K[i, j] = number of ReLU units that images i and j switch alike.
+
+        for code in activation codes of all live ReLU modules:
+            K[i, j] += bits - hamming(code[i], code[j])
+
+    The published score is log det K, which is minus infinity as soon as two images share a code. The
+    identity, one private unit for every image, keeps it finite and moves it by far less than one unit in K.
+    """
+
+    name = "naswot"
+    needs_codes = True
+    max_images = 1024
+
+    def __call__(self, observation: Observation) -> float:
+        n = len(observation.logits)
+        kernel = np.eye(n)
+        for site in observation.codes:
+            if site.modules:
+                kernel += site.modules * kernels.code_gram(site.packed, site.bits)
+        return float(np.linalg.slogdet(kernel).logabsdet)

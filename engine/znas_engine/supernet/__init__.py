@@ -1,0 +1,1 @@
+"""The random supernet: how its weights are drawn and how its activations are normalised."""

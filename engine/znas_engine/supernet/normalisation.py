@@ -1,0 +1,69 @@
+"""What a normalisation layer does in a network that was never trained (DESIGN: `norm=`).
+
+    y = (x - mean) / sqrt(variance + EPSILON), per channel, no affine parameters
+
+calibrated  mean and (biased) variance were measured once per environment, under the mixture, on the first
+            `CHUNK` images of the environment's batch; frozen afterwards.
+batch       mean and variance of the images in hand, at every pass: chunks of at most `CHUNK` images.
+identity    mean 0, variance 1: the running estimate of a network that has seen nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.errors import unknown_choice
+from znas_engine.graph import Graph
+
+NORMS = ("calibrated", "batch", "identity")
+EPSILON = 1e-5
+#: Images that go through the network together. Part of the definition of `batch`; memory is bounded by it.
+CHUNK = 64
+
+
+def check_norm(norm: str) -> str:
+    """`norm` itself, or InvalidValueError naming the nearest."""
+    if norm not in NORMS:
+        raise unknown_choice("norm", norm, NORMS)
+    return norm
+
+
+def chunks(images: int) -> list[slice]:
+    """Splits a batch into the fewest chunks of at most CHUNK images, sizes differing by at most one."""
+    count = -(-images // CHUNK)
+    bounds = [images * k // count for k in range(count + 1)]
+    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Frozen statistics: per `Norm` node (by its position in the graph) mean and variance, float32 [C]."""
+
+    mean: dict[int, NDArray[np.float32]]
+    variance: dict[int, NDArray[np.float32]]
+
+    @classmethod
+    def identity(cls, graph: Graph) -> Statistics:
+        sizes = {i: graph.nodes[i].shape[0] for i in graph.norms()}
+        return cls(
+            {i: np.zeros(size, np.float32) for i, size in sizes.items()},
+            {i: np.ones(size, np.float32) for i, size in sizes.items()},
+        )
+
+    @classmethod
+    def unpack(cls, graph: Graph, flat: NDArray[np.float32]) -> Statistics:
+        """The inverse of `pack`: float32 [2, sum of channels] in the order of `graph.norms()`."""
+        positions = graph.norms()
+        sizes = [graph.nodes[i].shape[0] for i in positions]
+        if flat.shape != (2, sum(sizes)) or flat.dtype != np.float32:
+            raise ValueError(f"statistics of shape {flat.shape} do not belong to this graph")
+        splits = np.cumsum(sizes)[:-1]
+        mean, variance = (dict(zip(positions, np.split(row, splits), strict=True)) for row in flat)
+        return cls(mean, variance)
+
+    def pack(self) -> NDArray[np.float32]:
+        """float32 [2, sum of channels]: means, then variances."""
+        return np.stack([np.concatenate(list(part.values())) for part in (self.mean, self.variance)])

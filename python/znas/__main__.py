@@ -1,0 +1,5 @@
+"""`python -m znas` is `znas-engine`."""
+
+from znas.cli import main
+
+main()

@@ -1,0 +1,41 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from znas_engine.backends import BACKENDS
+from znas_engine.data import DATASETS
+from znas_engine.scores import SCORES
+from znas_engine.spaces import SPACES
+from znas_engine.supernet.initialisation import INITIALISATIONS
+from znas_engine.supernet.normalisation import NORMS
+
+
+
+Space = Annotated[str, typer.Option(help=f"Search space: {' | '.join(SPACES)}.")]
+Data = Annotated[str, typer.Option(help=f"Images: {' | '.join(DATASETS)}.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder that holds cifar-10-batches-py or cifar-100-python, or one folder per class."),
+]
+Backend = Annotated[str, typer.Option(help=f"auto | {' | '.join(BACKENDS)}.")]
+Score = Annotated[str, typer.Option(help=f"Score function: {' | '.join(SCORES)}.")]
+Envs = Annotated[int, typer.Option(help="Environments (weights and images) to average over.")]
+Images = Annotated[int, typer.Option(help="Images per environment.")]
+Norm = Annotated[str, typer.Option(help=f"Normalisation: {' | '.join(NORMS)}.")]
+Init = Annotated[str, typer.Option(help=f"Weights: {' | '.join(INITIALISATIONS)}.")]
+Seed = Annotated[int, typer.Option(help="Decides weights, images, interventions and ties.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Worker threads; all cores by default. Results do not depend on it.")
+]
+Channels = Annotated[int | None, typer.Option(help="Width of the supernet; the space's own by default.")]
+Cells = Annotated[
+    int | None, typer.Option(help="Depth of the supernet: cells per stage (nasbench201) or in total (darts).")
+]
+Resolution = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]

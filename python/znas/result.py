@@ -1,0 +1,139 @@
+"""What a search found, and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from znas.settings import SearchSettings
+from znas_engine.spaces import Genotype, Macro, resize
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreReport:
+    """One neuron's or ensemble's (intervened) score: per environment, its mean, and its standard deviation
+    over environments (None for a single one)."""
+
+    values: tuple[float, ...]
+    mean: float
+    std: float | None
+    intervened: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeReport:
+    """One paralleled edge.
+
+    operations: score under do(edge, operation), for every operation that may be selected. drop: score under
+    drop(edge), None where the edge has no competitor; the lower, the more the edge is needed.
+    """
+
+    edge: str
+    selected: str
+    kept: bool
+    operations: dict[str, ScoreReport]
+    drop: ScoreReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where the time went. setup: images, weights, calibration, export, sessions. evaluate: masked passes
+    and scores. select: interventions and selection."""
+
+    total: float
+    setup: float
+    evaluate: float
+    select: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answer of `znas.search`.
+
+    genotype: in the notation of the space's community (`str` gives its string). params, flops: of that
+    architecture at the size at which the community trains it (`macro`); flops are multiply-accumulates.
+    supernet: the size that was searched.
+    observed, intervened: neurons whose score was measured and those whose score was drawn; likewise
+    ensembles_observed and ensembles_intervened for edges. evaluations: masked passes over the image batch.
+    """
+
+    settings: SearchSettings
+    genotype: Genotype
+    supernet: Macro
+    macro: Macro
+    params: int
+    flops: int
+    device: str
+    origin: str
+    observed: int
+    intervened: int
+    ensembles_observed: int
+    ensembles_intervened: int
+    evaluations: int
+    edges: tuple[EdgeReport, ...]
+    seconds: Seconds
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+
+    @property
+    def arch(self) -> str:
+        """The community's string."""
+        return str(self.genotype)
+
+    def to_torch(
+        self, *, num_classes: int | None = None, channels: int | None = None, cells: int | None = None
+    ) -> nn.Module:
+        """A trainable network, freshly initialised; sizes default to `macro`. Imports torch."""
+        from znas_engine.networks import to_torch
+
+        return to_torch(self.settings.space, self.genotype, self._resized(num_classes, channels, cells))
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes the run folder, whole or not at all; StorageError if it exists or cannot be written."""
+        from znas.run_folder import write
+
+        return write(self, Path(folder))
+
+    def to_json(self) -> str:
+        """One object; the keys are stable, the same seed and backend give the same text but for seconds."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dictionaries, lists, strings and numbers."""
+        s = self.settings
+        return {
+            "space": s.space,
+            "genotype": self.genotype.structure(),
+            "arch": self.arch,
+            "params": self.params,
+            "flops": self.flops,
+            "score": s.score,
+            "p": s.p,
+            "seed": s.seed,
+            "backend": s.backend,
+            "device": self.device,
+            "observed": self.observed,
+            "intervened": self.intervened,
+            "ensembles": {"observed": self.ensembles_observed, "intervened": self.ensembles_intervened},
+            "evaluations": self.evaluations,
+            "images": s.images,
+            "envs": s.envs,
+            "data": {"name": s.data, "origin": self.origin},
+            "norm": s.norm,
+            "init": s.init,
+            "supernet": asdict(self.supernet),
+            "network": asdict(self.macro),
+            "seconds": asdict(self.seconds),
+            "edges": [asdict(edge) for edge in self.edges],
+            "notes": list(self.notes),
+            "versions": self.versions,
+        }
+
+    def _resized(self, classes: int | None, channels: int | None, cells: int | None) -> Macro:
+        macro = resize(self.macro, channels=channels, cells=cells)
+        return macro if classes is None else replace(macro, classes=classes)

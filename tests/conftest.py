@@ -1,0 +1,64 @@
+"""Shared by all tests: real images where they are at hand, and a cache of the session's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from znas_engine.data import Batch, load
+from znas_engine.spaces import Macro, SearchSpace, resize
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "compiler: builds the C++ extension")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("ZNAS_CACHE")
+    os.environ["ZNAS_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["ZNAS_CACHE"]
+    else:
+        os.environ["ZNAS_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder named by ZNAS_TEST_DATA: CIFAR-10 and the benchmark tables."""
+    named = os.environ.get("ZNAS_TEST_DATA")
+    if not named or not Path(named).is_dir():
+        pytest.skip("ZNAS_TEST_DATA does not name a folder with cifar-10-batches-py and the tables")
+    return Path(named).resolve()
+
+
+@pytest.fixture(scope="session")
+def cifar(test_data: Path) -> Batch:
+    """70 real images, 16x16: two chunks of unequal content."""
+    return load("cifar10", data_dir=test_data, resolution=16).batch(70, seed=0)
+
+
+@pytest.fixture(scope="session")
+def images(request: pytest.FixtureRequest) -> Batch:
+    """Real images if there are any, labelled noise otherwise."""
+    if os.environ.get("ZNAS_TEST_DATA"):
+        batch: Batch = request.getfixturevalue("cifar")
+        return batch
+    rng = np.random.default_rng(0)
+    pixels = rng.standard_normal((70, 3, 16, 16), dtype=np.float32)
+    return Batch(pixels, rng.permutation(np.arange(70) % 10))
+
+
+SMALL = {"nasbench201": {"channels": 4, "cells": 1}, "darts": {"channels": 4, "cells": 3}}
+
+
+def small(space: SearchSpace, classes: int = 10) -> Macro:
+    """The smallest supernet that has every kind of cell."""
+    return resize(space.search_macro(resolution=16, classes=classes), **SMALL[space.name])

@@ -1,0 +1,130 @@
+"""Every backend against the torch reference: logits within a named tolerance, counts where they must be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import small
+from znas_engine import kernels
+from znas_engine.backends import BACKENDS, Evaluator, get_backend
+from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.data import Batch
+from znas_engine.environment import Environment
+from znas_engine.spaces import SPACES, Mask, SearchSpace
+from znas_engine.supernet.initialisation import INITIALISATIONS
+from znas_engine.supernet.normalisation import NORMS
+
+OTHERS = [name for name in BACKENDS if name != "torch"]
+
+
+def named_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
+    """One of every kind that a search or a game sends."""
+    edges, operations = space.shape
+    rng = np.random.default_rng(3)
+    choice = np.eye(operations, dtype=np.float32)[rng.integers(1, operations, edges)]
+    sparse = rng.random(space.shape, dtype=np.float32)
+    sparse[rng.random(space.shape) < 0.5] = 0
+    return {
+        "mixture": space.mixture(),
+        "do": space.do(1, 3),
+        "do none": space.do(edges - 1, 0),
+        "drop": space.drop(edges // 2),
+        "coalition": space.coalition(2, [1, operations - 1]),
+        "one-hot": choice,
+        "one-hot, edges dropped": choice * (np.arange(edges) % 2 == 0)[:, None],
+        "all skip": np.tile(np.eye(operations, dtype=np.float32)[space.operations.index("skip_connect")], (edges, 1)),
+        "empty": np.zeros(space.shape, np.float32),
+        "uneven": sparse,
+    }
+
+
+def supernets(space: SearchSpace[Any], norm: str, name: str) -> tuple[Evaluator, Evaluator]:
+    macro = small(space)
+    return get_backend("torch")(space, macro, norm=norm), get_backend(name)(space, macro, norm=norm, threads=2)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("init", INITIALISATIONS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_logits_counts_and_codes(
+    name: str, init: str, norm: str, space: SearchSpace[Any], images: Batch
+) -> None:
+    reference, backend = supernets(space, norm, name)
+    environment = Environment(11, init, images)
+    assert images.labels is not None
+    kinds = named_masks(space)
+    masks = np.stack(list(kinds.values()))
+    for kind, expected, found in zip(
+        kinds,
+        reference.observe(masks, environment, codes=True),
+        backend.observe(masks, environment, codes=True),
+        strict=True,
+    ):
+        scale = np.abs(expected.logits).max()
+        tolerance = LOGIT_TOLERANCE["float32"] * scale
+        error = np.abs(found.logits - expected.logits).max()
+        assert error <= tolerance, f"{kind}: {error:.2e} at scale {scale:.2e}"
+
+        two_best = np.sort(expected.logits, axis=1)[:, -2:]
+        certain = two_best[:, 1] - two_best[:, 0] > 2 * tolerance
+        if certain.any():
+            counts = [
+                kernels.count_correct(np.ascontiguousarray(logits[certain])[None], images.labels[certain])
+                for logits in (expected.logits, found.logits)
+            ]
+            assert np.array_equal(*counts), kind
+
+        assert [site.modules for site in found.codes] == [site.modules for site in expected.codes], kind
+        flipped = sum(
+            int((bits(a.packed) != bits(b.packed)).sum())
+            for a, b in zip(expected.codes, found.codes, strict=True)
+        )
+        total = sum(site.bits for site in expected.codes) * len(images.images)
+        assert flipped <= CODE_TOLERANCE * total, f"{kind}: {flipped} of {total} bits"
+
+
+#: Bits whose pre-activation is within rounding of zero may differ.
+CODE_TOLERANCE = 1e-4
+
+
+def bits(packed: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.unpackbits(packed.view(np.uint8))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("norm", ["calibrated", "identity"])
+def test_frozen_norms_see_each_image_alone(name: str, norm: str, images: Batch) -> None:
+    """Under frozen statistics a pass is per image: the logits of a permuted batch are permuted."""
+    space = SPACES["nasbench201"]
+    macro = small(space)
+    backend = get_backend(name)(space, macro, norm=norm)
+    environment = Environment(5, "gaussian", images)
+    run = backend.prepare(environment, codes=False)
+    order = np.random.default_rng(0).permutation(20)
+    straight, _ = run(space.mixture(), images.images[:20])
+    permuted, _ = run(space.mixture(), np.ascontiguousarray(images.images[:20][order]))
+    np.testing.assert_allclose(permuted, straight[order], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_zero_masked_operations_cannot_matter(name: str, images: Batch) -> None:
+    """A path's logits do not change when the other operations' weights do."""
+    space = SPACES["nasbench201"]
+    path = space.mask(space.parse("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"))
+
+    class OtherConvolutions(Environment):
+        def weight(self, node: Any) -> Any:
+            weight = super().weight(node)
+            return weight * 100 if "nor_conv" in node.name else weight
+
+    logits = [
+        get_backend(name)(space, small(space), norm="identity")
+        .observe(path[None], kind(5, "gaussian", images))[0]
+        .logits
+        for kind in (Environment, OtherConvolutions)
+    ]
+    assert np.array_equal(*logits)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import csv
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import SPACES, Darts, DartsGenotype, NasBench201, NasBench201Genotype, get_space
+
+NB201, DARTS = NasBench201(), Darts()
+DARTS_V2 = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+    "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
+    "normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
+    "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), "
+    "('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+)
+
+
+def darts_cells() -> st.SearchStrategy[tuple[tuple[str, int], ...]]:
+    terms = [
+        st.tuples(st.sampled_from(DARTS.operations), st.integers(0, target - 1))
+        for target in (2, 3, 4, 5)
+        for _ in range(2)
+    ]
+    return st.tuples(*terms)
+
+
+darts_genotypes = st.builds(DartsGenotype, darts_cells(), darts_cells())
+
+
+def sorted_nodes(terms: tuple[tuple[str, int], ...]) -> list[list[tuple[str, int]]]:
+    return [sorted(terms[k : k + 2]) for k in range(0, 8, 2)]
+
+
+def test_every_nasbench201_cell_survives_string_and_mask() -> None:
+    seen = set()
+    for operations in itertools.product(NB201.operations, repeat=6):
+        genotype = NasBench201Genotype(operations)
+        assert NB201.parse(str(genotype)) == genotype
+        mask = NB201.mask(genotype)
+        assert mask.dtype == np.float32
+        assert NB201.genotype(mask) == genotype
+        seen.add(str(genotype))
+    assert len(seen) == 15_625
+
+
+def test_nasbench201_table_is_read_and_written_back(test_data: Path) -> None:
+    with (test_data / "nasbench201" / "cifar10.csv").open() as file:
+        rows = [row["arch"] for row in csv.DictReader(file)]
+    assert len(rows) == 15_625
+    assert all(str(NB201.parse(row)) == row for row in rows)
+
+
+@given(darts_genotypes)
+def test_darts_genotype_survives_its_string(genotype: DartsGenotype) -> None:
+    assert DARTS.parse(str(genotype)) == genotype
+
+
+@given(darts_genotypes)
+def test_darts_genotype_survives_its_mask_up_to_order(genotype: DartsGenotype) -> None:
+    back = DARTS.genotype(DARTS.mask(genotype))
+    assert sorted_nodes(back.normal) == sorted_nodes(genotype.normal)
+    assert sorted_nodes(back.reduce) == sorted_nodes(genotype.reduce)
+    assert np.array_equal(DARTS.mask(back), DARTS.mask(genotype))
+
+
+def test_darts_table_is_read(test_data: Path) -> None:
+    with (test_data / "darts" / "cifar10.csv").open() as file:
+        rows = [row["genotype"] for row in csv.DictReader(file)]
+    assert len(rows) == 500
+    assert all(str(DARTS.parse(row)) == row for row in rows)
+
+
+def test_published_sizes() -> None:
+    """NAS-Bench-201's API: 1.531546 M parameters, 220.11969 M FLOPs for the cell of six 3x3 convolutions;
+    the DARTS repository: 3.349342 M parameters for DARTS_V2 without its auxiliary head."""
+    full = NasBench201Genotype(("nor_conv_3x3",) * 6)
+    network = NB201.network(full, NB201.evaluation_macro(resolution=32, classes=10))
+    assert (network.parameters, network.flops) == (1_531_546, 220_119_690)
+    network = DARTS.network(DARTS.parse(DARTS_V2), DARTS.evaluation_macro(resolution=32, classes=10))
+    assert network.parameters == 3_349_342
+
+
+def test_range_is_a_legal_concat() -> None:
+    assert DARTS.parse(DARTS_V2.replace("[2, 3, 4, 5]", "range(2, 6)")) == DARTS.parse(DARTS_V2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a DARTS genotype"),
+        ("Genotype()", "its fields are not"),
+        ("__import__('os').system('true')", "not a call of Genotype"),
+        (DARTS_V2.replace("('sep_conv_3x3', 0)", "(print('x'), 0)", 1), "not literals"),
+        (DARTS_V2.replace("sep_conv_3x3", "sep_conv_7x7", 1), "did you mean 'sep_conv"),
+        (DARTS_V2.replace("('sep_conv_3x3', 1)", "('sep_conv_3x3', 2)", 1), "node 0 to 1, not 2"),
+        (DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[2, 3]"), "normal_concat must be"),
+        (DARTS_V2[:-1], "not Python syntax"),
+        ("(" * 5000, "not Python syntax"),
+        ("Genotype(" + "-" * 9000 + "1)", "not a DARTS genotype"),
+        ("x" * 20_000, "longer than"),
+    ],
+)
+def test_malformed_darts_genotypes(text: str, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        DARTS.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a NAS-Bench-201 architecture"),
+        ("|none~0|+|none~0|none~1|", "expected the form"),
+        ("|none~0|+|none~0|none~0|+|none~0|none~1|none~2|", "expected the form"),
+        ("|nor_conv_5x5~0|+|none~0|none~1|+|none~0|none~1|none~2|", "did you mean 'nor_conv_"),
+    ],
+)
+def test_malformed_nasbench201_strings(text: str, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        NB201.parse(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_genotype_or_a_clear_error(text: str) -> None:
+    for space in SPACES.values():
+        try:
+            space.parse(text)
+        except InvalidValueError as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_masks_of_the_vocabulary(space: NasBench201 | Darts) -> None:
+    edges, operations = space.shape
+    mixture = space.mixture()
+    assert np.allclose(mixture.sum(1), 1)
+    observed = space.do(edges - 1, 2)
+    assert observed[-1].tolist() == np.eye(operations)[2].tolist()
+    assert np.array_equal(observed[:-1], mixture[:-1])
+    assert not space.drop(0)[0].any()
+    assert space.coalition(1, [0, 2])[1].tolist() == [0.5, 0, 0.5, *[0] * (operations - 3)]
+    assert np.array_equal(space.coalition(1, []), space.drop(1))
+    assert np.array_equal(space.coalition(1, [2]), space.do(1, 2))
+    assert space.describe(mixture) == "mixture"
+    assert space.describe(space.drop(0)) == f"drop({space.edges[0].label})"
+    assert space.describe(space.do(0, 3)) == f"do({space.edges[0].label}, {space.operations[3]})"
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_masks_that_are_no_architecture(space: NasBench201 | Darts) -> None:
+    for mask in (space.mixture(), space.drop(0), np.ones(space.shape, np.float32), np.ones((2, 2), np.float32)):
+        with pytest.raises(InvalidValueError, match="architecture"):
+            space.genotype(mask)
+
+
+def test_unknown_space_names_the_nearest() -> None:
+    with pytest.raises(InvalidValueError, match="did you mean 'nasbench201'"):
+        get_space("nasbench-201")
+
+
+@pytest.mark.parametrize(("name", "resolution"), [("nasbench201", 30), ("darts", 30), ("darts", 100)])
+def test_resolutions_that_do_not_divide(name: str, resolution: int) -> None:
+    space = get_space(name)
+    with pytest.raises(InvalidValueError, match="must be a multiple of"):
+        space.supernet(space.search_macro(resolution=resolution, classes=10))
+
+
+def test_connectivity() -> None:
+    none, skip = "none", "skip_connect"
+    assert NB201.connected(NasBench201Genotype((none, none, none, skip, none, none)))
+    assert NB201.connected(NasBench201Genotype((skip, none, skip, none, none, skip)))
+    assert not NB201.connected(NasBench201Genotype((skip, skip, skip, none, none, none)))
+    assert not NB201.connected(NasBench201Genotype((none, none, skip, none, skip, skip)))
