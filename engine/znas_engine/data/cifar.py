@@ -1,0 +1,189 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in the python-pickle layout of their authors.
+
+    <data_dir>/cifar-10-batches-py/data_batch_1 ... data_batch_5
+    <data_dir>/cifar-100-python/train
+
+Only training images are read: the search must not see the test images that will judge its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.data.base import Batch, Dataset, checked_resolution
+from znas_engine.data.pickles import RefusedPickle, StoredArray, unpickle
+from znas_engine.data.pixels import box_reduce, normalise
+from znas_engine.data.sampling import draw_balanced
+from znas_engine.errors import DataError, InvalidValueError
+
+_SIDE = 32
+_RESOLUTIONS = (32, 16, 8, 4, 2, 1)
+_PIXELS = 3 * _SIDE * _SIDE
+_MAX_FILE_BYTES = 256 * 2**20  # the largest original, CIFAR-100's train, has 155 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where one of the two data sets lies, how its labels are called, and its published pixel statistics."""
+
+    name: str
+    title: str
+    folder: str
+    files: tuple[str, ...]
+    labels: str
+    classes: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    archive: str
+
+
+CIFAR10 = Layout(
+    name="cifar10",
+    title="CIFAR-10",
+    folder="cifar-10-batches-py",
+    files=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    labels="labels",
+    classes=10,
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    archive="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+)
+
+CIFAR100 = Layout(
+    name="cifar100",
+    title="CIFAR-100",
+    folder="cifar-100-python",
+    files=("train",),
+    labels="fine_labels",
+    classes=100,
+    mean=(0.5071, 0.4865, 0.4409),
+    std=(0.2673, 0.2564, 0.2762),
+    archive="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+)
+
+
+class Cifar(Dataset):
+    """The training images of `layout` found under `data_dir`, kept in memory as uint8.
+
+    data_dir: the folder that holds `layout.folder`, or that folder itself. Some training batches are
+        enough; `origin` says which were found.
+    layout: CIFAR10 or CIFAR100.
+    resolution: 32 (None means that), or 16, 8, 4, 2, 1, made by averaging boxes of pixels.
+
+    Raises InvalidValueError for another resolution and DataError, naming the file and the way out, for a
+    folder or file that is missing, unreadable, damaged, malicious, too large, or not CIFAR.
+    """
+
+    labelled = True
+
+    def __init__(self, data_dir: Path, *, layout: Layout, resolution: int | None = None) -> None:
+        self.name = layout.name
+        self.classes = layout.classes
+        self.resolution = _SIDE if resolution is None else checked_resolution(resolution)
+        if self.resolution not in _RESOLUTIONS:
+            allowed = ", ".join(str(side) for side in _RESOLUTIONS)
+            raise InvalidValueError(
+                f"`resolution` must be one of {allowed} for {layout.name} but got {resolution}"
+            )
+        self._layout = layout
+        self._class_names = [str(index) for index in range(layout.classes)]
+
+        found = _training_files(data_dir, layout)
+        parts = [_read(path, layout) for path in found]
+        self._pixels = parts[0][0] if len(parts) == 1 else np.concatenate([pixels for pixels, _ in parts])
+        self._labels = np.concatenate([labels for _, labels in parts])
+        self.size = len(self._labels)
+        self.origin = _origin(self.size, found, layout)
+
+    def _draw(self, images: int, seed: int) -> Batch:
+        layout = self._layout
+        index = draw_balanced(
+            self._labels, images, seed=seed, name=layout.name, class_names=self._class_names
+        )
+        pixels = self._pixels[index].reshape(images, 3, _SIDE, _SIDE)
+        factor = _SIDE // self.resolution
+        return Batch(
+            images=normalise(
+                pixels if factor == 1 else box_reduce(pixels, factor), mean=layout.mean, std=layout.std
+            ),
+            labels=self._labels[index],
+        )
+
+
+def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
+    """The training batches that exist, in their numbered order."""
+    for folder in (data_dir / layout.folder, data_dir):
+        found = [folder / file for file in layout.files if (folder / file).is_file()]
+        if found:
+            return found
+    way_out = f"unpack {layout.archive} and pass as --data-dir the folder that holds {layout.folder}"
+    folder = data_dir / layout.folder
+    if folder.is_dir():
+        raise DataError(f"{folder} holds no training batch ({', '.join(layout.files)}): {way_out}")
+    raise DataError(f"no {layout.title} in {data_dir}: looked for {folder}; {way_out}")
+
+
+def _origin(size: int, found: Sequence[Path], layout: Layout) -> str:
+    absent = len(layout.files) - len(found)
+    if absent:
+        names = ", ".join(path.name for path in found)
+        where = f"{names} ({absent} of {len(layout.files)} batches absent)"
+    else:
+        where = f"{len(found)} batches" if len(found) > 1 else found[0].name
+    return f"{size:,} {layout.title} training images in {where}"
+
+
+def _read(path: Path, layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pixels uint8 [n, 3072] (red, green, blue planes, row by row) and labels int64 [n] of one file."""
+    way_out = f"delete it and unpack {layout.archive} again"
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror}): make it readable, or {way_out}") from error
+    if len(raw) > _MAX_FILE_BYTES:
+        raise DataError(f"{path} is refused: it is larger than 256 MB, so it is not CIFAR; {way_out}")
+    try:
+        return _fields(unpickle(raw), layout)
+    except RefusedPickle as error:
+        raise DataError(f"{path} is refused: {error}; {way_out}") from error
+
+
+def _fields(content: object, layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    if not isinstance(content, dict):
+        raise RefusedPickle("it does not hold a dictionary")
+    # Python 2 wrote its keys as bytes, Python 3 writes them as str.
+    fields = {key.decode("latin-1") if isinstance(key, bytes) else key: content[key] for key in content}
+    for key in ("data", layout.labels):
+        if key not in fields:
+            raise RefusedPickle(f"it has no {key!r}, so it is not a batch of {layout.title}")
+
+    data = fields["data"]
+    pixels = data.values if isinstance(data, StoredArray) else None
+    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
+        got = "no array" if pixels is None else f"{pixels.dtype} {list(pixels.shape)}"
+        raise RefusedPickle(f"its 'data' must be uint8 [n, {_PIXELS}] but is {got}")
+    if len(pixels) == 0:
+        raise RefusedPickle("it holds no images")
+
+    labels = _labels(fields[layout.labels], layout)
+    if len(labels) != len(pixels):
+        raise RefusedPickle(f"it holds {len(pixels):,} images but {len(labels):,} labels")
+    return pixels.view(np.uint8), np.asarray(labels, dtype=np.int64)
+
+
+def _labels(stored: object, layout: Layout) -> list[int]:
+    if isinstance(stored, StoredArray) and stored.values is not None and stored.values.ndim == 1:
+        stored = stored.values.tolist()
+    if not isinstance(stored, list) or not all(type(label) is int for label in stored):
+        raise RefusedPickle(f"its {layout.labels!r} must be a list of whole numbers")
+    for label in stored:
+        if not 0 <= label < layout.classes:
+            limits = f"between 0 and {layout.classes - 1}"
+            raise RefusedPickle(f"its {layout.labels!r} must be {limits} but hold {label}")
+    return stored

@@ -1,0 +1,206 @@
+"""Reading the pickles in which CIFAR is distributed, without ever running what a pickle asks for.
+
+Plain Python values come out as they are and numpy arrays come out as `StoredArray`. Every global is looked
+up in one allow-list whose values are inert stand-ins of ours; they accept the calls that numpy's own pickles
+make, check every argument, and have no state that a pickle could alter.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.data.opcodes import RefusedPickle, check_opcodes
+
+__all__ = ["RefusedPickle", "StoredArray", "unpickle"]
+
+
+def unpickle(raw: bytes) -> object:
+    """The object in `raw`, of protocols 0 to 5; strings written by Python 2 come out as bytes.
+
+    Raises RefusedPickle, whose text completes the sentence "<file> is refused: ...", for everything that is
+    not a plain container of numbers, strings and integer arrays. Nothing from `raw` is imported or called.
+    """
+    check_opcodes(raw)
+    try:
+        return _Reader(raw).load()
+    except RefusedPickle:
+        raise
+    except Exception as error:  # the pickle module documents no closed list of what a damaged stream raises
+        raise RefusedPickle(f"it is damaged ({type(error).__name__})") from error
+
+
+class _Inert:
+    """A stand-in: BUILD, the opcode that sets attributes, is refused."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        raise RefusedPickle("it tries to alter a global")
+
+
+class _DType:
+    """An integer dtype: the call makes it from a name such as 'u1', BUILD adds the byte order."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, name: object) -> None:
+        text = _text(name)
+        if not re.fullmatch(r"[iu][1248]", text):
+            raise RefusedPickle(f"it holds an array of dtype {_short(text)}; only integers are read")
+        self.dtype = np.dtype(text)
+
+    def __setstate__(self, state: object) -> None:
+        order = _text(state[1]) if isinstance(state, tuple) and len(state) > 1 else ""
+        if order not in ("<", ">", "=", "|"):  # "|" is the order of single bytes
+            raise RefusedPickle(f"it holds an array of byte order {_short(order)}")
+        self.dtype = np.dtype(f"{order}{self.dtype.kind}{self.dtype.itemsize}")
+
+
+class StoredArray:
+    """An integer array as a pickle carries it. `values` is None until the pickle has filled it in.
+
+    The array is a view of the pickle's own bytes: nothing is copied.
+    """
+
+    __slots__ = ("values",)
+
+    values: NDArray[np.integer] | None
+
+    def __init__(self) -> None:
+        self.values = None
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise RefusedPickle("it holds an array of unknown form")
+        _version, shape, dtype, fortran, data = state
+        self.fill(data, dtype, shape, fortran=bool(fortran))
+
+    def fill(self, data: object, dtype: object, shape: object, *, fortran: bool) -> None:
+        if not isinstance(dtype, _DType):
+            raise RefusedPickle("it holds an array without a dtype")
+        if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+            raise RefusedPickle("it holds an array without a valid shape")
+        if not isinstance(data, bytes | bytearray):
+            raise RefusedPickle("it holds an array whose elements are not plain bytes")
+        if len(shape) > 2:
+            raise RefusedPickle(f"it holds an array of {len(shape):,} dimensions")
+        expected = math.prod(shape) * dtype.dtype.itemsize
+        if len(data) != expected:
+            raise RefusedPickle(f"it holds {len(data):,} bytes for an array that needs {expected:,}")
+        flat = np.frombuffer(data, dtype=dtype.dtype)
+        self.values = flat.reshape(shape, order="F" if fortran else "C")
+
+
+class _NDArray(_Inert):
+    """`numpy.ndarray`, only ever passed on to `_reconstruct`."""
+
+    __slots__ = ()
+
+
+class _DTypeGlobal(_Inert):
+    """`numpy.dtype(name, align, copy)`."""
+
+    __slots__ = ()
+
+    def __call__(self, name: object, align: object = False, copy: object = True) -> _DType:
+        return _DType(name)
+
+
+class _Reconstruct(_Inert):
+    """`numpy.core.multiarray._reconstruct(ndarray, (0,), b"b")`: an array that BUILD fills in."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: object, shape: object, typecode: object) -> StoredArray:
+        if not isinstance(kind, _NDArray):
+            raise RefusedPickle("it holds an array of unknown form")
+        return StoredArray()
+
+
+class _FromBuffer(_Inert):
+    """`numpy.core.numeric._frombuffer(data, dtype, shape, order)`: how protocol 5 carries an array."""
+
+    __slots__ = ()
+
+    def __call__(self, data: object, dtype: object, shape: object, order: object) -> StoredArray:
+        if order not in ("C", "F"):
+            raise RefusedPickle("it holds an array of unknown form")
+        array = StoredArray()
+        array.fill(data, dtype, shape, fortran=order == "F")
+        return array
+
+
+class _Scalar(_Inert):
+    """`numpy.core.multiarray.scalar(dtype, data)`: a numpy integer, which comes out as an int."""
+
+    __slots__ = ()
+
+    def __call__(self, dtype: object, data: object) -> int:
+        array = StoredArray()
+        array.fill(data, dtype, (1,), fortran=False)
+        assert array.values is not None
+        return int(array.values[0])
+
+
+class _Encode(_Inert):
+    """`_codecs.encode(text, "latin1")`: how Python 3 writes bytes in protocols 0 to 2.
+
+    One text may be encoded again and again, so the bytes made are counted against the file's own size.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, budget: int) -> None:
+        self._left = budget
+
+    def __call__(self, text: object, encoding: object) -> bytes:
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise RefusedPickle("it encodes text in a way that no file of images needs")
+        self._left -= len(text)
+        if self._left < 0:
+            raise RefusedPickle("it unfolds into more bytes than it has")
+        return text.encode("latin-1")
+
+
+class _Reader(pickle.Unpickler):
+    """Python's unpickler with the allow-list as its only source of globals."""
+
+    def __init__(self, raw: bytes) -> None:
+        # encoding="bytes": Python 2's 8-bit strings, pixels among them, stay bytes.
+        super().__init__(io.BytesIO(raw), encoding="bytes")
+        arrays = {"_reconstruct": _Reconstruct(), "scalar": _Scalar()}
+        self._globals: dict[str, dict[str, _Inert]] = {
+            "_codecs": {"encode": _Encode(len(raw))},
+            "numpy": {"ndarray": _NDArray(), "dtype": _DTypeGlobal()},
+            "numpy.core.multiarray": arrays,
+            "numpy._core.multiarray": arrays,
+            "numpy.core.numeric": {"_frombuffer": _FromBuffer()},
+            "numpy._core.numeric": {"_frombuffer": _FromBuffer()},
+        }
+
+    def find_class(self, module_name: str, global_name: str, /) -> object:
+        allowed = self._globals.get(module_name, {})
+        if global_name not in allowed:
+            raise RefusedPickle(
+                f"it asks to run {_short(f'{module_name}.{global_name}')}, which no file of images needs"
+            )
+        return allowed[global_name]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, str):
+        return value
+    raise RefusedPickle("it holds an array without a valid dtype")
+
+
+def _short(text: str) -> str:
+    """Text from the file, safe to print: quoted, ASCII, one line, bounded."""
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
