@@ -172,7 +172,7 @@ class Graph:
         return [i for i, node in enumerate(self.nodes) if isinstance(node, Norm)]
 
     def live(self, mask: NDArray[np.float32] | None) -> list[bool]:
-        """Which nodes reach the logits when terms with a zero mask are cut (None: no mask, all terms live)."""
+        """Which nodes reach the logits when terms with a zero mask are cut (None: all terms live)."""
         live = [False] * len(self.nodes)
         live[-1] = True
         for i in range(len(self.nodes) - 1, -1, -1):
@@ -232,9 +232,7 @@ class Builder:
             (height + 2 * padding - reach - 1) // stride + 1,
             (width + 2 * padding - reach - 1) // stride + 1,
         )
-        return self._add(
-            Conv(name, (x,), shape, in_channels, kernel, stride, padding, dilation, groups)
-        )
+        return self._add(Conv(name, (x,), shape, in_channels, kernel, stride, padding, dilation, groups))
 
     def norm(self, name: str, x: int) -> int:
         return self._add(Norm(name, (x,), self.shape(x)))
@@ -264,7 +262,9 @@ class Builder:
         values = tuple(x for x, _ in terms)
         for x in values:
             if self.shape(x) != shape:
-                raise AssertionError(f"{name}: term {self.nodes[x].name} has shape {self.shape(x)}, not {shape}")
+                raise AssertionError(
+                    f"{name}: term {self.nodes[x].name} has shape {self.shape(x)}, not {shape}"
+                )
         return self._add(Mixed(name, values, shape, tuple(slot for _, slot in terms)))
 
     def add(self, name: str, values: Sequence[int]) -> int:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,7 +168,9 @@ def _observe(
         masks, score=get_score(settings.score), environments=environments, progress=progress
     )
     values[:, ~plan.replaced] = scores.values
-    return _Observation(values, scores.evaluations, scores.evaluate_seconds, evaluator.device, evaluator.packages)
+    return _Observation(
+        values, scores.evaluations, scores.evaluate_seconds, evaluator.device, evaluator.packages
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +187,7 @@ def _select(
     rng = np.random.default_rng(derive_seed(settings.seed, "interventions"))
     ties = np.random.default_rng(derive_seed(settings.seed, "ties"))
     split = len(plan.neurons)
-    intervention = GaussianIntervention()
-    values = np.concatenate(
-        [
-            intervention.apply(observed[:, part], plan.replaced[part], rng)
-            for part in (slice(0, split), slice(split, None))
-        ],
-        axis=1,
-    )
+    values = GaussianIntervention().apply(observed, plan.replaced, rng)
     edge_count, operation_count = space.shape
     scores = np.full((edge_count, operation_count), np.nan)
     scores[tuple(zip(*plan.neurons, strict=True))] = values[:, :split].mean(0)
@@ -210,9 +204,7 @@ def _select(
     kept = select_edges(space, dropped, ties)
     mask = one_hot(selected, operation_count)
     mask[~kept] = 0
-    reports = [
-        _report(values[:, i], intervened=bool(plan.replaced[i])) for i in range(values.shape[1])
-    ]
+    reports = [_report(values[:, i], intervened=bool(plan.replaced[i])) for i in range(values.shape[1])]
     neurons = dict(zip(plan.neurons, reports[:split], strict=True))
     ensembles = dict(zip(plan.ensembles, reports[split:], strict=True))
     edges = tuple(
@@ -220,9 +212,7 @@ def _select(
             edge=edge.label,
             selected=space.operations[selected[e]],
             kept=bool(kept[e]),
-            operations={
-                name: neurons[e, o] for o, name in enumerate(space.operations) if (e, o) in neurons
-            },
+            operations={name: neurons[e, o] for o, name in enumerate(space.operations) if (e, o) in neurons},
             drop=ensembles.get(e),
         )
         for e, edge in enumerate(space.edges)

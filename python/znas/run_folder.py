@@ -37,9 +37,7 @@ def write(result: SearchResult, folder: Path) -> Path:
     contents = {
         "result.json": (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),
-        "architecture.py": networks.source(
-            result.settings.space, result.genotype, result.macro
-        ).encode(),
+        "architecture.py": networks.source(result.settings.space, result.genotype, result.macro).encode(),
         "architecture.onnx": _onnx(result),
     }
     staging: Path | None = None

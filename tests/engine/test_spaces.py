@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 from pathlib import Path
@@ -129,10 +130,8 @@ def test_malformed_nasbench201_strings(text: str, message: str) -> None:
 @given(st.text(max_size=80))
 def test_any_text_is_a_genotype_or_a_clear_error(text: str) -> None:
     for space in SPACES.values():
-        try:
-            space.parse(text)
-        except InvalidValueError as error:
-            assert str(error)
+        with contextlib.suppress(InvalidValueError):
+            assert str(space.parse(text))
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -154,7 +153,12 @@ def test_masks_of_the_vocabulary(space: NasBench201 | Darts) -> None:
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_masks_that_are_no_architecture(space: NasBench201 | Darts) -> None:
-    for mask in (space.mixture(), space.drop(0), np.ones(space.shape, np.float32), np.ones((2, 2), np.float32)):
+    for mask in (
+        space.mixture(),
+        space.drop(0),
+        np.ones(space.shape, np.float32),
+        np.ones((2, 2), np.float32),
+    ):
         with pytest.raises(InvalidValueError, match="architecture"):
             space.genotype(mask)
 

@@ -131,9 +131,7 @@ class Evaluator(ABC):
         images = len(environments[0].batch.images) if environments else 0
         return Scores(values, images, setup, evaluate)
 
-    def observe(
-        self, masks: Mask, environment: Environment, *, codes: bool = False
-    ) -> list[Observation]:
+    def observe(self, masks: Mask, environment: Environment, *, codes: bool = False) -> list[Observation]:
         """The logits (and codes) of every mask [G, E, O]; `evaluate` is the same followed by the score."""
         check_masks(masks, self.space)
         with self._workers() as workers:
@@ -171,7 +169,8 @@ def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
     edges, operations = space.shape
     if masks.ndim != 3 or masks.shape[1:] != (edges, operations):
         raise InvalidValueError(
-            f"`masks` must have the shape [G, {edges}, {operations}] for {space.name} but got {list(masks.shape)}"
+            f"`masks` must have the shape [G, {edges}, {operations}] for {space.name} "
+            f"but got {list(masks.shape)}"
         )
     if masks.dtype != np.float32:
         raise InvalidValueError(f"`masks` must be float32 but got {masks.dtype}")

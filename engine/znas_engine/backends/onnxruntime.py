@@ -135,9 +135,7 @@ class _Supernet:
     def _whole(self) -> Any:
         with self.lock:
             if self.whole is None:
-                self.whole = session(
-                    self.backend.whole(self.environment, self.statistics, self.outputs)
-                )
+                self.whole = session(self.backend.whole(self.environment, self.statistics, self.outputs))
             return self.whole
 
     def _pruned(self, mask: Mask) -> Any:

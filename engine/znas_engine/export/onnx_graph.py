@@ -51,7 +51,7 @@ def export(
     statistics: Statistics | None,
     mask: Mask | tuple[int, int] | None = None,
     outputs: str = "logits",
-    metadata: Mapping[str, str] = {},  # noqa: B006 (never written to)
+    metadata: Mapping[str, str] = {},
 ) -> bytes:
     """`graph` as a checked ONNX model, serialised.
 
@@ -66,7 +66,8 @@ def export(
     writer = _Writer(graph, weights, statistics, mask if isinstance(mask, np.ndarray) else None)
     names = writer.write()
     first, last = graph.nodes[0], len(graph.nodes) - 1
-    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *first.shape])]
+    image_shape: list[str | int | None] = ["n", *first.shape]
+    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, image_shape)]
     if isinstance(mask, tuple):
         inputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, list(mask)))
     results: list[Any] = []
@@ -81,7 +82,7 @@ def export(
         for value, modules in graph.relu_sites(writer.live).items():
             if modules:
                 writer.node("Greater", [names[value], zero], output=code_output(value))
-                shape = ["n", *graph.nodes[value].shape]
+                shape: list[str | int | None] = ["n", *graph.nodes[value].shape]
                 results.append(helper.make_tensor_value_info(code_output(value), TensorProto.BOOL, shape))
     model = helper.make_model(
         helper.make_graph(writer.nodes, "znas", inputs, results, writer.initializers),

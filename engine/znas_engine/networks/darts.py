@@ -75,7 +75,7 @@ class Cell(nn.Module):
         )
         self.preprocess1 = relu_conv_norm(last, channels)
         self.scale = 2 if reduction else 1
-        self.edges = nn.ModuleList(nn.ModuleDict() for _ in range(14))
+        edges = [nn.ModuleDict() for _ in range(14)]
         self.nodes: list[list[tuple[int, int, str]]] = []  # per node (edge, source, module)
         for target in range(2, 6):
             node = []
@@ -83,10 +83,11 @@ class Cell(nn.Module):
                 edge = target * (target - 1) // 2 - 1 + int(source)
                 if name == "none":
                     continue
-                key = f"{name}_again" if name in self.edges[edge] else str(name)
-                self.edges[edge].add_module(key, operation(name, channels, self.scale if source < 2 else 1))
+                key = f"{name}_again" if name in edges[edge] else str(name)
+                edges[edge].add_module(key, operation(name, channels, self.scale if source < 2 else 1))
                 node.append((edge, int(source), key))
             self.nodes.append(node)
+        self.edges = nn.ModuleList(edges)
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
         values = [self.preprocess0(before), self.preprocess1(last)]

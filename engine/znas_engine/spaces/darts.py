@@ -72,7 +72,9 @@ class Darts(SearchSpace[DartsGenotype]):
         return Macro(channels=channels, cells=cells, resolution=resolution, classes=classes, stem=stem)
 
     def supernet(self, macro: Macro) -> Graph:
-        candidates = [[(name, (e, o)) for o, name in enumerate(OPERATIONS)] for e in range(len(EDGES))]
+        candidates: Candidates = [
+            [(name, (e, o)) for o, name in enumerate(OPERATIONS)] for e in range(len(EDGES))
+        ]
         return _build(macro, candidates, searching=True)
 
     def network(self, genotype: DartsGenotype, macro: Macro) -> Graph:
@@ -89,7 +91,9 @@ class Darts(SearchSpace[DartsGenotype]):
             call = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise _malformed(text, "it is not Python syntax") from error
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"):
+        if not (
+            isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"
+        ):
             raise _malformed(text, "it is not a call of Genotype")
         fields = {keyword.arg: _literal(text, keyword.value) for keyword in call.keywords}
         if call.args or set(fields) != {"normal", "normal_concat", "reduce", "reduce_concat"}:
@@ -185,7 +189,9 @@ def _build(macro: Macro, candidates: Candidates, *, searching: bool) -> Graph:
     candidates: per edge the (operation, slot) pairs that stand on it. searching: pooling is followed by
     normalisation in the supernet, and not in the network that is trained afterwards.
     """
-    check_resolution(f"darts with the {macro.stem} stem", macro.resolution, 4 if macro.stem == "cifar" else 32)
+    check_resolution(
+        f"darts with the {macro.stem} stem", macro.resolution, 4 if macro.stem == "cifar" else 32
+    )
     b = Builder()
     images = b.input(3, macro.resolution)
     channels = macro.channels
@@ -219,7 +225,10 @@ class _Cell:
 
     def build(self, before: int, last: int, reduced_before: bool, candidates: Candidates) -> int:
         preprocess = self._factorized_reduce if reduced_before else self._relu_conv_norm
-        nodes = [preprocess(f"{self.path}.preprocess0", before), self._relu_conv_norm(f"{self.path}.preprocess1", last)]
+        nodes = [
+            preprocess(f"{self.path}.preprocess0", before),
+            self._relu_conv_norm(f"{self.path}.preprocess1", last),
+        ]
         _, height, width = self.b.shape(nodes[1])
         scale = 2 if self.reduction else 1
         for target in TARGETS:
@@ -230,7 +239,8 @@ class _Cell:
                 names: list[str] = []
                 for name, slot in candidates[e]:
                     if name != "none":
-                        path = f"{self.path}.edges.{e % EDGES_PER_CELL}.{name}{'_again' if name in names else ''}"
+                        again = "_again" if name in names else ""
+                        path = f"{self.path}.edges.{e % EDGES_PER_CELL}.{name}{again}"
                         terms.append((self._operation(path, name, nodes[source], stride), slot))
                         names.append(name)
             shape = (self.channels, height // scale, width // scale)
@@ -244,7 +254,9 @@ class _Cell:
                 return x if stride == 1 else self._factorized_reduce(path, x)
             case "max_pool_3x3" | "avg_pool_3x3":
                 mode = "max" if name == "max_pool_3x3" else "average"
-                pooled = b.pool(path if not self.searching else f"{path}.0", x, mode, 3, stride=stride, padding=1)
+                pooled = b.pool(
+                    path if not self.searching else f"{path}.0", x, mode, 3, stride=stride, padding=1
+                )
                 return b.norm(f"{path}.1", pooled) if self.searching else pooled
             case "sep_conv_3x3" | "sep_conv_5x5":
                 kernel = int(name[-1])
@@ -278,5 +290,7 @@ class _Cell:
         b = self.b
         x = b.relu(f"{path}.relu", x)
         even = b.conv(f"{path}.even", x, self.channels // 2, 1, stride=2)
-        odd = b.conv(f"{path}.odd", b.shift(f"{path}.shift", x), self.channels - self.channels // 2, 1, stride=2)
+        odd = b.conv(
+            f"{path}.odd", b.shift(f"{path}.shift", x), self.channels - self.channels // 2, 1, stride=2
+        )
         return b.norm(f"{path}.norm", b.concat(f"{path}.concat", [even, odd]))

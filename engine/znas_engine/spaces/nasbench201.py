@@ -36,7 +36,11 @@ class NasBench201Genotype(Genotype):
     def structure(self) -> list[list[list[Any]]]:
         """[[[operation, source], ...] for each of nodes 1, 2, 3]"""
         return [
-            [[op, edge.source] for edge, op in zip(EDGES, self.operations, strict=True) if edge.target == node]
+            [
+                [op, edge.source]
+                for edge, op in zip(EDGES, self.operations, strict=True)
+                if edge.target == node
+            ]
             for node in (1, 2, 3)
         ]
 
@@ -83,7 +87,9 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
         return mask
 
     def genotype(self, mask: Mask) -> NasBench201Genotype:
-        if mask.shape != self.shape or not np.all(((mask == 0) | (mask == 1)) & (mask.sum(1, keepdims=True) == 1)):
+        if mask.shape != self.shape or not np.all(
+            ((mask == 0) | (mask == 1)) & (mask.sum(1, keepdims=True) == 1)
+        ):
             raise InvalidValueError(
                 "a NAS-Bench-201 architecture is a mask [6, 5] whose rows are one-hot; "
                 f"got rows that sum to {np.asarray(mask).sum(-1).tolist()}"

@@ -11,6 +11,7 @@ identity    mean 0, variance 1: the running estimate of a network that has seen 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def chunks(images: int) -> list[slice]:
     """Splits a batch into the fewest chunks of at most CHUNK images, sizes differing by at most one."""
     count = -(-images // CHUNK)
     bounds = [images * k // count for k in range(count + 1)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,27 +48,38 @@ def _checks() -> Iterator[Check]:
     yield Check(
         "znas-engine",
         "ok",
-        f"{__version__}, Python {platform.python_version()}, {platform.machine()}, {available_threads()} cores",
+        f"{__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{available_threads()} cores",
     )
     if kernels.compiled():
-        yield Check("kernels", "ok", f"C++, {kernels.available_isas()[-1]} of {', '.join(kernels.available_isas())}")
+        yield Check(
+            "kernels", "ok", f"C++, {kernels.available_isas()[-1]} of {', '.join(kernels.available_isas())}"
+        )
     else:
-        yield Check("kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine")
+        yield Check(
+            "kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine"
+        )
     for name, (*_, package, remedy) in BACKENDS.items():
         if can_run(name):
-            yield Check(f"--backend {name}"[:14].strip(), "ok", f"{package} {_version(package) or '(unknown version)'}")
+            yield Check(f"backend {name}", "ok", f"{package} {_version(package) or '(unknown version)'}")
         else:
-            yield Check(f"--backend {name}"[:14].strip(), "missing", remedy)
+            yield Check(f"backend {name}", "missing", remedy)
     if any(can_run(name) for name in BACKENDS):
         yield Check("auto", "ok", f"--backend auto runs {choose_backend('auto')}")
     else:
         yield Check("auto", "broken", "no backend can run: pip install onnxruntime, or pip install torch")
     yield _package("onnx", "writes exported graphs", "pip install onnx")
     yield _package("pillow", "reads image folders", "pip install 'znas-engine[vision]'")
-    yield _package("tensorrt", "TensorRT", "pip install 'znas-engine[trt]'")
-    yield _package("tensorrt-rtx-cu13-bindings", "TensorRT-RTX", "pip install 'znas-engine[trt-rtx]'")
+    yield _package("tensorrt", "no backend of this version uses it", "pip install 'znas-engine[trt]'")
+    yield _package(
+        "tensorrt-rtx-cu13-bindings",
+        "no backend of this version uses it",
+        "pip install 'znas-engine[trt-rtx]'",
+    )
     nvcc = shutil.which("nvcc")
-    yield Check("nvcc", "ok", nvcc) if nvcc else Check("nvcc", "missing", "the CUDA toolkit is not on the PATH")
+    yield (
+        Check("nvcc", "ok", nvcc) if nvcc else Check("nvcc", "missing", "the CUDA toolkit is not on the PATH")
+    )
     yield _gpu()
     yield _cache()
 
@@ -83,11 +94,11 @@ def _version(package: str) -> str | None:
 
 
 def _package(package: str, use: str, remedy: str) -> Check:
-    name = use if " " not in use else package
+    name = package.removesuffix("-cu13-bindings")
     found = _version(package)
     if found is None:
-        return Check(name, "missing", f"{use}: {remedy}")
-    return Check(name, "ok", f"{package} {found}: {use}")
+        return Check(name, "missing", f"{remedy} ({use})")
+    return Check(name, "ok", f"{found} ({use})")
 
 
 def _gpu() -> Check:

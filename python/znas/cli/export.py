@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,7 +50,14 @@ def export(
     if out.exists():
         raise StorageError(f"the output file {out} exists already; name another one or remove it")
     settings = SearchSettings(
-        space=space, data=data, data_dir=data_dir, backend="ort", images=images, norm=norm, init=init, seed=seed
+        space=space,
+        data=data,
+        data_dir=data_dir,
+        backend="ort",
+        images=images,
+        norm=norm,
+        init=init,
+        seed=seed,
     )
     searched = get_space(settings.space)
     dataset = load(data, data_dir=data_dir, resolution=resolution)
@@ -67,7 +74,7 @@ def export(
         write_atomically(out, model)
     except OSError as error:
         raise StorageError(f"the output file {out} cannot be written ({error.strerror or error})") from error
-    facts = {
+    facts: dict[str, Any] = {
         "file": str(out),
         "bytes": len(model),
         "inputs": {
@@ -83,7 +90,7 @@ def export(
         typer.echo(json.dumps(facts, indent=1))
     else:
         typer.echo(
-            f"{out}: {len(model) / 1e6:.1f} MB, images [n, 3, {macro.resolution}, {macro.resolution}] and mask "
-            f"{list(searched.shape)} -> logits [n, {macro.classes}]; {backend.graph.flops / 1e9:.3f} G "
+            f"{out}: {len(model) / 1e6:.1f} MB, images {facts['inputs']['images']} and mask "
+            f"{facts['inputs']['mask']} -> logits [n, {macro.classes}]; {backend.graph.flops / 1e9:.3f} G "
             "multiply-accumulates per image with every operation live"
         )

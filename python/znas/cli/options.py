@@ -14,8 +14,6 @@ from znas_engine.spaces import SPACES
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 
-
-
 Space = Annotated[str, typer.Option(help=f"Search space: {' | '.join(SPACES)}.")]
 Data = Annotated[str, typer.Option(help=f"Images: {' | '.join(DATASETS)}.")]
 DataDir = Annotated[

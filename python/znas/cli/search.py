@@ -86,17 +86,19 @@ def _silent(line: str) -> None:
 
 
 def _print(result: SearchResult, out: Path | None) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     s = result.settings
-    console = Console(width=None if Console().is_terminal else 110, highlight=False, soft_wrap=True)
-    console.print(result.arch, markup=False)
+    console = Console(width=None if Console().is_terminal else 132, highlight=False)
+    console.print(result.arch, markup=False, soft_wrap=True)
     console.print()
     size = result.macro
     console.print(
         f"network     {result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates "
-        f"(C={size.channels}, {size.cells} cells, {size.resolution}x{size.resolution}, {size.classes} classes)"
+        f"(C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels, "
+        f"{size.classes} classes)"
     )
     console.print(
         f"neurons     {result.observed} observed, {result.intervened} intervened (p = {s.p:g}); "
@@ -106,26 +108,30 @@ def _print(result: SearchResult, out: Path | None) -> None:
         console.print(
             f"ensembles   {result.ensembles_observed} observed, {result.ensembles_intervened} intervened"
         )
-    console.print(f"images      {result.origin}", markup=False)
+    console.print(f"images      {result.origin}", markup=False, soft_wrap=True)
     t = result.seconds
     console.print(
         f"seconds     {t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation "
         f"+ {t.select:.3f} selection ({s.backend}, {result.device}, {s.threads} threads)"
     )
     console.print()
-    table = Table(title=f"{s.score} under do(edge, operation); ~ marks a draw", title_justify="left")
+    console.print(f"{s.score} under do(edge, operation); * selected, ~ drawn, (edge) not kept")
     names = list(result.edges[0].operations)
-    for heading in ("edge", *names, "drop"):
-        table.add_column(heading, justify="left" if heading == "edge" else "right")
-    if all(edge.drop is None for edge in result.edges):
-        table.columns.pop()
+    with_drop = any(edge.drop is not None for edge in result.edges)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("edge", no_wrap=True)
+    for heading in (*names, "drop") if with_drop else names:
+        table.add_column(heading, justify="right", overflow="fold")
     for edge in result.edges:
-        table.add_row(*_row(edge, names, with_drop=len(table.columns) > len(names) + 1))
+        table.add_row(*_row(edge, names, with_drop=with_drop))
     console.print(table)
     for note in result.notes:
-        console.print(f"note        {note}", markup=False)
+        console.print(f"note        {note}", markup=False, soft_wrap=True)
     if out is not None:
-        console.print(f"written     {out}/ (result.json, scores.csv, architecture.py, architecture.onnx)")
+        console.print(
+            f"written     {out}/ (result.json, scores.csv, architecture.py, architecture.onnx)",
+            soft_wrap=True,
+        )
 
 
 def _row(edge: EdgeReport, names: list[str], *, with_drop: bool) -> list[str]:

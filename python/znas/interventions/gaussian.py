@@ -12,9 +12,9 @@ class GaussianIntervention(Intervention):
     """Knows nothing about single neurons.
 
     mu and sigma are the mean and standard deviation of what this environment observed, so that a drawn
-    score and an observed one are on the same scale and neither is favoured; N(0, 1) where fewer than two
-    neurons were observed. At p = 1 the search is therefore a uniform draw: the causal half of the paper
-    needs a prior that knows more.
+    score and an observed one are on the same scale and neither is favoured (after a single observation
+    sigma is 0 and all tie). Where nothing was observed, at p = 1, it is N(0, 1) and the search a uniform
+    draw: the causal half of the paper needs a prior that knows more.
     """
 
     def draw(
@@ -22,6 +22,8 @@ class GaussianIntervention(Intervention):
     ) -> NDArray[np.float64]:
         noise = rng.standard_normal((len(observed), int(replaced.sum())))
         seen = observed[:, ~replaced]
-        if seen.shape[1] < 2:
+        if not seen.shape[1]:
             return noise
-        return seen.mean(1, keepdims=True) + seen.std(1, ddof=1, keepdims=True) * noise
+        sigma = seen.std(1, ddof=1, keepdims=True) if seen.shape[1] > 1 else np.zeros((len(seen), 1))
+        draws: NDArray[np.float64] = seen.mean(1, keepdims=True) + sigma * noise
+        return draws
