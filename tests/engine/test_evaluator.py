@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_chunks_cover_evenly(images: int) -> None:
     sizes = [part.stop - part.start for part in found]
     assert sum(sizes) == images
     assert found[0].start == 0
-    assert all(a.stop == b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.stop == b.start for a, b in itertools.pairwise(found))
     assert max(sizes) <= CHUNK
     assert max(sizes) - min(sizes) <= 1
 
@@ -102,7 +103,9 @@ def test_progress_counts_every_pass_and_threads_change_nothing(name: str, images
 
 def test_torch_backend_leaves_the_callers_thread_count_alone(images: Batch) -> None:
     before = torch.get_num_threads()
-    get_backend("torch")(NB201, small(NB201)).observe(NB201.mixture()[None], Environment(0, "gaussian", images))
+    get_backend("torch")(NB201, small(NB201)).observe(
+        NB201.mixture()[None], Environment(0, "gaussian", images)
+    )
     assert torch.get_num_threads() == before
 
 
@@ -134,7 +137,9 @@ def test_initialisations_have_their_moments(init: str) -> None:
 
 
 def test_unknown_backend_names_the_nearest() -> None:
-    with pytest.raises(InvalidValueError, match="unknown backend 'ortt': choose one of auto, ort, torch; .*'ort'"):
+    with pytest.raises(
+        InvalidValueError, match=r"unknown backend 'ortt': choose one of auto, ort, torch; .*'ort'"
+    ):
         choose_backend("ortt")
     assert choose_backend("auto") == next(name for name in BACKENDS if can_run(name))
 

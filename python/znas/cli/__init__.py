@@ -18,7 +18,6 @@ from znas_engine.errors import ZnasError
 app = typer.Typer(
     name="znas-engine",
     help="Zero-shot neural architecture search by interventions on a randomly initialised supernet.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,6 +28,8 @@ app.command()(doctor)
 
 #: What the parser raises for bad options; typer has its own copy of click since 0.16.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_INTERRUPTED = 130
 
 
 def _version(value: bool) -> None:
@@ -52,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     A mistake is one line on stderr; ZNAS_DEBUG=1 shows the traceback too.
     """
     command = typer.main.get_command(app)
+    given = list(arguments or sys.argv[1:]) or ["--help"]
     try:
-        code = command.main(args=arguments, prog_name="znas-engine", standalone_mode=False)
+        code: int = command.main(args=given, prog_name="znas-engine", standalone_mode=False) or 0
     except (ZnasError, _UsageError) as error:
         if os.environ.get("ZNAS_DEBUG"):
             raise
@@ -61,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"znas-engine: error: {' '.join(message.split())}", file=sys.stderr)
         code = 2
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
         print("znas-engine: interrupted; nothing was written", file=sys.stderr)
-        code = 130
     sys.exit(code)

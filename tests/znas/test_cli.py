@@ -1,0 +1,215 @@
+"""The command itself, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from znas_engine.backends import BACKENDS
+
+SMALL = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8"]
+
+
+def znas_engine(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "znas", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+def search(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return znas_engine("search", *SMALL, *arguments, **environment)
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a user's mistake."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("znas-engine: error: ")
+    return lines[0]
+
+
+def test_summary_says_what_was_found_and_what_it_cost() -> None:
+    done = search("--seed", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("|")
+    for word in ("network ", "parameters", "neurons ", "observed", "seconds ", "set-up", "naswot under do"):
+        assert word in done.stdout
+
+
+def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> None:
+    found = []
+    for threads in ("1", "2"):
+        done = search("--json", "--quiet", "--seed", "7", "--threads", threads)
+        assert done.stderr == ""
+        result = json.loads(done.stdout)
+        del result["seconds"]
+        found.append(result)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--space", "nasbench"],
+            "unknown search space 'nasbench': choose one of nasbench201, darts; did you mean",
+        ),
+        (["--backend", "tensorflow"], "unknown backend 'tensorflow'"),
+        (["--score", "acuracy"], "did you mean 'accuracy'?"),
+        (["--p", "1.5"], "`p` must be between 0 and 1 but got 1.5"),
+        (["--p", "nan"], "`p` must be between 0 and 1 but got nan"),
+        (["--p", "half"], "Invalid value for '--p'"),
+        (["--images", "0"], "`images` must be between 1"),
+        (["--images", "99999999999"], "`images` must be between 1"),
+        (["--data", "cifar10"], "--data-dir"),
+        (["--data", "cifar10", "--data-dir", "no/such/folder"], "no/such/folder"),
+        (["--wrong"], "No such option"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(arguments: list[str], message: str) -> None:
+    assert message in refused(search(*arguments))
+
+
+def test_truncated_and_malicious_cifar_files(tmp_path: Path, test_data: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    data = (test_data / "cifar-10-batches-py" / "data_batch_1").read_bytes()
+    batch = folder / "data_batch_1"
+    batch.write_bytes(data[: len(data) // 2])
+    assert "data_batch_1" in refused(search("--data", "cifar10", "--data-dir", tmp_path))
+    batch.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR.")
+    assert "data_batch_1" in refused(search("--data", "cifar10", "--data-dir", tmp_path))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_output_folders(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = search("--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "result.json").read_text()) == json.loads(done.stdout)
+    assert "exists already" in refused(search("--out", out))
+    assert "cannot be written" in refused(search("--out", out / "result.json" / "deeper"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+def test_an_unusable_cache_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    message = refused(search("--quiet", ZNAS_CACHE=str(tmp_path / "file")))
+    assert "set ZNAS_CACHE to another" in message
+
+
+def test_a_damaged_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:
+    first = search("--json", ZNAS_CACHE=str(tmp_path))
+    for path in (tmp_path / "onnx").iterdir():
+        if not path.suffix:
+            path.write_bytes(path.read_bytes()[:100])
+    second = search("--json", ZNAS_CACHE=str(tmp_path))
+    assert "damaged; building it again" in second.stderr
+    assert json.loads(second.stdout)["edges"] == json.loads(first.stdout)["edges"]
+
+
+def loaded(code: str, **environment: str) -> set[str]:
+    """Which heavy packages a process imported."""
+    heavy = ("torch", "onnx", "onnxruntime", "scipy", "PIL")
+    probe = f"{code}\nimport sys\nprint('LOADED', *[m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+RUN = """
+from znas.cli import main
+try:
+    main({arguments})
+except SystemExit as stop:
+    assert stop.code == 0, stop.code
+"""
+
+
+def test_a_warm_ort_search_imports_neither_torch_nor_onnx(tmp_path: Path) -> None:
+    code = RUN.format(arguments=["search", *SMALL, "--backend", "ort"])
+    cold = loaded(code, ZNAS_CACHE=str(tmp_path))
+    assert "torch" not in cold
+    assert loaded(code, ZNAS_CACHE=str(tmp_path)) == {"onnxruntime"}
+
+
+def test_a_search_at_p_one_imports_no_framework() -> None:
+    assert loaded(RUN.format(arguments=["search", *SMALL, "--p", "1"])) == set()
+    assert loaded("import znas") == set()
+
+
+@pytest.mark.parametrize("space", ["nasbench201", "darts"])
+def test_export_writes_the_graph_that_search_runs(space: str, tmp_path: Path) -> None:
+    out = tmp_path / "supernet.onnx"
+    size = ["--channels", "4", "--cells", "3", "--resolution", "16"]
+    done = znas_engine("export", "--space", space, "--out", out, "--json", *size)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    session = onnxruntime.InferenceSession(out)
+    assert [i.name for i in session.get_inputs()] == ["images", "mask"]
+    assert session.get_inputs()[1].shape == facts["inputs"]["mask"]
+    assert session.get_modelmeta().custom_metadata_map["opset"] == "22"
+    assert "exists already" in refused(znas_engine("export", "--space", space, "--out", out, *size))
+
+
+def test_doctor_names_every_backend() -> None:
+    done = znas_engine("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    for name in BACKENDS:
+        assert checks[f"backend {name}"]["state"] == "ok"
+    assert checks["cache"]["state"] == "ok"
+    assert len(znas_engine("doctor").stdout.splitlines()) == len(checks)
+
+
+def test_doctor_fails_where_the_cache_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = znas_engine("doctor", ZNAS_CACHE=str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert "broken  cache" in done.stdout
+
+
+def test_interrupting_leaves_nothing_half_written(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "znas", "search", "--space", "darts", "--p", "0", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"ZNAS_CACHE": str(tmp_path / "cache")},
+    )
+    while not (tmp_path / "cache" / "calibration").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted" in stderr
+    assert not out.exists()
+    shutil.rmtree(tmp_path / "cache")
+
+
+def test_help_and_version() -> None:
+    assert "Examples:" in znas_engine("search", "--help").stdout
+    assert znas_engine("--version").stdout.startswith("znas-engine ")
+    assert "search" in znas_engine().stdout
