@@ -35,7 +35,9 @@ def named_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
         "coalition": space.coalition(2, [1, operations - 1]),
         "one-hot": choice,
         "one-hot, edges dropped": choice * (np.arange(edges) % 2 == 0)[:, None],
-        "all skip": np.tile(np.eye(operations, dtype=np.float32)[space.operations.index("skip_connect")], (edges, 1)),
+        "all skip": np.tile(
+            np.eye(operations, dtype=np.float32)[space.operations.index("skip_connect")], (edges, 1)
+        ),
         "empty": np.zeros(space.shape, np.float32),
         "uneven": sparse,
     }
@@ -43,7 +45,9 @@ def named_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
 
 def supernets(space: SearchSpace[Any], norm: str, name: str) -> tuple[Evaluator, Evaluator]:
     macro = small(space)
-    return get_backend("torch")(space, macro, norm=norm), get_backend(name)(space, macro, norm=norm, threads=2)
+    return get_backend("torch")(space, macro, norm=norm), get_backend(name)(
+        space, macro, norm=norm, threads=2
+    )
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

@@ -36,7 +36,9 @@ def random_genotypes(count: int) -> list[tuple[SearchSpace[Any], Genotype, int]]
         cases.append((NB201, nb201, 16 if k % 2 else 32))
         cell = [
             tuple(
-                (rng.choice(DARTS.operations), rng.randrange(target)) for target in (2, 3, 4, 5) for _ in range(2)
+                (rng.choice(DARTS.operations), rng.randrange(target))
+                for target in (2, 3, 4, 5)
+                for _ in range(2)
             )
             for _ in range(2)
         ]
@@ -76,7 +78,9 @@ def test_source_is_self_contained_and_trains(
 ) -> None:
     macro = resize(space.evaluation_macro(resolution=resolution, classes=10), channels=4, cells=3)
     text = networks.source(space.name, genotype, macro)
-    imported = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    imported = {
+        line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))
+    }
     assert imported <= {"__future__", "collections", "typing", "torch"}
     scope: dict[str, Any] = {"__name__": "architecture"}
     exec(compile(text, "architecture.py", "exec"), scope)

@@ -107,9 +107,7 @@ def test_permuting_class_names_spreads_accuracy_evenly(images: Batch) -> None:
     """Over the cyclic renamings of the labels every image is right exactly once: the mean is exactly 1/10."""
     logits = head_logits(NB201.mixture(), Environment(22, "gaussian", images))[:50]
     assert images.labels is not None
-    counts = sum(
-        kernels.count_correct(logits, (images.labels + shift) % CLASSES) for shift in range(CLASSES)
-    )
+    counts = sum(kernels.count_correct(logits, (images.labels + shift) % CLASSES) for shift in range(CLASSES))
     assert (counts == len(images.labels)).all()
 
 
@@ -157,7 +155,7 @@ def test_non_finite_logits_name_the_mask(name: str, images: Batch) -> None:
 
 
 def test_unknown_scores_name_the_nearest() -> None:
-    with pytest.raises(InvalidValueError, match="unknown score 'naswott': .*did you mean 'naswot'"):
+    with pytest.raises(InvalidValueError, match=r"unknown score 'naswott': .*did you mean 'naswot'"):
         get_score("naswott")
 
 

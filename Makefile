@@ -1,0 +1,59 @@
+# Two commands do all their own set-up on a machine with Python 3.11+, make and a compiler:
+#   make search   searches an architecture on embedded Gaussian images, no download
+#   make test     passes the tests (set ZNAS_TEST_DATA to a folder with CIFAR-10 to run all of them)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.?pp' -o -name 'py.typed')
+# ON turns compiler warnings into errors.
+WERROR ?= OFF
+
+.PHONY: search test lint format test-cpp test-minimum clean
+
+search: $(VENV)/.installed
+	$(BIN)/znas-engine search
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+# Style and types of everything that is committed.
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check python engine tests
+	$(BIN)/ruff format --check python engine tests
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp')
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix python engine tests
+	$(BIN)/ruff format python engine tests
+	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp')
+
+# The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.
+test-cpp:
+	cmake -S . -B build/cpp -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_PYTHON=OFF -DZNAS_BUILD_TESTS=ON -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON
+	cmake --build build/cpp --parallel
+	ctest --test-dir build/cpp --output-on-failure
+
+# The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine).
+test-minimum: $(VENV)-minimum/.installed
+	$(VENV)-minimum/bin/python -m pytest tests/engine tests/znas
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "znas-engine needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python $(SOURCES)
+	$(BIN)/pip install --quiet .
+	touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
+	$(BIN)/pip install --quiet -C cmake.define.ZNAS_WERROR=$(WERROR) '.[dev]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)-minimum/.installed: $(SOURCES) tests/minimum-versions.txt
+	$(PYTHON) -m venv $(VENV)-minimum
+	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV)-minimum build dist

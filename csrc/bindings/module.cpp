@@ -1,0 +1,190 @@
+// znas_engine._core: checks what Python hands over, lets go of the interpreter, calls the kernel.
+// Private: znas_engine.kernels is the public face and words the contracts.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "tensor_view.hpp"
+#include "znas/codes.hpp"
+#include "znas/count_correct.hpp"
+#include "znas/isa.hpp"
+#include "znas/masked_sum.hpp"
+
+namespace py = pybind11;
+
+namespace znas::bindings {
+
+namespace {
+
+std::vector<std::string> available_isas() {
+    std::vector<std::string> names;
+    for (const Isa isa : kIsas) {
+        if (available(isa)) names.emplace_back(name(isa));
+    }
+    return names;
+}
+
+Isa parse_isa(const std::string& wanted) {
+    const std::optional<Isa> isa = isa_from_name(wanted);
+    if (!isa) throw py::value_error("unknown isa '" + wanted + "'");
+    return *isa;
+}
+
+void check_threads(int threads) {
+    if (threads >= 1) return;
+    throw py::value_error("`threads` must be at least 1 but got " + std::to_string(threads));
+}
+
+template <typename T>
+py::array_t<T> new_array(const std::vector<std::size_t>& shape) {
+    return py::array_t<T>(py::array::ShapeContainer(shape.begin(), shape.end()));
+}
+
+py::object masked_sum(const std::vector<py::object>& tensors, const std::vector<float>& coefficients,
+                      py::object out, int threads, const std::string& isa_name) {
+    const Isa isa = parse_isa(isa_name);
+    check_threads(threads);
+    if (tensors.empty()) throw py::value_error("`tensors` must hold at least one array but got none");
+    if (tensors.size() != coefficients.size()) {
+        throw py::value_error("`coefficients` must have one value for each of the " +
+                              std::to_string(tensors.size()) + " tensors but got " +
+                              std::to_string(coefficients.size()));
+    }
+
+    std::vector<TensorView> terms;  // each [...], all of one shape
+    terms.reserve(tensors.size());
+    std::vector<const float*> pointers;
+    for (std::size_t t = 0; t < tensors.size(); ++t) {
+        const TensorView& term = terms.emplace_back(tensors[t], "tensors[" + std::to_string(t) + "]");
+        term.require_dtype({kFloat32});
+        term.require_shape_of(terms.front());
+        pointers.push_back(term.data<const float>());
+    }
+
+    if (out.is_none()) out = new_array<float>(terms.front().shape());
+    const TensorView sum(out, "out", TensorView::Access::kWrite);
+    sum.require_dtype({kFloat32});
+    sum.require_shape_of(terms.front());
+    for (const TensorView& term : terms) {
+        if (sum.overlaps(term)) sum.refuse("must not share memory with `tensors`");
+    }
+
+    const std::span<float> result(sum.data<float>(), sum.size());
+    {
+        const py::gil_scoped_release released;
+        znas::masked_sum(pointers, coefficients, result, isa, threads);
+    }
+    return out;
+}
+
+py::array_t<std::int64_t> count_correct(const py::object& logits, const py::object& labels, int threads,
+                                        const std::string& isa_name) {
+    const Isa isa = parse_isa(isa_name);
+    check_threads(threads);
+    const TensorView scores(logits, "logits");
+    scores.require_dtype({kFloat32});
+    scores.require_axes({"masks", "images", "classes"});
+    const TensorView truth(labels, "labels");
+    truth.require_dtype({kInt64});
+    truth.require_axes({"images"});
+
+    const std::size_t masks = scores.shape()[0];
+    const std::size_t images = scores.shape()[1];
+    const std::size_t classes = scores.shape()[2];
+    if (truth.shape()[0] != images) {
+        truth.refuse("must have shape [" + std::to_string(images) + "], one per image of `logits`, but got " +
+                     show(truth.shape()));
+    }
+    const auto* label = truth.data<const std::int64_t>();
+    const auto* bad = std::find_if(label, label + images, [&](std::int64_t c) {
+        return c < 0 || static_cast<std::size_t>(c) >= classes;
+    });
+    if (bad != label + images) {
+        truth.refuse("must lie in [0, " + std::to_string(classes) + ") but got " + std::to_string(*bad));
+    }
+
+    py::array_t<std::int64_t> counts = new_array<std::int64_t>({masks});
+    std::int64_t* result = counts.mutable_data();
+    {
+        const py::gil_scoped_release released;
+        znas::count_correct(scores.data<const float>(), label, masks, images, classes, result, isa, threads);
+    }
+    return counts;
+}
+
+py::array_t<std::uint64_t> pack_codes(const py::object& activations, int threads,
+                                      const std::string& isa_name) {
+    const Isa isa = parse_isa(isa_name);
+    check_threads(threads);
+    const TensorView units(activations, "activations");
+    units.require_dtype({kFloat32, kBool});
+    if (units.shape().empty()) units.refuse("must have shape [images, ...] but got []");
+
+    const std::size_t images = units.shape()[0];
+    std::size_t per_image = 1;
+    for (std::size_t axis = 1; axis < units.shape().size(); ++axis) per_image *= units.shape()[axis];
+
+    py::array_t<std::uint64_t> codes = new_array<std::uint64_t>({images, code_words(per_image)});
+    std::uint64_t* result = codes.mutable_data();
+    {
+        const py::gil_scoped_release released;
+        if (units.dtype() == kBool) {
+            znas::pack_codes(units.data<const std::uint8_t>(), images, per_image, result, isa, threads);
+        } else {
+            znas::pack_codes(units.data<const float>(), images, per_image, result, isa, threads);
+        }
+    }
+    return codes;
+}
+
+py::array_t<std::int64_t> code_gram(const py::object& codes, std::size_t bits, int threads,
+                                    const std::string& isa_name) {
+    const Isa isa = parse_isa(isa_name);
+    check_threads(threads);
+    const TensorView rows(codes, "codes");
+    rows.require_dtype({kUInt64});
+    rows.require_axes({"images", "words"});
+
+    const std::size_t images = rows.shape()[0];
+    const std::size_t words = code_words(bits);
+    if (rows.shape()[1] != words) {
+        rows.refuse("must have " + std::to_string(words) + " words per image for " + std::to_string(bits) +
+                    " bits but got " + std::to_string(rows.shape()[1]));
+    }
+    const auto* data = rows.data<const std::uint64_t>();
+    for (std::size_t image = 0; bits % 64 != 0 && image < images; ++image) {
+        if (data[image * words + words - 1] >> (bits % 64) != 0) {
+            rows.refuse("must be zero beyond bit " + std::to_string(bits) + " but image " +
+                        std::to_string(image) + " is not");
+        }
+    }
+
+    py::array_t<std::int64_t> gram = new_array<std::int64_t>({images, images});
+    std::int64_t* result = gram.mutable_data();
+    {
+        const py::gil_scoped_release released;
+        znas::code_gram(data, images, bits, result, isa, threads);
+    }
+    return gram;
+}
+
+}  // namespace
+
+}  // namespace znas::bindings
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "Compiled kernels of znas_engine.kernels.";
+    m.def("available_isas", [] { return py::tuple(py::cast(znas::bindings::available_isas())); });
+    m.def("masked_sum", &znas::bindings::masked_sum, py::arg("tensors"), py::arg("coefficients"),
+          py::arg("out"), py::arg("threads"), py::arg("isa"));
+    m.def("count_correct", &znas::bindings::count_correct, py::arg("logits"), py::arg("labels"),
+          py::arg("threads"), py::arg("isa"));
+    m.def("pack_codes", &znas::bindings::pack_codes, py::arg("activations"), py::arg("threads"),
+          py::arg("isa"));
+    m.def("code_gram", &znas::bindings::code_gram, py::arg("codes"), py::arg("bits"), py::arg("threads"),
+          py::arg("isa"));
+}

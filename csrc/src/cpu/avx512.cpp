@@ -1,0 +1,145 @@
+// AVX-512 kernels. Compiled with AVX-512 flags: see kernel_table.hpp for what may be included here.
+#include <immintrin.h>
+
+#include "kernel_table.hpp"
+
+namespace znas {
+
+namespace {
+
+// The first `count` of sixteen lanes; all of them from sixteen on.
+__mmask16 first(std::size_t count) {
+    return static_cast<__mmask16>(count < 16 ? (1U << count) - 1U : 0xFFFFU);
+}
+
+void masked_sum(const float* const* tensors, const float* coefficients, std::size_t terms, std::size_t begin,
+                std::size_t end, float* out) {
+    std::size_t i = begin;
+    for (; i + 64 <= end; i += 64) {
+        __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+        for (std::size_t t = 0; t < terms; ++t) {
+            const __m512 weight = _mm512_set1_ps(coefficients[t]);
+            const float* x = tensors[t] + i;
+            sum0 = _mm512_add_ps(sum0, _mm512_mul_ps(weight, _mm512_loadu_ps(x)));
+            sum1 = _mm512_add_ps(sum1, _mm512_mul_ps(weight, _mm512_loadu_ps(x + 16)));
+            sum2 = _mm512_add_ps(sum2, _mm512_mul_ps(weight, _mm512_loadu_ps(x + 32)));
+            sum3 = _mm512_add_ps(sum3, _mm512_mul_ps(weight, _mm512_loadu_ps(x + 48)));
+        }
+        _mm512_storeu_ps(out + i, sum0);
+        _mm512_storeu_ps(out + i + 16, sum1);
+        _mm512_storeu_ps(out + i + 32, sum2);
+        _mm512_storeu_ps(out + i + 48, sum3);
+    }
+    for (; i < end; i += 16) {
+        const __mmask16 lanes = first(end - i);
+        __m512 sum = _mm512_setzero_ps();
+        for (std::size_t t = 0; t < terms; ++t) {
+            const __m512 weight = _mm512_set1_ps(coefficients[t]);
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(weight, _mm512_maskz_loadu_ps(lanes, tensors[t] + i)));
+        }
+        _mm512_mask_storeu_ps(out + i, lanes, sum);
+    }
+}
+
+// The argmax is the label when nothing before it reaches its score and nothing after it exceeds it. The
+// first sixteen classes are judged without a branch; most wrong rows of a longer list end there.
+std::int64_t count_correct(const float* logits, const std::int64_t* labels, std::size_t rows,
+                           std::size_t classes) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    std::int64_t correct = 0;
+    for (std::size_t row = 0; row < rows; ++row) {
+        const float* scores = logits + row * classes;
+        const std::int64_t label = labels[row];
+        const __m512 score = _mm512_set1_ps(scores[label]);
+        unsigned beaten = 0;
+        for (std::size_t c = 0; c < classes && beaten == 0; c += 16) {
+            const __mmask16 lanes = first(classes - c);
+            const __m512 x = _mm512_maskz_loadu_ps(lanes, scores + c);
+            const int distance = static_cast<int>(label - static_cast<std::int64_t>(c));
+            const __mmask16 before = _mm512_mask_cmplt_epi32_mask(lanes, lane, _mm512_set1_epi32(distance));
+            const __mmask16 reached = _mm512_mask_cmp_ps_mask(before, x, score, _CMP_GE_OQ);
+            const __mmask16 exceeded = _mm512_mask_cmp_ps_mask(lanes, x, score, _CMP_GT_OQ);
+            beaten = static_cast<unsigned>(reached) | exceeded;
+        }
+        correct += beaten == 0;
+    }
+    return correct;
+}
+
+void pack_floats(const float* activations, std::size_t units, std::uint64_t* code) {
+    const __m512 zero = _mm512_setzero_ps();
+    for (std::size_t begin = 0; begin < units; begin += 64) {
+        std::uint64_t word = 0;
+        for (std::size_t j = 0; j < 64 && begin + j < units; j += 16) {
+            const __m512 x = _mm512_maskz_loadu_ps(first(units - begin - j), activations + begin + j);
+            word |= std::uint64_t{_mm512_cmp_ps_mask(x, zero, _CMP_GT_OQ)} << j;
+        }
+        code[begin / 64] = word;
+    }
+}
+
+void pack_bytes(const std::uint8_t* activations, std::size_t units, std::uint64_t* code) {
+    for (std::size_t begin = 0; begin < units; begin += 64) {
+        const std::size_t rest = units - begin;
+        const __mmask64 lanes = rest < 64 ? (__mmask64{1} << rest) - 1 : ~__mmask64{0};
+        const __m512i x = _mm512_maskz_loadu_epi8(lanes, activations + begin);
+        code[begin / 64] = _mm512_test_epi8_mask(x, x);
+    }
+}
+
+std::int64_t sum_lanes(__m512i x) {
+    alignas(64) std::int64_t lanes[8];
+    _mm512_store_si512(lanes, x);
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
+// Adds, for each pair of rows, the differing bits of the words [w, w + 8) that `lanes` names.
+template <typename Load>
+void add_distances(const std::uint64_t* const* left, const std::uint64_t* const* right, Load load,
+                   __m512i (&sums)[kTile][kTile]) {
+    __m512i b[kTile];
+#pragma GCC unroll 4
+    for (std::size_t j = 0; j < kTile; ++j) b[j] = load(right[j]);
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kTile; ++i) {
+        const __m512i a = load(left[i]);
+#pragma GCC unroll 4
+        for (std::size_t j = 0; j < kTile; ++j) {
+            const __m512i differing = _mm512_popcnt_epi64(_mm512_xor_si512(a, b[j]));
+            sums[i][j] = _mm512_add_epi64(sums[i][j], differing);
+        }
+    }
+}
+
+// All sixteen sums of a tile stay in registers; every word is loaded once per tile.
+void hamming_tile(const std::uint64_t* const* left, const std::uint64_t* const* right, std::size_t words,
+                  std::int64_t* distances) {
+    __m512i sums[kTile][kTile];
+    for (auto& row : sums) {
+        for (__m512i& sum : row) sum = _mm512_setzero_si512();
+    }
+    std::size_t w = 0;
+    for (; w + 8 <= words; w += 8) {
+        add_distances(
+            left, right, [w](const std::uint64_t* row) { return _mm512_loadu_si512(row + w); }, sums);
+    }
+    if (w < words) {
+        const __mmask8 lanes = static_cast<__mmask8>((1U << (words - w)) - 1U);
+        add_distances(
+            left, right,
+            [w, lanes](const std::uint64_t* row) { return _mm512_maskz_loadu_epi64(lanes, row + w); }, sums);
+    }
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kTile; ++i) {
+#pragma GCC unroll 4
+        for (std::size_t j = 0; j < kTile; ++j) {
+            distances[i * kTile + j] += sum_lanes(sums[i][j]);
+        }
+    }
+}
+
+}  // namespace
+
+const KernelTable kAvx512Kernels{masked_sum, count_correct, pack_floats, pack_bytes, hamming_tile};
+
+}  // namespace znas

@@ -1,0 +1,331 @@
+"""The inner loops of the engine: compiled where a compiler was at hand, in NumPy everywhere.
+
+Four operations, each with the same four faces (`isa=`):
+
+* ``numpy``: what an install without a compiler runs;
+* ``reference``: plain C++, the loop that defines the operation;
+* ``avx2``, ``avx512``: the same on vectors, chosen at run time by what the processor can do.
+
+All faces return identical bits for identical inputs, whatever `threads` is: integers are exact, and
+every product and every sum of floats is rounded on its own and in the same order.
+
+Arrays are read where they lie, in host memory. Anything with the buffer protocol or DLPack will do
+(NumPy, memoryview, PyTorch, ...), as long as it is C-contiguous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.errors import InvalidValueError, unknown_choice
+
+try:
+    import znas_engine._core as _core
+except ModuleNotFoundError:  # installed without a compiler; one that fails to load is a defect, and raises
+    _COMPILED = False
+else:
+    _COMPILED = True
+
+__all__ = [
+    "ISAS",
+    "ArrayLike",
+    "available_isas",
+    "code_gram",
+    "compiled",
+    "count_correct",
+    "masked_sum",
+    "pack_codes",
+]
+
+ISAS = ("numpy", "reference", "avx2", "avx512")
+
+
+class _SupportsDLPack(Protocol):
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...
+
+
+ArrayLike: TypeAlias = NDArray[Any] | memoryview | _SupportsDLPack
+
+
+def compiled() -> bool:
+    """Whether this install has the C++ kernels."""
+    return _COMPILED
+
+
+def available_isas() -> tuple[str, ...]:
+    """The members of `ISAS` that this machine can run, slowest first; ``isa="auto"`` means the last."""
+    return ("numpy", *_core.available_isas()) if _COMPILED else ("numpy",)
+
+
+def masked_sum(
+    tensors: Sequence[ArrayLike],
+    coefficients: Sequence[float] | NDArray[Any],
+    *,
+    out: NDArray[np.float32] | None = None,
+    threads: int = 1,
+    isa: str = "auto",
+) -> NDArray[np.float32]:
+    """The weighted sum of `tensors`: what an edge puts out under one row of a mask.
+
+    Args:
+        tensors: T >= 1 arrays, float32, all of one shape.
+        coefficients: T finite numbers, rounded to float32.
+        out: where the sum goes, a float32 array of that shape sharing no memory with `tensors`; None
+            makes a new one.
+        threads: how many threads may work, at least 1.
+        isa: a member of `ISAS`, or "auto" for the fastest that this machine can run.
+
+    Returns:
+        `out`. The operation is ::
+
+            out[...] = 0
+            for x, c in zip(tensors, coefficients):
+                if c != 0:  # a tensor masked with zero is never read: its NaNs stay where they are
+                    out += c * x
+
+    Raises:
+        InvalidValueError: for anything that is not as described above.
+    """
+    chosen = _choose(isa, threads)
+    if len(tensors) == 0:
+        raise InvalidValueError("`tensors` must hold at least one array but got none")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
+        weights = np.asarray(coefficients, dtype=np.float32)
+    if weights.shape != (len(tensors),):
+        raise InvalidValueError(
+            f"`coefficients` must have shape [{len(tensors)}], one per tensor, but got {list(weights.shape)}"
+        )
+    if not np.isfinite(weights).all():
+        raise InvalidValueError(f"`coefficients` must be finite but got {weights.tolist()}")
+    if not isinstance(out, np.ndarray | None):
+        raise InvalidValueError(f"`out` must be a NumPy array but got {type(out).__name__}")
+    if out is not None and not out.flags.writeable:
+        raise InvalidValueError("`out` must be writable")
+
+    if chosen == "numpy":
+        return _masked_sum(tensors, weights, out)
+    with _refusals():
+        return _core.masked_sum(tensors, weights.tolist(), out, threads, chosen)
+
+
+def count_correct(
+    logits: ArrayLike, labels: ArrayLike, *, threads: int = 1, isa: str = "auto"
+) -> NDArray[np.int64]:
+    """How many images each mask classifies correctly.
+
+    Args:
+        logits: float32 [masks, images, classes], without NaN. A NaN has no order, so the caller refuses
+            it (`NonFiniteScoreError` names the mask); here its row may count either way.
+        labels: int64 [images], each in [0, classes).
+        threads: how many threads may work, at least 1.
+        isa: a member of `ISAS`, or "auto" for the fastest that this machine can run.
+
+    Returns:
+        int64 [masks]: ``counts[g] = sum(argmax(logits[g, n]) == labels[n] for n in range(images))``,
+        where the lowest class wins a tie.
+
+    Raises:
+        InvalidValueError: for anything that is not as described above.
+    """
+    chosen = _choose(isa, threads)
+    if chosen == "numpy":
+        return _count_correct(logits, labels)
+    with _refusals():
+        return _core.count_correct(logits, labels, threads, chosen)
+
+
+def pack_codes(activations: ArrayLike, *, threads: int = 1, isa: str = "auto") -> NDArray[np.uint64]:
+    """The activation code of each image: one bit per unit, set where the unit is active.
+
+    Args:
+        activations: float32 or bool [images, ...]; the trailing axes hold M units in C order.
+        threads: how many threads may work, at least 1.
+        isa: a member of `ISAS`, or "auto" for the fastest that this machine can run.
+
+    Returns:
+        uint64 [images, ceil(M / 64)]: bit j of word w is ``activations[n].flat[64 * w + j] > 0``, and the
+        bits beyond the last unit are zero. Zero, -0.0 and NaN are not active.
+
+    Raises:
+        InvalidValueError: for anything that is not as described above.
+    """
+    chosen = _choose(isa, threads)
+    if chosen == "numpy":
+        return _pack_codes(activations)
+    with _refusals():
+        return _core.pack_codes(activations, threads, chosen)
+
+
+def code_gram(codes: ArrayLike, bits: int, *, threads: int = 1, isa: str = "auto") -> NDArray[np.int64]:
+    """In how many units each pair of images agrees: the kernel matrix of NASWOT.
+
+    Args:
+        codes: uint64 [images, ceil(bits / 64)] as `pack_codes` makes them; bits beyond `bits` are zero.
+        bits: the number of units M, at least 0.
+        threads: how many threads may work, at least 1.
+        isa: a member of `ISAS`, or "auto" for the fastest that this machine can run.
+
+    Returns:
+        int64 [images, images], symmetric: ``gram[i, j] = bits - popcount(codes[i] ^ codes[j])``.
+
+    Raises:
+        InvalidValueError: for anything that is not as described above.
+    """
+    chosen = _choose(isa, threads)
+    if bits < 0:
+        raise InvalidValueError(f"`bits` must be at least 0 but got {bits}")
+    if chosen == "numpy":
+        return _code_gram(codes, bits)
+    with _refusals():
+        return _core.code_gram(codes, bits, threads, chosen)
+
+
+def _choose(isa: str, threads: int) -> str:
+    if threads < 1:
+        raise InvalidValueError(f"`threads` must be at least 1 but got {threads}")
+    available = available_isas()
+    if isa == "auto":
+        return available[-1]
+    if isa not in ISAS:
+        raise unknown_choice("isa", isa, ("auto", *ISAS))
+    if isa not in available:
+        why = "this processor cannot run it" if _COMPILED else "the C++ kernels are not installed"
+        raise InvalidValueError(
+            f"`isa` {isa!r} is not available ({why}): choose one of {', '.join(available)}"
+        )
+    return isa
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the compiled half refuses is a user's mistake, in our own type."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidValueError(str(error)) from None
+
+
+# --- the same in NumPy: refusals are worded as in csrc/bindings, and the tests hold the two together ---
+
+_BLOCK = 1 << 16  # elements of a sum at a time: the scratch stays in cache
+
+
+def _masked_sum(
+    tensors: Sequence[ArrayLike], weights: NDArray[np.float32], out: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    terms = [_borrow(f"tensors[{t}]", tensor, "float32") for t, tensor in enumerate(tensors)]
+    for t, term in enumerate(terms):
+        _require_shape(f"tensors[{t}]", term, terms[0].shape)
+    if out is None:
+        out = np.empty(terms[0].shape, np.float32)
+    _borrow("out", out, "float32")
+    _require_shape("out", out, terms[0].shape)
+    if any(np.may_share_memory(out, term) for term in terms):
+        raise InvalidValueError("`out` must not share memory with `tensors`")
+
+    total = out.reshape(-1)
+    total.fill(0)
+    scratch = np.empty(min(_BLOCK, total.size), np.float32)
+    active = [(term.reshape(-1), weight) for term, weight in zip(terms, weights, strict=True) if weight != 0]
+    with np.errstate(all="ignore"):  # infinities and NaNs flow through, as they do in the compiled kernels
+        for begin in range(0, total.size, _BLOCK):
+            block = total[begin : begin + _BLOCK]
+            for term, weight in active:
+                block += np.multiply(term[begin : begin + _BLOCK], weight, out=scratch[: block.size])
+    return out
+
+
+def _count_correct(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
+    scores = _borrow("logits", logits, "float32")
+    _require_axes("logits", scores, "masks", "images", "classes")
+    truth = _borrow("labels", labels, "int64")
+    _require_axes("labels", truth, "images")
+    masks, images, classes = scores.shape
+    if truth.shape != (images,):
+        raise InvalidValueError(
+            f"`labels` must have shape [{images}], one per image of `logits`, but got {list(truth.shape)}"
+        )
+    outside = truth[(truth < 0) | (truth >= classes)]
+    if outside.size:
+        raise InvalidValueError(f"`labels` must lie in [0, {classes}) but got {outside[0]}")
+    if images == 0:
+        return np.zeros(masks, np.int64)  # there may be no class to take a maximum over
+    return np.asarray((scores.argmax(axis=2) == truth).sum(axis=1), dtype=np.int64)
+
+
+def _pack_codes(activations: ArrayLike) -> NDArray[np.uint64]:
+    units = _borrow("activations", activations, "float32", "bool")
+    if units.ndim == 0:
+        raise InvalidValueError("`activations` must have shape [images, ...] but got []")
+    active = (units > 0).reshape(len(units), int(np.prod(units.shape[1:])))
+    packed = np.packbits(active, axis=1, bitorder="little")
+    codes = np.zeros((len(units), -(-active.shape[1] // 64) * 8), np.uint8)
+    codes[:, : packed.shape[1]] = packed
+    return codes.view("<u8").astype(np.uint64, copy=False)
+
+
+def _code_gram(codes: ArrayLike, bits: int) -> NDArray[np.int64]:
+    rows = _borrow("codes", codes, "uint64")
+    _require_axes("codes", rows, "images", "words")
+    images, words = rows.shape
+    if words != -(-bits // 64):
+        raise InvalidValueError(
+            f"`codes` must have {-(-bits // 64)} words per image for {bits} bits but got {words}"
+        )
+    if bits % 64:
+        dirty = np.flatnonzero(rows[:, -1] >> np.uint64(bits % 64))
+        if dirty.size:
+            raise InvalidValueError(f"`codes` must be zero beyond bit {bits} but image {dirty[0]} is not")
+    gram = np.empty((images, images), np.int64)
+    for i, row in enumerate(rows):
+        gram[i, i:] = gram[i:, i] = bits - np.bitwise_count(rows[i:] ^ row).sum(axis=1, dtype=np.int64)
+    return gram
+
+
+def _borrow(name: str, array: Any, *dtypes: str) -> NDArray[Any]:
+    """A NumPy view of `array`, never a copy."""
+    if isinstance(array, np.ndarray):
+        view = array
+    elif hasattr(array, "__dlpack__"):
+        view = _from_dlpack(name, array)
+    else:
+        try:
+            view = np.asarray(memoryview(array))
+        except TypeError:
+            raise InvalidValueError(
+                f"`{name}` must be an array (buffer protocol or DLPack) but got {type(array).__name__}"
+            ) from None
+    if view.dtype not in dtypes:
+        raise InvalidValueError(f"`{name}` must have dtype {' or '.join(dtypes)} but got {view.dtype}")
+    if not view.flags.c_contiguous:
+        raise InvalidValueError(f"`{name}` must be C-contiguous; pass a contiguous copy")
+    return view
+
+
+def _from_dlpack(name: str, array: Any) -> NDArray[Any]:
+    device = int(array.__dlpack_device__()[0])
+    if device not in (1, 3):  # the host's memory, pageable or pinned
+        raise InvalidValueError(f"`{name}` must live in CPU memory but got DLPack device type {device}")
+    try:
+        return np.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:  # each library says no in its own way
+        raise InvalidValueError(f"`{name}` cannot be borrowed: {error}") from None
+
+
+def _require_axes(name: str, array: NDArray[Any], *axes: str) -> None:
+    if array.ndim != len(axes):
+        raise InvalidValueError(f"`{name}` must have shape [{', '.join(axes)}] but got {list(array.shape)}")
+
+
+def _require_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise InvalidValueError(
+            f"`{name}` must have shape {list(shape)} like `tensors[0]` but got {list(array.shape)}"
+        )
