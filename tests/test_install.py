@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that pip builds when the compilers named by CC and CXX do not exist, unpacked."""
     folder = tmp_path_factory.mktemp("pure")
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-v"]
     built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-v", "-w", folder, ROOT]
-        + ["-C", f"build-dir={folder / 'build'}"],
+        [*pip, "-C", f"build-dir={folder / 'build'}", "-w", folder, ROOT],
         env=os.environ | {"CC": "/no/such/cc", "CXX": "/no/such/c++"},
         capture_output=True,
         text=True,

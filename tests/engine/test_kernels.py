@@ -361,10 +361,8 @@ def test_what_was_lent_is_given_back(isa: str, versioned: bool) -> None:
             masked_sum([lender, Lender(wrong, versioned=versioned)], [1.0, 1.0], isa=isa)
     del lender
     gc.collect()
-    after = (
-        sys.getrefcount(array),
-        sys.getrefcount(wrong),
-    )  # not inside assert, which holds on to what it shows
+    # Counted outside the assert, which holds on to what it shows.
+    after = sys.getrefcount(array), sys.getrefcount(wrong)
     assert after == before
 
 
