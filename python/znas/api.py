@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.interventions import GaussianIntervention, draw_replaced
+from znas.games import get_game
+from znas.interventions import get_intervention
+from znas.interventions.knowledge import FromPrior, Knowledge, Neutral
+from znas.interventions.scorer import IntervenedScorer
+from znas.observer import Observer
 from znas.result import EdgeReport, ScoreReport, SearchResult, Seconds
-from znas.selection.operations import select_operations
-from znas.selection.topology import connect, contested_edges, one_hot, select_edges
-from znas.settings import SearchSettings
+from znas.selection.aggregate import get_aggregate, stability
+from znas.selection.criteria import Criterion, KeepOne, LeaveOneOut, Shapley, Worth, is_exact, selectable
+from znas.selection.finalists import finalists
+from znas.selection.operations import one_hot
+from znas.selection.strategies import AllAtOnce, Interactions, Sequential, Strategy
+from znas.selection.topology import EnsembleWorth, connect, drop_worths, select_edges, shapley_worths
+from znas.settings import SHIPPED, SearchSettings
 from znas_engine import __version__
-from znas_engine.backends import get_backend
-from znas_engine.data import Dataset, load
-from znas_engine.environment import derive_seed, draw_environments
-from znas_engine.scores import get_score
-from znas_engine.spaces import Macro, Mask, SearchSpace, get_space, resize
+from znas_engine.data import load
+from znas_engine.environment import derive_seed
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import Mask, SearchSpace, get_space, resize
 
 Progress = Callable[[int, int], None]
 Report = Callable[[str], None]
@@ -34,13 +40,13 @@ def search(
     report: Report = lambda line: None,
     **arguments: Any,
 ) -> SearchResult:
-    """Select an architecture by interventions on a randomly initialised supernet (paper, Algorithm 1).
+    """Select an architecture by interventions on a randomly initialised supernet (paper, section 3).
 
         for each edge e and operation o that may be selected:
             V[e, o] = draw from D(Z)                with probability p (equation 8)
                       score under do(e, o)          otherwise
-        genotype: argmax_o V[e, o] per edge (equation 10); DARTS keeps, per node, the two edges whose
-                  drop(e) costs most (Corollary 2.1)
+        genotype: argmax_o V[e, o] per edge (Algorithm 1, equation 10), or of its Shapley value (equation
+                  11); DARTS keeps, per node, the two edges whose loss costs most (Corollary 2.1)
 
     Args:
         settings: a whole `SearchSettings`; or give its fields as keyword arguments:
@@ -48,15 +54,26 @@ def search(
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
         backend: "auto", "ort" or "torch".
         score: "naswot", or the paper's "accuracy" (needs labels).
-        p: probability in [0, 1] that a neuron's score is drawn instead of measured. Cost falls as 1 - p.
-        envs: environments (weight seed and image batch); scores are averaged over them. Cost is
-            proportional, the spread of a mean falls with the square root.
+        p: probability that a score is drawn instead of measured: a number in [0, 1], one per edge, or "auto"
+            (Proposition 1; needs a prior). Cost falls as 1 - p.
+        intervention: "gaussian", "cdf_difference" (uniform or constant weights) or "bayesian".
+        prior: D(Z): a file of `znas-engine prior fit`, "shipped", or None for a neutral one. force_prior:
+            use it although it was not found to rank better than chance. prior_scale: "aligned" moves it to
+            the scale of what is observed, "raw" draws it as it is.
+        game: "none", "shapley", or "interaction" (pairs of operations on different edges).
+        estimator, precision, max_evaluations: how Shapley values are computed; see `znas.games`.
+        selection: "algorithm1", or "sequential" (decide, fix, go on) in an order: "random", "node" or
+            "confidence". criterion: "keep" or "leave-one-out".
+        aggregate: over environments, "mean", "lcb" or "rank".
+        finalists: this many architectures with the best sums of scores are compared as themselves at the end.
+        envs: environments (weight seed and image batch). Cost is proportional, the spread of a mean falls
+            with the square root.
         images: images per environment; more make a score steadier, cost is proportional.
         norm: "calibrated", "batch" or "identity"; init: "gaussian", "uniform" or "constant".
         seed: decides weights, images, interventions and ties.
         threads: worker threads; the result does not depend on them.
         channels, cells, resolution: size of the supernet; None is the space's own.
-        progress: called with (masked passes done, all of them).
+        progress: called with (masked passes done, those known to be needed).
         report: called with one-line remarks worth showing.
 
     Raises:
@@ -68,23 +85,33 @@ def search(
         raise TypeError("give either `settings` or keyword arguments, not both")
     started = time.perf_counter()
     space = get_space(settings.space)
+    knowledge = _knowledge(settings)
     dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
     macro = resize(
         space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
         channels=settings.channels,
         cells=settings.cells,
     )
-    plan = _Plan.draw(space, settings.p, np.random.default_rng(derive_seed(settings.seed, "replaced")))
-    observation = _observe(plan, space, macro, dataset, settings, progress, report)
-    selecting = time.perf_counter()
-    found = _select(plan, observation.values, space, settings)
-    notes: list[str] = list(found.notes)
-    if settings.p == 1:
+    observer = Observer(space, macro, dataset, settings, progress, report)
+    scorer = IntervenedScorer(
+        observe=observer,
+        environments=settings.envs,
+        edges=len(space.edges),
+        p=settings.p,
+        knowledge=knowledge,
+        intervention=get_intervention(settings.intervention),
+        rng_replaced=_rng(settings, "replaced"),
+        rng_draws=_rng(settings, "interventions"),
+    )
+    mask, edges, notes = _select(space, scorer, observer, settings)
+    if settings.p == 1 and settings.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
-    genotype = space.genotype(found.mask)
+    genotype = space.genotype(mask)
     network_macro = space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes)
     network = space.network(genotype, network_macro)
-    ended = time.perf_counter()
+    total = time.perf_counter() - started
+    working = observer.setup_seconds + observer.evaluate_seconds
+    account = scorer.account
     return SearchResult(
         settings=settings,
         genotype=genotype,
@@ -92,138 +119,164 @@ def search(
         macro=network_macro,
         params=network.parameters,
         flops=network.flops,
-        device=observation.device,
+        device=observer.device,
         origin=dataset.origin,
-        observed=int((~plan.replaced[: len(plan.neurons)]).sum()),
-        intervened=int(plan.replaced[: len(plan.neurons)].sum()),
-        ensembles_observed=int((~plan.replaced[len(plan.neurons) :]).sum()),
-        ensembles_intervened=int(plan.replaced[len(plan.neurons) :].sum()),
-        evaluations=observation.evaluations,
-        edges=found.edges,
+        p=scorer.p if isinstance(scorer.p, float | tuple) else 0.0,
+        auto=scorer.auto,
+        observed=account.observed,
+        intervened=account.intervened,
+        ensembles_observed=account.ensembles_observed,
+        ensembles_intervened=account.ensembles_intervened,
+        evaluations=observer.evaluations,
+        edges=edges,
         seconds=Seconds(
-            total=ended - started,
-            setup=selecting - started - observation.evaluate_seconds,
-            evaluate=observation.evaluate_seconds,
-            select=ended - selecting,
+            total=total,
+            setup=observer.setup_seconds,
+            evaluate=observer.evaluate_seconds,
+            select=total - working,
         ),
         notes=tuple(notes),
         versions={"znas-engine": __version__}
-        | {package: version(package) for package in ("numpy", *observation.packages)},
+        | {package: version(package) for package in ("numpy", *observer.packages)},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What has a score: neurons (edge, operation), then ensembles; and which of them are drawn (eq. 8)."""
-
-    neurons: list[tuple[int, int]]
-    ensembles: list[int]
-    replaced: NDArray[np.bool_]
-
-    @classmethod
-    def draw(cls, space: SearchSpace[Any], p: float, rng: np.random.Generator) -> _Plan:
-        operations = [o for o, selectable in enumerate(space.selectable) if selectable]
-        neurons = [(e, o) for e in range(len(space.edges)) for o in operations]
-        ensembles = contested_edges(space)
-        return cls(neurons, ensembles, draw_replaced(len(neurons) + len(ensembles), p, rng))
-
-    def masks(self, space: SearchSpace[Any]) -> Mask:
-        """float32 [observed, E, O], in the order of the plan."""
-        every = [space.do(e, o) for e, o in self.neurons] + [space.drop(e) for e in self.ensembles]
-        chosen = [mask for mask, replaced in zip(every, self.replaced, strict=True) if not replaced]
-        return np.stack(chosen) if chosen else np.empty((0, *space.shape), np.float32)
+def _rng(settings: SearchSettings, purpose: str) -> np.random.Generator:
+    return np.random.default_rng(derive_seed(settings.seed, purpose))
 
 
-@dataclass(frozen=True, slots=True)
-class _Observation:
-    """values: float64 [K, plan], NaN where a draw will come."""
+def _knowledge(settings: SearchSettings) -> Knowledge:
+    """D(Z), checked against what is searched."""
+    if settings.prior is None:
+        return Neutral()
+    from znas import priors
 
-    values: NDArray[np.float64]
-    evaluations: int
-    evaluate_seconds: float
-    device: str
-    packages: tuple[str, ...]
+    path = priors.shipped(settings.space) if settings.prior == SHIPPED else settings.prior
+    if path is None:
+        raise InvalidValueError(
+            f"no prior is shipped for {settings.space}: fit one with znas-engine prior fit"
+        )
+    prior = priors.load(path)
+    if prior.space != settings.space:
+        raise InvalidValueError(f"the prior {path} is for {prior.space}, not for {settings.space}")
+    if prior.score != settings.score:
+        raise InvalidValueError(
+            f"the prior {path} is of the score {prior.score!r}, not of {settings.score!r}; "
+            f"pass --score {prior.score}, or fit another"
+        )
+    priors.require(prior, force=settings.force_prior)
+    return FromPrior(prior, aligned=settings.prior_scale == "aligned")
 
 
-def _observe(
-    plan: _Plan,
-    space: SearchSpace[Any],
-    macro: Macro,
-    dataset: Dataset,
-    settings: SearchSettings,
-    progress: Progress,
-    report: Report,
-) -> _Observation:
-    values = np.full((settings.envs, len(plan.replaced)), np.nan)
-    masks = plan.masks(space)
-    if not len(masks):
-        return _Observation(values, 0, 0.0, "cpu", ())
-    evaluator = get_backend(settings.backend)(
-        space, macro, norm=settings.norm, threads=settings.threads, report=report
+def _strategy(space: SearchSpace[Any], settings: SearchSettings) -> Strategy:
+    rng = _rng(settings, "strategy")
+    if settings.game == "interaction":
+        return Interactions(rng)
+    criterion: Criterion = KeepOne() if settings.criterion == "keep" else LeaveOneOut()
+    if settings.game == "shapley":
+        criterion = Shapley(
+            get_game(settings.estimator),
+            exact=is_exact(settings.estimator, len(selectable(space))),
+            precision=settings.precision,
+            max_evaluations=settings.max_evaluations,
+            rng=rng,
+        )
+    return (
+        AllAtOnce(criterion)
+        if settings.selection == "algorithm1"
+        else Sequential(criterion, settings.order, rng)
     )
-    environments = draw_environments(
-        dataset, count=settings.envs, images=settings.images, init=settings.init, seed=settings.seed
-    )
-    scores = evaluator.evaluate(
-        masks, score=get_score(settings.score), environments=environments, progress=progress
-    )
-    values[:, ~plan.replaced] = scores.values
-    return _Observation(
-        values, scores.evaluations, scores.evaluate_seconds, evaluator.device, evaluator.packages
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    mask: Mask
-    edges: tuple[EdgeReport, ...]
-    notes: tuple[str, ...]
 
 
 def _select(
-    plan: _Plan, observed: NDArray[np.float64], space: SearchSpace[Any], settings: SearchSettings
-) -> _Selection:
-    """Intervene, then Algorithm 1, then the topology rules of the space."""
-    rng = np.random.default_rng(derive_seed(settings.seed, "interventions"))
-    ties = np.random.default_rng(derive_seed(settings.seed, "ties"))
-    split = len(plan.neurons)
-    values = GaussianIntervention().apply(observed, plan.replaced, rng)
-    edge_count, operation_count = space.shape
-    scores = np.full((edge_count, operation_count), np.nan)
-    scores[tuple(zip(*plan.neurons, strict=True))] = values[:, :split].mean(0)
-    selected = select_operations(scores, ties)
+    space: SearchSpace[Any], scorer: IntervenedScorer, observer: Observer, settings: SearchSettings
+) -> tuple[Mask, tuple[EdgeReport, ...], list[str]]:
+    """Operations, then topology, then the final round."""
+    ties = _rng(settings, "ties")
+    aggregate = get_aggregate(settings.aggregate)
     notes: list[str] = []
+    decision = _strategy(space, settings).decide(scorer, space, aggregate, ties)
+    scores = np.full(space.shape, -np.inf)
+    scores[:, selectable(space)] = [aggregate(worth.values) for worth in decision.worths]
+
+    selected = decision.selected
     if space.in_edges is None:
-        repaired = connect(space, scores, selected)
-        for e in np.flatnonzero(repaired != selected):
-            name = space.operations[repaired[e]]
+        selected = connect(space, scores, selected)
+        for e in np.flatnonzero(selected != decision.selected):
+            name = space.operations[selected[e]]
             notes.append(f"{space.edges[e].label}: none disconnected the cell and gave way to {name}")
-        selected = repaired
-    dropped = np.full(edge_count, np.nan)
-    dropped[plan.ensembles] = values[:, split:].mean(0)
-    kept = select_edges(space, dropped, ties)
-    mask = one_hot(selected, operation_count)
-    mask[~kept] = 0
-    reports = [_report(values[:, i], intervened=bool(plan.replaced[i])) for i in range(values.shape[1])]
-    neurons = dict(zip(plan.neurons, reports[:split], strict=True))
-    ensembles = dict(zip(plan.ensembles, reports[split:], strict=True))
-    edges = tuple(
-        EdgeReport(
-            edge=edge.label,
-            selected=space.operations[selected[e]],
-            kept=bool(kept[e]),
-            operations={name: neurons[e, o] for o, name in enumerate(space.operations) if (e, o) in neurons},
-            drop=ensembles.get(e),
+
+    if settings.game == "shapley":
+        ensembles = shapley_worths(scorer, space, decision.base, _rng(settings, "topology"))
+    else:
+        ensembles = drop_worths(scorer, space, decision.base)
+    worth_of_edge = _aggregate_nodes(ensembles, aggregate)
+    kept = select_edges(space, worth_of_edge, ties)
+
+    mask = one_hot(selected, len(space.operations)) * kept[:, None]
+    if settings.finalists > 1:
+        masks = finalists(space, scores, kept, settings.finalists, selected)
+        values = aggregate(observer(np.stack(masks)))
+        winner = int(values.argmax())
+        mask = masks[winner]
+        notes.append(
+            f"final round: {len(masks)} architectures compared as themselves, number {winner + 1} won "
+            f"({values[winner]:.6g}; the selection before it had {values[0]:.6g})"
         )
-        for e, edge in enumerate(space.edges)
-    )
-    return _Selection(mask, edges, tuple(notes))
+        selected = np.where(kept, mask.argmax(1), selected)
+    edges = _reports(space, selected, kept, decision.worths, ensembles)
+    return mask, edges, notes
 
 
-def _report(values: NDArray[np.float64], *, intervened: bool) -> ScoreReport:
+def _aggregate_nodes(
+    ensembles: dict[int, EnsembleWorth], aggregate: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> dict[int, float]:
+    """One number per contested edge."""
+    if not ensembles:
+        return {}
+    values = aggregate(np.stack([worth.values for worth in ensembles.values()], axis=1))
+    return dict(zip(ensembles, values.tolist(), strict=True))
+
+
+def _reports(
+    space: SearchSpace[Any],
+    selected: NDArray[np.int64],
+    kept: NDArray[np.bool_],
+    worths: list[Worth],
+    ensembles: dict[int, EnsembleWorth],
+) -> tuple[EdgeReport, ...]:
+    candidates = selectable(space)
+    reports = []
+    for e, (edge, worth) in enumerate(zip(space.edges, worths, strict=True)):
+        operations = {
+            space.operations[o]: _report(
+                worth.values[:, i],
+                None if worth.intervened is None else worth.intervened[i],
+                None if worth.standard_errors is None else float(worth.standard_errors[i]),
+            )
+            for i, o in enumerate(candidates)
+        }
+        ensemble = ensembles.get(e)
+        reports.append(
+            EdgeReport(
+                edge=edge.label,
+                selected=space.operations[selected[e]],
+                kept=bool(kept[e]),
+                stability=stability(worth.values, candidates.index(int(selected[e]))),
+                operations=operations,
+                ensemble=None if ensemble is None else _report(ensemble.values, ensemble.intervened, None),
+            )
+        )
+    return tuple(reports)
+
+
+def _report(
+    values: NDArray[np.float64], intervened: bool | None, sampling_error: float | None
+) -> ScoreReport:
     return ScoreReport(
         values=tuple(values.tolist()),
         mean=float(values.mean()),
         std=float(values.std(ddof=1)) if len(values) > 1 else None,
         intervened=intervened,
+        sampling_error=sampling_error,
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from znas.interventions.probability import AutoP
 from znas.settings import SearchSettings
 from znas_engine.spaces import Genotype, Macro, resize
 
@@ -16,34 +17,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """One neuron's or ensemble's (intervened) score: per environment, its mean, and its standard deviation
-    over environments (None for a single one)."""
+    """The worth of one operation or one edge, larger is better.
+
+    values: per environment, with their mean and standard deviation (None for a single one). intervened:
+    whether it was drawn; None for a game value, which mixes measured and drawn coalitions. sampling_error:
+    standard error of a sampled game, None where nothing was sampled.
+    """
 
     values: tuple[float, ...]
     mean: float
     std: float | None
-    intervened: bool
+    intervened: bool | None
+    sampling_error: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeReport:
     """One paralleled edge.
 
-    operations: score under do(edge, operation), for every operation that may be selected. drop: score under
-    drop(edge), None where the edge has no competitor; the lower, the more the edge is needed.
+    stability: share of environments in which the selected operation alone would have won. operations: worth
+    of every operation that may be selected (score under do(edge, operation), or its Shapley value, ...).
+    ensemble: worth of the edge itself (minus the score under drop(edge), or its Shapley value among the
+    in-edges of its node); None where it has no competitor.
     """
 
     edge: str
     selected: str
     kept: bool
+    stability: float
     operations: dict[str, ScoreReport]
-    drop: ScoreReport | None
+    ensemble: ScoreReport | None
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Where the time went. setup: images, weights, calibration, export, sessions. evaluate: masked passes
-    and scores. select: interventions and selection."""
+    """Where the time went. setup: weights, calibration, export, sessions. evaluate: masked passes and scores.
+    select: everything else (images, interventions, games, selection)."""
 
     total: float
     setup: float
@@ -58,8 +67,10 @@ class SearchResult:
     genotype: in the notation of the space's community (`str` gives its string). params, flops: of that
     architecture at the size at which the community trains it (`macro`); flops are multiply-accumulates.
     supernet: the size that was searched.
-    observed, intervened: neurons whose score was measured and those whose score was drawn; likewise
-    ensembles_observed and ensembles_intervened for edges. evaluations: masked passes over the image batch.
+    p: in use (settings.p, or what Proposition 1 gave: see auto).
+    observed, intervened: neurons (and coalitions of a game) whose score was measured, and those whose score
+        was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
+    evaluations: masked passes over the image batch.
     """
 
     settings: SearchSettings
@@ -70,6 +81,8 @@ class SearchResult:
     flops: int
     device: str
     origin: str
+    p: float | tuple[float, ...]
+    auto: AutoP | None
     observed: int
     intervened: int
     ensembles_observed: int
@@ -113,7 +126,7 @@ class SearchResult:
             "params": self.params,
             "flops": self.flops,
             "score": s.score,
-            "p": s.p,
+            "p": self.p,
             "seed": s.seed,
             "backend": s.backend,
             "device": self.device,
@@ -124,6 +137,20 @@ class SearchResult:
             "images": s.images,
             "envs": s.envs,
             "data": {"name": s.data, "origin": self.origin},
+            "method": {
+                "p": s.p,
+                "auto": None if self.auto is None else asdict(self.auto),
+                "intervention": s.intervention,
+                "prior": None if s.prior is None else str(s.prior),
+                "prior_scale": s.prior_scale,
+                "game": s.game,
+                "estimator": s.estimator,
+                "selection": s.selection,
+                "order": s.order,
+                "criterion": s.criterion,
+                "aggregate": s.aggregate,
+                "finalists": s.finalists,
+            },
             "norm": s.norm,
             "init": s.init,
             "supernet": asdict(self.supernet),

@@ -59,17 +59,17 @@ def _cannot_write(folder: Path, error: OSError) -> StorageError:
 
 
 def _scores_csv(result: SearchResult) -> str:
-    """One row per neuron and per ensemble (operation empty): its score in every environment."""
+    """One row per operation of an edge and per edge (operation empty): its worth in every environment."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     environments = [f"environment_{k}" for k in range(result.settings.envs)]
     writer.writerow(["edge", "operation", "source", "selected", "mean", "std", *environments])
     for edge in result.edges:
         rows = [(name, report, name == edge.selected) for name, report in edge.operations.items()]
-        if edge.drop is not None:
-            rows.append(("", edge.drop, edge.kept))
+        if edge.ensemble is not None:
+            rows.append(("", edge.ensemble, edge.kept))
         for name, report, selected in rows:
-            source = "intervened" if report.intervened else "observed"
+            source = {True: "intervened", False: "observed", None: "game"}[report.intervened]
             spread = "" if report.std is None else report.std
             writer.writerow([edge.edge, name, source, int(selected), report.mean, spread, *report.values])
     return text.getvalue()

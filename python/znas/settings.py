@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from znas.games import GAMES, get_game
+from znas.interventions import get_intervention
+from znas.interventions.probability import Probability, check_p, p_per_edge
+from znas.selection.aggregate import get_aggregate
+from znas.selection.strategies import ORDERS
 from znas_engine.backends import choose_backend
 from znas_engine.data import DATASETS
 from znas_engine.errors import InvalidValueError, unknown_choice
@@ -14,6 +18,12 @@ from znas_engine.scores import get_score
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
+
+GAME_CHOICES = ("none", "shapley", "interaction")
+SELECTIONS = ("algorithm1", "sequential")
+CRITERIA = ("keep", "leave-one-out")
+PRIOR_SCALES = ("aligned", "raw")
+SHIPPED = "shipped"
 
 
 def available_threads() -> int:
@@ -26,7 +36,8 @@ class SearchSettings:
     """The arguments of `znas.search`; see there for what each one does.
 
     Raises:
-        InvalidValueError: a value outside its domain; the message names the nearest valid one.
+        InvalidValueError: a value outside its domain, or two that exclude each other; the message names the
+            nearest valid one.
         MissingDependencyError: a backend whose package is absent.
     """
 
@@ -35,7 +46,20 @@ class SearchSettings:
     data_dir: Path | None = None
     backend: str = "auto"
     score: str = "naswot"
-    p: float = 0.5
+    p: Probability = 0.5
+    intervention: str = "gaussian"
+    prior: str | Path | None = None
+    force_prior: bool = False
+    prior_scale: str = "aligned"
+    game: str = "none"
+    estimator: str = "auto"
+    precision: float | None = None
+    max_evaluations: int | None = None
+    selection: str = "algorithm1"
+    order: str = "random"
+    criterion: str = "keep"
+    aggregate: str = "mean"
+    finalists: int = 1
     envs: int = 1
     images: int = 64
     norm: str = "calibrated"
@@ -47,17 +71,36 @@ class SearchSettings:
     resolution: int | None = None
 
     def __post_init__(self) -> None:
-        get_space(self.space)
+        space = get_space(self.space)
         if self.data not in DATASETS:
             raise unknown_choice("data set", self.data, DATASETS)
         object.__setattr__(self, "backend", choose_backend(self.backend))
         score = get_score(self.score)
-        if not (math.isfinite(self.p) and 0 <= self.p <= 1):
-            raise InvalidValueError(f"`p` must be between 0 and 1 but got {self.p}")
-        for name, low, high in (("envs", 1, 10_000), ("images", 1, 1_000_000), ("threads", 1, 1024)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InvalidValueError(f"`{name}` must be between {low:,} and {high:,} but got {value:,}")
+        object.__setattr__(self, "p", check_p(self.p))
+        if isinstance(self.p, tuple):
+            p_per_edge(self.p, len(space.edges))
+        for what, value, choices in (
+            ("game", self.game, GAME_CHOICES),
+            ("selection", self.selection, SELECTIONS),
+            ("order", self.order, ORDERS),
+            ("criterion", self.criterion, CRITERIA),
+            ("prior scale", self.prior_scale, PRIOR_SCALES),
+            ("estimator", self.estimator, GAMES),
+        ):
+            if value not in choices:
+                raise unknown_choice(what, value, choices)
+        get_intervention(self.intervention)
+        get_aggregate(self.aggregate)
+        get_game(self.estimator)
+        for name, low, high in (
+            ("envs", 1, 10_000),
+            ("images", 1, 1_000_000),
+            ("threads", 1, 1024),
+            ("finalists", 1, 10_000),
+        ):
+            number = getattr(self, name)
+            if not low <= number <= high:
+                raise InvalidValueError(f"`{name}` must be between {low:,} and {high:,} but got {number:,}")
         if not 0 <= self.seed < 2**63:
             raise InvalidValueError(f"`seed` must be between 0 and 2**63 - 1 but got {self.seed}")
         if score.needs_labels and self.data == "gaussian":
@@ -67,3 +110,23 @@ class SearchSettings:
             )
         check_norm(self.norm)
         check_init(self.init)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.p == "auto" and self.prior is None:
+            raise InvalidValueError("p = auto compares what is observed with a prior: pass --prior FILE too")
+        if self.aggregate == "lcb" and self.envs < 2:
+            raise InvalidValueError("--aggregate lcb needs at least 2 environments: pass --envs 2 or more")
+        if self.finalists > 1 and self.p == 1:
+            raise InvalidValueError(
+                f"`finalists` are compared by measuring them, which p = 1 forbids, but got {self.finalists}: "
+                "pass a smaller --p"
+            )
+        if self.game != "none" and self.criterion != "keep":
+            raise InvalidValueError(f"--criterion {self.criterion} and --game {self.game} exclude each other")
+        if self.game == "interaction" and self.selection != "algorithm1":
+            raise InvalidValueError(
+                "--game interaction decides all edges together: drop --selection sequential"
+            )
+        if self.game != "shapley" and self.estimator != "auto":
+            raise InvalidValueError(f"--estimator {self.estimator} needs --game shapley")

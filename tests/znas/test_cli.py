@@ -73,7 +73,7 @@ def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> N
         (["--score", "acuracy"], "did you mean 'accuracy'?"),
         (["--p", "1.5"], "`p` must be between 0 and 1 but got 1.5"),
         (["--p", "nan"], "`p` must be between 0 and 1 but got nan"),
-        (["--p", "half"], "Invalid value for '--p'"),
+        (["--p", "half"], "`p` must be a number, 'auto' or one number per edge"),
         (["--images", "0"], "`images` must be between 1"),
         (["--images", "99999999999"], "`images` must be between 1"),
         (["--data", "cifar10"], "--data-dir"),

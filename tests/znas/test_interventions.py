@@ -1,52 +1,282 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from znas.interventions import GaussianIntervention, draw_replaced
+from znas.interventions import INTERVENTIONS, Belief, get_intervention
+from znas.interventions.bayesian import posterior_predictive
+from znas.interventions.cdf_difference import CdfDifference, density
+from znas.interventions.gaussian import GaussianIntervention
+from znas.interventions.knowledge import Neutral
+from znas.interventions.probability import (
+    check_p,
+    draw_replaced,
+    latent_mean,
+    p_per_edge,
+    parse_p,
+    proposition_1,
+)
+from znas.interventions.query import coalition, drop, together
+from znas.interventions.scorer import IntervenedScorer
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import SPACES
+
+NB201 = SPACES["nasbench201"]
+numbers = st.floats(-1e3, 1e3, allow_nan=False)
+NONE: list[list[Any]] = [[np.empty(0)] * 20_000]
+
+
+def belief(mean: float, variance: float, n: int = 20_000) -> Belief:
+    return Belief(np.full((1, n), mean), np.full((1, n), variance))
+
+
+# --- equation 8: how often ---
 
 
 def test_share_replaced_is_binomial() -> None:
     """20,000 draws at p = 0.3: within 4.42 standard errors, an error rate of 1e-5."""
-    replaced = draw_replaced(20_000, 0.3, np.random.default_rng(0))
+    replaced = draw_replaced(np.full(20_000, 0.3), np.random.default_rng(0))
     assert abs(replaced.mean() - 0.3) < 4.42 * math.sqrt(0.3 * 0.7 / 20_000)
 
 
 @given(st.integers(0, 2**32))
 def test_none_at_zero_and_all_at_one(seed: int) -> None:
-    assert not draw_replaced(50, 0.0, np.random.default_rng(seed)).any()
-    assert draw_replaced(50, 1.0, np.random.default_rng(seed)).all()
+    assert not draw_replaced(np.zeros(50), np.random.default_rng(seed)).any()
+    assert draw_replaced(np.ones(50), np.random.default_rng(seed)).all()
 
 
-def test_observed_scores_pass_through_and_draws_share_their_scale() -> None:
+@pytest.mark.parametrize(
+    ("text", "p"), [("0.5", 0.5), ("1", 1.0), ("auto", "auto"), ("0,0.5,1", (0, 0.5, 1))]
+)
+def test_p_is_read(text: str, p: Any) -> None:
+    assert parse_p(text) == p
+
+
+@pytest.mark.parametrize(
+    ("p", "message"),
+    [
+        (1.5, "`p` must be between 0 and 1 but got 1.5"),
+        (math.nan, "`p` must be between 0 and 1 but got nan"),
+        ((0.5, -1), "`p` must be between 0 and 1 but got -1"),
+        (True, "`p` must be a number"),
+        ("half", "`p` must be a number"),
+    ],
+)
+def test_p_is_checked(p: Any, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        check_p(p)
+
+
+def test_p_per_edge_wants_one_number_per_edge() -> None:
+    assert p_per_edge(0.25, 6).tolist() == [0.25] * 6
+    with pytest.raises(InvalidValueError, match="each of the 6 edges but got 2"):
+        p_per_edge((0.5, 0.5), 6)
+
+
+# --- Proposition 1 ---
+
+
+@given(numbers, numbers, numbers)
+def test_proposition_1_makes_the_intervened_mean_the_true_mean(
+    mu_z: float, mu_obs: float, mu_do: float
+) -> None:
+    if abs(mu_obs - mu_do) < 1e-6:
+        return
+    auto = proposition_1(mu_z=mu_z, mu_observed=mu_obs, mu_do=mu_do)
+    p = auto.estimate
+    assert (1 - p) * mu_obs + p * mu_do == pytest.approx(mu_obs - mu_z, abs=1e-6, rel=1e-6)
+    assert auto.p == min(max(p, 0), 1)
+
+
+def test_proposition_1_has_no_solution_for_equal_means() -> None:
+    with pytest.raises(InvalidValueError, match="the observed and the interventional mean are equal"):
+        proposition_1(mu_z=1, mu_observed=3.0, mu_do=3.0)
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 100))
+def test_latent_mean_is_what_the_precision_weighted_mean_moves(
+    variance_obs: float, variance_do: float
+) -> None:
+    observed = np.array([5 - math.sqrt(variance_obs / 2), 5 + math.sqrt(variance_obs / 2)])
+    true = (5 / variance_obs + 2 / variance_do) / (1 / variance_obs + 1 / variance_do)
+    assert latent_mean(observed, 2, variance_do) == pytest.approx(5 - true)
+
+
+# --- what is drawn ---
+
+
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_draws_have_the_mean_and_variance_of_the_belief(name: str) -> None:
+    """20,000 draws; without evidence the Bayesian predictive is a t with 4 degrees of freedom and the
+    belief's scale: b (k + 1) / (a k) = variance."""
+    draws = get_intervention(name).draw(belief(7, 4), NONE, np.random.default_rng(3))[0]
+    assert abs(draws.mean() - 7) < 4.42 * draws.std() / math.sqrt(len(draws))
+    if name == "bayesian":
+        freedom, location, scale = posterior_predictive(7, 4, np.empty(0))
+        assert (freedom, location, scale) == (4, 7, pytest.approx(2))
+        assert stats.kstest(draws, stats.t(4, 7, 2).cdf).pvalue > 1e-4
+    else:
+        assert draws.var() == pytest.approx(4, rel=0.06)
+
+
+def test_gaussian_draws_are_gaussian() -> None:
+    draws = GaussianIntervention().draw(belief(-1, 9), NONE, np.random.default_rng(4))[0]
+    assert stats.kstest(draws, stats.norm(-1, 3).cdf).pvalue > 1e-4
+
+
+def test_cdf_difference_draws_follow_the_difference_of_two_gaussian_cdfs() -> None:
+    """Kolmogorov-Smirnov against the integral of the closed-form density, at an error rate of 1e-4."""
+    grid = np.linspace(-20, 26, 20_001)
+    pdf = density(grid, 3, 4)
+    cdf = np.cumsum(pdf) * (grid[1] - grid[0])
+    assert cdf[-1] == pytest.approx(1, abs=1e-6)
+    assert (grid * pdf).sum() * (grid[1] - grid[0]) == pytest.approx(3, abs=1e-6)
+    assert ((grid - 3) ** 2 * pdf).sum() * (grid[1] - grid[0]) == pytest.approx(4, rel=1e-6)
+    draws = CdfDifference().draw(belief(3, 4), NONE, np.random.default_rng(5))[0]
+    assert stats.kstest(draws, lambda x: np.interp(x, grid, cdf)).pvalue > 1e-4
+    # Half of the variance is uniform, so the excess kurtosis is -1.2 / 4 = -0.3, nine standard errors from 0.
+    assert stats.kurtosis(draws) == pytest.approx(-0.3, abs=0.15)
+
+
+@given(st.lists(st.floats(-5, 5), max_size=12), st.floats(-3, 3), st.floats(0.1, 5))
+def test_posterior_predictive_is_the_conjugate_update_one_score_at_a_time(
+    scores: list[float], mean: float, variance: float
+) -> None:
+    """Against the recursive form of the normal-inverse-gamma update."""
+    m, k, a, b = mean, 1.0, 2.0, variance
+    for x in scores:
+        b += k * (x - m) ** 2 / (2 * (k + 1))
+        m = (k * m + x) / (k + 1)
+        k, a = k + 1, a + 0.5
+    found = posterior_predictive(mean, variance, np.array(scores))
+    assert found == pytest.approx((2 * a, m, math.sqrt(b * (k + 1) / (a * k))))
+
+
+def test_unknown_interventions_name_the_nearest() -> None:
+    with pytest.raises(InvalidValueError, match=r"unknown intervention 'bayes': .*did you mean 'bayesian'"):
+        get_intervention("bayes")
+
+
+# --- the neutral prior ---
+
+
+def test_neutral_draws_share_the_scale_of_what_was_observed() -> None:
     rng = np.random.default_rng(1)
-    observed = rng.normal([[100.0], [-3.0]], [[5.0], [0.1]], (2, 6000))
-    replaced = draw_replaced(6000, 0.5, rng)
-    observed[:, replaced] = np.nan
-    values = GaussianIntervention().apply(observed, replaced, rng)
-    assert np.array_equal(values[:, ~replaced], observed[:, ~replaced])
-    assert np.isfinite(values).all()
-    for k, (mean, deviation) in enumerate(((100, 5), (-3, 0.1))):
-        drawn = values[k, replaced]
-        assert abs(drawn.mean() - mean) < 6.3 * deviation / math.sqrt(len(drawn))
-        assert drawn.std() == pytest.approx(deviation, rel=0.1)
+    observed = rng.normal([[100.0], [-3.0]], [[5.0], [0.1]], (2, 3000))
+    queries = [coalition(NB201.mixture(), 0, [1])] * 3000
+    found = Neutral().belief(queries, observed)
+    assert found.mean[:, 0] == pytest.approx(observed.mean(1))
+    assert found.variance[:, 0] == pytest.approx(observed.var(1, ddof=1))
+    single = Neutral().belief(queries[:2], observed[:, :1])
+    assert single.mean.tolist() == [[observed[0, 0]] * 2, [observed[1, 0]] * 2]
+    assert not single.variance.any()
+    nothing = Neutral().belief(queries[:2], np.empty((2, 0)))
+    assert (nothing.mean.tolist(), nothing.variance.tolist()) == ([[0, 0]] * 2, [[1, 1]] * 2)
 
 
-def test_nothing_observed_draws_standard_normals() -> None:
-    values = GaussianIntervention().apply(
-        np.full((1, 10_000), np.nan), np.ones(10_000, bool), np.random.default_rng(2)
+# --- the scorer ---
+
+
+class Recorder:
+    """A value for every mask (a hash of it), and what was asked."""
+
+    def __init__(self, environments: int = 2) -> None:
+        self.asked: list[bytes] = []
+        self.calls = 0
+        self.environments = environments
+
+    def __call__(self, masks: Any) -> Any:
+        self.calls += 1
+        self.asked += [mask.tobytes() for mask in masks]
+        values = masks.reshape(len(masks), -1) @ np.arange(masks[0].size)
+        return np.stack([values + k for k in range(self.environments)])
+
+
+def scorer(p: Any, recorder: Recorder, seed: int = 0, **changes: Any) -> IntervenedScorer:
+    return IntervenedScorer(
+        **{
+            "observe": recorder,
+            "environments": recorder.environments,
+            "edges": 6,
+            "p": p,
+            "knowledge": Neutral(),
+            "intervention": GaussianIntervention(),
+            "rng_replaced": np.random.default_rng(seed),
+            "rng_draws": np.random.default_rng(seed + 1),
+        }
+        | changes
     )
-    assert abs(values.mean()) < 4.42 / 100
-    assert values.std() == pytest.approx(1, rel=0.05)
 
 
-def test_a_single_observation_makes_all_tie() -> None:
-    replaced = np.array([True, False, True])
-    values = GaussianIntervention().apply(
-        np.array([[np.nan, 7.0, np.nan]]), replaced, np.random.default_rng(0)
-    )
-    assert values.tolist() == [[7.0, 7.0, 7.0]]
+def neurons() -> list[Any]:
+    return [coalition(NB201.mixture(), e, [o]) for e in range(6) for o in range(5)]
+
+
+@given(st.integers(0, 1000))
+def test_what_is_replaced_is_never_evaluated_and_the_rest_is_one_batch(seed: int) -> None:
+    recorder = Recorder()
+    scores = scorer(0.5, recorder, seed)
+    answers = scores(neurons())
+    observed = [q.mask.tobytes() for q, a in zip(neurons(), answers, strict=True) if not a.intervened]
+    assert recorder.asked == observed
+    assert recorder.calls == min(1, len(observed))
+    assert scores.account.observed == len(observed)
+    assert scores.account.observed + scores.account.intervened == 30
+    for query, answer in zip(neurons(), answers, strict=True):
+        if not answer.intervened:
+            assert answer.values.tolist() == Recorder()(query.mask[None])[:, 0].tolist()
+
+
+def test_asked_again_a_query_gets_the_same_answer_for_nothing() -> None:
+    recorder = Recorder()
+    scores = scorer(0.5, recorder)
+    first = scores(neurons())
+    again = scores(neurons() + neurons())
+    assert [a is b for a, b in zip(again, first + first, strict=True)] == [True] * 60
+    assert recorder.calls == 1
+    assert scores.account.observed + scores.account.intervened == 30
+
+
+def test_the_extremes_of_p() -> None:
+    recorder = Recorder()
+    assert all(answer.intervened for answer in scorer(1.0, recorder)(neurons()))
+    assert recorder.calls == 0
+    assert not any(answer.intervened for answer in scorer(0.0, recorder)(neurons()))
+    assert len(recorder.asked) == 30
+
+
+def test_p_per_edge_decides_edge_by_edge() -> None:
+    answers = scorer((0, 1, 0, 1, 0, 1), Recorder())(neurons())
+    assert [a.intervened for a in answers] == [e % 2 == 1 for e in range(6) for _ in range(5)]
+
+
+def test_ensembles_have_their_own_account() -> None:
+    scores = scorer(0.0, Recorder())
+    mixture = NB201.mixture()
+    scores([drop(mixture, [0]), drop(mixture, [1, 2]), together(mixture, [(0, 1), (3, 2)])])
+    assert (scores.account.observed, scores.account.ensembles_observed) == (1, 2)
+
+
+def test_bayesian_evidence_is_the_same_operation_elsewhere() -> None:
+    seen: list[Any] = []
+
+    class Spy(GaussianIntervention):
+        def draw(self, belief: Belief, evidence: Any, rng: Any) -> Any:
+            seen.append(evidence)
+            return super().draw(belief, evidence, rng)
+
+    recorder = Recorder(1)
+    scores = scorer((0, 0, 1, 1, 1, 1), recorder, intervention=Spy())
+    scores(neurons())
+    (evidence,) = seen
+    expected = [
+        sorted(float(Recorder(1)(coalition(NB201.mixture(), e, [o]).mask[None])[0, 0]) for e in (0, 1))
+        for o in range(5)
+    ]
+    assert [sorted(values.tolist()) for values in evidence[0][:5]] == expected

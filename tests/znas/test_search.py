@@ -61,6 +61,55 @@ def test_p_decides_what_is_measured(space: str) -> None:
     assert abs(sum(measured) - n / 2) < 4.42 * math.sqrt(n / 4)
 
 
+METHODS: dict[str, dict[str, Any]] = {
+    "p 0": {"p": 0},
+    "p 1": {"p": 1},
+    "p per edge": {"p": "per edge"},
+    "cdf_difference": {"intervention": "cdf_difference", "init": "uniform"},
+    "bayesian": {"intervention": "bayesian"},
+    "shapley": {"game": "shapley", "p": 0.9},
+    "shapley, nothing measured": {"game": "shapley", "p": 1},
+    "sampled shapley": {"game": "shapley", "estimator": "permutation", "max_evaluations": 26, "p": 0.9},
+    "interaction": {"game": "interaction", "p": 0.97},
+    "sequential, random": {"selection": "sequential", "order": "random"},
+    "sequential, by node": {"selection": "sequential", "order": "node", "criterion": "leave-one-out"},
+    "sequential, by confidence": {"selection": "sequential", "order": "confidence"},
+    "sequential shapley": {"selection": "sequential", "game": "shapley", "p": 0.95},
+    "leave-one-out": {"criterion": "leave-one-out"},
+    "lower confidence bound": {"aggregate": "lcb", "envs": 2, "p": 0.8},
+    "ranks": {"aggregate": "rank", "envs": 2, "p": 0.8},
+    "finalists": {"finalists": 5},
+}
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_on_real_images(method: str, space: str, test_data: Path) -> None:
+    arguments = {"p": 0.8, "envs": 1, "images": 4} | METHODS[method]
+    if arguments["p"] == "per edge":
+        arguments["p"] = tuple(np.linspace(0.5, 1, len(SPACES[space].edges)).tolist())
+    result = run(space, data="cifar10", data_dir=test_data, **arguments)
+    assert SPACES[space].parse(result.arch) == result.genotype
+    kept = [edge for edge in result.edges if edge.kept]
+    assert len(kept) == {"nasbench201": 6, "darts": 16}[space]
+    assert all(edge.selected in edge.operations for edge in kept)
+    assert all(0 <= edge.stability <= 1 for edge in kept)
+    final = arguments.get("finalists", 0)
+    measured = result.observed + result.ensembles_observed + final
+    assert result.evaluations == arguments["envs"] * measured
+    if arguments["p"] == 1:
+        assert result.evaluations == 0
+
+
+def test_a_game_is_intervened_coalition_by_coalition() -> None:
+    """32 coalitions on each of six edges, the empty one an ensemble; the full one is the mixture for all."""
+    result = run("nasbench201", game="shapley", p=0.5, seed=2)
+    distinct = 6 * 30 + 1
+    assert result.observed + result.intervened == distinct
+    assert result.ensembles_observed + result.ensembles_intervened == 6
+    assert abs(result.evaluations - (distinct + 6) / 2) < 4.42 * math.sqrt((distinct + 6) / 4)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_same_seed_same_answer_whatever_the_threads(backend: str) -> None:
     one, two = (run("nasbench201", backend=backend, seed=3, threads=threads) for threads in (1, 2))
@@ -174,6 +223,22 @@ def test_an_unwritable_output_folder_leaves_nothing(tmp_path: Path) -> None:
         ({"score": "accuracy", "p": 1}, "'accuracy' needs labels and gaussian images have none"),
         ({"data": "cifar10"}, "--data-dir"),
         ({"resolution": 30}, "must be a multiple of 4"),
+        ({"p": (0.5, 0.5)}, "each of the 6 edges but got 2"),
+        ({"p": "auto"}, "pass --prior FILE"),
+        ({"intervention": "normal"}, "unknown intervention 'normal'"),
+        ({"game": "shapely"}, "did you mean 'shapley'"),
+        ({"estimator": "monte carlo"}, "unknown estimator"),
+        ({"estimator": "bandit"}, "needs --game shapley"),
+        ({"selection": "greedy"}, "unknown selection 'greedy'"),
+        ({"order": "topological"}, "unknown order"),
+        ({"criterion": "loo"}, "unknown criterion"),
+        ({"aggregate": "median"}, "unknown aggregate 'median'"),
+        ({"aggregate": "lcb"}, "at least 2 environments"),
+        ({"finalists": 0}, "`finalists` must be between 1"),
+        ({"finalists": 3, "p": 1}, "which p = 1 forbids"),
+        ({"game": "shapley", "criterion": "leave-one-out"}, "exclude each other"),
+        ({"game": "interaction", "selection": "sequential"}, "decides all edges together"),
+        ({"game": "shapley", "estimator": "permutation"}, "precision"),
         ({"images": 2000, "p": 0}, "at most 1024 for the score 'naswot' but got 2000"),
     ],
 )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,24 +11,77 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from znas.selection.operations import argmax_random_ties, select_operations
-from znas.selection.topology import connect, contested_edges, one_hot, select_edges
-from znas_engine.spaces import Darts, NasBench201, NasBench201Genotype
+from znas.games import get_game
+from znas.interventions.query import Query
+from znas.interventions.scorer import Answer
+from znas.selection.aggregate import AGGREGATES, get_aggregate, mean, mean_rank, stability
+from znas.selection.criteria import KeepOne, LeaveOneOut, Shapley, is_exact, selectable
+from znas.selection.finalists import finalists
+from znas.selection.operations import argmax_random_ties, one_hot
+from znas.selection.strategies import AllAtOnce, Interactions, Sequential, best_joint, edge_pairs, joint_value
+from znas.selection.topology import (
+    connect,
+    contested_edges,
+    drop_worths,
+    select_edges,
+    shapley_worths,
+)
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import Darts, NasBench201, NasBench201Genotype, SearchSpace
 
 NB201, DARTS = NasBench201(), Darts()
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
 
-@given(arrays(np.float64, (6, 5), elements=finite), st.integers(0, 2**32))
-def test_the_largest_score_wins_every_edge(scores: Any, seed: int) -> None:
-    selected = select_operations(scores, np.random.default_rng(seed))
-    assert (scores[np.arange(6), selected] == scores.max(1)).all()
+def asking(value: Callable[[Any], float], environments: int = 2) -> tuple[Any, list[Query]]:
+    """An `ask` whose score is a function of the mask, shifted by the environment; and what was asked."""
+    seen: list[Query] = []
+
+    def ask(queries: Sequence[Query]) -> list[Answer]:
+        seen.extend(queries)
+        return [
+            Answer(np.array([value(q.mask) + k for k in range(environments)]), intervened=False)
+            for q in queries
+        ]
+
+    return ask, seen
 
 
-def test_operations_that_may_not_be_selected_never_are() -> None:
-    scores = np.zeros((28, 8))
-    scores[:, 0] = np.nan
-    assert (select_operations(scores, np.random.default_rng(0)) > 0).all()
+def additive(weights: Any) -> Callable[[Any], float]:
+    return lambda mask: float((mask * weights).sum())
+
+
+# --- one number per candidate ---
+
+
+@given(arrays(np.float64, (4, 5), elements=finite))
+def test_aggregates_against_plain_loops(values: Any) -> None:
+    assert mean(values).tolist() == pytest.approx([sum(c) / 4 for c in values.T])
+    bound = get_aggregate("lcb")(values)
+    for i, column in enumerate(values.T):
+        average = sum(column) / 4
+        deviation = math.sqrt(sum((v - average) ** 2 for v in column) / 3)
+        assert bound[i] == pytest.approx(average - deviation / 2, abs=1e-6)
+    from scipy.stats import rankdata
+
+    expected = np.mean([rankdata(row) - 1 for row in values], axis=0)
+    np.testing.assert_allclose(mean_rank(values), expected)
+
+
+def test_ranks_ignore_a_scale_that_means_do_not() -> None:
+    values = np.array([[1.0, 2.0], [1.0, 2.0], [1000.0, 0.0]])
+    assert mean(values).argmax() == 0
+    assert mean_rank(values).argmax() == 1
+
+
+def test_lcb_wants_environments() -> None:
+    with pytest.raises(InvalidValueError, match="at least 2 environments"):
+        AGGREGATES["lcb"](np.zeros((1, 3)))
+
+
+def test_stability_is_the_share_of_environments_won() -> None:
+    values = np.array([[1.0, 2.0], [3.0, 2.0], [2.0, 2.0]])
+    assert stability(values, 1) == pytest.approx(2 / 3)
 
 
 def test_ties_are_broken_evenly() -> None:
@@ -39,6 +94,157 @@ def test_ties_are_broken_evenly() -> None:
     assert (np.abs(counts[[0, 2, 3]] - 1000) < 4.9 * np.sqrt(3000 * 2 / 9)).all()
 
 
+# --- what an operation is worth ---
+
+
+@pytest.mark.parametrize("space", [NB201, DARTS], ids=["nasbench201", "darts"])
+def test_every_criterion_finds_the_additive_optimum(space: SearchSpace[Any]) -> None:
+    """In an additive game all readings of an operation's worth agree on the best one."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=space.shape)
+    players = selectable(space)
+    best = np.array(players)[weights[:, players].argmax(1)]
+    shapley = Shapley(get_game("auto"), True, None, None, rng)
+    for criterion in (KeepOne(), LeaveOneOut(), shapley):
+        ask, seen = asking(additive(weights))
+        decision = AllAtOnce(criterion).decide(ask, space, mean, rng)
+        assert np.array_equal(decision.selected, best), type(criterion).__name__
+        per_edge = {KeepOne: len(players), LeaveOneOut: len(players), Shapley: 2 ** len(players)}
+        assert len(seen) == len(space.edges) * per_edge[type(criterion)]
+
+
+def test_keep_one_asks_for_the_neurons_of_algorithm_1() -> None:
+    ask, seen = asking(lambda mask: 0.0)
+    KeepOne().worths(ask, NB201, NB201.mixture(), [2])
+    assert [q.mask.tolist() for q in seen] == [NB201.do(2, o).tolist() for o in range(5)]
+
+
+def test_shapley_of_an_edge_against_all_orders() -> None:
+    rng = np.random.default_rng(1)
+    table = {s: rng.normal() for s in itertools.product((False, True), repeat=5)}
+    ask, _ = asking(lambda mask: table[tuple((mask[0] > 0).tolist())])
+    (worth,) = Shapley(get_game("exact"), True, None, None, rng).worths(ask, NB201, NB201.mixture(), [0])
+    expected = np.zeros(5)
+    for order in itertools.permutations(range(5)):
+        inside = [False] * 5
+        for player in order:
+            before = table[tuple(inside)]
+            inside[player] = True
+            expected[player] += (table[tuple(inside)] - before) / math.factorial(5)
+    for row in worth.values:  # the shift of an environment is no player's merit
+        np.testing.assert_allclose(row, expected)
+
+
+def test_sampled_shapley_reports_its_error_and_stays_in_its_budget() -> None:
+    weights = np.random.default_rng(2).normal(size=NB201.shape)
+    ask, seen = asking(lambda mask: additive(weights)(mask) ** 2)
+    criterion = Shapley(get_game("permutation"), False, None, 24, np.random.default_rng(0))
+    (worth,) = criterion.worths(ask, NB201, NB201.mixture(), [3])
+    assert len(seen) <= 24
+    assert worth.standard_errors is not None
+    assert worth.values.shape == (1, 5)
+
+
+def test_which_estimators_are_exact() -> None:
+    assert is_exact("exact", 5)
+    assert is_exact("auto", 8)
+    assert not is_exact("auto", 9)
+    assert not is_exact("permutation", 3)
+
+
+# --- the order of decisions ---
+
+
+@pytest.mark.parametrize("order", ["random", "node", "confidence"])
+def test_sequential_decisions_see_the_ones_before(order: str) -> None:
+    """Edge 5's best operation depends on what edge 0 became; deciding it later finds that."""
+
+    def value(mask: Any) -> float:
+        wanted = 2 if mask[0, 1] == 1 else 3
+        return float(mask[:, 1].sum() + 5 * mask[5, wanted])
+
+    ask, seen = asking(value, environments=1)
+    strategy = Sequential(KeepOne(), order, np.random.default_rng(0))
+    decision = strategy.decide(ask, NB201, mean, np.random.default_rng(0))
+    assert np.array_equal(decision.base, one_hot(decision.selected, 5))
+    assert sorted(q.edges[0] for q in seen[-30::5]) == list(range(6))
+    if order == "node":
+        assert decision.selected.tolist() == [1, 1, 1, 1, 1, 2]
+        fixed = [int((q.mask == 1).any(1).sum()) for q in seen]
+        assert fixed == [e + 1 for e in range(6) for _ in range(5)]
+    if order == "confidence":
+        assert len(seen) == 60
+
+
+def test_confidence_goes_first_where_the_lead_is_largest() -> None:
+    weights = np.zeros(NB201.shape)
+    weights[:, 1] = [1, 1, 1, 1, 1, 1]
+    weights[:, 2] = [0.9, 0.5, 0.99, 0.0, 0.95, 0.7]
+    ask, seen = asking(additive(weights), environments=1)
+    Sequential(KeepOne(), "confidence", np.random.default_rng(0)).decide(
+        ask, NB201, mean, np.random.default_rng(0)
+    )
+    assert [q.edges[0] for q in seen[30::5]] == [3, 1, 5, 0, 4, 2]
+
+
+# --- pairs ---
+
+
+def test_interactions_select_a_pair_that_single_scores_miss() -> None:
+    """skip on edge 3 is worthless alone and wins beside a 3x3 convolution on edge 5."""
+
+    def value(mask: Any) -> float:
+        single = mask[:, 2].sum() + 0.5 * mask[5, 3]
+        return float(single + 9 * (mask[3, 1] == 1) * (mask[5, 3] == 1))
+
+    ask, _ = asking(value)
+    rng = np.random.default_rng(0)
+    alone = AllAtOnce(KeepOne()).decide(ask, NB201, mean, rng)
+    assert alone.selected.tolist() == [2] * 6
+    together = Interactions(rng).decide(ask, NB201, mean, rng)
+    assert together.selected.tolist() == [2, 2, 2, 1, 2, 3]
+
+
+def test_interactions_of_an_additive_score_are_zero() -> None:
+    weights = np.random.default_rng(3).normal(size=DARTS.shape)
+    ask, seen = asking(additive(weights), environments=1)
+    rng = np.random.default_rng(0)
+    decision = Interactions(rng).decide(ask, DARTS, mean, rng)
+    assert np.array_equal(decision.selected, weights[:, 1:].argmax(1) + 1)
+    assert len(edge_pairs(DARTS)) == 40
+    assert len(seen) == 28 * 7 + 1 + 40 * 49
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_best_joint_is_the_maximum(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    single = rng.normal(size=(4, 3))
+    pairs = {(e, f): rng.normal(size=(3, 3)) for e, f in itertools.combinations(range(4), 2)}
+    choices = np.array(list(itertools.product(range(3), repeat=4)))
+    best = best_joint(single, pairs, rng)
+    slow = [
+        sum(single[e, c[e]] for e in range(4)) + sum(t[c[e], c[f]] for (e, f), t in pairs.items())
+        for c in choices
+    ]
+    assert joint_value(single, pairs, best[None])[0] == pytest.approx(max(slow))
+
+
+def test_large_joint_problems_end_in_a_local_maximum() -> None:
+    rng = np.random.default_rng(4)
+    single = rng.normal(size=(12, 4))
+    pairs = {(e, e + 1): rng.normal(size=(4, 4)) for e in range(11)}
+    best = best_joint(single, pairs, rng)
+    value = joint_value(single, pairs, best[None])[0]
+    for e, o in itertools.product(range(12), range(4)):
+        neighbour = best.copy()
+        neighbour[e] = o
+        assert joint_value(single, pairs, neighbour[None])[0] <= value + 1e-12
+
+
+# --- topology ---
+
+
 def test_only_darts_edges_with_competition_are_contested() -> None:
     assert contested_edges(NB201) == []
     contested = contested_edges(DARTS)
@@ -46,32 +252,39 @@ def test_only_darts_edges_with_competition_are_contested() -> None:
     assert {DARTS.edges[e].target for e in contested} == {3, 4, 5}
 
 
-@given(arrays(np.float64, 28, elements=finite), st.integers(0, 2**32))
-@settings(max_examples=50)
-def test_two_edges_per_node_whose_loss_hurts_most(dropped: Any, seed: int) -> None:
-    kept = select_edges(DARTS, dropped, np.random.default_rng(seed))
+@pytest.mark.parametrize("worths_of", ["drop", "shapley"])
+def test_the_edges_that_matter_are_kept(worths_of: str) -> None:
+    """In an additive score both readings keep, per node, the two in-edges of largest weight."""
+    rng = np.random.default_rng(5)
+    weight = rng.normal(size=28)
+    ask, seen = asking(lambda mask: float((mask.any(1) * weight).sum()))
+    if worths_of == "drop":
+        worths = drop_worths(ask, DARTS, DARTS.mixture())
+        assert len(seen) == 24
+    else:
+        worths = shapley_worths(ask, DARTS, DARTS.mixture(), rng)
+        assert len(seen) == 2 * (8 + 16 + 32)
+        for e, worth in worths.items():
+            np.testing.assert_allclose(worth.values, weight[e])
+    kept = select_edges(DARTS, {e: worth.values.mean() for e, worth in worths.items()}, rng)
     for cell, target in itertools.product(("normal", "reduce"), (2, 3, 4, 5)):
         into = [e for e, edge in enumerate(DARTS.edges) if (edge.cell, edge.target) == (cell, target)]
-        stay = [e for e in into if kept[e]]
-        assert len(stay) == 2
-        if target > 2:
-            worst_kept = max(dropped[e] for e in stay)
-            assert all(dropped[e] >= worst_kept for e in into if e not in stay)
+        assert {e for e in into if kept[e]} == set(sorted(into, key=lambda e: -weight[e])[:2])
 
 
 @given(arrays(np.float64, 28, elements=finite), st.integers(0, 2**32))
 @settings(max_examples=50)
-def test_selected_darts_masks_are_genotypes(dropped: Any, seed: int) -> None:
+def test_selected_darts_masks_are_genotypes(worth: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     mask = one_hot(rng.integers(1, 8, 28), 8)
-    mask[~select_edges(DARTS, dropped, rng)] = 0
+    mask[~select_edges(DARTS, dict(enumerate(worth)), rng)] = 0
     genotype = DARTS.genotype(mask)
     assert DARTS.parse(str(genotype)) == genotype
 
 
 @given(arrays(np.float64, (6, 5), elements=finite))
 def test_disconnected_winners_are_repaired_at_the_least_loss(scores: Any) -> None:
-    """Against brute force over all 15,625 cells that differ from the winners only where those are none."""
+    """Against brute force over the cells that differ from the winners only where those are none."""
     selected = scores.argmax(1)
     found = connect(NB201, scores, selected)
     best = scores[:, 1:].argmax(1) + 1
@@ -96,3 +309,38 @@ def test_all_none_is_repaired_by_its_cheapest_path() -> None:
     scores[3, 2] = 9  # edge 0 -> 3 loses one point, every other path at least twenty
     repaired = connect(NB201, scores, scores.argmax(1))
     assert repaired.tolist() == [0, 0, 0, 2, 0, 0]
+
+
+# --- the final round ---
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=15, deadline=None)
+def test_finalists_are_the_best_sums_in_order(seed: int) -> None:
+    """Against all 15,625 cells sorted by their standardised loss."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(6, 5)) * rng.uniform(0.1, 10, (6, 1))
+    first = scores.argmax(1)
+    if not NB201.connected(NasBench201Genotype(tuple(NB201.operations[o] for o in first))):
+        return
+    masks = finalists(NB201, scores, np.ones(6, bool), 12, first)
+    loss = (scores.max(1, keepdims=True) - scores) / scores.std(1, keepdims=True)
+    cells = np.array(list(itertools.product(range(5), repeat=6)))
+    order = loss[np.arange(6), cells].sum(1).argsort(kind="stable")
+    expected = []
+    for cell in cells[order[:200]]:
+        if NB201.connected(NasBench201Genotype(tuple(NB201.operations[o] for o in cell))):
+            expected.append(one_hot(cell, 5).tolist())
+    assert [mask.tolist() for mask in masks] == expected[:12]
+
+
+def test_darts_finalists_keep_the_topology() -> None:
+    rng = np.random.default_rng(6)
+    scores = np.full(DARTS.shape, -np.inf)
+    scores[:, 1:] = rng.normal(size=(28, 7))
+    kept = select_edges(DARTS, dict(enumerate(rng.normal(size=28))), rng)
+    masks = finalists(DARTS, scores, kept, 20, scores.argmax(1))
+    assert len({mask.tobytes() for mask in masks}) == 20
+    for mask in masks:
+        assert np.array_equal(mask.any(1), kept)
+        DARTS.genotype(mask)

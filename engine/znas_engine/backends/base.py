@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ Progress = Callable[[int, int], None]
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
 LOGIT_TOLERANCE = {"float32": 2e-4}
+#: Environments whose weights, statistics and sessions are kept between calls.
+PREPARED = 16
 
 
 class MaskedPass(Protocol):
@@ -88,6 +91,7 @@ class Evaluator(ABC):
         self.threads = threads
         self.report = report
         self.graph: Graph = space.supernet(macro)
+        self._passes: OrderedDict[tuple[Environment, bool], MaskedPass] = OrderedDict()
 
     @abstractmethod
     def prepare(self, environment: Environment, *, codes: bool) -> MaskedPass:
@@ -119,7 +123,7 @@ class Evaluator(ABC):
             for k, environment in enumerate(environments):
                 check_batch(score, environment)
                 started = time.perf_counter()
-                run = workers.submit(self.prepare, environment, codes=score.needs_codes).result()
+                run = self._prepared(workers, environment, codes=score.needs_codes)
                 prepared = time.perf_counter()
                 score_one = partial(self._score, run=run, environment=environment, score=score)
                 for g, value in enumerate(workers.map(score_one, masks)):
@@ -135,8 +139,18 @@ class Evaluator(ABC):
         """The logits (and codes) of every mask [G, E, O]; `evaluate` is the same followed by the score."""
         check_masks(masks, self.space)
         with self._workers() as workers:
-            run = workers.submit(self.prepare, environment, codes=codes).result()
+            run = self._prepared(workers, environment, codes=codes)
             return list(workers.map(partial(self._observe, run=run, environment=environment), masks))
+
+    def _prepared(self, workers: ThreadPoolExecutor, environment: Environment, *, codes: bool) -> MaskedPass:
+        """`prepare`, once for all calls that ask for the same environment."""
+        key = (environment, codes)
+        if key not in self._passes:
+            self._passes[key] = workers.submit(self.prepare, environment, codes=codes).result()
+            while len(self._passes) > PREPARED:
+                self._passes.popitem(last=False)
+        self._passes.move_to_end(key)
+        return self._passes[key]
 
     def _workers(self) -> ThreadPoolExecutor:
         """All of a backend's arithmetic happens in these threads."""

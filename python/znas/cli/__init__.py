@@ -11,6 +11,7 @@ import typer
 
 from znas.cli.doctor import doctor
 from znas.cli.export import export
+from znas.cli.prior import prior
 from znas.cli.search import search
 from znas_engine import __version__
 from znas_engine.errors import ZnasError
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(search)
 app.command()(export)
+app.add_typer(prior, name="prior")
 app.command()(doctor)
 
 #: What the parser raises for bad options; typer has its own copy of click since 0.16.

@@ -10,8 +10,13 @@ import typer
 from znas import api
 from znas.cli import options
 from znas.cli.console import progress_bar, remark
+from znas.games import GAMES
+from znas.interventions import INTERVENTIONS
+from znas.interventions.probability import parse_p
 from znas.result import EdgeReport, ScoreReport, SearchResult
-from znas.settings import SearchSettings, available_threads
+from znas.selection.aggregate import AGGREGATES
+from znas.selection.strategies import ORDERS
+from znas.settings import GAME_CHOICES, SearchSettings, available_threads
 from znas_engine import kernels
 
 
@@ -22,8 +27,48 @@ def search(
     backend: options.Backend = "auto",
     score: options.Score = "naswot",
     p: Annotated[
-        float, typer.Option(help="Probability that a neuron's score is drawn instead of measured.")
-    ] = 0.5,
+        str,
+        typer.Option(
+            help="Probability that a score is drawn instead of measured: a number, 'auto' (Proposition 1), "
+            "or one number per edge separated by commas."
+        ),
+    ] = "0.5",
+    intervention: Annotated[
+        str, typer.Option(help=f"What is drawn: {' | '.join(INTERVENTIONS)}.")
+    ] = "gaussian",
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="What is believed of a score: a file of `prior fit`, or 'shipped'; neutral if absent."
+        ),
+    ] = None,
+    force_prior: Annotated[
+        bool, typer.Option("--force-prior", help="Use a prior that does not rank better than chance.")
+    ] = False,
+    prior_scale: Annotated[
+        str, typer.Option(help="aligned (to what is observed) | raw (as it was fitted).")
+    ] = "aligned",
+    game: Annotated[
+        str, typer.Option(help=f"{' | '.join(GAME_CHOICES)} (pairs of operations on different edges).")
+    ] = "none",
+    estimator: Annotated[str, typer.Option(help=f"Of Shapley values: {' | '.join(GAMES)}.")] = "auto",
+    precision: Annotated[
+        float | None, typer.Option(help="Stop a sampled game once every standard error is at most this.")
+    ] = None,
+    max_evaluations: Annotated[
+        int | None, typer.Option(help="Coalitions of a sampled game, at most, per edge.")
+    ] = None,
+    selection: Annotated[
+        str, typer.Option(help="algorithm1 (all edges at once) | sequential (decide, fix, go on).")
+    ] = "algorithm1",
+    order: Annotated[str, typer.Option(help=f"Of a sequential selection: {' | '.join(ORDERS)}.")] = "random",
+    criterion: Annotated[
+        str, typer.Option(help="keep (an operation alone on its edge) | leave-one-out (all but it).")
+    ] = "keep",
+    aggregate: Annotated[str, typer.Option(help=f"Over environments: {' | '.join(AGGREGATES)}.")] = "mean",
+    finalists: Annotated[
+        int, typer.Option(help="Compare this many of the best architectures as themselves at the end.")
+    ] = 1,
     envs: options.Envs = 1,
     images: options.Images = 64,
     norm: options.Norm = "calibrated",
@@ -47,6 +92,7 @@ def search(
       znas-engine search
       znas-engine search --space darts --data cifar10 --data-dir ~/data --out runs/darts
       znas-engine search --data cifar10 --data-dir ~/data --score accuracy --p 0 --envs 8 --json
+      znas-engine search --game shapley --selection sequential --order confidence --finalists 10
     """
     settings = SearchSettings(
         space=space,
@@ -54,7 +100,20 @@ def search(
         data_dir=data_dir,
         backend=backend,
         score=score,
-        p=p,
+        p=parse_p(p),
+        intervention=intervention,
+        prior=prior,
+        force_prior=force_prior,
+        prior_scale=prior_scale,
+        game=game,
+        estimator=estimator,
+        precision=precision,
+        max_evaluations=max_evaluations,
+        selection=selection,
+        order=order,
+        criterion=criterion,
+        aggregate=aggregate,
+        finalists=finalists,
         envs=envs,
         images=images,
         norm=norm,
@@ -101,7 +160,7 @@ def _print(result: SearchResult, out: Path | None) -> None:
         f"{size.classes} classes)"
     )
     console.print(
-        f"neurons     {result.observed} observed, {result.intervened} intervened (p = {s.p:g}); "
+        f"neurons     {result.observed} observed, {result.intervened} intervened ({_p(result)}); "
         f"{result.evaluations} masked passes over {s.images} images"
     )
     if result.ensembles_observed + result.ensembles_intervened:
@@ -115,15 +174,15 @@ def _print(result: SearchResult, out: Path | None) -> None:
         f"+ {t.select:.3f} selection ({s.backend}, {result.device}, {s.threads} threads)"
     )
     console.print()
-    console.print(f"{s.score} under do(edge, operation); * selected, ~ drawn, (edge) not kept")
+    console.print(f"{_what(result)}; * selected, ~ drawn, (edge) not kept")
     names = list(result.edges[0].operations)
-    with_drop = any(edge.drop is not None for edge in result.edges)
+    with_ensembles = any(edge.ensemble is not None for edge in result.edges)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("edge", no_wrap=True)
-    for heading in (*names, "drop") if with_drop else names:
+    for heading in (*names, "edge worth") if with_ensembles else names:
         table.add_column(heading, justify="right", overflow="fold")
     for edge in result.edges:
-        table.add_row(*_row(edge, names, with_drop=with_drop))
+        table.add_row(*_row(edge, names, with_ensembles=with_ensembles))
     console.print(table)
     for note in result.notes:
         console.print(f"note        {note}", markup=False, soft_wrap=True)
@@ -134,13 +193,29 @@ def _print(result: SearchResult, out: Path | None) -> None:
         )
 
 
-def _row(edge: EdgeReport, names: list[str], *, with_drop: bool) -> list[str]:
+def _p(result: SearchResult) -> str:
+    if result.auto is not None:
+        return f"p = {result.p:.3g}, Proposition 1 estimated {result.auto.estimate:.3g}"
+    if isinstance(result.p, tuple):
+        return f"p = {min(result.p):g} to {max(result.p):g} by edge"
+    return f"p = {result.p:g}"
+
+
+def _what(result: SearchResult) -> str:
+    """What the table's numbers are."""
+    s = result.settings
+    if s.game == "shapley":
+        return f"Shapley values of {s.score} on every edge"
+    return f"{s.score} under do(edge, operation)" if s.criterion == "keep" else f"minus {s.score} without it"
+
+
+def _row(edge: EdgeReport, names: list[str], *, with_ensembles: bool) -> list[str]:
     cells = [edge.edge if edge.kept else f"({edge.edge})"]
     for name in names:
         text = _cell(edge.operations[name])
         cells.append(f"[bold]{text} *[/bold]" if name == edge.selected else f"{text}  ")
-    if with_drop:
-        cells.append("" if edge.drop is None else _cell(edge.drop))
+    if with_ensembles:
+        cells.append("" if edge.ensemble is None else _cell(edge.ensemble))
     return cells
 
 

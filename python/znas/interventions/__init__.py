@@ -1,6 +1,22 @@
-"""Replacing observed scores by draws from D(Z): which neurons (base), and by what (one file each)."""
+"""Replacing observed scores by draws from D(Z): how often, of what, and the account of it."""
 
-from znas.interventions.base import Intervention, draw_replaced
+from __future__ import annotations
+
+from znas.interventions.base import Belief, Intervention
+from znas.interventions.bayesian import BayesianIntervention
+from znas.interventions.cdf_difference import CdfDifference
 from znas.interventions.gaussian import GaussianIntervention
+from znas_engine.errors import unknown_choice
 
-__all__ = ["GaussianIntervention", "Intervention", "draw_replaced"]
+__all__ = ["INTERVENTIONS", "Belief", "Intervention", "get_intervention"]
+
+INTERVENTIONS: dict[str, Intervention] = {
+    family.name: family for family in (GaussianIntervention(), CdfDifference(), BayesianIntervention())
+}
+
+
+def get_intervention(name: str) -> Intervention:
+    """The intervention of that name, or InvalidValueError naming the nearest."""
+    if name not in INTERVENTIONS:
+        raise unknown_choice("intervention", name, INTERVENTIONS)
+    return INTERVENTIONS[name]

@@ -1,38 +1,33 @@
-"""Equation 8: V = V_do with probability p, V_obs otherwise.
-
-    B ~ Bernoulli(p) per neuron
-    V = V_do if B else V_obs
-
-B is drawn first, so that a neuron that will be replaced is never evaluated.
-"""
+"""Equation 8: V = V_do with probability p, V_obs otherwise; and what V_do may be drawn from."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 
-def draw_replaced(count: int, p: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """bool [count]: which neurons are intervened; all at p = 1, none at p = 0."""
-    return rng.random(count) < p
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """D(Z) of n queries in K environments: mean and variance, each float64 [K, n]."""
+
+    mean: Floats
+    variance: Floats
 
 
 class Intervention(ABC):
-    """The distribution V_do is drawn from."""
+    """A family of distributions with the mean and variance of a belief."""
+
+    name: str
 
     @abstractmethod
-    def draw(
-        self, observed: NDArray[np.float64], replaced: NDArray[np.bool_], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """observed float64 [K, n], NaN where replaced [n] -> float64 [K, number replaced]."""
+    def draw(self, belief: Belief, evidence: list[list[Floats]], rng: np.random.Generator) -> Floats:
+        """V_do, float64 [K, n].
 
-    def apply(
-        self, observed: NDArray[np.float64], replaced: NDArray[np.bool_], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """observed float64 [K, n] -> V float64 [K, n]: every replaced column is a draw."""
-        values = observed.copy()
-        if replaced.any():
-            values[:, replaced] = self.draw(observed, replaced, rng)
-        return values
+        evidence[k][i]: scores that environment k has observed for neurons of the same operation as query
+        i (possibly none).
+        """

@@ -1,9 +1,11 @@
-"""Operation selection: Algorithm 1 and equation 10 of the paper."""
+"""Equation 10: the operation of an edge is the one with the largest score."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from znas_engine.spaces import Mask
 
 
 def argmax_random_ties(values: NDArray[np.float64], rng: np.random.Generator) -> int:
@@ -11,11 +13,6 @@ def argmax_random_ties(values: NDArray[np.float64], rng: np.random.Generator) ->
     return int(rng.choice(np.flatnonzero(values == values.max())))
 
 
-def select_operations(scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """scores float64 [E, O], NaN for operations that may not be selected -> operation per edge, int64 [E].
-
-    for each edge e:
-        selected[e] = argmax_o scores[e, o]
-    """
-    candidates = np.where(np.isnan(scores), -np.inf, scores)
-    return np.array([argmax_random_ties(row, rng) for row in candidates], dtype=np.int64)
+def one_hot(selected: NDArray[np.int64], operations: int) -> Mask:
+    """operation per edge, int64 [E] -> mask float32 [E, O]"""
+    return np.eye(operations, dtype=np.float32)[selected]

@@ -1,43 +1,102 @@
-"""Which edges a cell keeps: ensemble selection (Corollary 2.1) and the rules of each space."""
+"""Which edges a cell keeps: ensemble selection (section 3.4, Corollary 2.1) and the rule for `none`."""
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.games import get_game
+from znas.interventions.query import drop
+from znas.interventions.scorer import Answer
+from znas.selection.criteria import Ask, Floats
+from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
 
 
+def contested_nodes(space: SearchSpace[Any]) -> list[list[int]]:
+    """The in-edges of every node that has more of them than a genotype keeps."""
+    nodes: dict[tuple[str, int], list[int]] = {}
+    for e, edge in enumerate(space.edges):
+        nodes.setdefault((edge.cell, edge.target), []).append(e)
+    return [into for into in nodes.values() if space.in_edges and len(into) > space.in_edges]
+
+
 def contested_edges(space: SearchSpace[Any]) -> list[int]:
-    """Edges whose target has more in-edges than a genotype keeps: only they need a drop(e) score."""
-    into = [(edge.cell, edge.target) for edge in space.edges]
-    return [e for e, node in enumerate(into) if space.in_edges and into.count(node) > space.in_edges]
+    """The edges that compete for a place; only they need an ensemble score."""
+    return [e for into in contested_nodes(space) for e in into]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleWorth:
+    """How much a cell needs an edge: float64 [K], larger is more. intervened: whether V(drop(e)) was drawn
+    (None where a game mixed measured and drawn coalitions)."""
+
+    values: Floats
+    intervened: bool | None
+
+
+def drop_worths(ask: Ask, space: SearchSpace[Any], base: Mask) -> dict[int, EnsembleWorth]:
+    """-V(drop(e)): V(mixture) - V(drop(e)) but for a constant that all edges share."""
+    edges = contested_edges(space)
+    answers = ask([drop(base, [e]) for e in edges])
+    return {e: EnsembleWorth(-a.values, a.intervened) for e, a in zip(edges, answers, strict=True)}
+
+
+def shapley_worths(
+    ask: Ask, space: SearchSpace[Any], base: Mask, rng: np.random.Generator
+) -> dict[int, EnsembleWorth]:
+    """Shapley values of a node's in-edges; v(S) is the score with only S of them left. Exact."""
+    nodes = contested_nodes(space)
+    subsets = [list(product((False, True), repeat=len(into))) for into in nodes]
+    answers = iter(
+        ask(
+            [
+                drop(base, [e for e, stays in zip(into, subset, strict=True) if not stays])
+                for into, choices in zip(nodes, subsets, strict=True)
+                for subset in choices
+            ]
+        )
+    )
+    worths: dict[int, EnsembleWorth] = {}
+    for into, choices in zip(nodes, subsets, strict=True):
+        values = _solve(choices, [next(answers) for _ in choices], len(into), rng)
+        worths |= {e: EnsembleWorth(column, None) for e, column in zip(into, values.T, strict=True)}
+    return worths
+
+
+def _solve(
+    choices: Sequence[tuple[bool, ...]], answers: list[Answer], players: int, rng: np.random.Generator
+) -> Floats:
+    """Shapley values in every environment, float64 [K, players]."""
+    rows = []
+    for k in range(len(answers[0].values)):
+        known = {choice: a.values[k] for choice, a in zip(choices, answers, strict=True)}
+
+        def value(coalitions: NDArray[np.bool_], known: dict[tuple[bool, ...], float] = known) -> Floats:
+            return np.array([known[tuple(c.tolist())] for c in coalitions])
+
+        rows.append(get_game("exact").estimate(value, players, rng=rng).values)
+    return np.stack(rows)
 
 
 def select_edges(
-    space: SearchSpace[Any], dropped: NDArray[np.float64], rng: np.random.Generator
+    space: SearchSpace[Any], worth: dict[int, float], rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Per node the `space.in_edges` edges whose loss hurts most (all, where that is None).
-
-    dropped: float64 [E], the score under drop(e); NaN for edges without competition. Returns bool [E].
-    Ties are broken at random.
-
-        importance(e) = F(mixture) - F(drop(e)); F(mixture) is the same for all, so the lowest F(drop) stay
-    """
+    """bool [E]: per node the `space.in_edges` edges of largest worth, ties broken at random; all where the
+    space keeps all."""
     kept = np.ones(len(space.edges), dtype=bool)
-    contested = [e for e in rng.permutation(len(space.edges)) if e in contested_edges(space)]
-    for node in {(space.edges[e].cell, space.edges[e].target) for e in contested}:
-        into = [e for e in contested if (space.edges[e].cell, space.edges[e].target) == node]
-        kept[sorted(into, key=lambda e: dropped[e])[space.in_edges :]] = False
+    for into in contested_nodes(space):
+        order = rng.permutation(into)
+        kept[sorted(order, key=lambda e: -worth[e])[space.in_edges :]] = False
     return kept
 
 
-def connect(
-    space: SearchSpace[Any], scores: NDArray[np.float64], selected: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def connect(space: SearchSpace[Any], scores: Floats, selected: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rule where `none` may be selected: it may win any edge, as long as images still reach the logits.
 
     scores: float64 [E, O]. selected: int64 [E]. Where the winners disconnect the cell, the cheapest set
@@ -57,8 +116,3 @@ def connect(
             if space.connected(space.genotype(one_hot(repaired, len(space.operations)))):
                 candidates.append((float(loss[change].sum()), size, change, repaired))
     return min(candidates, key=lambda c: c[:3])[3]
-
-
-def one_hot(selected: NDArray[np.int64], operations: int) -> Mask:
-    """operation per edge, int64 [E] -> mask float32 [E, O]"""
-    return np.eye(operations, dtype=np.float32)[selected]

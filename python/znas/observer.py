@@ -1,0 +1,72 @@
+"""The orchestrator's view of the engine: masks in, scores out, made only when something is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas.settings import SearchSettings
+from znas_engine.backends import Evaluator, get_backend
+from znas_engine.data import Dataset
+from znas_engine.environment import Environment, draw_environments
+from znas_engine.scores import get_score
+from znas_engine.spaces import Macro, Mask, SearchSpace
+
+
+class Observer:
+    """masks float32 [G, E, O] -> scores float64 [K, G]; keeps the account of passes and seconds.
+
+    Weights, images and the backend are made at the first call: a search that only draws touches none.
+    """
+
+    device = "cpu"
+    packages: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        space: SearchSpace[Any],
+        macro: Macro,
+        dataset: Dataset,
+        settings: SearchSettings,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.space = space
+        self.macro = macro
+        self.dataset = dataset
+        self.settings = settings
+        self.progress = progress
+        self.report = report
+        self.evaluations = 0
+        self.setup_seconds = 0.0
+        self.evaluate_seconds = 0.0
+        self._evaluator: Evaluator | None = None
+        self._environments: Sequence[Environment] = ()
+
+    def __call__(self, masks: Mask) -> NDArray[np.float64]:
+        evaluator = self._started()
+        before = self.evaluations
+        scores = evaluator.evaluate(
+            masks,
+            score=get_score(self.settings.score),
+            environments=self._environments,
+            progress=lambda done, total: self.progress(before + done, before + total),
+        )
+        self.evaluations += scores.evaluations
+        self.setup_seconds += scores.setup_seconds
+        self.evaluate_seconds += scores.evaluate_seconds
+        return scores.values
+
+    def _started(self) -> Evaluator:
+        if self._evaluator is None:
+            s = self.settings
+            kind = get_backend(s.backend)
+            self._evaluator = kind(self.space, self.macro, norm=s.norm, threads=s.threads, report=self.report)
+            self._environments = draw_environments(
+                self.dataset, count=s.envs, images=s.images, init=s.init, seed=s.seed
+            )
+            self.device, self.packages = kind.device, kind.packages
+        return self._evaluator

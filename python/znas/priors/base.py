@@ -1,0 +1,196 @@
+"""A prior: mean and variance of a score per (edge, operation), as a small versioned JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.errors import InvalidValueError, StorageError
+from znas_engine.export.cache import write_atomically
+from znas_engine.scores import SCORES
+from znas_engine.spaces import SPACES, Mask
+
+FORMAT = "znas-prior"
+VERSION = 1
+CHECK_FIELDS = {"truth", "architectures", "spearman", "kendall", "p_value", "passed"}
+#: The score of a prior that was fitted to measured accuracies.
+TABLE_SCORE = "accuracy"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prior:
+    """mean, variance: float64 [E, O], NaN for operations that may not be selected.
+
+    drop_mean, drop_variance: of the score under drop(e), float64 [E] (NaN for edges without competition), or
+    None where the source does not know it. provenance: where it comes from, plain JSON. check: how it
+    ranked held-out architectures (the fields of `RankCheck` and `passed`), or None if it never was checked.
+    """
+
+    space: str
+    score: str
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    drop_mean: NDArray[np.float64] | None
+    drop_variance: NDArray[np.float64] | None
+    provenance: dict[str, Any]
+    check: dict[str, Any] | None = None
+
+    def predict(self, masks: Mask) -> NDArray[np.float64]:
+        """masks [n, E, O] of architectures -> the mean of the prior over their neurons, float64 [n]."""
+        known = np.where(np.isnan(self.mean), 0.0, self.mean)
+        counted = np.where(np.isnan(self.mean), 0.0, masks)
+        total: NDArray[np.float64] = (counted * known).sum((1, 2)) / np.maximum(counted.sum((1, 2)), 1)
+        return total
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file's content."""
+        space = SPACES[self.space]
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": self.space,
+            "score": self.score,
+            "edges": [edge.label for edge in space.edges],
+            "operations": list(space.operations),
+            "mean": [_row(row) for row in self.mean],
+            "variance": [_row(row) for row in self.variance],
+            "drop_mean": None if self.drop_mean is None else _row(self.drop_mean),
+            "drop_variance": None if self.drop_variance is None else _row(self.drop_variance),
+            "provenance": self.provenance,
+            "check": self.check,
+        }
+
+
+def save(prior: Prior, path: Path) -> None:
+    """All of the file or none of it; StorageError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(prior.to_dict(), indent=1) + "\n").encode())
+    except OSError as error:
+        raise StorageError(f"the prior {path} cannot be written ({error.strerror or error})") from error
+
+
+def load(path: str | Path) -> Prior:
+    """Reads a prior and validates every field.
+
+    Raises StorageError (unreadable file) and InvalidValueError naming the field and what was expected.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(f"the prior {path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidValueError(f"the prior {path} is not JSON ({error}); fit it again") from error
+    return _Reader(str(path), data).prior()
+
+
+def shipped(space: str) -> Path | None:
+    """The prior that comes with the package, or None where none does."""
+    path = Path(str(files("znas.priors").joinpath("shipped", f"{space}.json")))
+    return path if path.is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    path: str
+    data: Any
+
+    def prior(self) -> Prior:
+        if not isinstance(self.data, dict) or self.data.get("format") != FORMAT:
+            raise self._wrong("format", f"{FORMAT!r}")
+        if self.data.get("version") != VERSION or isinstance(self.data["version"], bool):
+            raise self._wrong("version", f"{VERSION}; fit the prior again")
+        name = self._one_of("space", list(SPACES))
+        score = self._one_of("score", list(SCORES))
+        space = SPACES[name]
+        if self.data.get("edges") != [edge.label for edge in space.edges]:
+            raise self._wrong("edges", f"the {len(space.edges)} edges of {name}")
+        if self.data.get("operations") != list(space.operations):
+            raise self._wrong("operations", f"the {len(space.operations)} operations of {name}")
+        if not isinstance(self.data.get("provenance"), dict):
+            raise self._wrong("provenance", "an object")
+        allowed = np.tile(np.array(space.selectable), (len(space.edges), 1))
+        mean = self._numbers("mean", space.shape, allowed)
+        variance = self._positive("variance", space.shape, allowed)
+        drop_mean = drop_variance = None
+        if self.data.get("drop_mean") is not None:
+            shape = (len(space.edges),)
+            drop_mean = self._numbers("drop_mean", shape, None)
+            drop_variance = self._positive("drop_variance", shape, ~np.isnan(drop_mean))
+        return Prior(
+            space=name,
+            score=score,
+            mean=mean,
+            variance=variance,
+            drop_mean=drop_mean,
+            drop_variance=drop_variance,
+            provenance=self.data["provenance"],
+            check=self._check(),
+        )
+
+    def _one_of(self, field: str, names: list[str]) -> str:
+        value = self.data.get(field)
+        if value not in names:
+            raise self._wrong(field, f"one of {', '.join(names)}")
+        return str(value)
+
+    def _check(self) -> dict[str, Any] | None:
+        check = self.data.get("check")
+        if check is None:
+            return None
+        numeric = ("spearman", "kendall", "p_value", "architectures")
+        if not (
+            isinstance(check, dict)
+            and set(check) == CHECK_FIELDS
+            and isinstance(check["passed"], bool)
+            and isinstance(check["truth"], str)
+            and all(_is_number(check[name]) for name in numeric)
+        ):
+            raise self._wrong("check", f"null or an object with {', '.join(sorted(CHECK_FIELDS))}")
+        return check
+
+    def _numbers(
+        self, field: str, shape: tuple[int, ...], present: NDArray[np.bool_] | None
+    ) -> NDArray[np.float64]:
+        """The field as float64; null is NaN and must stand exactly where `present` is False."""
+        rows = self.data.get(field)
+        nested = len(shape) == 2
+        if not isinstance(rows, list) or (nested and not all(isinstance(row, list) for row in rows)):
+            raise self._wrong(field, f"a list of shape {list(shape)}")
+        lengths = {len(row) for row in rows} if nested else {shape[-1]}
+        flat = [value for row in rows for value in row] if nested else rows
+        numbers = all(value is None or _is_number(value) for value in flat)
+        if len(rows) != shape[0] or lengths != {shape[-1]} or not numbers:
+            raise self._wrong(field, f"finite numbers (or null) of shape {list(shape)}")
+        values = np.array([np.nan if v is None else v for v in flat], dtype=np.float64).reshape(shape)
+        if present is not None and not np.array_equal(np.isnan(values), ~present):
+            raise self._wrong(field, "a number for what may be selected and null for what may not")
+        return values
+
+    def _positive(
+        self, field: str, shape: tuple[int, ...], present: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        values = self._numbers(field, shape, present)
+        wrong = np.argwhere(present & ~(np.nan_to_num(values) > 0))
+        if len(wrong):
+            at = wrong[0].tolist()
+            raise self._wrong(field, f"above 0, but at {at} it is {values[tuple(wrong[0])]}")
+        return values
+
+    def _wrong(self, field: str, expected: str) -> InvalidValueError:
+        return InvalidValueError(f"the prior {self.path}: `{field}` must be {expected}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _row(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(v) else v for v in values.tolist()]

@@ -1,0 +1,55 @@
+"""A final round: the few architectures with the best sums of scores, compared as themselves."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas.selection.criteria import Floats
+from znas.selection.operations import one_hot
+from znas_engine.spaces import Mask, SearchSpace
+
+
+def finalists(
+    space: SearchSpace[Any],
+    scores: Floats,
+    kept: NDArray[np.bool_],
+    count: int,
+    first: NDArray[np.int64],
+) -> list[Mask]:
+    """`first` and the next best architectures by their sum of scores, as one-hot masks; at most `count`.
+
+    scores: float64 [E, O], -inf where an operation may not be selected. kept: bool [E], the edges that stay.
+    first: int64 [E], the selection so far. Every score is taken relative to its edge's best, in deviations
+    of the edge's scores, so that no edge dominates.
+    """
+    edges = np.flatnonzero(kept)
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    spread = np.nanstd(finite, axis=1, keepdims=True)
+    loss = (np.nanmax(finite, axis=1, keepdims=True) - finite) / np.where(spread == 0, 1, spread)
+    order = [[int(o) for o in np.argsort(loss[e]) if np.isfinite(loss[e, o])] for e in edges]
+
+    def total(ranks: tuple[int, ...]) -> float:
+        return float(sum(loss[e, order[i][r]] for i, (e, r) in enumerate(zip(edges, ranks, strict=True))))
+
+    masks = [one_hot(first, len(space.operations)) * kept[:, None]]
+    start = (0,) * len(edges)
+    queue = [(total(start), start)]
+    seen = {start}
+    while queue and len(masks) < count:
+        _, ranks = heapq.heappop(queue)
+        choice = first.copy()
+        choice[edges] = [order[i][r] for i, r in enumerate(ranks)]
+        mask = one_hot(choice, len(space.operations)) * kept[:, None]
+        if not np.array_equal(mask, masks[0]) and space.connected(space.genotype(mask)):
+            masks.append(mask)
+        for i in range(len(edges)):
+            if ranks[i] + 1 < len(order[i]):
+                following = (*ranks[:i], ranks[i] + 1, *ranks[i + 1 :])
+                if following not in seen:
+                    seen.add(following)
+                    heapq.heappush(queue, (total(following), following))
+    return masks

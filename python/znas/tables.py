@@ -1,0 +1,73 @@
+"""Tables of results: architectures with their measured accuracies, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.errors import DataError, InvalidValueError, unknown_choice
+from znas_engine.spaces import Genotype, Mask, SearchSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """genotypes [n] and per column an accuracy in percent, float64 [n]."""
+
+    path: Path
+    genotypes: list[Genotype]
+    columns: dict[str, NDArray[np.float64]]
+
+    def column(self, name: str | None) -> tuple[str, NDArray[np.float64]]:
+        """The named column, or the first one."""
+        chosen = next(iter(self.columns)) if name is None else name
+        if chosen not in self.columns:
+            raise unknown_choice(f"column of {self.path}", chosen, self.columns)
+        return chosen, self.columns[chosen]
+
+    def masks(self, space: SearchSpace[Any]) -> Mask:
+        """path(a) of every architecture, float32 [n, E, O]."""
+        return np.stack([space.mask(genotype) for genotype in self.genotypes])
+
+
+def read_table(path: Path, space: SearchSpace[Any]) -> Table:
+    """A CSV with a header; its first text column is the architecture, every numeric column but an index an
+    accuracy in percent.
+
+    Raises DataError: missing or empty file, no column that holds architectures of `space`, no accuracy.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"the table {path} cannot be read ({error})") from error
+    if not rows:
+        raise DataError(f"the table {path} has no rows below its header")
+    names = [name for name in rows[0] if name is not None]
+    text = [name for name in names if not _is_number(rows[0][name])]
+    if not text:
+        raise DataError(f"the table {path} has no text column with architectures of {space.name}")
+    try:
+        genotypes = [space.parse(row[text[0]] or "") for row in rows]
+    except InvalidValueError as error:
+        raise DataError(f"the table {path}, column {text[0]!r}: {error}") from error
+    columns = {
+        name: np.array([float(row[name]) for row in rows])
+        for name in names
+        if name not in (text[0], "index") and all(_is_number(row[name]) for row in rows)
+    }
+    if not columns:
+        raise DataError(f"the table {path} has no numeric column beside {text[0]!r}")
+    return Table(path, genotypes, columns)
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return text is not None and math.isfinite(float(text))
+    except ValueError:
+        return False
