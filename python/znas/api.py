@@ -121,7 +121,7 @@ def search(
         flops=network.flops,
         device=observer.device,
         origin=dataset.origin,
-        p=scorer.p if isinstance(scorer.p, float | tuple) else 0.0,
+        p=scorer.settled_p,
         auto=scorer.auto,
         observed=account.observed,
         intervened=account.intervened,

@@ -92,6 +92,7 @@ def search(
       znas-engine search
       znas-engine search --space darts --data cifar10 --data-dir ~/data --out runs/darts
       znas-engine search --data cifar10 --data-dir ~/data --score accuracy --p 0 --envs 8 --json
+      znas-engine search --prior shipped --p auto --intervention bayesian
       znas-engine search --game shapley --selection sequential --order confidence --finalists 10
     """
     settings = SearchSettings(

@@ -87,10 +87,15 @@ class IntervenedScorer:
         columns = [values for _, values in self._measured]
         return np.stack(columns, axis=1) if columns else np.empty((self.environments, 0))
 
-    def _p_of(self, queries: Sequence[Query]) -> NDArray[np.float64]:
+    @property
+    def settled_p(self) -> float | tuple[float, ...]:
+        """p in use; with "auto" that is known from the first round on."""
         if isinstance(self.p, str):
             raise AssertionError("p = auto was not settled")
-        per_edge = p_per_edge(self.p, self.edges)
+        return self.p
+
+    def _p_of(self, queries: Sequence[Query]) -> NDArray[np.float64]:
+        per_edge = p_per_edge(self.settled_p, self.edges)
         return np.array([per_edge[list(q.edges)].mean() if q.edges else per_edge.mean() for q in queries])
 
     def _settle_p(self, queries: list[Query]) -> list[Query]:
