@@ -14,7 +14,6 @@ from hypothesis import settings as hypothesis_settings
 from znas_engine.data import Batch, load
 from znas_engine.spaces import Macro, SearchSpace, resize
 
-
 # No test asserts a time: a busy machine must not fail one.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")
