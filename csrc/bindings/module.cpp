@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tensor_view.hpp"
+#include "native.hpp"
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
 #include "znas/isa.hpp"
@@ -177,6 +178,7 @@ py::array_t<std::int64_t> code_gram(const py::object& codes, std::size_t bits, i
 }  // namespace znas::bindings
 
 PYBIND11_MODULE(_core, m) {
+    znas::bindings::register_native(m);
     m.doc() = "Compiled kernels of znas_engine.kernels.";
     m.def("available_isas", [] { return py::tuple(py::cast(znas::bindings::available_isas())); });
     m.def("masked_sum", &znas::bindings::masked_sum, py::arg("tensors"), py::arg("coefficients"),

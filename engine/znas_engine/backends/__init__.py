@@ -12,6 +12,12 @@ __all__ = ["BACKENDS", "Evaluator", "MaskedPass", "Scores", "can_run", "choose_b
 
 #: name -> (module, class, the package it needs, how to get that). In order of `auto`'s preference.
 BACKENDS: dict[str, tuple[str, str, str, str]] = {
+    "native": (
+        "znas_engine.backends.native",
+        "Native",
+        "znas_engine._core",
+        "install a C++20 compiler, then reinstall znas-engine",
+    ),
     "ort": ("znas_engine.backends.onnxruntime", "OnnxRuntime", "onnxruntime", "pip install onnxruntime"),
     "torch": ("znas_engine.backends.torch_reference", "TorchReference", "torch", "pip install torch"),
 }

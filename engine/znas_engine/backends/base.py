@@ -26,7 +26,7 @@ Images = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
-LOGIT_TOLERANCE = {"float32": 2e-4}
+LOGIT_TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
 #: Environments whose weights, statistics and sessions are kept between calls.
 PREPARED = 16
 
@@ -64,7 +64,8 @@ class Scores:
 class Evaluator(ABC):
     """Runs batches of masks through the supernet of one space.
 
-    space, macro: which supernet. norm: one of NORMS. threads: worker threads; each pass runs on one of
+    space, macro: which supernet. norm: one of NORMS. precision: what products
+    read; sums are float32. threads: worker threads; each pass runs on one of
     them, start to end, so results do not depend on their number. report: receives one-line remarks
     (a cache entry rebuilt, for instance) that the user should see.
     """
@@ -73,6 +74,8 @@ class Evaluator(ABC):
     #: Distributions whose versions a result depends on.
     packages: ClassVar[tuple[str, ...]]
     device: ClassVar[str] = "cpu"
+    #: What `precision` may be.
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class Evaluator(ABC):
         macro: Macro,
         *,
         norm: str = "calibrated",
+        precision: str = "float32",
         threads: int = 1,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -88,6 +92,12 @@ class Evaluator(ABC):
         self.space = space
         self.macro = macro
         self.norm = check_norm(norm)
+        if precision not in self.precisions:
+            raise InvalidValueError(
+                f"the backend {self.name!r} computes in {' or '.join(self.precisions)} but got `precision` "
+                f"{precision!r}"
+            )
+        self.precision = precision
         self.threads = threads
         self.report = report
         self.graph: Graph = space.supernet(macro)

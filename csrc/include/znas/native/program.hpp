@@ -1,0 +1,89 @@
+// A supernet as a program of fused steps, compiled once per mask and run on any number of images.
+//
+// A value is one tensor of the network. A sum is bias + linear terms + convolutions of other values; a term
+// is multiplied by the mask entry of its slot. Under a mask, terms with a zero entry and values that nobody
+// reads are cut, and convolutions of one input are merged into one: a 1x1 becomes the centre of a 3x3.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "znas/isa.hpp"
+
+namespace znas::native {
+
+enum class Precision { kFloat32, kBFloat16 };
+
+struct Shape {
+    int channels, height, width;
+};
+
+inline constexpr int kNoSlot = -1;
+
+// A term is multiplied by mask[slot], or by 1. Every term may add a constant per channel.
+struct Term {
+    enum class Kind { kLinear, kAveragePool, kProduct, kConstant } kind;
+    int source = -1;
+    int slot = kNoSlot;
+    bool rectified = false;   // reads max(source, 0); products only
+    bool normalised = false;  // reads source by its own moments; linear terms only
+    int kernel = 1, stride = 1, padding = 0, dilation = 1, shift = 0;
+    std::vector<float> values;  // scale [channels] of kLinear and kAveragePool, constant of kConstant,
+                                // [out, in, kernel, kernel] of kProduct
+};
+
+struct Value {
+    enum class Kind { kImages, kSum, kDepthwise, kMaxPool } kind;
+    Shape shape;
+    std::vector<Term> terms;  // kDepthwise and kMaxPool: the one input and its geometry
+    bool moments = false;     // mean and variance over the images in hand are needed
+};
+
+// The classifier reads the mean over height and width of its sources' channels, one after another.
+struct Head {
+    std::vector<int> sources;
+    bool rectified = false;
+    int classes = 0;
+    std::vector<float> weights;  // [classes, channels of all sources]
+};
+
+struct Output {
+    std::vector<float> logits;                           // [images, classes]
+    std::vector<std::vector<std::uint64_t>> codes;       // per wanted site [images, words]
+    std::vector<std::vector<float>> means, variances;    // per value with moments, where live
+};
+
+class Compiled;
+
+class Program {
+  public:
+    // Throws std::invalid_argument where a value is malformed or the machine lacks `isa`.
+    Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites, Precision precision,
+            Isa isa);
+    ~Program();
+
+    // The steps that `mask` [slots] leaves. Safe to call from several threads.
+    std::shared_ptr<const Compiled> compile(const std::vector<float>& mask) const;
+
+    const std::vector<Value>& values() const { return values_; }
+
+  private:
+    friend class Compiled;
+    struct Weights;
+
+    std::vector<Value> values_;
+    Head head_;
+    std::vector<std::vector<int>> sites_;
+    Precision precision_;
+    Isa isa_;
+    bool batch_;  // some value needs moments: all images go through together
+    std::vector<std::vector<std::vector<float>>> packed_;  // per value and term: kProduct in step order
+};
+
+// images [count, channels, height, width]; wanted: sites whose codes are asked for. One thread, safe to call
+// from several at once.
+Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted);
+
+}  // namespace znas::native

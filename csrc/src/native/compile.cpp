@@ -1,0 +1,299 @@
+// From a mask to steps: cut what is dead, merge what is linear, lay out the planes.
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include "compiled.hpp"
+
+namespace znas::native {
+
+namespace {
+
+const StepTable& table_for(Precision precision, Isa isa) {
+    if (!available(isa)) {
+        throw std::invalid_argument("this machine cannot run the " + std::string(name(isa)) + " kernels");
+    }
+    const bool half = precision == Precision::kBFloat16;
+#if ZNAS_X86
+    if (isa == Isa::kAvx512) {
+        if (half && __builtin_cpu_supports("avx512bf16")) return kAvx512Bf16BFloat16;
+        return half ? kAvx512BFloat16 : kAvx512Float32;
+    }
+    if (isa == Isa::kAvx2) return half ? kAvx2BFloat16 : kAvx2Float32;
+#endif
+    return half ? kReferenceBFloat16 : kReferenceFloat32;
+}
+
+constexpr int kRawElement = 4;  // raw planes never have a halo: sharing with one of halo 0 is harmless
+
+// [out, in, k, k] -> [output block][tap][in][kBlock], zero beyond the last output channel.
+std::vector<float> reorder(const Term& term, int out_channels, int in_channels) {
+    const int taps = term.kernel * term.kernel, blocks = (out_channels + kBlock - 1) / kBlock;
+    std::vector<float> packed(static_cast<std::size_t>(blocks) * taps * in_channels * kBlock);
+    for (int o = 0; o < out_channels; ++o) {
+        for (int i = 0; i < in_channels; ++i) {
+            for (int t = 0; t < taps; ++t) {
+                const std::size_t at = ((static_cast<std::size_t>(o / kBlock) * taps + t) * in_channels + i);
+                packed[at * kBlock + o % kBlock] =
+                    term.values[(static_cast<std::size_t>(o) * in_channels + i) * taps + t];
+            }
+        }
+    }
+    return packed;
+}
+
+std::vector<float> reorder_depthwise(const Term& term, int channels) {
+    const int taps = term.kernel * term.kernel, blocks = (channels + kBlock - 1) / kBlock;
+    std::vector<float> packed(static_cast<std::size_t>(blocks) * taps * kBlock);
+    for (int c = 0; c < channels; ++c) {
+        for (int t = 0; t < taps; ++t) {
+            packed[(static_cast<std::size_t>(c / kBlock) * taps + t) * kBlock + c % kBlock] =
+                term.values[static_cast<std::size_t>(c) * taps + t];
+        }
+    }
+    return packed;
+}
+
+void add_scaled(std::vector<float>& to, const std::vector<float>& values, float factor) {
+    for (std::size_t i = 0; i < values.size(); ++i) to[i] += factor * values[i];
+}
+
+// Convolutions of one input under one stride, summed tap by tap.
+struct Merged {
+    std::map<std::array<int, 2>, std::vector<float>> taps;  // (dy, dx) -> [output block][in][kBlock]
+};
+
+CompiledLinear& linear_for(std::vector<CompiledLinear>& linears, int source, bool normalised, int blocks) {
+    for (CompiledLinear& linear : linears) {
+        if (linear.source == source && linear.normalised == normalised) return linear;
+    }
+    linears.push_back({source, normalised, std::vector<float>(static_cast<std::size_t>(blocks) * kBlock)});
+    return linears.back();
+}
+
+}  // namespace
+
+Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites,
+                 Precision precision, Isa isa)
+    : values_(std::move(values)), head_(std::move(head)), sites_(std::move(sites)), precision_(precision),
+      isa_(isa) {
+    table_for(precision, isa);
+    batch_ = std::any_of(values_.begin(), values_.end(), [](const Value& value) { return value.moments; });
+    for (std::size_t v = 0; v < values_.size(); ++v) {
+        const Value& value = values_[v];
+        auto& packed = packed_.emplace_back();
+        for (const Term& term : value.terms) {
+            const bool constant = term.kind == Term::Kind::kConstant;
+            if (!constant && (term.source < 0 || term.source >= static_cast<int>(v))) {
+                throw std::invalid_argument("a term of value " + std::to_string(v) + " reads value " +
+                                            std::to_string(term.source));
+            }
+            const int in = constant ? 0 : values_[static_cast<std::size_t>(term.source)].shape.channels;
+            const std::size_t taps = static_cast<std::size_t>(term.kernel) * term.kernel;
+            const auto out = static_cast<std::size_t>(value.shape.channels);
+            const bool product = value.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct;
+            const std::size_t expected = product                                   ? out * in * taps
+                                         : value.kind == Value::Kind::kDepthwise   ? out * taps
+                                         : value.kind == Value::Kind::kMaxPool     ? 0
+                                                                                   : out;
+            const bool geometry = (term.stride == 1 || term.stride == 2) &&
+                                  (value.kind != Value::Kind::kDepthwise ||
+                                   ((term.kernel == 3 || term.kernel == 5) && term.dilation <= 2));
+            if (term.values.size() != expected || !geometry) {
+                throw std::invalid_argument("a term of value " + std::to_string(v) + " has " +
+                                            std::to_string(term.values.size()) + " numbers, not " +
+                                            std::to_string(expected) + ", or an unknown geometry");
+            }
+            packed.push_back(product ? reorder(term, value.shape.channels, in)
+                             : value.kind == Value::Kind::kDepthwise
+                                 ? reorder_depthwise(term, value.shape.channels)
+                                 : std::vector<float>{});
+        }
+    }
+}
+
+Program::~Program() = default;
+
+std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask) const {
+    const auto coefficient = [&](const Term& term) {
+        return term.slot == kNoSlot ? 1.0F : mask.at(static_cast<std::size_t>(term.slot));
+    };
+    const std::size_t count = values_.size();
+    auto compiled = std::make_shared<Compiled>();
+    compiled->program = this;
+    compiled->table = &table_for(precision_, isa_);
+    compiled->raw.resize(count);
+    compiled->relu.resize(count);
+    compiled->plain.resize(count);
+
+    // Which values are read, and in which form; readers come after what they read.
+    std::vector<bool> live(count, false);
+    for (const int source : head_.sources) {
+        live[static_cast<std::size_t>(source)] = true;
+        compiled->raw[static_cast<std::size_t>(source)].used = true;
+    }
+    for (std::size_t v = count; v-- > 0;) {
+        const Value& value = values_[v];
+        if (!live[v]) continue;
+        if (value.moments) compiled->raw[v].used = true;
+        for (const Term& term : value.terms) {
+            if (term.kind == Term::Kind::kConstant || coefficient(term) == 0) continue;
+            const auto source = static_cast<std::size_t>(term.source);
+            live[source] = true;
+            const bool product = value.kind == Value::Kind::kDepthwise ||
+                                 (value.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct);
+            if (!product) {
+                compiled->raw[source].used = true;
+            } else {
+                PlaneSpec& plane = (term.rectified ? compiled->relu : compiled->plain)[source];
+                plane.used = true;
+                // Enough zeros for the first tap, and for the last one of the last pixel.
+                const int last = (value.shape.height - 1) * term.stride - term.padding + term.shift +
+                                 (term.kernel - 1) * term.dilation;
+                const int last_column = (value.shape.width - 1) * term.stride - term.padding + term.shift +
+                                        (term.kernel - 1) * term.dilation;
+                const Shape& in = values_[source].shape;
+                plane.halo = std::max({plane.halo, term.padding - term.shift, last - in.height + 1,
+                                       last_column - in.width + 1});
+            }
+        }
+    }
+
+    for (std::size_t v = 0; v < count; ++v) {
+        const Value& value = values_[v];
+        if (!live[v]) continue;
+        const int blocks = blocks_of(value.shape);
+        CompiledStep step{static_cast<int>(v), {}, {}, {}, {}, {}};
+        if (value.kind == Value::Kind::kDepthwise) step.depthwise = packed_[v][0];
+        if (value.kind == Value::Kind::kSum) {
+            step.bias.assign(static_cast<std::size_t>(blocks) * kBlock, 0.0F);
+            std::map<std::array<int, 3>, Merged> merged;  // (source, rectified, stride)
+            for (std::size_t t = 0; t < value.terms.size(); ++t) {
+                const Term& term = value.terms[t];
+                const float factor = coefficient(term);
+                if (factor == 0) continue;
+                if (term.kind == Term::Kind::kConstant) {
+                    add_scaled(step.bias, term.values, factor);
+                } else if (term.kind == Term::Kind::kLinear) {
+                    add_scaled(linear_for(step.linears, term.source, term.normalised, blocks).scale,
+                               term.values, factor);
+                } else if (term.kind == Term::Kind::kAveragePool) {
+                    const Shape& in = values_[static_cast<std::size_t>(term.source)].shape;
+                    auto pool = std::find_if(step.pools.begin(), step.pools.end(), [&](const CompiledPool& p) {
+                        return p.kernel == term.kernel && p.stride == term.stride &&
+                               p.padding == term.padding && p.height == in.height && p.width == in.width;
+                    });
+                    if (pool == step.pools.end()) {
+                        step.pools.push_back(
+                            {term.kernel, term.stride, term.padding, in.height, in.width, blocks, {}});
+                        pool = step.pools.end() - 1;
+                    }
+                    add_scaled(linear_for(pool->linears, term.source, false, blocks).scale, term.values,
+                               factor);
+                } else {
+                    const int in = values_[static_cast<std::size_t>(term.source)].shape.channels;
+                    const std::size_t run = static_cast<std::size_t>(in) * kBlock;
+                    const int taps = term.kernel * term.kernel;
+                    Merged& into = merged[{term.source, term.rectified, term.stride}];
+                    for (int tap = 0; tap < taps; ++tap) {
+                        const int origin = term.shift - term.padding;
+                        auto& sum = into.taps[{origin + tap / term.kernel * term.dilation,
+                                               origin + tap % term.kernel * term.dilation}];
+                        sum.resize(static_cast<std::size_t>(blocks) * run);
+                        for (int b = 0; b < blocks; ++b) {
+                            const float* from = packed_[v][t].data() + (static_cast<std::size_t>(b) * taps + tap) * run;
+                            float* to = sum.data() + static_cast<std::size_t>(b) * run;
+                            for (std::size_t i = 0; i < run; ++i) to[i] += factor * from[i];
+                        }
+                    }
+                }
+            }
+            for (const auto& [key, convolution] : merged) {
+                const int in = values_[static_cast<std::size_t>(key[0])].shape.channels;
+                const int word_channels = compiled->table->word_channels;
+                CompiledProduct product{key[0], key[1] != 0, key[2], (in + word_channels - 1) / word_channels,
+                                        static_cast<int>(convolution.taps.size()), {}, {}, {}};
+                const std::size_t tap_bytes = static_cast<std::size_t>(product.words) * kBlock * 4;
+                product.weights.resize(static_cast<std::size_t>(blocks) * product.taps * tap_bytes);
+                const PlaneSpec& plane = (product.rectified ? compiled->relu : compiled->plain)
+                    [static_cast<std::size_t>(product.source)];
+                const int pitch = values_[static_cast<std::size_t>(key[0])].shape.width + 2 * plane.halo;
+                std::size_t tap = 0;
+                for (const auto& [place, weights] : convolution.taps) {
+                    product.places.push_back(place);
+                    product.offsets.push_back(place[0] * pitch + place[1]);
+                    for (int b = 0; b < blocks; ++b) {
+                        compiled->table->pack(
+                            weights.data() + static_cast<std::size_t>(b) * in * kBlock, in,
+                            product.weights.data() +
+                                (static_cast<std::size_t>(b) * product.taps + tap) * tap_bytes);
+                    }
+                    ++tap;
+                }
+                step.products.push_back(std::move(product));
+            }
+            for (const CompiledPool& pool : step.pools) {
+                const auto area = static_cast<std::size_t>(pool.height * pool.width +
+                                                           value.shape.height * value.shape.width);
+                compiled->scratch_floats =
+                    std::max(compiled->scratch_floats, area * static_cast<std::size_t>(blocks) * kBlock * 2);
+            }
+        }
+        compiled->steps.push_back(std::move(step));
+    }
+
+    // A plane's place is free again after its last reader, for another plane of the same geometry: the zeros
+    // around a halo plane are written once.
+    std::vector<std::size_t> last(count, 0);
+    for (std::size_t s = 0; s < compiled->steps.size(); ++s) {
+        const CompiledStep& step = compiled->steps[s];
+        const auto read = [&](int source) { last[static_cast<std::size_t>(source)] = s; };
+        last[static_cast<std::size_t>(step.value)] = s;
+        for (const auto& linear : step.linears) read(linear.source);
+        for (const auto& product : step.products) read(product.source);
+        for (const auto& pool : step.pools) {
+            for (const auto& linear : pool.linears) read(linear.source);
+        }
+        const Value& value = values_[static_cast<std::size_t>(step.value)];
+        if (value.kind == Value::Kind::kDepthwise || value.kind == Value::Kind::kMaxPool) {
+            read(value.terms[0].source);
+        }
+    }
+    for (const int source : head_.sources) last[static_cast<std::size_t>(source)] = compiled->steps.size();
+    std::map<std::array<int, 5>, std::vector<std::size_t>> free;
+    const auto geometry = [&](std::size_t v, const PlaneSpec& plane, int element) {
+        const Shape& shape = values_[v].shape;
+        return std::array<int, 5>{blocks_of(shape), shape.height, shape.width, plane.halo, element};
+    };
+    const auto place = [&](std::size_t v, PlaneSpec& plane, int element) {
+        if (!plane.used) return;
+        const Shape& shape = values_[v].shape;
+        const std::size_t pixels =
+            static_cast<std::size_t>(shape.height + 2 * plane.halo) * (shape.width + 2 * plane.halo);
+        plane.bytes = pixels * static_cast<std::size_t>(blocks_of(shape)) * kBlock * element;
+        auto& spare = free[geometry(v, plane, element)];
+        if (!spare.empty()) {
+            plane.offset = spare.back();
+            spare.pop_back();
+        } else {
+            plane.offset = compiled->image_bytes;
+            compiled->image_bytes += (plane.bytes + 63) / 64 * 64;
+        }
+    };
+    const int element = compiled->table->element_bytes;
+    for (std::size_t s = 0; s < compiled->steps.size(); ++s) {
+        const auto v = static_cast<std::size_t>(compiled->steps[s].value);
+        place(v, compiled->raw[v], kRawElement);
+        place(v, compiled->relu[v], element);
+        place(v, compiled->plain[v], element);
+        for (std::size_t u = 0; u <= v; ++u) {
+            if (!live[u] || last[u] != s) continue;
+            if (compiled->raw[u].used) free[geometry(u, compiled->raw[u], kRawElement)].push_back(compiled->raw[u].offset);
+            if (compiled->relu[u].used) free[geometry(u, compiled->relu[u], element)].push_back(compiled->relu[u].offset);
+            if (compiled->plain[u].used) free[geometry(u, compiled->plain[u], element)].push_back(compiled->plain[u].offset);
+        }
+    }
+    return compiled;
+}
+
+}  // namespace znas::native

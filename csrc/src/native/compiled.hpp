@@ -1,0 +1,66 @@
+// What a mask leaves of a program: steps with merged weights and the planes they read and write.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "step_kernels.hpp"
+#include "znas/native/program.hpp"
+
+namespace znas::native {
+
+// Where a plane lies in the arena of one tile of images; bytes are per image.
+struct PlaneSpec {
+    std::size_t offset = 0, bytes = 0;
+    int halo = 0;
+    bool used = false;
+};
+
+struct CompiledLinear {
+    int source;
+    bool normalised;
+    std::vector<float> scale;  // [blocks * kBlock]
+};
+
+struct CompiledProduct {
+    int source;
+    bool rectified;
+    int stride, words, taps;
+    std::vector<std::array<int, 2>> places;  // per tap (dy, dx)
+    std::vector<std::int32_t> offsets;       // per tap, in pixels of the input plane
+    std::vector<char> weights;
+};
+
+struct CompiledPool {
+    int kernel, stride, padding, height, width, blocks;  // of the input
+    std::vector<CompiledLinear> linears;
+};
+
+struct CompiledStep {
+    int value;
+    std::vector<float> bias;
+    std::vector<CompiledLinear> linears;
+    std::vector<CompiledProduct> products;
+    std::vector<CompiledPool> pools;
+    std::vector<float> depthwise;
+};
+
+class Compiled {
+  public:
+    const Program* program;
+    const StepTable* table;
+    std::vector<CompiledStep> steps;
+    std::vector<PlaneSpec> raw, relu, plain;  // per value
+    std::size_t image_bytes = 0;              // of all planes, per image
+    std::size_t scratch_floats = 0;           // for pools, per image
+    int tile = 1;
+
+    const Value& value(int i) const { return program->values_[static_cast<std::size_t>(i)]; }
+    const Head& head() const { return program->head_; }
+    const std::vector<int>& site(int i) const { return program->sites_[static_cast<std::size_t>(i)]; }
+    bool batch() const { return program->batch_; }
+};
+
+inline int blocks_of(const Shape& shape) { return (shape.channels + kBlock - 1) / kBlock; }
+
+}  // namespace znas::native

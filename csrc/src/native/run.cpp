@@ -1,0 +1,295 @@
+// Images through compiled steps, a tile of them at a time so that activations stay in cache.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "compiled.hpp"
+#include "znas/codes.hpp"
+
+namespace znas::native {
+
+namespace {
+
+constexpr float kEpsilon = 1e-5F;  // of batch normalisation
+
+struct Moments {
+    std::vector<float> mean, variance, scale;  // [blocks * kBlock]; scale = 1 / sqrt(variance + epsilon)
+};
+
+class Tile {
+  public:
+    Tile(const Compiled& compiled, int images, const std::vector<int>& wanted)
+        : compiled_(compiled), capacity_(images),
+          arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]()),
+          scratch_(compiled.scratch_floats), moments_(compiled.raw.size()), codes_(compiled.raw.size()) {
+        for (const int site : wanted) {
+            for (const int value : compiled.site(site)) {
+                const Shape& shape = compiled.value(value).shape;
+                codes_[static_cast<std::size_t>(value)].resize(static_cast<std::size_t>(images) *
+                                                               blocks_of(shape) * shape.height * shape.width);
+            }
+        }
+    }
+    ~Tile() { ::operator delete[](arena_, std::align_val_t{64}); }
+    Tile(const Tile&) = delete;
+    Tile& operator=(const Tile&) = delete;
+
+    void run(const float* images, int count) {
+        for (const CompiledStep& step : compiled_.steps) {
+            const Value& value = compiled_.value(step.value);
+            CompiledStep scaled;
+            const CompiledStep& ready = compiled_.batch() ? (scaled = normalised(step)) : step;
+            for (int n = 0; n < count; ++n) {
+                switch (value.kind) {
+                    case Value::Kind::kImages: {
+                        const Shape& s = value.shape;
+                        const std::size_t size = static_cast<std::size_t>(s.channels) * s.height * s.width;
+                        compiled_.table->load_images(images + n * size, s.channels, plain(step.value, n));
+                        break;
+                    }
+                    case Value::Kind::kSum:
+                        sum(ready, n);
+                        break;
+                    case Value::Kind::kDepthwise:
+                        depthwise(step, n);
+                        break;
+                    case Value::Kind::kMaxPool:
+                        max_pool(step, n);
+                        break;
+                }
+            }
+            if (value.moments) measure(step.value, count);
+        }
+    }
+
+    // Mean over pixels, then the classifier.
+    void classify(int n, float* logits) const {
+        const Head& head = compiled_.head();
+        std::vector<float> features;
+        for (const int source : head.sources) {
+            const Shape& shape = compiled_.value(source).shape;
+            const float* x = raw(source, n);
+            const int pixels = shape.height * shape.width;
+            for (int c = 0; c < shape.channels; ++c) {
+                const float* channel = x + static_cast<std::ptrdiff_t>(c / kBlock) * pixels * kBlock + c % kBlock;
+                double total = 0;
+                for (int p = 0; p < pixels; ++p) {
+                    const float unit = channel[static_cast<std::ptrdiff_t>(p) * kBlock];
+                    total += head.rectified && unit < 0 ? 0.0F : unit;
+                }
+                features.push_back(static_cast<float>(total / pixels));
+            }
+        }
+        for (int k = 0; k < head.classes; ++k) {
+            const float* weights = head.weights.data() + static_cast<std::size_t>(k) * features.size();
+            double total = 0;
+            for (std::size_t i = 0; i < features.size(); ++i) total += weights[i] * features[i];
+            logits[k] = static_cast<float>(total);
+        }
+    }
+
+    // Appends the codes of image `n`: channels beyond the last of a block take no bits.
+    void gather(const std::vector<int>& site, int n, std::uint64_t* words) const {
+        std::size_t bit = 0;
+        for (const int value : site) {
+            const Shape& shape = compiled_.value(value).shape;
+            const int pixels = shape.height * shape.width, blocks = blocks_of(shape);
+            const std::uint16_t* code = codes_[static_cast<std::size_t>(value)].data() +
+                                        static_cast<std::size_t>(n) * blocks * pixels;
+            for (int b = 0; b < blocks; ++b) {
+                const int width = std::min(kBlock, shape.channels - b * kBlock);
+                for (int p = 0; p < pixels; ++p, bit += static_cast<std::size_t>(width)) {
+                    const std::uint64_t unit = *code++;
+                    words[bit / 64] |= unit << (bit % 64);
+                    if (bit % 64 + static_cast<std::size_t>(width) > 64) words[bit / 64 + 1] |= unit >> (64 - bit % 64);
+                }
+            }
+        }
+    }
+
+    const Moments& moments(int value) const { return moments_[static_cast<std::size_t>(value)]; }
+
+  private:
+    float* raw(int value, int n) const {
+        const PlaneSpec& plane = compiled_.raw[static_cast<std::size_t>(value)];
+        return plane.used ? reinterpret_cast<float*>(at(plane, n)) : nullptr;
+    }
+    HaloPlane halo_plane(const PlaneSpec& plane, int value, int n) const {
+        if (!plane.used) return {};
+        const Shape& shape = compiled_.value(value).shape;
+        return {at(plane, n), blocks_of(shape), shape.height, shape.width, plane.halo};
+    }
+    HaloPlane relu(int value, int n) const {
+        return halo_plane(compiled_.relu[static_cast<std::size_t>(value)], value, n);
+    }
+    HaloPlane plain(int value, int n) const {
+        return halo_plane(compiled_.plain[static_cast<std::size_t>(value)], value, n);
+    }
+    char* at(const PlaneSpec& plane, int n) const {
+        return arena_ + plane.offset * static_cast<std::size_t>(capacity_) +
+               plane.bytes * static_cast<std::size_t>(n);
+    }
+
+    // The step with the scales and the bias that the moments of its inputs give.
+    CompiledStep normalised(const CompiledStep& step) const {
+        CompiledStep ready = step;
+        for (CompiledLinear& linear : ready.linears) {
+            if (!linear.normalised) continue;
+            const Moments& moments = moments_[static_cast<std::size_t>(linear.source)];
+            for (std::size_t c = 0; c < linear.scale.size(); ++c) {
+                linear.scale[c] *= moments.scale[c];
+                ready.bias[c] -= linear.scale[c] * moments.mean[c];
+            }
+        }
+        return ready;
+    }
+
+    void sum(const CompiledStep& step, int n) {
+        const Shape& shape = compiled_.value(step.value).shape;
+        const int blocks = blocks_of(shape);
+        std::vector<Linear> linears;
+        std::vector<Product> products;
+        for (const CompiledLinear& linear : step.linears) {
+            linears.push_back({raw(linear.source, n), linear.scale.data()});
+        }
+        const std::vector<float> ones(step.pools.empty() ? 0 : static_cast<std::size_t>(blocks) * kBlock, 1.0F);
+        float* scratch = scratch_.data();
+        for (const CompiledPool& pool : step.pools) {
+            std::vector<Linear> pooled;
+            for (const CompiledLinear& linear : pool.linears) {
+                pooled.push_back({raw(linear.source, n), linear.scale.data()});
+            }
+            float* combined = scratch;
+            float* averaged = combined + static_cast<std::ptrdiff_t>(pool.height) * pool.width * blocks * kBlock;
+            scratch = averaged + static_cast<std::ptrdiff_t>(shape.height) * shape.width * blocks * kBlock;
+            compiled_.table->combine(pooled.data(), static_cast<int>(pooled.size()), blocks,
+                                     static_cast<std::ptrdiff_t>(pool.height) * pool.width, combined);
+            compiled_.table->average_pool({combined, blocks, pool.height, pool.width, averaged, shape.height,
+                                           shape.width, pool.kernel, pool.stride, pool.padding});
+            linears.push_back({averaged, ones.data()});
+        }
+        for (const CompiledProduct& product : step.products) {
+            products.push_back({product.rectified ? relu(product.source, n) : plain(product.source, n),
+                                product.stride, product.words, product.taps, product.offsets.data(),
+                                product.weights.data()});
+        }
+        auto& codes = codes_[static_cast<std::size_t>(step.value)];
+        compiled_.table->sum({blocks, shape.height, shape.width, step.bias.data(), linears.data(),
+                              static_cast<int>(linears.size()), products.data(),
+                              static_cast<int>(products.size()), raw(step.value, n), relu(step.value, n),
+                              plain(step.value, n),
+                              codes.empty() ? nullptr
+                                            : codes.data() + static_cast<std::size_t>(n) * blocks *
+                                                                 shape.height * shape.width});
+    }
+
+    void depthwise(const CompiledStep& step, int n) {
+        const Term& term = compiled_.value(step.value).terms[0];
+        compiled_.table->depthwise({term.rectified ? relu(term.source, n) : plain(term.source, n),
+                                    plain(step.value, n), term.kernel, term.stride, term.padding,
+                                    term.dilation, step.depthwise.data()});
+    }
+
+    void max_pool(const CompiledStep& step, int n) {
+        const Value& value = compiled_.value(step.value);
+        const Term& term = value.terms[0];
+        const Shape& in = compiled_.value(term.source).shape;
+        compiled_.table->max_pool({raw(term.source, n), blocks_of(in), in.height, in.width, raw(step.value, n),
+                                   value.shape.height, value.shape.width, term.kernel, term.stride,
+                                   term.padding});
+    }
+
+    // Mean and biased variance per channel over all images and pixels.
+    void measure(int value, int count) {
+        const Shape& shape = compiled_.value(value).shape;
+        const int blocks = blocks_of(shape), pixels = shape.height * shape.width;
+        const auto channels = static_cast<std::size_t>(blocks) * kBlock;
+        Moments& moments = moments_[static_cast<std::size_t>(value)];
+        moments = {std::vector<float>(channels), std::vector<float>(channels), std::vector<float>(channels)};
+        const double size = static_cast<double>(count) * pixels;
+        for (int b = 0; b < blocks; ++b) {
+            double mean[kBlock] = {}, square[kBlock] = {};
+            for (int pass = 0; pass < 2; ++pass) {
+                for (int n = 0; n < count; ++n) {
+                    const float* x = raw(value, n) + static_cast<std::ptrdiff_t>(b) * pixels * kBlock;
+                    for (int p = 0; p < pixels; ++p, x += kBlock) {
+                        for (int c = 0; c < kBlock; ++c) {
+                            if (pass == 0) {
+                                mean[c] += x[c];
+                            } else {
+                                square[c] += (x[c] - mean[c]) * (x[c] - mean[c]);
+                            }
+                        }
+                    }
+                }
+                if (pass == 0) {
+                    for (double& m : mean) m /= size;
+                }
+            }
+            for (int c = 0; c < kBlock; ++c) {
+                const std::size_t at = static_cast<std::size_t>(b) * kBlock + c;
+                moments.mean[at] = static_cast<float>(mean[c]);
+                moments.variance[at] = static_cast<float>(square[c] / size);
+                moments.scale[at] = 1.0F / std::sqrt(moments.variance[at] + kEpsilon);
+            }
+        }
+    }
+
+    const Compiled& compiled_;
+    int capacity_;
+    char* arena_;
+    std::vector<float> scratch_;
+    std::vector<Moments> moments_;
+    std::vector<std::vector<std::uint16_t>> codes_;  // per value [image][block][pixel]
+};
+
+std::size_t site_bits(const Compiled& compiled, int site) {
+    std::size_t bits = 0;
+    for (const int value : compiled.site(site)) {
+        const Shape& shape = compiled.value(value).shape;
+        bits += static_cast<std::size_t>(shape.channels) * shape.height * shape.width;
+    }
+    return bits;
+}
+
+}  // namespace
+
+Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted) {
+    constexpr int kTile = 2;
+    const int size = compiled.batch() ? count : std::min(count, kTile);
+    const Shape& in = compiled.value(0).shape;
+    const std::size_t image = static_cast<std::size_t>(in.channels) * in.height * in.width;
+    const auto classes = static_cast<std::size_t>(compiled.head().classes);
+    Output output;
+    output.logits.resize(static_cast<std::size_t>(count) * classes);
+    for (const int site : wanted) {
+        output.codes.emplace_back(static_cast<std::size_t>(count) * code_words(site_bits(compiled, site)));
+    }
+    Tile tile(compiled, size, wanted);
+    for (int begin = 0; begin < count; begin += size) {
+        const int here = std::min(size, count - begin);
+        tile.run(images + static_cast<std::size_t>(begin) * image, here);
+        for (int n = 0; n < here; ++n) {
+            const auto at = static_cast<std::size_t>(begin + n);
+            tile.classify(n, output.logits.data() + at * classes);
+            for (std::size_t w = 0; w < wanted.size(); ++w) {
+                const std::size_t words = code_words(site_bits(compiled, wanted[w]));
+                tile.gather(compiled.site(wanted[w]), n, output.codes[w].data() + at * words);
+            }
+        }
+    }
+    for (std::size_t v = 0; v < compiled.raw.size(); ++v) {
+        const Value& value = compiled.value(static_cast<int>(v));
+        if (!value.moments) continue;
+        const Moments& moments = tile.moments(static_cast<int>(v));
+        const auto cut = [&](const std::vector<float>& all) {
+            return std::vector<float>(all.begin(), all.begin() + std::min<std::ptrdiff_t>(value.shape.channels, static_cast<std::ptrdiff_t>(all.size())));
+        };
+        output.means.push_back(cut(moments.mean));
+        output.variances.push_back(cut(moments.variance));
+    }
+    return output;
+}
+
+}  // namespace znas::native

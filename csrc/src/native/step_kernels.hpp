@@ -1,0 +1,90 @@
+// The inner loops of a masked pass, on one image and one thread, for one instruction set and precision.
+//
+// Activations lie in blocks of kBlock channels: [blocks][height][width][kBlock], channels beyond the last
+// are zero. A *raw* plane holds float32 without a border; a *halo* plane holds the elements that products
+// read (float32, or bfloat16) and `halo` zero pixels on every side. A word is what one product lane reads:
+// one float32, or a pair of bfloat16 channels.
+//
+// The files that fill a table are compiled with their own instruction-set flags: see kernel_table.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace znas::native {
+
+inline constexpr int kBlock = 16;
+
+// The element (0, 0) of a halo plane's interior is at data + origin().
+struct HaloPlane {
+    char* data = nullptr;
+    int blocks = 0, height = 0, width = 0, halo = 0;
+
+    int pitch() const { return width + 2 * halo; }
+    std::ptrdiff_t block_pixels() const { return static_cast<std::ptrdiff_t>(height + 2 * halo) * pitch(); }
+    std::ptrdiff_t origin() const { return static_cast<std::ptrdiff_t>(halo) * pitch() + halo; }
+};
+
+// One plane that a sum convolves. weights: [output block][tap][word][kBlock] words.
+struct Product {
+    HaloPlane input;
+    int stride = 1;
+    int words = 0;  // of all channels
+    int taps = 0;
+    const std::int32_t* offsets = nullptr;  // per tap, in pixels, for stride steps of the output
+    const char* weights = nullptr;
+};
+
+struct Linear {
+    const float* raw = nullptr;    // [blocks][height][width][kBlock]
+    const float* scale = nullptr;  // [blocks][kBlock]
+};
+
+// out = bias + sum of scale * raw + sum of convolutions; stored wherever a pointer is not null.
+struct SumStep {
+    int blocks, height, width;
+    const float* bias;  // [blocks][kBlock]
+    const Linear* linears;
+    int linear_count;
+    const Product* products;
+    int product_count;
+    float* raw;
+    HaloPlane relu, plain;
+    std::uint16_t* codes;  // [blocks][height][width], bit c: channel c is positive
+};
+
+// A depthwise convolution: every channel of `out` is that of `in` with its own kernel x kernel filter.
+struct DepthwiseStep {
+    HaloPlane in, out;
+    int kernel, stride, padding, dilation;
+    const float* weights;  // [block][kernel * kernel][kBlock]
+};
+
+struct PoolStep {
+    const float* in;
+    int blocks, height, width;
+    float* out;
+    int out_height, out_width;
+    int kernel, stride, padding;
+};
+
+struct StepTable {
+    int element_bytes;
+    int word_channels;
+    void (*sum)(const SumStep&);
+    void (*depthwise)(const DepthwiseStep&);
+    void (*average_pool)(const PoolStep&);  // padding is not counted
+    void (*max_pool)(const PoolStep&);
+    void (*combine)(const Linear* linears, int count, int blocks, std::ptrdiff_t pixels, float* out);
+    // images [channels][pixels] float32 -> the interior of a halo plane
+    void (*load_images)(const float* images, int channels, const HaloPlane& out);
+    // weights [count] float32 in the order of Product::weights, but channel by channel -> words
+    void (*pack)(const float* weights, std::ptrdiff_t channels, char* words);
+};
+
+extern const StepTable kReferenceFloat32, kReferenceBFloat16;
+extern const StepTable kAvx2Float32, kAvx2BFloat16;
+extern const StepTable kAvx512Float32, kAvx512BFloat16;
+extern const StepTable kAvx512Bf16BFloat16;  // with AVX512-BF16
+
+}  // namespace znas::native

@@ -1,0 +1,397 @@
+// The inner loops, once for every instruction set: ZNAS_LANES floats per register.
+#include <cstring>
+
+#include "step_kernels.hpp"
+#if ZNAS_BF16_HARDWARE
+#include <immintrin.h>
+#endif
+
+namespace znas::native {
+
+namespace {
+
+constexpr int kLanes = ZNAS_LANES;
+constexpr int kParts = kBlock / kLanes;  // registers per block of channels
+typedef float Lanes __attribute__((vector_size(kLanes * 4)));
+typedef std::uint32_t Bits __attribute__((vector_size(kLanes * 4)));
+typedef std::uint16_t Halves __attribute__((vector_size(kLanes * 2)));
+
+inline Lanes load(const float* from) {
+    Lanes value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+}
+inline void store(float* to, Lanes value) { std::memcpy(to, &value, sizeof value); }
+inline Lanes splat(float value) { return Lanes{} + value; }
+
+struct Float32 {
+    using Element = float;
+    static constexpr int kWordChannels = 1;
+    using Weights = Lanes;
+    static Weights load_weights(const char* words) { return load(reinterpret_cast<const float*>(words)); }
+    static Lanes multiply_add(Lanes sum, Weights w, const Element* x) { return sum + w * *x; }
+    static Lanes read(const Element* x) { return load(x); }
+    static void write(Element* to, Lanes value) { store(to, value); }
+    static Element round(float value) { return value; }
+};
+
+inline std::uint32_t bits_of(float value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    return bits;
+}
+
+// Round to nearest even; NaN stays NaN.
+inline std::uint16_t to_bfloat16(float value) {
+    const std::uint32_t bits = bits_of(value);
+    if (value != value) return 0x7fc0;
+    return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+struct BFloat16 {
+    using Element = std::uint16_t;
+    static constexpr int kWordChannels = 2;
+    static Lanes read(const Element* x) {
+        Halves halves;
+        std::memcpy(&halves, x, sizeof halves);
+        return (Lanes)(__builtin_convertvector(halves, Bits) << 16);
+    }
+    static void write(Element* to, Lanes value) {
+        const Bits bits = (Bits)value;
+        const Bits rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+        const Bits chosen = value == value ? rounded : Bits{} + 0x7fc0U;
+        const Halves halves = __builtin_convertvector(chosen, Halves);
+        std::memcpy(to, &halves, sizeof halves);
+    }
+    static Element round(float value) { return to_bfloat16(value); }
+#if ZNAS_BF16_HARDWARE
+    using Weights = __m512bh;
+    static Weights load_weights(const char* words) { return (__m512bh)_mm512_loadu_si512(words); }
+    static Lanes multiply_add(Lanes sum, Weights w, const Element* x) {
+        int pair;
+        std::memcpy(&pair, x, 4);
+        return (Lanes)_mm512_dpbf16_ps((__m512)sum, w, (__m512bh)_mm512_set1_epi32(pair));
+    }
+#else
+    struct Weights {
+        Lanes even, odd;
+    };
+    static Weights load_weights(const char* words) {
+        Bits pairs;
+        std::memcpy(&pairs, words, sizeof pairs);
+        return {(Lanes)(pairs << 16), (Lanes)(pairs & 0xffff0000U)};
+    }
+    static Lanes multiply_add(Lanes sum, Weights w, const Element* x) {
+        const std::uint32_t even = static_cast<std::uint32_t>(x[0]) << 16;
+        const std::uint32_t odd = static_cast<std::uint32_t>(x[1]) << 16;
+        float first, second;
+        std::memcpy(&first, &even, 4);
+        std::memcpy(&second, &odd, 4);
+        return sum + w.odd * second + w.even * first;
+    }
+#endif
+};
+
+inline Lanes rectify(Lanes x) { return x < 0 ? Lanes{} : x; }  // NaN passes
+
+template <class P>
+typename P::Element* at(const HaloPlane& plane, std::ptrdiff_t block, std::ptrdiff_t pixel) {
+    auto* data = reinterpret_cast<typename P::Element*>(plane.data);
+    return data + (block * plane.block_pixels() + plane.origin() + pixel) * kBlock;
+}
+
+// kPixels neighbours in a row of kBlocks output blocks.
+template <class P, int kPixels, int kBlocks>
+struct Tile {
+    Lanes sums[kBlocks][kPixels][kParts];
+
+    template <int kStride>
+    inline __attribute__((always_inline)) void add(const Product& product, int block, std::ptrdiff_t pixel) {
+        constexpr int kWord = kBlock * 4;  // bytes of weights per word
+        const std::ptrdiff_t block_weights = static_cast<std::ptrdiff_t>(product.taps) * product.words * kWord;
+        const char* weights = product.weights + block * block_weights;
+        constexpr int kBlockWords = kBlock / P::kWordChannels;
+        for (int tap = 0; tap < product.taps; ++tap) {
+            const auto* origin = at<P>(product.input, 0, pixel + product.offsets[tap]);
+            for (int begin = 0; begin < product.words; begin += kBlockWords) {
+                const auto* x = origin;
+                const int left = product.words - begin;
+                const int words = left < kBlockWords ? left : kBlockWords;
+#pragma GCC unroll 4
+                for (int k = 0; k < words; ++k) {
+                    for (int part = 0; part < kParts; ++part) {
+                        typename P::Weights w[kBlocks];
+#pragma GCC unroll 4
+                        for (int b = 0; b < kBlocks; ++b) {
+                            w[b] = P::load_weights(weights + b * block_weights + part * kLanes * 4);
+                        }
+#pragma GCC unroll 16
+                        for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 4
+                            for (int b = 0; b < kBlocks; ++b) {
+                                sums[b][p][part] = P::multiply_add(sums[b][p][part], w[b],
+                                                                   x + p * kStride * kBlock);
+                            }
+                        }
+                    }
+                    x += P::kWordChannels;
+                    weights += kWord;
+                }
+                origin += product.input.block_pixels() * kBlock;
+            }
+        }
+    }
+};
+
+template <class P, int kPixels, int kBlocks>
+void sum_tile(const SumStep& step, int block, int row, int column) {
+    Tile<P, kPixels, kBlocks> tile;
+    const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(step.height) * step.width;
+    const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(row) * step.width + column;
+#pragma GCC unroll 4
+    for (int b = 0; b < kBlocks; ++b) {
+#pragma GCC unroll 16
+        for (int p = 0; p < kPixels; ++p) {
+            for (int part = 0; part < kParts; ++part) {
+                tile.sums[b][p][part] = load(step.bias + (block + b) * kBlock + part * kLanes);
+            }
+        }
+    }
+    for (int i = 0; i < step.linear_count; ++i) {
+        const Linear& linear = step.linears[i];
+#pragma GCC unroll 4
+        for (int b = 0; b < kBlocks; ++b) {
+            const float* raw = linear.raw + ((block + b) * plane + first) * kBlock;
+            for (int part = 0; part < kParts; ++part) {
+                const Lanes scale = load(linear.scale + (block + b) * kBlock + part * kLanes);
+#pragma GCC unroll 16
+                for (int p = 0; p < kPixels; ++p) {
+                    tile.sums[b][p][part] += scale * load(raw + p * kBlock + part * kLanes);
+                }
+            }
+        }
+    }
+    for (int i = 0; i < step.product_count; ++i) {
+        const Product& product = step.products[i];
+        const std::ptrdiff_t pixel =
+            static_cast<std::ptrdiff_t>(row) * product.stride * product.input.pitch() + column * product.stride;
+        if (product.stride == 1) {
+            tile.template add<1>(product, block, pixel);
+        } else {
+            tile.template add<2>(product, block, pixel);
+        }
+    }
+    for (int b = 0; b < kBlocks; ++b) {
+        for (int p = 0; p < kPixels; ++p) {
+            const std::ptrdiff_t out = (block + b) * plane + first + p;
+            unsigned code = 0;
+            for (int part = 0; part < kParts; ++part) {
+                const Lanes sum = tile.sums[b][p][part];
+                if (step.raw) store(step.raw + out * kBlock + part * kLanes, sum);
+                if (step.relu.data) {
+                    const std::ptrdiff_t to = static_cast<std::ptrdiff_t>(row) * step.relu.pitch() + column + p;
+                    P::write(at<P>(step.relu, block + b, to) + part * kLanes, rectify(sum));
+                }
+                if (step.plain.data) {
+                    const std::ptrdiff_t to = static_cast<std::ptrdiff_t>(row) * step.plain.pitch() + column + p;
+                    P::write(at<P>(step.plain, block + b, to) + part * kLanes, sum);
+                }
+                if (step.codes) {
+                    for (int lane = 0; lane < kLanes; ++lane) {
+                        code |= static_cast<unsigned>(sum[lane] > 0) << (part * kLanes + lane);
+                    }
+                }
+            }
+            if (step.codes) step.codes[out] = static_cast<std::uint16_t>(code);
+        }
+    }
+}
+
+template <class P, int kPixels, int kBlocks>
+int sum_row(const SumStep& step, int block, int row, int column) {
+    for (; column + kPixels <= step.width; column += kPixels) {
+        sum_tile<P, kPixels, kBlocks>(step, block, row, column);
+    }
+    return column;
+}
+
+template <class P>
+void sum(const SumStep& step) {
+    for (int block = 0; block < step.blocks;) {
+        const bool two = kLanes == 16 && step.width < 16 && block + 2 <= step.blocks;
+        for (int row = 0; row < step.height; ++row) {
+            int column = 0;
+            if constexpr (kLanes == 16) {
+                if (two) {
+                    column = sum_row<P, 8, 2>(step, block, row, column);
+                    sum_row<P, 1, 2>(step, block, row, column);
+                    continue;
+                }
+                column = sum_row<P, 16, 1>(step, block, row, column);
+                column = sum_row<P, 8, 1>(step, block, row, column);
+            }
+            column = sum_row<P, 4, 1>(step, block, row, column);
+            sum_row<P, 1, 1>(step, block, row, column);
+        }
+        block += two ? 2 : 1;
+    }
+}
+
+template <class P, int kKernel, int kStride, int kDilation, int kPixels>
+void depthwise_tile(const DepthwiseStep& step, const typename P::Element* x, const float* weights,
+                    typename P::Element* out) {
+    constexpr int kReach = (kPixels - 1) * kStride + (kKernel - 1) * kDilation + 1;
+    const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(step.in.pitch()) * kDilation * kBlock;
+    for (int part = 0; part < kParts; ++part) {
+        Lanes sums[kPixels] = {};
+        for (int ky = 0; ky < kKernel; ++ky) {
+            Lanes w[kKernel];
+#pragma GCC unroll 8
+            for (int kx = 0; kx < kKernel; ++kx) {
+                w[kx] = load(weights + (ky * kKernel + kx) * kBlock + part * kLanes);
+            }
+#pragma GCC unroll 32
+            for (int j = 0; j < kReach; ++j) {
+                const Lanes value = P::read(x + ky * line + j * kBlock + part * kLanes);
+#pragma GCC unroll 8
+                for (int kx = 0; kx < kKernel; ++kx) {
+                    const int shifted = j - kx * kDilation;
+                    if (shifted >= 0 && shifted % kStride == 0 && shifted / kStride < kPixels) {
+                        sums[shifted / kStride] += value * w[kx];
+                    }
+                }
+            }
+        }
+        for (int p = 0; p < kPixels; ++p) P::write(out + p * kBlock + part * kLanes, sums[p]);
+    }
+}
+
+template <class P, int kKernel, int kStride, int kDilation>
+void depthwise_planes(const DepthwiseStep& step) {
+    for (int block = 0; block < step.in.blocks; ++block) {
+        const float* weights = step.weights + block * kKernel * kKernel * kBlock;
+        for (int row = 0; row < step.out.height; ++row) {
+            const std::ptrdiff_t top = (static_cast<std::ptrdiff_t>(row) * kStride - step.padding) * step.in.pitch();
+            int column = 0;
+            const auto input = [&] { return at<P>(step.in, block, top + column * kStride - step.padding); };
+            const auto output = [&] {
+                return at<P>(step.out, block, static_cast<std::ptrdiff_t>(row) * step.out.pitch() + column);
+            };
+            for (; column + 8 <= step.out.width; column += 8) {
+                depthwise_tile<P, kKernel, kStride, kDilation, 8>(step, input(), weights, output());
+            }
+            for (; column < step.out.width; ++column) {
+                depthwise_tile<P, kKernel, kStride, kDilation, 1>(step, input(), weights, output());
+            }
+        }
+    }
+}
+
+template <class P, int kKernel>
+void depthwise_of(const DepthwiseStep& step) {
+    if (step.stride == 1 && step.dilation == 1) return depthwise_planes<P, kKernel, 1, 1>(step);
+    if (step.stride == 1) return depthwise_planes<P, kKernel, 1, 2>(step);
+    if (step.dilation == 1) return depthwise_planes<P, kKernel, 2, 1>(step);
+    depthwise_planes<P, kKernel, 2, 2>(step);
+}
+
+template <class P>
+void depthwise(const DepthwiseStep& step) {
+    step.kernel == 3 ? depthwise_of<P, 3>(step) : depthwise_of<P, 5>(step);
+}
+
+template <class Fold>
+void pool(const PoolStep& step, Fold fold) {
+    const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(step.height) * step.width;
+    for (int block = 0; block < step.blocks; ++block) {
+        const float* in = step.in + block * plane * kBlock;
+        float* out = step.out + static_cast<std::ptrdiff_t>(block) * step.out_height * step.out_width * kBlock;
+        for (int row = 0; row < step.out_height; ++row) {
+            int top = row * step.stride - step.padding, bottom = top + step.kernel;
+            top = top < 0 ? 0 : top;
+            bottom = bottom > step.height ? step.height : bottom;
+            for (int column = 0; column < step.out_width; ++column, out += kBlock) {
+                int left = column * step.stride - step.padding, right = left + step.kernel;
+                left = left < 0 ? 0 : left;
+                right = right > step.width ? step.width : right;
+                for (int part = 0; part < kParts; ++part) {
+                    const float* x = in + part * kLanes;
+                    store(out + part * kLanes, fold(x, step.width, top, bottom, left, right));
+                }
+            }
+        }
+    }
+}
+
+void average_pool(const PoolStep& step) {
+    pool(step, [](const float* x, int width, int top, int bottom, int left, int right) {
+        Lanes total = {};
+        for (int y = top; y < bottom; ++y) {
+            for (int c = left; c < right; ++c) total += load(x + (static_cast<std::ptrdiff_t>(y) * width + c) * kBlock);
+        }
+        return total * splat(1.0F / static_cast<float>((bottom - top) * (right - left)));
+    });
+}
+
+void max_pool(const PoolStep& step) {
+    pool(step, [](const float* x, int width, int top, int bottom, int left, int right) {
+        Lanes best = load(x + (static_cast<std::ptrdiff_t>(top) * width + left) * kBlock);
+        for (int y = top; y < bottom; ++y) {
+            for (int c = left; c < right; ++c) {
+                const Lanes value = load(x + (static_cast<std::ptrdiff_t>(y) * width + c) * kBlock);
+                best = best >= value ? best : value;  // NaN in `value` wins
+            }
+        }
+        return best;
+    });
+}
+
+void combine(const Linear* linears, int count, int blocks, std::ptrdiff_t pixels, float* out) {
+    for (int block = 0; block < blocks; ++block) {
+        for (std::ptrdiff_t pixel = 0; pixel < pixels; ++pixel) {
+            const std::ptrdiff_t here = (block * pixels + pixel) * kBlock;
+            for (int part = 0; part < kParts; ++part) {
+                Lanes total = {};
+                for (int i = 0; i < count; ++i) {
+                    total += load(linears[i].scale + block * kBlock + part * kLanes) *
+                             load(linears[i].raw + here + part * kLanes);
+                }
+                store(out + here + part * kLanes, total);
+            }
+        }
+    }
+}
+
+template <class P>
+void load_images(const float* images, int channels, const HaloPlane& out) {
+    const std::ptrdiff_t pixels = static_cast<std::ptrdiff_t>(out.height) * out.width;
+    for (int c = 0; c < channels; ++c) {
+        for (int y = 0; y < out.height; ++y) {
+            for (int x = 0; x < out.width; ++x) {
+                auto* to = at<P>(out, c / kBlock, static_cast<std::ptrdiff_t>(y) * out.pitch() + x);
+                to[c % kBlock] = P::round(images[c * pixels + static_cast<std::ptrdiff_t>(y) * out.width + x]);
+            }
+        }
+    }
+}
+
+template <class P>
+void pack(const float* weights, std::ptrdiff_t channels, char* words) {
+    auto* out = reinterpret_cast<typename P::Element*>(words);
+    for (std::ptrdiff_t channel = 0; channel < channels; ++channel) {
+        const std::ptrdiff_t word = channel / P::kWordChannels, half = channel % P::kWordChannels;
+        for (int o = 0; o < kBlock; ++o) {
+            out[(word * kBlock + o) * P::kWordChannels + half] = P::round(weights[channel * kBlock + o]);
+        }
+    }
+}
+
+template <class P>
+constexpr StepTable table() {
+    return {sizeof(typename P::Element), P::kWordChannels, sum<P>,  depthwise<P>,  average_pool,
+            max_pool,                    combine,          load_images<P>, pack<P>};
+}
+
+}  // namespace
+
+}  // namespace znas::native

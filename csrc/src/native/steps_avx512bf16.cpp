@@ -1,0 +1,9 @@
+#define ZNAS_LANES 16
+#define ZNAS_BF16_HARDWARE 1
+#include "step_kernels.inl"
+
+namespace znas::native {
+
+const StepTable kAvx512Bf16BFloat16 = table<BFloat16>();
+
+}  // namespace znas::native
