@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "tensor_view.hpp"
 #include "native.hpp"
+#include "tensor_view.hpp"
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
 #include "znas/isa.hpp"

@@ -33,7 +33,9 @@ class Builder {
         values_.push_back({kind, {channels, height, width}, {}, moments});
         return static_cast<int>(values_.size()) - 1;
     }
-    void add(int value, Term term) { values_.at(static_cast<std::size_t>(value)).terms.push_back(std::move(term)); }
+    void add(int value, Term term) {
+        values_.at(static_cast<std::size_t>(value)).terms.push_back(std::move(term));
+    }
 
     std::vector<Value> values_;
     Head head_;
@@ -97,31 +99,48 @@ void register_native(py::module_& m) {
         .def("max_pool",
              [](Builder& b, Extent shape, int source, int kernel, int stride, int padding) {
                  const int made = b.value(Value::Kind::kMaxPool, shape);
-                 b.add(made, {Term::Kind::kLinear, source, native::kNoSlot, false, false, kernel, stride,
-                              padding, 1, 0, {}});
+                 b.add(made, {Term::Kind::kLinear,
+                              source,
+                              native::kNoSlot,
+                              false,
+                              false,
+                              kernel,
+                              stride,
+                              padding,
+                              1,
+                              0,
+                              {}});
                  return made;
              })
-        .def("linear",
-             [](Builder& b, int value, int source, const Array& scale, int slot, bool normalised) {
-                 b.add(value, {Term::Kind::kLinear, source, slot, false, normalised, 1, 1, 0, 1, 0,
-                               numbers(scale)});
-             })
-        .def("average_pool",
-             [](Builder& b, int value, int source, const Array& scale, int slot, int kernel, int stride,
-                int padding) {
-                 b.add(value, {Term::Kind::kAveragePool, source, slot, false, false, kernel, stride, padding,
-                               1, 0, numbers(scale)});
-             })
-        .def("product",
-             [](Builder& b, int value, int source, const Array& weight, int slot, bool rectified, int kernel,
-                int stride, int padding, int dilation, int shift) {
-                 b.add(value, {Term::Kind::kProduct, source, slot, rectified, false, kernel, stride, padding,
-                               dilation, shift, numbers(weight)});
-             })
+        .def(
+            "linear",
+            [](Builder& b, int value, int source, const Array& scale, int slot, bool normalised) {
+                b.add(value,
+                      {Term::Kind::kLinear, source, slot, false, normalised, 1, 1, 0, 1, 0, numbers(scale)});
+            },
+            py::arg("value"), py::arg("source"), py::arg("scale"), py::arg("slot"), py::arg("normalised"))
+        .def(
+            "average_pool",
+            [](Builder& b, int value, int source, const Array& scale, int slot, int kernel, int stride,
+               int padding) {
+                b.add(value, {Term::Kind::kAveragePool, source, slot, false, false, kernel, stride, padding,
+                              1, 0, numbers(scale)});
+            },
+            py::arg("value"), py::arg("source"), py::arg("scale"), py::arg("slot"), py::arg("kernel"),
+            py::arg("stride"), py::arg("padding"))
+        .def(
+            "product",
+            [](Builder& b, int value, int source, const Array& weight, int slot, bool rectified, int kernel,
+               int stride, int padding, int dilation, int shift) {
+                b.add(value, {Term::Kind::kProduct, source, slot, rectified, false, kernel, stride, padding,
+                              dilation, shift, numbers(weight)});
+            },
+            py::arg("value"), py::arg("source"), py::arg("weight"), py::arg("slot"), py::arg("rectified"),
+            py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("shift"))
         .def("constant",
              [](Builder& b, int value, const Array& constant, int slot) {
-                 b.add(value, {Term::Kind::kConstant, -1, slot, false, false, 1, 1, 0, 1, 0,
-                               numbers(constant)});
+                 b.add(value,
+                       {Term::Kind::kConstant, -1, slot, false, false, 1, 1, 0, 1, 0, numbers(constant)});
              })
         .def("head",
              [](Builder& b, std::vector<int> sources, bool rectified, const Array& weights) {
@@ -136,8 +155,7 @@ void register_native(py::module_& m) {
         .def("build", [](const Builder& b, const std::string& precision, const std::string& isa_name) {
             const std::optional<Isa> isa = isa_from_name(isa_name);
             if (!isa) throw py::value_error("unknown isa '" + isa_name + "'");
-            const Precision chosen =
-                precision == "bfloat16" ? Precision::kBFloat16 : Precision::kFloat32;
+            const Precision chosen = precision == "bfloat16" ? Precision::kBFloat16 : Precision::kFloat32;
             return std::make_shared<Program>(b.values_, b.head_, b.sites_, chosen, *isa);
         });
 }

@@ -52,7 +52,8 @@ def search(
         settings: a whole `SearchSettings`; or give its fields as keyword arguments:
         space: "nasbench201" or "darts".
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
-        backend: "auto", "ort" or "torch".
+        backend: "auto", "native", "ort" or "torch".
+        dtype: what products read, "float32" or (native) "bfloat16"; sums are float32.
         score: "naswot", or the paper's "accuracy" (needs labels).
         p: probability that a score is drawn instead of measured: a number in [0, 1], one per edge, or "auto"
             (Proposition 1; needs a prior). Cost falls as 1 - p.

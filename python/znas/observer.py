@@ -64,7 +64,9 @@ class Observer:
         if self._evaluator is None:
             s = self.settings
             kind = get_backend(s.backend)
-            self._evaluator = kind(self.space, self.macro, norm=s.norm, threads=s.threads, report=self.report)
+            self._evaluator = kind(
+                self.space, self.macro, norm=s.norm, dtype=s.dtype, threads=s.threads, report=self.report
+            )
             self._environments = draw_environments(
                 self.dataset, count=s.envs, images=s.images, init=s.init, seed=s.seed
             )

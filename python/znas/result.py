@@ -152,6 +152,7 @@ class SearchResult:
                 "finalists": s.finalists,
             },
             "norm": s.norm,
+            "dtype": s.dtype,
             "init": s.init,
             "supernet": asdict(self.supernet),
             "network": asdict(self.macro),

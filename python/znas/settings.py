@@ -11,7 +11,7 @@ from znas.interventions import get_intervention
 from znas.interventions.probability import Probability, check_p, p_per_edge
 from znas.selection.aggregate import get_aggregate
 from znas.selection.strategies import ORDERS
-from znas_engine.backends import choose_backend
+from znas_engine.backends import check_dtype, choose_backend
 from znas_engine.data import DATASETS
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.scores import get_score
@@ -63,6 +63,7 @@ class SearchSettings:
     envs: int = 1
     images: int = 64
     norm: str = "calibrated"
+    dtype: str = "float32"
     init: str = "gaussian"
     seed: int = 0
     threads: int = field(default_factory=available_threads)
@@ -75,6 +76,7 @@ class SearchSettings:
         if self.data not in DATASETS:
             raise unknown_choice("data set", self.data, DATASETS)
         object.__setattr__(self, "backend", choose_backend(self.backend))
+        check_dtype(self.backend, self.dtype)
         score = get_score(self.score)
         object.__setattr__(self, "p", check_p(self.p))
         if isinstance(self.p, tuple):

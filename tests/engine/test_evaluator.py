@@ -138,7 +138,7 @@ def test_initialisations_have_their_moments(init: str) -> None:
 
 def test_unknown_backend_names_the_nearest() -> None:
     with pytest.raises(
-        InvalidValueError, match=r"unknown backend 'ortt': choose one of auto, ort, torch; .*'ort'"
+        InvalidValueError, match=r"unknown backend 'ortt': choose one of auto, native, ort, torch; .*'ort'"
     ):
         choose_backend("ortt")
     assert choose_backend("auto") == next(name for name in BACKENDS if can_run(name))

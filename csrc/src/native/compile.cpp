@@ -75,7 +75,10 @@ CompiledLinear& linear_for(std::vector<CompiledLinear>& linears, int source, boo
 
 Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites,
                  Precision precision, Isa isa)
-    : values_(std::move(values)), head_(std::move(head)), sites_(std::move(sites)), precision_(precision),
+    : values_(std::move(values)),
+      head_(std::move(head)),
+      sites_(std::move(sites)),
+      precision_(precision),
       isa_(isa) {
     table_for(precision, isa);
     batch_ = std::any_of(values_.begin(), values_.end(), [](const Value& value) { return value.moments; });
@@ -92,10 +95,10 @@ Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<i
             const std::size_t taps = static_cast<std::size_t>(term.kernel) * term.kernel;
             const auto out = static_cast<std::size_t>(value.shape.channels);
             const bool product = value.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct;
-            const std::size_t expected = product                                   ? out * in * taps
-                                         : value.kind == Value::Kind::kDepthwise   ? out * taps
-                                         : value.kind == Value::Kind::kMaxPool     ? 0
-                                                                                   : out;
+            const std::size_t expected = product                                 ? out * in * taps
+                                         : value.kind == Value::Kind::kDepthwise ? out * taps
+                                         : value.kind == Value::Kind::kMaxPool   ? 0
+                                                                                 : out;
             const bool geometry = (term.stride == 1 || term.stride == 2) &&
                                   (value.kind != Value::Kind::kDepthwise ||
                                    ((term.kernel == 3 || term.kernel == 5) && term.dilation <= 2));
@@ -179,10 +182,11 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask)
                                term.values, factor);
                 } else if (term.kind == Term::Kind::kAveragePool) {
                     const Shape& in = values_[static_cast<std::size_t>(term.source)].shape;
-                    auto pool = std::find_if(step.pools.begin(), step.pools.end(), [&](const CompiledPool& p) {
-                        return p.kernel == term.kernel && p.stride == term.stride &&
-                               p.padding == term.padding && p.height == in.height && p.width == in.width;
-                    });
+                    auto pool =
+                        std::find_if(step.pools.begin(), step.pools.end(), [&](const CompiledPool& p) {
+                            return p.kernel == term.kernel && p.stride == term.stride &&
+                                   p.padding == term.padding && p.height == in.height && p.width == in.width;
+                        });
                     if (pool == step.pools.end()) {
                         step.pools.push_back(
                             {term.kernel, term.stride, term.padding, in.height, in.width, blocks, {}});
@@ -201,7 +205,8 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask)
                                                origin + tap % term.kernel * term.dilation}];
                         sum.resize(static_cast<std::size_t>(blocks) * run);
                         for (int b = 0; b < blocks; ++b) {
-                            const float* from = packed_[v][t].data() + (static_cast<std::size_t>(b) * taps + tap) * run;
+                            const float* from =
+                                packed_[v][t].data() + (static_cast<std::size_t>(b) * taps + tap) * run;
                             float* to = sum.data() + static_cast<std::size_t>(b) * run;
                             for (std::size_t i = 0; i < run; ++i) to[i] += factor * from[i];
                         }
@@ -211,12 +216,19 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask)
             for (const auto& [key, convolution] : merged) {
                 const int in = values_[static_cast<std::size_t>(key[0])].shape.channels;
                 const int word_channels = compiled->table->word_channels;
-                CompiledProduct product{key[0], key[1] != 0, key[2], (in + word_channels - 1) / word_channels,
-                                        static_cast<int>(convolution.taps.size()), {}, {}, {}};
+                CompiledProduct product{key[0],
+                                        key[1] != 0,
+                                        key[2],
+                                        (in + word_channels - 1) / word_channels,
+                                        static_cast<int>(convolution.taps.size()),
+                                        {},
+                                        {},
+                                        {}};
                 const std::size_t tap_bytes = static_cast<std::size_t>(product.words) * kBlock * 4;
                 product.weights.resize(static_cast<std::size_t>(blocks) * product.taps * tap_bytes);
-                const PlaneSpec& plane = (product.rectified ? compiled->relu : compiled->plain)
-                    [static_cast<std::size_t>(product.source)];
+                const PlaneSpec& plane =
+                    (product.rectified ? compiled->relu
+                                       : compiled->plain)[static_cast<std::size_t>(product.source)];
                 const int pitch = values_[static_cast<std::size_t>(key[0])].shape.width + 2 * plane.halo;
                 std::size_t tap = 0;
                 for (const auto& [place, weights] : convolution.taps) {
@@ -288,9 +300,12 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask)
         place(v, compiled->plain[v], element);
         for (std::size_t u = 0; u <= v; ++u) {
             if (!live[u] || last[u] != s) continue;
-            if (compiled->raw[u].used) free[geometry(u, compiled->raw[u], kRawElement)].push_back(compiled->raw[u].offset);
-            if (compiled->relu[u].used) free[geometry(u, compiled->relu[u], element)].push_back(compiled->relu[u].offset);
-            if (compiled->plain[u].used) free[geometry(u, compiled->plain[u], element)].push_back(compiled->plain[u].offset);
+            if (compiled->raw[u].used)
+                free[geometry(u, compiled->raw[u], kRawElement)].push_back(compiled->raw[u].offset);
+            if (compiled->relu[u].used)
+                free[geometry(u, compiled->relu[u], element)].push_back(compiled->relu[u].offset);
+            if (compiled->plain[u].used)
+                free[geometry(u, compiled->plain[u], element)].push_back(compiled->plain[u].offset);
         }
     }
     return compiled;

@@ -20,9 +20,12 @@ struct Moments {
 class Tile {
   public:
     Tile(const Compiled& compiled, int images, const std::vector<int>& wanted)
-        : compiled_(compiled), capacity_(images),
+        : compiled_(compiled),
+          capacity_(images),
           arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]()),
-          scratch_(compiled.scratch_floats), moments_(compiled.raw.size()), codes_(compiled.raw.size()) {
+          scratch_(compiled.scratch_floats),
+          moments_(compiled.raw.size()),
+          codes_(compiled.raw.size()) {
         for (const int site : wanted) {
             for (const int value : compiled.site(site)) {
                 const Shape& shape = compiled.value(value).shape;
@@ -72,7 +75,8 @@ class Tile {
             const float* x = raw(source, n);
             const int pixels = shape.height * shape.width;
             for (int c = 0; c < shape.channels; ++c) {
-                const float* channel = x + static_cast<std::ptrdiff_t>(c / kBlock) * pixels * kBlock + c % kBlock;
+                const float* channel =
+                    x + static_cast<std::ptrdiff_t>(c / kBlock) * pixels * kBlock + c % kBlock;
                 double total = 0;
                 for (int p = 0; p < pixels; ++p) {
                     const float unit = channel[static_cast<std::ptrdiff_t>(p) * kBlock];
@@ -102,7 +106,8 @@ class Tile {
                 for (int p = 0; p < pixels; ++p, bit += static_cast<std::size_t>(width)) {
                     const std::uint64_t unit = *code++;
                     words[bit / 64] |= unit << (bit % 64);
-                    if (bit % 64 + static_cast<std::size_t>(width) > 64) words[bit / 64 + 1] |= unit >> (64 - bit % 64);
+                    if (bit % 64 + static_cast<std::size_t>(width) > 64)
+                        words[bit / 64 + 1] |= unit >> (64 - bit % 64);
                 }
             }
         }
@@ -153,7 +158,8 @@ class Tile {
         for (const CompiledLinear& linear : step.linears) {
             linears.push_back({raw(linear.source, n), linear.scale.data()});
         }
-        const std::vector<float> ones(step.pools.empty() ? 0 : static_cast<std::size_t>(blocks) * kBlock, 1.0F);
+        const std::vector<float> ones(step.pools.empty() ? 0 : static_cast<std::size_t>(blocks) * kBlock,
+                                      1.0F);
         float* scratch = scratch_.data();
         for (const CompiledPool& pool : step.pools) {
             std::vector<Linear> pooled;
@@ -161,7 +167,8 @@ class Tile {
                 pooled.push_back({raw(linear.source, n), linear.scale.data()});
             }
             float* combined = scratch;
-            float* averaged = combined + static_cast<std::ptrdiff_t>(pool.height) * pool.width * blocks * kBlock;
+            float* averaged =
+                combined + static_cast<std::ptrdiff_t>(pool.height) * pool.width * blocks * kBlock;
             scratch = averaged + static_cast<std::ptrdiff_t>(shape.height) * shape.width * blocks * kBlock;
             compiled_.table->combine(pooled.data(), static_cast<int>(pooled.size()), blocks,
                                      static_cast<std::ptrdiff_t>(pool.height) * pool.width, combined);
@@ -175,13 +182,13 @@ class Tile {
                                 product.weights.data()});
         }
         auto& codes = codes_[static_cast<std::size_t>(step.value)];
-        compiled_.table->sum({blocks, shape.height, shape.width, step.bias.data(), linears.data(),
-                              static_cast<int>(linears.size()), products.data(),
-                              static_cast<int>(products.size()), raw(step.value, n), relu(step.value, n),
-                              plain(step.value, n),
-                              codes.empty() ? nullptr
-                                            : codes.data() + static_cast<std::size_t>(n) * blocks *
-                                                                 shape.height * shape.width});
+        compiled_.table->sum(
+            {blocks, shape.height, shape.width, step.bias.data(), linears.data(),
+             static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
+             raw(step.value, n), relu(step.value, n), plain(step.value, n),
+             codes.empty()
+                 ? nullptr
+                 : codes.data() + static_cast<std::size_t>(n) * blocks * shape.height * shape.width});
     }
 
     void depthwise(const CompiledStep& step, int n) {
@@ -195,9 +202,9 @@ class Tile {
         const Value& value = compiled_.value(step.value);
         const Term& term = value.terms[0];
         const Shape& in = compiled_.value(term.source).shape;
-        compiled_.table->max_pool({raw(term.source, n), blocks_of(in), in.height, in.width, raw(step.value, n),
-                                   value.shape.height, value.shape.width, term.kernel, term.stride,
-                                   term.padding});
+        compiled_.table->max_pool({raw(term.source, n), blocks_of(in), in.height, in.width,
+                                   raw(step.value, n), value.shape.height, value.shape.width, term.kernel,
+                                   term.stride, term.padding});
     }
 
     // Mean and biased variance per channel over all images and pixels.
@@ -284,7 +291,9 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
         if (!value.moments) continue;
         const Moments& moments = tile.moments(static_cast<int>(v));
         const auto cut = [&](const std::vector<float>& all) {
-            return std::vector<float>(all.begin(), all.begin() + std::min<std::ptrdiff_t>(value.shape.channels, static_cast<std::ptrdiff_t>(all.size())));
+            return std::vector<float>(
+                all.begin(), all.begin() + std::min<std::ptrdiff_t>(value.shape.channels,
+                                                                    static_cast<std::ptrdiff_t>(all.size())));
         };
         output.means.push_back(cut(moments.mean));
         output.variances.push_back(cut(moments.variance));

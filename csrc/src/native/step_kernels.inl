@@ -108,7 +108,8 @@ struct Tile {
     template <int kStride>
     inline __attribute__((always_inline)) void add(const Product& product, int block, std::ptrdiff_t pixel) {
         constexpr int kWord = kBlock * 4;  // bytes of weights per word
-        const std::ptrdiff_t block_weights = static_cast<std::ptrdiff_t>(product.taps) * product.words * kWord;
+        const std::ptrdiff_t block_weights =
+            static_cast<std::ptrdiff_t>(product.taps) * product.words * kWord;
         const char* weights = product.weights + block * block_weights;
         constexpr int kBlockWords = kBlock / P::kWordChannels;
         for (int tap = 0; tap < product.taps; ++tap) {
@@ -129,8 +130,8 @@ struct Tile {
                         for (int p = 0; p < kPixels; ++p) {
 #pragma GCC unroll 4
                             for (int b = 0; b < kBlocks; ++b) {
-                                sums[b][p][part] = P::multiply_add(sums[b][p][part], w[b],
-                                                                   x + p * kStride * kBlock);
+                                sums[b][p][part] =
+                                    P::multiply_add(sums[b][p][part], w[b], x + p * kStride * kBlock);
                             }
                         }
                     }
@@ -174,7 +175,8 @@ void sum_tile(const SumStep& step, int block, int row, int column) {
     for (int i = 0; i < step.product_count; ++i) {
         const Product& product = step.products[i];
         const std::ptrdiff_t pixel =
-            static_cast<std::ptrdiff_t>(row) * product.stride * product.input.pitch() + column * product.stride;
+            static_cast<std::ptrdiff_t>(row) * product.stride * product.input.pitch() +
+            column * product.stride;
         if (product.stride == 1) {
             tile.template add<1>(product, block, pixel);
         } else {
@@ -189,11 +191,13 @@ void sum_tile(const SumStep& step, int block, int row, int column) {
                 const Lanes sum = tile.sums[b][p][part];
                 if (step.raw) store(step.raw + out * kBlock + part * kLanes, sum);
                 if (step.relu.data) {
-                    const std::ptrdiff_t to = static_cast<std::ptrdiff_t>(row) * step.relu.pitch() + column + p;
+                    const std::ptrdiff_t to =
+                        static_cast<std::ptrdiff_t>(row) * step.relu.pitch() + column + p;
                     P::write(at<P>(step.relu, block + b, to) + part * kLanes, rectify(sum));
                 }
                 if (step.plain.data) {
-                    const std::ptrdiff_t to = static_cast<std::ptrdiff_t>(row) * step.plain.pitch() + column + p;
+                    const std::ptrdiff_t to =
+                        static_cast<std::ptrdiff_t>(row) * step.plain.pitch() + column + p;
                     P::write(at<P>(step.plain, block + b, to) + part * kLanes, sum);
                 }
                 if (step.codes) {
@@ -271,7 +275,8 @@ void depthwise_planes(const DepthwiseStep& step) {
     for (int block = 0; block < step.in.blocks; ++block) {
         const float* weights = step.weights + block * kKernel * kKernel * kBlock;
         for (int row = 0; row < step.out.height; ++row) {
-            const std::ptrdiff_t top = (static_cast<std::ptrdiff_t>(row) * kStride - step.padding) * step.in.pitch();
+            const std::ptrdiff_t top =
+                (static_cast<std::ptrdiff_t>(row) * kStride - step.padding) * step.in.pitch();
             int column = 0;
             const auto input = [&] { return at<P>(step.in, block, top + column * kStride - step.padding); };
             const auto output = [&] {
@@ -305,7 +310,8 @@ void pool(const PoolStep& step, Fold fold) {
     const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(step.height) * step.width;
     for (int block = 0; block < step.blocks; ++block) {
         const float* in = step.in + block * plane * kBlock;
-        float* out = step.out + static_cast<std::ptrdiff_t>(block) * step.out_height * step.out_width * kBlock;
+        float* out =
+            step.out + static_cast<std::ptrdiff_t>(block) * step.out_height * step.out_width * kBlock;
         for (int row = 0; row < step.out_height; ++row) {
             int top = row * step.stride - step.padding, bottom = top + step.kernel;
             top = top < 0 ? 0 : top;
@@ -327,7 +333,8 @@ void average_pool(const PoolStep& step) {
     pool(step, [](const float* x, int width, int top, int bottom, int left, int right) {
         Lanes total = {};
         for (int y = top; y < bottom; ++y) {
-            for (int c = left; c < right; ++c) total += load(x + (static_cast<std::ptrdiff_t>(y) * width + c) * kBlock);
+            for (int c = left; c < right; ++c)
+                total += load(x + (static_cast<std::ptrdiff_t>(y) * width + c) * kBlock);
         }
         return total * splat(1.0F / static_cast<float>((bottom - top) * (right - left)));
     });
@@ -369,7 +376,8 @@ void load_images(const float* images, int channels, const HaloPlane& out) {
         for (int y = 0; y < out.height; ++y) {
             for (int x = 0; x < out.width; ++x) {
                 auto* to = at<P>(out, c / kBlock, static_cast<std::ptrdiff_t>(y) * out.pitch() + x);
-                to[c % kBlock] = P::round(images[c * pixels + static_cast<std::ptrdiff_t>(y) * out.width + x]);
+                to[c % kBlock] =
+                    P::round(images[c * pixels + static_cast<std::ptrdiff_t>(y) * out.width + x]);
             }
         }
     }
@@ -388,8 +396,15 @@ void pack(const float* weights, std::ptrdiff_t channels, char* words) {
 
 template <class P>
 constexpr StepTable table() {
-    return {sizeof(typename P::Element), P::kWordChannels, sum<P>,  depthwise<P>,  average_pool,
-            max_pool,                    combine,          load_images<P>, pack<P>};
+    return {sizeof(typename P::Element),
+            P::kWordChannels,
+            sum<P>,
+            depthwise<P>,
+            average_pool,
+            max_pool,
+            combine,
+            load_images<P>,
+            pack<P>};
 }
 
 }  // namespace

@@ -5,10 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-from znas_engine.backends.base import Evaluator, MaskedPass, Scores
+from znas_engine.backends.base import DTYPES, Evaluator, MaskedPass, Scores, check_dtype
 from znas_engine.errors import MissingDependencyError, unknown_choice
 
-__all__ = ["BACKENDS", "Evaluator", "MaskedPass", "Scores", "can_run", "choose_backend", "get_backend"]
+__all__ = [
+    "BACKENDS",
+    "DTYPES",
+    "Evaluator",
+    "MaskedPass",
+    "Scores",
+    "can_run",
+    "check_dtype",
+    "choose_backend",
+    "get_backend",
+]
 
 #: name -> (module, class, the package it needs, how to get that). In order of `auto`'s preference.
 BACKENDS: dict[str, tuple[str, str, str, str]] = {

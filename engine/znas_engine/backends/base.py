@@ -31,6 +31,21 @@ LOGIT_TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
 PREPARED = 16
 
 
+#: Backends that compute in something else than float32 too.
+DTYPES: dict[str, tuple[str, ...]] = {"native": ("float32", "bfloat16")}
+
+
+def check_dtype(backend: str, dtype: str) -> str:
+    """`dtype` itself, or InvalidValueError where that backend cannot compute in it."""
+    allowed = DTYPES.get(backend, ("float32",))
+    if dtype not in allowed:
+        raise InvalidValueError(
+            f"`dtype` must be {' or '.join(allowed)} for the backend {backend} but got {dtype!r}"
+            + ("" if "bfloat16" in allowed else "; --backend native has bfloat16 too")
+        )
+    return dtype
+
+
 class MaskedPass(Protocol):
     """One environment's network, ready to run; safe to call from several threads at once."""
 
@@ -38,7 +53,8 @@ class MaskedPass(Protocol):
         """mask float32 [E, O], images float32 [n, 3, H, W] -> logits float32 [n, classes] and codes.
 
         The codes are those of `graph.relu_sites`, in its order, for every chunk of images alike; empty
-        unless they were asked for when the pass was prepared.
+        unless they were asked for when the pass was prepared. The order of units within a site is the
+        backend's own, the same for every image.
         """
 
 
@@ -64,7 +80,7 @@ class Scores:
 class Evaluator(ABC):
     """Runs batches of masks through the supernet of one space.
 
-    space, macro: which supernet. norm: one of NORMS. precision: what products
+    space, macro: which supernet. norm: one of NORMS. dtype: what products
     read; sums are float32. threads: worker threads; each pass runs on one of
     them, start to end, so results do not depend on their number. report: receives one-line remarks
     (a cache entry rebuilt, for instance) that the user should see.
@@ -74,8 +90,6 @@ class Evaluator(ABC):
     #: Distributions whose versions a result depends on.
     packages: ClassVar[tuple[str, ...]]
     device: ClassVar[str] = "cpu"
-    #: What `precision` may be.
-    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     def __init__(
         self,
@@ -83,7 +97,7 @@ class Evaluator(ABC):
         macro: Macro,
         *,
         norm: str = "calibrated",
-        precision: str = "float32",
+        dtype: str = "float32",
         threads: int = 1,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -92,12 +106,7 @@ class Evaluator(ABC):
         self.space = space
         self.macro = macro
         self.norm = check_norm(norm)
-        if precision not in self.precisions:
-            raise InvalidValueError(
-                f"the backend {self.name!r} computes in {' or '.join(self.precisions)} but got `precision` "
-                f"{precision!r}"
-            )
-        self.precision = precision
+        self.dtype = check_dtype(self.name, dtype)
         self.threads = threads
         self.report = report
         self.graph: Graph = space.supernet(macro)

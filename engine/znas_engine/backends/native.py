@@ -1,16 +1,17 @@
-"""The supernet on our own executor: linear pieces merged per mask, activations kept in cache, no framework."""
+"""The supernet on our own executor: linear pieces merged per mask, activations kept in cache."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from importlib import import_module
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine import _core, kernels  # type: ignore[attr-defined]
+from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.environment import Environment
@@ -18,8 +19,15 @@ from znas_engine.scores import CodeSite
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
+_core: Any = import_module("znas_engine._core")
+
 #: Masks whose merged weights are kept at a time: chunks of one mask follow one another.
 COMPILED = 8
+
+
+def fastest_isa() -> str:
+    """The instruction set that the steps run on."""
+    return kernels.available_isas()[-1]
 
 
 class Native(Evaluator):
@@ -27,7 +35,6 @@ class Native(Evaluator):
 
     name = "native"
     packages = ()
-    precisions = ("float32", "bfloat16")
 
     def prepare(self, environment: Environment, *, codes: bool) -> MaskedPass:
         return _Supernet(self, environment, self._statistics(environment), codes)
@@ -36,7 +43,7 @@ class Native(Evaluator):
         """The program of one environment, and how its values relate to the graph's."""
         builder = _core.ProgramBuilder()
         lowering = Lowering(self.graph, environment.weight, statistics, self.space.shape[1], builder)
-        return lowering, builder.build(self.precision, kernels.available_isas()[-1])
+        return lowering, builder.build(self.dtype, fastest_isa())
 
     def _statistics(self, environment: Environment) -> Statistics | None:
         if self.norm == "batch":

@@ -37,7 +37,7 @@ NO_SLOT = -1
 class _Term:
     """What a virtual node adds to the sum that reads it."""
 
-    kind: str  # "linear" | "average_pool" | "product" | "constant"
+    kind: str  # "linear" | "average_pool" | "product" | "constant": the builder's method
     source: int
     values: NDArray[np.float32]
     slot: int = NO_SLOT
@@ -88,7 +88,14 @@ class Lowering:
             assert isinstance(node, Conv)
             source, rectified = self._read(node.inputs[0])
             made = self.builder.depthwise(
-                node.shape, source, self.weight(node), rectified, node.kernel, node.stride, node.padding, node.dilation
+                node.shape,
+                source,
+                self.weight(node),
+                rectified,
+                node.kernel,
+                node.stride,
+                node.padding,
+                node.dilation,
             )
         elif isinstance(node, Pool) and node.mode == "max":
             source = self.value(node.inputs[0])
@@ -97,7 +104,7 @@ class Lowering:
             terms = self.terms(position)
             made = self._sum(node.shape, terms, moments=False)
         self.made[position] = made
-        return made
+        return self.made[position]
 
     def parts(self, position: int) -> list[tuple[int, int]]:
         """(value, channels) of a node that may be a concatenation."""
@@ -148,7 +155,9 @@ class Lowering:
 
     def _identity(self, position: int) -> _Term:
         channels = self.graph.nodes[position].shape[0]
-        return _Term("linear", self.value(position), np.ones(channels, np.float32), arguments={"normalised": False})
+        return _Term(
+            "linear", self.value(position), np.ones(channels, np.float32), arguments={"normalised": False}
+        )
 
     def _normalised(self, position: int, node: Norm) -> list[_Term]:
         read = node.inputs[0]
@@ -206,14 +215,11 @@ class Lowering:
         made: int = self.builder.sum(shape, moments)
         for term in terms:
             match term.kind:
-                case "linear":
-                    self.builder.linear(made, term.source, term.values, term.slot, term.arguments["normalised"])
                 case "constant":
                     self.builder.constant(made, term.values, term.slot)
-                case "average_pool":
-                    self.builder.average_pool(made, term.source, term.values, term.slot, *term.arguments.values())
-                case _:
-                    self.builder.product(made, term.source, term.values, term.slot, *term.arguments.values())
+                case kind:
+                    add = getattr(self.builder, kind)
+                    add(made, term.source, term.values, term.slot, **term.arguments)
         return made
 
     def _head(self, node: Any) -> None:

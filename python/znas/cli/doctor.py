@@ -61,7 +61,8 @@ def _checks() -> Iterator[Check]:
         )
     for name, (*_, package, remedy) in BACKENDS.items():
         if can_run(name):
-            yield Check(f"backend {name}", "ok", f"{package} {_version(package) or '(unknown version)'}")
+            found = "compiled" if package == "znas_engine._core" else _version(package) or "(unknown version)"
+            yield Check(f"backend {name}", "ok", f"{package} {found}")
         else:
             yield Check(f"backend {name}", "missing", remedy)
     if any(can_run(name) for name in BACKENDS):

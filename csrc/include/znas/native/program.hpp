@@ -50,9 +50,9 @@ struct Head {
 };
 
 struct Output {
-    std::vector<float> logits;                           // [images, classes]
-    std::vector<std::vector<std::uint64_t>> codes;       // per wanted site [images, words]
-    std::vector<std::vector<float>> means, variances;    // per value with moments, where live
+    std::vector<float> logits;                         // [images, classes]
+    std::vector<std::vector<std::uint64_t>> codes;     // per wanted site [images, words]
+    std::vector<std::vector<float>> means, variances;  // per value with moments, where live
 };
 
 class Compiled;
