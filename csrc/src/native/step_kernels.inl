@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "step_kernels.hpp"
-#if ZNAS_BF16_HARDWARE
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
@@ -93,6 +93,19 @@ struct BFloat16 {
 };
 
 inline Lanes rectify(Lanes x) { return x < 0 ? Lanes{} : x; }  // NaN passes
+
+// Bit l: lane l is above zero.
+inline unsigned positive(Lanes x) {
+#ifdef __AVX512F__
+    return _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_GT_OQ);
+#else
+    float lanes[kLanes];
+    store(lanes, x);
+    unsigned bits = 0;
+    for (int lane = 0; lane < kLanes; ++lane) bits |= static_cast<unsigned>(lanes[lane] > 0) << lane;
+    return bits;
+#endif
+}
 
 template <class P>
 typename P::Element* at(const HaloPlane& plane, std::ptrdiff_t block, std::ptrdiff_t pixel) {
@@ -201,9 +214,7 @@ void sum_tile(const SumStep& step, int block, int row, int column) {
                     P::write(at<P>(step.plain, block + b, to) + part * kLanes, sum);
                 }
                 if (step.codes) {
-                    for (int lane = 0; lane < kLanes; ++lane) {
-                        code |= static_cast<unsigned>(sum[lane] > 0) << (part * kLanes + lane);
-                    }
+                    code |= positive(sum) << (part * kLanes);
                 }
             }
             if (step.codes) step.codes[out] = static_cast<std::uint16_t>(code);

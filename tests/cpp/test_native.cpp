@@ -1,0 +1,204 @@
+// A small program with every kind of step, on every instruction set and mask, against a naive evaluation.
+// A plain executable: it says what failed and returns 1.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "znas/native/program.hpp"
+
+namespace {
+
+using namespace znas::native;
+
+constexpr int kSize = 10, kImages = 5;
+
+std::vector<float> normal(std::mt19937& rng, std::size_t size, float scale) {
+    std::normal_distribution<float> draw(0, scale);
+    std::vector<float> values(size);
+    for (float& value : values) value = draw(rng);
+    return values;
+}
+
+Term product(int source, int slot, bool rectified, int kernel, int stride, std::vector<float> weights) {
+    return {Term::Kind::kProduct, source, slot, rectified,         false, kernel, stride,
+            kernel / 2,           1,      0,    std::move(weights)};
+}
+
+struct Network {
+    std::vector<Value> values;
+    Head head;
+    std::vector<std::vector<int>> sites;
+};
+
+// images -> sum (stem) -> depthwise, max pool -> sum with every kind of term, one of them strided.
+Network network(int channels, int kernel, int dilation, bool moments) {
+    std::mt19937 rng(5);
+    const auto c = static_cast<std::size_t>(channels);
+    const Shape whole{channels, kSize, kSize}, half{channels, kSize / 2, kSize / 2};
+    Network net;
+    net.values.push_back({Value::Kind::kImages, {3, kSize, kSize}, {}, false});
+    net.values.push_back(
+        {Value::Kind::kSum, whole, {product(0, kNoSlot, false, 3, 1, normal(rng, c * 27, 0.3F))}, moments});
+    Term depthwise = product(1, kNoSlot, true, kernel, 2, normal(rng, c * kernel * kernel, 0.3F));
+    depthwise.dilation = dilation;
+    depthwise.padding = dilation * (kernel / 2);
+    net.values.push_back({Value::Kind::kDepthwise, half, {depthwise}, false});
+    net.values.push_back({Value::Kind::kMaxPool,
+                          half,
+                          {{Term::Kind::kLinear, 1, kNoSlot, false, false, 3, 2, 1, 1, 0, {}}},
+                          false});
+    net.values.push_back({Value::Kind::kSum,
+                          half,
+                          {product(1, 0, true, 3, 2, normal(rng, c * c * 9, 0.1F)),
+                           product(1, 1, true, 1, 2, normal(rng, c * c, 0.2F)),
+                           product(2, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
+                           {Term::Kind::kAveragePool, 1, 3, false, false, 3, 2, 1, 1, 0, normal(rng, c, 1)},
+                           {Term::Kind::kLinear, 3, 4, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)},
+                           {Term::Kind::kConstant, -1, 5, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)}},
+                          false});
+    net.head = {{4}, true, 7, normal(rng, 7 * c, 1)};
+    net.sites = {{1}, {4, 1}};
+    return net;
+}
+
+// One image, term by term, in double precision.
+std::vector<double> naive(const Network& net, const std::vector<float>& mask, const float* image) {
+    std::vector<std::vector<double>> made;
+    for (const Value& value : net.values) {
+        const Shape& s = value.shape;
+        std::vector<double> out(static_cast<std::size_t>(s.channels) * s.height * s.width, 0.0);
+        if (value.kind == Value::Kind::kImages) out.assign(image, image + out.size());
+        for (const Term& term : value.terms) {
+            const double factor =
+                term.slot == kNoSlot ? 1.0 : static_cast<double>(mask[static_cast<std::size_t>(term.slot)]);
+            const bool constant = term.kind == Term::Kind::kConstant;
+            const Shape in = constant ? s : net.values[static_cast<std::size_t>(term.source)].shape;
+            const auto read = [&](int c, int y, int x) {
+                const double v = made[static_cast<std::size_t>(term.source)]
+                                     [(static_cast<std::size_t>(c) * in.height + y) * in.width + x];
+                return term.rectified && v < 0 ? 0.0 : v;
+            };
+            for (int c = 0; c < s.channels; ++c) {
+                for (int y = 0; y < s.height; ++y) {
+                    for (int x = 0; x < s.width; ++x) {
+                        double& to = out[(static_cast<std::size_t>(c) * s.height + y) * s.width + x];
+                        if (constant) {
+                            to += factor * term.values[static_cast<std::size_t>(c)];
+                            continue;
+                        }
+                        if (term.kind == Term::Kind::kLinear && value.kind == Value::Kind::kSum) {
+                            to += factor * term.values[static_cast<std::size_t>(c)] * read(c, y, x);
+                            continue;
+                        }
+                        double total = 0, best = -1e300;
+                        int seen = 0;
+                        for (int ky = 0; ky < term.kernel; ++ky) {
+                            for (int kx = 0; kx < term.kernel; ++kx) {
+                                const int row = y * term.stride - term.padding + ky * term.dilation;
+                                const int column = x * term.stride - term.padding + kx * term.dilation;
+                                if (row < 0 || column < 0 || row >= in.height || column >= in.width) continue;
+                                ++seen;
+                                const int tap = ky * term.kernel + kx, taps = term.kernel * term.kernel;
+                                if (value.kind == Value::Kind::kMaxPool) {
+                                    best = std::max(best, read(c, row, column));
+                                } else if (value.kind == Value::Kind::kDepthwise) {
+                                    total += term.values[static_cast<std::size_t>(c) * taps + tap] *
+                                             read(c, row, column);
+                                } else if (term.kind == Term::Kind::kAveragePool) {
+                                    total += read(c, row, column);
+                                } else {
+                                    for (int i = 0; i < in.channels; ++i) {
+                                        total += term.values[(static_cast<std::size_t>(c) * in.channels + i) *
+                                                                 taps +
+                                                             tap] *
+                                                 read(i, row, column);
+                                    }
+                                }
+                            }
+                        }
+                        if (value.kind == Value::Kind::kMaxPool) {
+                            to = best;
+                        } else if (term.kind == Term::Kind::kAveragePool) {
+                            to += factor * term.values[static_cast<std::size_t>(c)] * total / seen;
+                        } else {
+                            to += factor * total;
+                        }
+                    }
+                }
+            }
+        }
+        made.push_back(std::move(out));
+    }
+    const Shape& last = net.values.back().shape;
+    std::vector<double> logits(static_cast<std::size_t>(net.head.classes), 0.0);
+    const int pixels = last.height * last.width;
+    for (int k = 0; k < net.head.classes; ++k) {
+        for (int c = 0; c < last.channels; ++c) {
+            double mean = 0;
+            for (int p = 0; p < pixels; ++p)
+                mean += std::max(0.0, made.back()[static_cast<std::size_t>(c) * pixels + p]) / pixels;
+            logits[static_cast<std::size_t>(k)] +=
+                net.head.weights[static_cast<std::size_t>(k) * last.channels + c] * mean;
+        }
+    }
+    return logits;
+}
+
+int failures = 0;
+
+void check(const Network& net, const char* what) {
+    std::mt19937 rng(9);
+    const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
+    const std::vector<std::vector<float>> masks = {{1, 1, 1, 1, 1, 1},
+                                                   {0.5F, 0, 0.25F, 0, 2, 0},
+                                                   {0, 1, 0, 0, 0, 0},
+                                                   {0, 0, 0, 1, 0, 1},
+                                                   {0, 0, 0, 0, 0, 0}};
+    for (const znas::Isa isa : znas::kIsas) {
+        if (!znas::available(isa)) continue;
+        for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+            const Program program(net.values, net.head, net.sites, precision, isa);
+            for (const auto& mask : masks) {
+                const Output found = run(*program.compile(mask), images.data(), kImages, {});
+                const double tolerance = precision == Precision::kFloat32 ? 1e-4 : 5e-2;
+                for (int n = 0; n < kImages; ++n) {
+                    const auto expected =
+                        naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize);
+                    double scale = 0.05;  // of what the logits are sums of
+                    for (const double e : expected) scale = std::max(scale, std::abs(e));
+                    for (std::size_t k = 0; k < expected.size(); ++k) {
+                        const double error = std::abs(
+                            found.logits[static_cast<std::size_t>(n) * expected.size() + k] - expected[k]);
+                        if (error <= tolerance * scale) continue;
+                        ++failures;
+                        std::printf("FAILED %s on %.*s: image %d, class %zu: off by %g of %g\n", what,
+                                    static_cast<int>(znas::name(isa).size()), znas::name(isa).data(), n, k,
+                                    error, scale);
+                    }
+                }
+            }
+            const auto coded = run(*program.compile(masks[0]), images.data(), kImages, {0, 1});
+            if (coded.codes.size() != 2 || coded.codes[0].empty()) ++failures;
+        }
+    }
+}
+
+}  // namespace
+
+int main() {
+    for (const int channels : {3, 16, 21, 32}) {
+        for (const int kernel : {3, 5}) {
+            for (const int dilation : {1, 2}) check(network(channels, kernel, dilation, false), "frozen");
+        }
+    }
+    const Network batch = network(5, 3, 1, true);
+    const Program program(batch.values, batch.head, batch.sites, Precision::kFloat32, znas::Isa::kReference);
+    std::mt19937 rng(2);
+    const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
+    const Output found = run(*program.compile({1, 1, 1, 1, 1, 1}), images.data(), kImages, {});
+    if (found.means.size() != 1 || found.means[0].size() != 5 || !(found.variances[0][0] > 0)) ++failures;
+    if (failures == 0) std::puts("ok");
+    return failures == 0 ? 0 : 1;
+}
