@@ -109,16 +109,16 @@ def test_output_folders(tmp_path: Path) -> None:
 
 def test_an_unusable_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    message = refused(search("--quiet", ZNAS_CACHE=str(tmp_path / "file")))
+    message = refused(search("--quiet", "--backend", "ort", ZNAS_CACHE=str(tmp_path / "file")))
     assert "set ZNAS_CACHE to another" in message
 
 
 def test_a_damaged_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:
-    first = search("--json", ZNAS_CACHE=str(tmp_path))
+    first = search("--json", "--backend", "ort", ZNAS_CACHE=str(tmp_path))
     for path in (tmp_path / "onnx").iterdir():
         if not path.suffix:
             path.write_bytes(path.read_bytes()[:100])
-    second = search("--json", ZNAS_CACHE=str(tmp_path))
+    second = search("--json", "--backend", "ort", ZNAS_CACHE=str(tmp_path))
     assert "damaged; building it again" in second.stderr
     assert json.loads(second.stdout)["edges"] == json.loads(first.stdout)["edges"]
 
@@ -152,6 +152,16 @@ def test_a_warm_ort_search_imports_neither_torch_nor_onnx(tmp_path: Path) -> Non
     cold = loaded(code, ZNAS_CACHE=str(tmp_path))
     assert "torch" not in cold
     assert loaded(code, ZNAS_CACHE=str(tmp_path)) == {"onnxruntime"}
+
+
+def test_a_native_search_imports_no_framework() -> None:
+    assert loaded(RUN.format(arguments=["search", *SMALL, "--backend", "native"])) == set()
+
+
+def test_bfloat16_is_named_in_the_result_and_refused_elsewhere() -> None:
+    done = search("--json", "--backend", "native", "--dtype", "bfloat16")
+    assert json.loads(done.stdout)["dtype"] == "bfloat16"
+    assert "native has bfloat16 too" in refused(search("--backend", "torch", "--dtype", "bfloat16"))
 
 
 def test_a_search_at_p_one_imports_no_framework() -> None:
@@ -193,7 +203,20 @@ def test_doctor_fails_where_the_cache_cannot_be_written(tmp_path: Path) -> None:
 def test_interrupting_leaves_nothing_half_written(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "znas", "search", "--space", "darts", "--p", "0", "--out", str(out)],
+        [
+            sys.executable,
+            "-m",
+            "znas",
+            "search",
+            "--space",
+            "darts",
+            "--p",
+            "0",
+            "--backend",
+            "ort",
+            "--out",
+            str(out),
+        ],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"ZNAS_CACHE": str(tmp_path / "cache")},
