@@ -2,11 +2,11 @@
 
     python bench/bench_masked_pass.py --data-dir FOLDER [--images 256] [--rounds 5] [--out FILE.json]
 
-A row is (space, kind of mask, threads, contender). Before it is timed its logits must be within the backend's
-named tolerance of the torch reference; a row that fails gets no time. Contenders take turns round by round, so
-that a busy machine slows all of them. `torch` is the reference supernet: eager PyTorch, NCHW float32, one
-operator per node; each pass runs on one core and masks on several. GFLOP/s count the multiply-accumulates (x 2)
-of the unmerged operations that the mask leaves alive.
+A row is (space, kind of mask, threads, contender). Before it is timed its logits must be within the
+backend's named tolerance of the torch reference; a row that fails gets no time. Contenders take turns round
+by round, so that a busy machine slows all of them. `torch` is the reference supernet: eager PyTorch, NCHW
+float32, one operator per node; each pass runs on one core and masks on several. GFLOP/s count the
+multiply-accumulates (x 2) of the unmerged operations that the mask leaves alive.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def main() -> None:
                     middle = np.median(row["seconds_per_pass"])
                     speed = 2 * row["gmac_per_image"] * arguments.images / middle
                     print(
-                        f"{space.name:12} {kind:8} {threads} threads  {row['contender']:16} {middle:7.3f} s/pass "
-                        f"{base / middle:6.1f}x torch  {speed:6.0f} GFLOP/s  argmax {row['argmax_agreement']:.4f}",
+                        f"{space.name:12} {kind:8} {threads} threads  {row['contender']:16}",
+                        f"{middle:7.3f} s/pass {base / middle:6.1f}x torch {speed:6.0f} GFLOP/s",
+                        f"argmax {row['argmax_agreement']:.4f}",
                         flush=True,
                     )
     if arguments.out:
