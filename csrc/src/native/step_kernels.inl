@@ -340,7 +340,41 @@ void pool(const PoolStep& step, Fold fold) {
     }
 }
 
+// 3 x 3, stride 1, padding 1: column sums of three rows slide along, so that a value is read three times.
+void average_pool_3x3(const PoolStep& step) {
+    const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(step.width) * kBlock;
+    for (int block = 0; block < step.blocks; ++block) {
+        for (int row = 0; row < step.height; ++row) {
+            const int top = row > 0 ? row - 1 : 0, bottom = row + 1 < step.height ? row + 2 : step.height;
+            const float* in = step.in + (static_cast<std::ptrdiff_t>(block) * step.height + top) * line;
+            float* out = step.out + (static_cast<std::ptrdiff_t>(block) * step.height + row) * line;
+            const float rows = static_cast<float>(bottom - top);
+            const Lanes middle = splat(1.0F / (3 * rows)), edge = splat(1.0F / (2 * rows));
+            for (int part = 0; part < kParts; ++part) {
+                const auto column = [&](int x) {
+                    Lanes total = {};
+                    const float* from = in + static_cast<std::ptrdiff_t>(x) * kBlock + part * kLanes;
+                    for (int y = top; y < bottom; ++y, from += line) total += load(from);
+                    return total;
+                };
+                Lanes left = {}, here = column(0);
+                for (int x = 0; x < step.width; ++x) {
+                    const Lanes right = x + 1 < step.width ? column(x + 1) : Lanes{};
+                    const bool inside = x > 0 && x + 1 < step.width;
+                    store(out + static_cast<std::ptrdiff_t>(x) * kBlock + part * kLanes,
+                          (left + here + right) * (inside ? middle : edge));
+                    left = here;
+                    here = right;
+                }
+            }
+        }
+    }
+}
+
 void average_pool(const PoolStep& step) {
+    if (step.kernel == 3 && step.stride == 1 && step.padding == 1 && step.width > 1) {
+        return average_pool_3x3(step);
+    }
     pool(step, [](const float* x, int width, int top, int bottom, int left, int right) {
         Lanes total = {};
         for (int y = top; y < bottom; ++y) {
