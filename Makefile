@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.?pp' -o -name 'py.typed')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.?pp' -o -name '*.inl' -o -name 'py.typed')
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 
@@ -18,15 +18,15 @@ test: $(VENV)/.installed-dev
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check python engine tests
-	$(BIN)/ruff format --check python engine tests
+	$(BIN)/ruff check python engine tests bench
+	$(BIN)/ruff format --check python engine tests bench
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp')
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl')
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix python engine tests
 	$(BIN)/ruff format python engine tests
-	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp')
+	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl')
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.
 test-cpp:
