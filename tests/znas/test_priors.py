@@ -296,7 +296,7 @@ def test_a_work_file_continues_and_belongs_to_one_fit(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole")
     fit(tmp_path / "part", environments=2)
     assert fit(tmp_path / "part").to_dict() == whole.to_dict()
-    with pytest.raises(InvalidValueError, match="belongs to another fit"):
+    with pytest.raises(InvalidValueError, match=r"belongs to another job.*space is"):
         fit(tmp_path / "part", DARTS)
     with pytest.raises(InvalidValueError, match="`envs` must be at least 2"):
         fit(tmp_path / "one", environments=1)
@@ -311,13 +311,13 @@ def test_a_killed_fit_resumes_to_the_same_prior(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole.json", tmp_path / "broken.json"
     work = tmp_path / "broken.json.work"
     process = subprocess.Popen(command("fit", "--out", broken, *size))
-    while not work.exists():
+    while not (work.exists() and work.read_bytes().count(b"\n") > 1):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not broken.exists()
-    assert 0 < len(json.loads(work.read_text())["rows"]) < 40
+    assert 1 < work.read_bytes().count(b"\n") < 41
     for out in (broken, whole):
         subprocess.run(command("fit", "--out", out, *size), check=True, capture_output=True)
     assert broken.read_bytes() == whole.read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.journal import Journal
 from znas.priors.base import Prior
 from znas.selection.criteria import selectable
 from znas.selection.topology import contested_edges
 from znas_engine.backends import Evaluator
 from znas_engine.data import Dataset
 from znas_engine.environment import draw_environments
-from znas_engine.errors import InvalidValueError, StorageError
-from znas_engine.export.cache import write_atomically
+from znas_engine.errors import InvalidValueError
 from znas_engine.scores import Score
 
 Progress = Callable[[int, int], None]
@@ -48,33 +47,32 @@ def fit_random(
     neurons = [(e, o) for e in range(len(space.edges)) for o in selectable(space)]
     edges = contested_edges(space)
     masks = np.stack([space.do(e, o) for e, o in neurons] + [space.drop(e) for e in edges])
-    identity = json.dumps(
-        {
-            "space": space.name,
-            "macro": asdict(evaluator.macro),
-            "norm": evaluator.norm,
-            "backend": evaluator.name,
-            "data": [dataset.name, dataset.origin],
-            "score": score.name,
-            "images": images,
-            "init": init,
-            "seed": seed,
-        },
-        sort_keys=True,
-    )
-    rows = _resume(work, identity)[:environments]
+    identity = {
+        "job": "prior fit --source random",
+        "space": space.name,
+        "macro": asdict(evaluator.macro),
+        "norm": evaluator.norm,
+        "backend": evaluator.name,
+        "data": [dataset.name, dataset.origin],
+        "score": score.name,
+        "images": images,
+        "init": init,
+        "seed": seed,
+    }
     drawn = draw_environments(dataset, count=environments, images=images, init=init, seed=seed)
-    for k in range(len(rows), environments):
-        done = k * len(masks)
-        scores = evaluator.evaluate(
-            masks,
-            score=score,
-            environments=[drawn[k]],
-            progress=lambda n, _, done=done: progress(done + n, environments * len(masks)),  # type: ignore[misc]
-        )
-        rows.append(scores.values[0].tolist())
-        _write(work, identity, rows)
-    values = np.array(rows)
+    with Journal(work, identity) as journal:
+        for k in range(environments):
+            if str(k) in journal.done:
+                continue
+            done = k * len(masks)
+            scores = evaluator.evaluate(
+                masks,
+                score=score,
+                environments=[drawn[k]],
+                progress=lambda n, _, done=done: progress(done + n, environments * len(masks)),  # type: ignore[misc]
+            )
+            journal.record(str(k), scores.values[0].tolist())
+        values = np.array([journal.done[str(k)] for k in range(environments)])
     return _prior(evaluator, score, neurons, edges, values, provenance)
 
 
@@ -116,29 +114,3 @@ def _prior(
         drop_variance=drop_variance,
         provenance=provenance,
     )
-
-
-def _resume(work: Path, identity: str) -> list[list[float]]:
-    """The environments that an earlier run finished."""
-    try:
-        data = json.loads(work.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            f"the work file {work} cannot be read ({error}); remove it to start again"
-        ) from error
-    if data.get("identity") != identity:
-        raise InvalidValueError(
-            f"the work file {work} belongs to another fit; remove it or name another --out"
-        )
-    rows: list[list[float]] = data["rows"]
-    return rows
-
-
-def _write(work: Path, identity: str, rows: list[list[float]]) -> None:
-    try:
-        work.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(work, json.dumps({"identity": identity, "rows": rows}).encode())
-    except OSError as error:
-        raise StorageError(f"the work file {work} cannot be written ({error.strerror or error})") from error
