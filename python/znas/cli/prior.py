@@ -11,6 +11,7 @@ import typer
 
 from znas import priors
 from znas.cli import options
+from znas.cli.console import table as columns
 from znas.cli.prior_fit import fit, verdict_line
 from znas.priors.check import checked, rank_check
 from znas.tables import read_table
@@ -38,24 +39,20 @@ def show(
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
     searched = get_space(found.space)
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    rows = RichTable("edge", *searched.operations, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for e, edge in enumerate(searched.edges):
-        cells = [
-            "" if np.isnan(mean) else f"{mean:.4g} ± {np.sqrt(variance):.2g}"
-            for mean, variance in zip(found.mean[e], found.variance[e], strict=True)
+    rows = [
+        [
+            edge.label,
+            *(
+                "" if np.isnan(mean) else f"{mean:.4g} ± {np.sqrt(variance):.2g}"
+                for mean, variance in zip(found.mean[e], found.variance[e], strict=True)
+            ),
         ]
-        rows.add_row(edge.label, *cells)
-    console.print(
-        f"{found.score} on {found.space}: {json.dumps(found.provenance)}", markup=False, soft_wrap=True
-    )
-    console.print(rows)
-    console.print(verdict_line(found))
+        for e, edge in enumerate(searched.edges)
+    ]
+    typer.echo(f"{found.score} on {found.space}: {json.dumps(found.provenance)}\n")
+    typer.echo(columns(["edge", *searched.operations], rows) + "\n")
+    typer.echo(verdict_line(found))
 
 
 @prior.command()
