@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from znas_engine.backends import BACKENDS, get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
-from znas_engine.scores import SCORES, Observation, Score, get_score
+from znas_engine.scores import SCORES, ForwardScore, Observation, get_score
 from znas_engine.spaces import Macro, Mask, NasBench201, NasBench201Genotype
 
 NB201 = NasBench201()
@@ -123,7 +124,7 @@ def test_spread_of_accuracy_does_depend_on_the_architecture(images: Batch) -> No
     assert any(abs(spread / binomial - 1) > 0.1 for spread in spreads)
 
 
-class Constant(Score):
+class Constant(ForwardScore):
     """Returns what it was made with."""
 
     name = "constant"
@@ -131,7 +132,7 @@ class Constant(Score):
     def __init__(self, value: float) -> None:
         self.value = value
 
-    def __call__(self, observation: Observation) -> float:
+    def __call__(self, observations: Sequence[Observation]) -> float:
         return self.value
 
 
