@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from znas.result import SearchResult
@@ -33,13 +34,18 @@ def check_folder(folder: Path) -> None:
 
 def write(result: SearchResult, folder: Path) -> Path:
     """result.json, scores.csv, architecture.py and architecture.onnx in a new folder."""
-    check_folder(folder)
     contents = {
         "result.json": (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),
         "architecture.py": networks.source(result.settings.space, result.genotype, result.macro).encode(),
         "architecture.onnx": _onnx(result),
     }
+    return write_folder(folder, contents)
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
+    """A new folder with these files: all of them or none; StorageError where it cannot be made."""
+    check_folder(folder)
     staging: Path | None = None
     try:
         staging = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from znas_engine import kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
+from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
 from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError, unknown_choice
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -67,6 +71,45 @@ class TorchReference(Evaluator):
             )
 
         return run
+
+    def activations(
+        self, mask: Mask, environments: Sequence[Environment], names: Sequence[str]
+    ) -> list[dict[str, NDArray[np.float32]]]:
+        """Values of the nodes `names` of `graph` under mask [E, O]: per environment, float32 [n, C, H, W].
+
+        Nothing of an environment is kept afterwards. Raises InvalidValueError for a name that the graph does
+        not have or whose node the mask cuts off, NonFiniteScoreError for a value that is not finite.
+        """
+        check_masks(mask[None], self.space)
+        known = {node.name: i for i, node in enumerate(self.graph.nodes)}
+        live = self.graph.live(mask)
+        for name in names:
+            if name not in known:
+                raise unknown_choice("node", name, known)
+            if not live[known[name]]:
+                raise InvalidValueError(f"the node {name!r} has no value under {self.space.describe(mask)}")
+        with self._workers() as workers:
+            return list(workers.map(partial(self._watched, mask, {known[n]: n for n in names}), environments))
+
+    def _watched(
+        self, mask: Mask, names: dict[int, str], environment: Environment
+    ) -> dict[str, NDArray[np.float32]]:
+        network = self.network(environment, self.norm)
+        images = environment.batch.images
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names.values()}
+
+        def watch(i: int, value: Tensor) -> None:
+            if i in names:
+                parts[names[i]].append(value.numpy())
+
+        with torch.inference_mode():
+            for rows in chunks(len(images)):
+                network(mask, torch.from_numpy(images[rows]), watch=watch)
+        values = {name: np.concatenate(seen) for name, seen in parts.items()}
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise NonFiniteScoreError(f"{name} is not finite under {self.space.describe(mask)}")
+        return values
 
     def network(self, environment: Environment, norm: str) -> Network:
         weights = {
