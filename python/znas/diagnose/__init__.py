@@ -1,5 +1,6 @@
 """Measures what the paper assumes: are outputs and scores Gaussian, and does the choice survive a reseed?"""
 
 from znas.diagnose.report import Diagnosis, diagnose
+from znas.diagnose.robustness import Robustness, robustness
 
-__all__ = ["Diagnosis", "diagnose"]
+__all__ = ["Diagnosis", "Robustness", "diagnose", "robustness"]

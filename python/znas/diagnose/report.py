@@ -180,9 +180,11 @@ def markdown(found: Diagnosis, pictures: Sequence[str]) -> str:
         "",
         *(f"* `{name}`: {what}." for name, (what, _) in READINGS.items()),
         "",
-        "Values of the last kind depend on one another, so they have effect sizes and no test. Behind "
-        "normalisation, what is fixed is the image, not the statistics that the other images share in. "
-        "Corollary 2.2 says not Gaussian; everything else says Gaussian.",
+        (
+            "Values of the last kind depend on one another, so they have effect sizes and no test. Behind "
+            "normalisation, what is fixed is the image, not the statistics that the other images share in. "
+            "Corollary 2.2 says not Gaussian; everything else says Gaussian."
+        ),
         "",
         *table_lines(CLAIM_COLUMNS, map(claim_row, found.claims)),
         "## The first layer in closed form (Lemma 1)",
@@ -190,8 +192,8 @@ def markdown(found: Diagnosis, pictures: Sequence[str]) -> str:
         (
             "Above a fixed image x, Gaussian weights give exactly N(0, sigma^2 |x|^2); uniform ones an "
             "excess kurtosis of -1.2 sum x^4 / (sum x^2)^2; constant ones one number. Over weights and "
-            "Gaussian pixels the variance |w|^2 varies: 6 / d and 2.4 / d. Above one draw of weights a Gaussian image gives "
-            "exactly N(0, |w|^2), whatever the family of the weights."
+            "Gaussian pixels the variance |w|^2 varies: 6 / d and 2.4 / d. Above one draw of weights a "
+            "Gaussian image gives exactly N(0, |w|^2), whatever the family of the weights."
         ),
         "",
         *table_lines(
