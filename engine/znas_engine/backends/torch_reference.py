@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,7 +16,7 @@ from torch import Tensor
 from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
 from znas_engine.environment import Environment
-from znas_engine.errors import InvalidValueError, NonFiniteScoreError, unknown_choice
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -85,7 +86,8 @@ class TorchReference(Evaluator):
         live = self.graph.live(mask)
         for name in names:
             if name not in known:
-                raise unknown_choice("node", name, known)
+                (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                raise InvalidValueError(f"the supernet has no node {name!r}; did you mean {near!r}?")
             if not live[known[name]]:
                 raise InvalidValueError(f"the node {name!r} has no value under {self.space.describe(mask)}")
         with self._workers() as workers:

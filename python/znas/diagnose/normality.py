@@ -25,7 +25,7 @@ ROUNDING = 1e-6
 RULE = (
     f"Gaussian: no sample of the family is rejected by the Shapiro-Wilk test at level {LEVEL} after Holm's "
     f"correction. Nearly: some are, none with a Kolmogorov distance above {SMALL_DISTANCE} plus the noise "
-    "floor, the distance that a true normal sample of n values has on average, about 0.65 / sqrt(n). "
+    "floor, the distance that a true normal sample of n values has on average, about 0.63 / sqrt(n). "
     "Not Gaussian: a rejected sample is further away. No spread: a sample is one constant. "
     "Not rejected is not proven."
 )
@@ -98,9 +98,9 @@ def normality(sample: Floats, *, independent: bool = True) -> Normality:
 def noise_floor(n: int) -> float:
     """The Kolmogorov distance of n values that are normal, to the normal fitted to them, on average.
 
-    0.65 / sqrt(n): the mean of Lilliefors' statistic for large n (tests/znas/test_diagnose.py simulates it).
+    0.63 / sqrt(n): the mean of Lilliefors' statistic for large n (tests/znas/test_diagnose.py simulates it).
     """
-    return 0.65 / math.sqrt(n)
+    return 0.63 / math.sqrt(n)
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:

@@ -53,8 +53,9 @@ class Varied:
 
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """What `robustness` found. measured: the base as plain JSON. overall: agreement of all searches together. random: mean accuracy of the
-    table's architectures, what a uniform draw from it has; column: the table's column."""
+    """What `robustness` found. measured: the base as plain JSON. overall: agreement of all searches
+    together. random: mean accuracy of the table's architectures, what a uniform draw from it has; column: the
+    table's column."""
 
     base: SearchSettings
     measured: dict[str, Any]
