@@ -80,8 +80,8 @@ py::tuple run(const Runnable& runnable, const Array& images, const std::vector<i
     for (const auto& site : output.codes) codes.append(rows(site, count));
     py::list features;
     for (auto& site : output.features) features.append(rows(std::move(site), count));
-    return py::make_tuple(rows(std::move(output.logits), count), codes,
-                          rows(std::move(output.pooled), count), features, output.means, output.variances);
+    return py::make_tuple(rows(std::move(output.logits), count), codes, rows(std::move(output.pooled), count),
+                          features, output.means, output.variances);
 }
 
 }  // namespace

@@ -18,14 +18,20 @@ from znas_engine.scores.base import (
 from znas_engine.scores.class_mean import ClassMean
 from znas_engine.scores.cost import Flops, Params
 from znas_engine.scores.expressivity import Expressivity
+from znas_engine.scores.grad_norm import GradNorm
+from znas_engine.scores.jacob_cov import JacobCov
 from znas_engine.scores.linear_regions import LinearRegions
 from znas_engine.scores.naswot import Naswot
+from znas_engine.scores.ntk import Ntk
 from znas_engine.scores.path_norm import PathNorm
 from znas_engine.scores.progressivity import Progressivity
 from znas_engine.scores.ridge import Ridge
+from znas_engine.scores.snip import Snip
 from znas_engine.scores.swap import Swap
+from znas_engine.scores.synflow import Synflow
 from znas_engine.scores.trainability import Trainability
 from znas_engine.scores.zen import Zen
+from znas_engine.scores.zico import Zico
 
 __all__ = [
     "BATCH",
@@ -58,6 +64,12 @@ SCORES: dict[str, Score] = {
         Trainability(),
         Params(),
         Flops(),
+        Synflow(),
+        GradNorm(),
+        Snip(),
+        Zico(),
+        JacobCov(),
+        Ntk(),
     )
 }
 

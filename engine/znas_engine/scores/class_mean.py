@@ -31,6 +31,7 @@ class ClassMean(ForwardScore):
         assert seen.pooled is not None
         labels = labels_of(seen)
         features = seen.pooled.astype(np.float64)
+        features -= features.mean(0)
         members = np.eye(seen.logits.shape[1])[labels]
         counts = members.sum(0)
         if counts.max() < 2:
@@ -41,7 +42,7 @@ class ClassMean(ForwardScore):
         means = members.T @ features / np.maximum(counts, 1)[:, None]
         distances = (features**2).sum(1, keepdims=True) - 2 * features @ means.T + (means**2).sum(1)[None, :]
         # x - (n mean - x) / (n - 1) = n / (n - 1) (x - mean): what leaving x out of its own mean does.
-        without = np.divide(counts, counts - 1, out=np.full_like(counts, np.inf), where=counts > 1)
+        without = counts / np.maximum(counts - 1, 1)
         distances = np.where(counts == 0, np.inf, np.maximum(distances, 0))
         own = np.arange(len(labels)), labels
         distances[own] = np.where(counts[labels] > 1, distances[own] * without[labels] ** 2, np.inf)
