@@ -216,7 +216,7 @@ def equation_8(scores: ScoreSamples, space: SearchSpace[Any], p: float, seed: in
 
     scorer = IntervenedScorer(
         observe=observe,
-        environments=len(observed),
+        rows=len(observed),
         edges=len(space.edges),
         p=p,
         knowledge=FromPrior(_prior(space, pairs, known), aligned=False),
