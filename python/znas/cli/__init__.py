@@ -12,6 +12,7 @@ import typer
 from znas.cli.doctor import doctor
 from znas.cli.export import export
 from znas.cli.prior import prior
+from znas.cli.reproduce import reproduce
 from znas.cli.search import search
 from znas_engine import __version__
 from znas_engine.errors import ZnasError
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(search)
 app.command()(export)
 app.add_typer(prior, name="prior")
+app.add_typer(reproduce, name="reproduce")
 app.command()(doctor)
 
 #: What the parser raises for bad options; typer has its own copy of click since 0.16.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from znas.selection.criteria import Floats
@@ -25,11 +27,12 @@ def combined(values: Floats) -> Floats:
     return total
 
 
-def parse_scores(text: str) -> tuple[str, ...]:
-    """`a+b+c` -> its score names, each checked; InvalidValueError for an unknown or a repeated one."""
+def parse_scores(text: str, also: Sequence[str] = ()) -> tuple[str, ...]:
+    """`a+b+c` -> its names, scores or one of `also`; InvalidValueError for an unknown or a repeated one."""
     names = tuple(text.split("+"))
     for name in names:
-        get_score(name)
+        if name not in also:
+            get_score(name)
     if len(set(names)) < len(names):
         raise InvalidValueError(f"a set of scores must name each once but got {text!r}")
     return names
