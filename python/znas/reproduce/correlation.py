@@ -168,12 +168,16 @@ def correlation(scored: Scored, sets: Sequence[ScoreSet], table: Table, settings
         cells=[_cells(entry) for entry in entries],
         notes=[
             "value [95 % percentile bootstrap interval over architectures]",
-            f"all: every architecture; unique: the first of every function, {len(unique):,} of them "
-            + "(canonical form of a cell), scored and compared once",
+            (
+                f"all: every architecture; unique: the first of every function, {len(unique):,} of them "
+                "(canonical form of a cell), scored and compared once"
+            ),
             "a+b: sum over scores of log(rank / n) in this population",
-            f"each architecture is scored as itself, {settings.images} images, {settings.envs} "
-            + f"environment(s), {settings.channels} channels, {settings.cells} cell(s), seed {settings.seed}; "
-            + "params and flops are of the network that is trained",
+            (
+                f"each architecture is scored as itself, {settings.images} images, {settings.envs} "
+                f"environment(s), {settings.channels} channels, {settings.cells} cell(s), "
+                f"seed {settings.seed}; params and flops are of the network that is trained"
+            ),
             "published tau: over all 15,625 cells, in that publication's own setting",
         ],
         records=[_record(entry) for entry in entries],

@@ -15,6 +15,7 @@ from znas.reproduce.sheet import save_bytes
 from znas.selection.criteria import Floats
 from znas_engine.errors import DataError, InvalidValueError, MissingDependencyError
 
+SECONDS = "search, seconds (circles: this machine; diamonds: published, each on its own GPU)"
 SCORES_FILE = "correlation-scores.csv"
 
 
@@ -71,23 +72,32 @@ def draw_cost(data: dict[str, Any], folder: Path) -> Path:
         for row in data["rows"]:
             x, y = row["seconds"]["total"]["mean"], row["accuracy"][column]["mean"]
             axis.plot(x, y, "o", color="C0")
-            axis.annotate(row["row"], (x, y), fontsize=6, xytext=(3, 3), textcoords="offset points")
+            _label(axis, row["row"], x, y, "C0")
         for entry in data["published"]:
             reported = entry["accuracy"].get(column_key(column))
             if reported and entry["seconds"]:
                 axis.plot(entry["seconds"], reported[0], "D", color="C3", fillstyle="none")
-                axis.annotate(
-                    entry["method"],
-                    (entry["seconds"], reported[0]),
-                    fontsize=6,
-                    color="C3",
-                    xytext=(3, 3),
-                    textcoords="offset points",
-                )
+                _label(axis, entry["method"], entry["seconds"], reported[0], "C3")
         axis.set_xscale("log")
-        axis.set_xlabel("search, seconds (circles: this machine; diamonds: published, each on its own GPU)")
+        axis.set_xlabel(SECONDS)
         axis.set_ylabel(f"{column} (%)")
     return _save(figure, folder / "figure-cost.png")
+
+
+def draw_sizes(data: dict[str, Any], folder: Path) -> Path:
+    """table1.png, table3.png: parameters of what was found against seconds of search."""
+    figure, (axis,) = _axes(1, 5)
+    measured = [(r["row"], r["seconds"]["total"]["mean"], r["params"]["mean"] / 1e6) for r in data["rows"]]
+    reported = [(e["method"], e["seconds"], e["params_millions"]) for e in data["published"]]
+    for points, marker, colour in ((measured, "o", "C0"), (reported, "D", "C3")):
+        for name, x, y in points:
+            if y is not None:
+                axis.plot(x, y, marker, color=colour, fillstyle="none" if marker == "D" else "full")
+                _label(axis, name, x, y, colour)
+    axis.set_xscale("log")
+    axis.set_xlabel(SECONDS)
+    axis.set_ylabel("parameters of the trained network (M)")
+    return _save(figure, folder / f"{data['table']}.png")
 
 
 def draw_correlations(data: dict[str, Any], folder: Path) -> Path:
@@ -120,6 +130,10 @@ def draw_scatter(folder: Path) -> Path:
         axis.set_xlabel(name)
         axis.set_ylabel(f"{column} (%)")
     return _save(figure, folder / "figure-scatter.png")
+
+
+def _label(axis: Any, text: str, x: float, y: float, colour: str) -> None:
+    axis.annotate(text, (x, y), fontsize=6, color=colour, xytext=(3, 3), textcoords="offset points")
 
 
 def _columns(path: Path, names: list[str]) -> dict[str, Floats]:

@@ -39,12 +39,17 @@ class Sheet:
         writer.writerows(self.records)
         return text.getvalue()
 
-    def json(self) -> str:
-        return json.dumps(self.data | {"notes": self.notes}, indent=1)
+    def to_dict(self) -> dict[str, Any]:
+        """The content of NAME.json."""
+        return self.data | {"notes": self.notes}
 
     def save(self, folder: Path, name: str) -> None:
         """NAME.md, NAME.csv and NAME.json, each whole or as it was before."""
-        for suffix, text in (("md", self.markdown()), ("csv", self.csv()), ("json", self.json() + "\n")):
+        for suffix, text in (
+            ("md", self.markdown()),
+            ("csv", self.csv()),
+            ("json", json.dumps(self.to_dict(), indent=1) + "\n"),
+        ):
             save_bytes(folder / f"{name}.{suffix}", text.encode())
 
     def print(self) -> None:

@@ -20,10 +20,14 @@ from znas_engine.errors import DataError
 
 NOTES = (
     "mean ± standard deviation over seeds [95 % t-interval of the mean], percent; published in parentheses",
-    f"p: two-sided exact Wilcoxon signed-rank test over the seeds against {RANDOM} and {LARGEST}, first "
-    + "accuracy column; not corrected for the number of rows",
-    "seconds: mean over seeds = set-up + evaluation + the rest, on this machine; published in parentheses, "
-    + "on the device named",
+    (
+        f"p: two-sided exact Wilcoxon signed-rank test over the seeds against {RANDOM} and {LARGEST}, first "
+        "accuracy column; not corrected for the number of rows"
+    ),
+    (
+        "seconds: mean over seeds = set-up + evaluation + the rest, on this machine; published in "
+        "parentheses, on the device named"
+    ),
 )
 
 
@@ -87,13 +91,18 @@ def _entry(row: Row, trials: list[Trial], columns: dict[str, dict[str, Floats]])
         "what": row.what,
         "accuracy": accuracies,
         "evaluations": float(np.mean([t.evaluations for t in trials])),
-        "seconds": {
-            phase: asdict(summary(np.array([getattr(t.seconds, phase) for t in trials])))
-            for phase in ("total", "setup", "evaluate", "select")
-        },
+        "seconds": phases(trials),
         "device": trials[0].device,
         "architectures": [t.arch for t in trials],
         "published": reported,
+    }
+
+
+def phases(trials: list[Trial]) -> dict[str, Any]:
+    """Seconds by phase, each a `Summary` as a dictionary."""
+    return {
+        phase: asdict(summary(np.array([getattr(t.seconds, phase) for t in trials])))
+        for phase in ("total", "setup", "evaluate", "select")
     }
 
 
