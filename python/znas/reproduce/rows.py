@@ -31,15 +31,22 @@ TE_NAS_SCORES = ("ntk", "linear_regions")
 #: The two that every other row is tested against.
 RANDOM, LARGEST = "random", "most-parameters"
 
+Adapt = Callable[[SearchSettings], SearchSettings]
 Search = Callable[[SearchSettings], Found]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """published: the method of `published.json` that stands beside it, if any."""
+    """One search, repeated over seeds: `search(adapt(settings))`.
+
+    adapt: what this row changes in the settings that all rows share; it raises what is wrong with them, so
+    all rows are checked before the first search. published: the method of `published.json` that stands
+    beside it, if any.
+    """
 
     name: str
     what: str
+    adapt: Adapt
     search: Search
     published: str | None = None
 
@@ -50,27 +57,31 @@ def rows(space: str) -> dict[str, Row]:
         Row(
             RANDOM,
             "one uniformly random architecture",
+            _with(),
             _baseline(Random()),
             _only("nasbench201", space, "random cell"),
         ),
         Row(
             LARGEST,
             "the architecture with most parameters",
+            _with(),
             _baseline(MostParameters()),
             _only("nasbench201", space, "most parameters"),
         ),
         *_paper(space),
-        Row("default", "znas.search with nothing but data: naswot, p = 0.5, neutral prior", _engine()),
+        Row("default", "znas.search with nothing but data: naswot, p = 0.5, neutral prior", _with(), _engine),
         Row(
             "zero-cost-pt",
             "Zero-Cost-PT on naswot, one iteration, on the space's own supernet",
+            _with(),
             _baseline(ZeroCostPT()),
         ),
         *(
             Row(
                 f"naswot-{n}",
                 f"best naswot of {n} random architectures, scored {_proxy_words(space)}",
-                _proxy(Naswot(n)),
+                proxied,
+                _baseline(Naswot(n)),
                 _only("nasbench201", space, f"NASWOT N={n}"),
             )
             for n in (10, 100, 1000)
@@ -78,19 +89,26 @@ def rows(space: str) -> dict[str, Row]:
         Row(
             "evolution",
             f"regularised evolution on naswot, 200 architectures, scored {_proxy_words(space)}",
-            _proxy(Evolution()),
+            proxied,
+            _baseline(Evolution()),
         ),
     ]
     if priors.shipped(space) is not None:
         found.append(
-            Row("darts-pt", "leave-one-out on the mean of the shipped prior; nothing is measured", _darts_pt)
+            Row(
+                "darts-pt",
+                "leave-one-out on the mean of the shipped prior; nothing is measured",
+                _with(),
+                _darts_pt,
+            )
         )
     if all(name in SCORES for name in TE_NAS_SCORES):
         found.append(
             Row(
                 "te-nas",
                 f"pruning by {' + '.join(TE_NAS_SCORES)} {_proxy_words(space)}",
-                _proxy(TeNas(), scores=TE_NAS_SCORES),
+                proxied,
+                _baseline(TeNas(), TE_NAS_SCORES),
                 "TE-NAS",
             )
         )
@@ -98,8 +116,9 @@ def rows(space: str) -> dict[str, Row]:
         found.append(
             Row(
                 "exhaustive",
-                f"best naswot of every distinct connected cell, scored {_proxy_words(space)}",
-                _proxy(Exhaustive()),
+                f"best naswot of all distinct connected cells, half the images, scored {_proxy_words(space)}",
+                lambda settings: proxied(replace(settings, images=settings.images // 2)),
+                _baseline(Exhaustive()),
             )
         )
     return {row.name: row for row in found}
@@ -124,7 +143,8 @@ def _paper(space: str) -> list[Row]:
                     f"paper{suffix}-p{p}",
                     f"the paper as written{', Shapley values' if suffix else ''}: accuracy, p = {p}, "
                     "Gaussian intervention, neutral prior",
-                    _engine(score="accuracy", p=float(p), game=game),
+                    _with(score="accuracy", p=float(p), game=game),
+                    _engine,
                     _paper_method(space, suffix, p),
                 )
             )
@@ -137,7 +157,8 @@ def _paper(space: str) -> list[Row]:
                     Row(
                         f"paper{suffix}-shipped-p{p}",
                         f"the same with the shipped prior, which is of the score {score}: {score}, p = {p}",
-                        _engine(score=score, p=float(p), game=game, prior=SHIPPED),
+                        _with(score=score, p=float(p), game=game, prior=SHIPPED),
+                        _engine,
                         _paper_method(space, suffix, p),
                     )
                 )
@@ -163,16 +184,16 @@ def _proxy_words(space: str) -> str:
     )
 
 
-def _engine(**changes: Any) -> Search:
-    return lambda settings: Found.of(api.search(replace(settings, **changes)))
+def _with(**changes: Any) -> Adapt:
+    return lambda settings: replace(settings, **changes)
 
 
-def _baseline(searcher: Searcher) -> Search:
-    return lambda settings: run(searcher, settings)
+def _engine(settings: SearchSettings) -> Found:
+    return Found.of(api.search(settings))
 
 
-def _proxy(searcher: Searcher, scores: tuple[str, ...] = ()) -> Search:
-    return lambda settings: run(searcher, proxied(settings), scores=scores)
+def _baseline(searcher: Searcher, scores: tuple[str, ...] = ()) -> Search:
+    return lambda settings: run(searcher, settings, scores=scores)
 
 
 def proxied(settings: SearchSettings) -> SearchSettings:

@@ -44,6 +44,8 @@ def run_trials(
     """
     if seeds < 1:
         raise InvalidValueError(f"`seeds` must be at least 1 but got {seeds}")
+    for row in rows:
+        row.adapt(settings)
     found: dict[str, list[Trial]] = {row.name: [] for row in rows}
     with Journal(work, identity(settings)) as journal:
         total, done = seeds * len(rows), 0
@@ -71,7 +73,7 @@ def identity(settings: SearchSettings) -> dict[str, Any]:
 
 
 def _search(row: Row, settings: SearchSettings) -> dict[str, Any]:
-    found = row.search(settings)
+    found = row.search(row.adapt(settings))
     return {
         "arch": str(found.genotype),
         "evaluations": found.evaluations,
