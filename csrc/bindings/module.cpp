@@ -180,6 +180,7 @@ py::array_t<std::int64_t> code_gram(const py::object& codes, std::size_t bits, i
 PYBIND11_MODULE(_core, m) {
     znas::bindings::register_native(m);
     m.doc() = "Compiled kernels of znas_engine.kernels.";
+    m.attr("commit") = ZNAS_COMMIT;
     m.def("available_isas", [] { return py::tuple(py::cast(znas::bindings::available_isas())); });
     m.def("masked_sum", &znas::bindings::masked_sum, py::arg("tensors"), py::arg("coefficients"),
           py::arg("out"), py::arg("threads"), py::arg("isa"));

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+commit: str
+
 def available_isas() -> tuple[str, ...]: ...
 def masked_sum(
     tensors: Sequence[Any],

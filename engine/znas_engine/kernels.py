@@ -36,6 +36,7 @@ __all__ = [
     "ArrayLike",
     "available_isas",
     "code_gram",
+    "commit",
     "compiled",
     "count_correct",
     "masked_sum",
@@ -57,6 +58,12 @@ ArrayLike: TypeAlias = NDArray[Any] | memoryview | _SupportsDLPack
 def compiled() -> bool:
     """Whether this install has the C++ kernels."""
     return _COMPILED
+
+
+def commit() -> str | None:
+    """The git commit that the kernels were compiled from ("-dirty" appended where files had been changed);
+    None outside a checkout, and without kernels."""
+    return (_core.commit or None) if _COMPILED else None
 
 
 def available_isas() -> tuple[str, ...]:

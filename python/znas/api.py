@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -137,8 +136,7 @@ def search(
             select=total - working,
         ),
         notes=tuple(notes),
-        versions={"znas-engine": __version__}
-        | {package: version(package) for package in ("numpy", *observer.packages)},
+        versions={"znas-engine": __version__, "numpy": np.__version__} | observer.versions(),
     )
 
 

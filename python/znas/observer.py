@@ -60,6 +60,12 @@ class Observer:
         self.evaluate_seconds += scores.evaluate_seconds
         return scores.values
 
+    def versions(self) -> dict[str, str]:
+        """Of the packages that the scores depend on; none before something was measured."""
+        from importlib.metadata import version
+
+        return {package: version(package) for package in self.packages}
+
     def _started(self) -> Evaluator:
         if self._evaluator is None:
             s = self.settings

@@ -22,7 +22,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from znas_engine.data import DATASETS, Batch, Dataset, Gaussian, ImageFolder, load
+from znas_engine.data import DATASETS, Batch, Dataset, Gaussian, load
+from znas_engine.data.imagefolder import ImageFolder
 from znas_engine.data.opcodes import RefusedPickle
 from znas_engine.data.pickles import StoredArray, unpickle
 from znas_engine.data.sampling import draw_balanced

@@ -14,6 +14,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from znas.cli import VERBS
+from znas.cli.console import table
 from znas_engine.backends import BACKENDS
 
 SMALL = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8"]
@@ -49,6 +51,14 @@ def test_summary_says_what_was_found_and_what_it_cost() -> None:
     assert done.stdout.startswith("|")
     for word in ("network ", "parameters", "neurons ", "observed", "seconds ", "set-up", "naswot under do"):
         assert word in done.stdout
+
+
+def test_tables_are_aligned_and_emphasise_only_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = table(["edge", "a"], [["x", "1.25 *"], ["longer", "3  "]], marked=" *")
+    assert plain.splitlines() == ["edge         a", "─" * 14, "x       1.25 *", "longer     3  "]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    emphasised = table(["edge", "a"], [["x", "1.25 *"], ["longer", "3  "]], marked=" *")
+    assert emphasised == plain.replace("1.25 *", "\033[1m1.25 *\033[0m")
 
 
 def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> None:
@@ -123,10 +133,13 @@ def test_a_damaged_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:
     assert json.loads(second.stdout)["edges"] == json.loads(first.stdout)["edges"]
 
 
-def loaded(code: str, **environment: str) -> set[str]:
-    """Which heavy packages a process imported."""
-    heavy = ("torch", "onnx", "onnxruntime", "scipy", "PIL")
-    probe = f"{code}\nimport sys\nprint('LOADED', *[m for m in {heavy} if m in sys.modules])"
+FRAMEWORKS = ("torch", "onnx", "onnxruntime", "scipy", "PIL")
+OTHER_VERBS = tuple(f"znas.cli.{verb}" for verb in VERBS if verb != "search")
+
+
+def loaded(code: str, *, among: tuple[str, ...] = FRAMEWORKS, **environment: str) -> set[str]:
+    """Which of some modules a process imported."""
+    probe = f"{code}\nimport sys\nprint('LOADED', *[m for m in {among} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", probe],
         capture_output=True,
@@ -167,6 +180,25 @@ def test_bfloat16_is_named_in_the_result_and_refused_elsewhere() -> None:
 def test_a_search_at_p_one_imports_no_framework() -> None:
     assert loaded(RUN.format(arguments=["search", *SMALL, "--p", "1"])) == set()
     assert loaded("import znas") == set()
+
+
+def test_a_search_at_p_one_loads_only_what_it_uses() -> None:
+    """No other verb, no progress bar, no cache, no image files, no priors: start-up waits for none."""
+    unused = (
+        *OTHER_VERBS,
+        "rich.progress",
+        "filelock",
+        "platformdirs",
+        "znas.priors",
+        "znas.journal",
+        "znas_engine.export.cache",
+        "znas_engine.backends.native",
+        "znas_engine.data.cifar",
+        "znas_engine.data.imagefolder",
+    )
+    assert loaded(RUN.format(arguments=["search", *SMALL, "--p", "1"]), among=unused) == set()
+    used = loaded(RUN.format(arguments=["search", *SMALL, "--p", "0.9"]), among=unused)
+    assert used == {"rich.progress", "znas_engine.backends.native"}
 
 
 @pytest.mark.parametrize("space", ["nasbench201", "darts"])
@@ -235,4 +267,12 @@ def test_interrupting_leaves_nothing_half_written(tmp_path: Path) -> None:
 def test_help_and_version() -> None:
     assert "Examples:" in znas_engine("search", "--help").stdout
     assert znas_engine("--version").stdout.startswith("znas-engine ")
-    assert "search" in znas_engine().stdout
+    listing = znas_engine().stdout
+    assert all(f"\n  {verb} " in listing for verb in VERBS)
+    assert "fit" in znas_engine("prior", "-h").stdout
+    assert "completion" not in znas_engine("prior", "-h").stdout
+
+
+def test_an_unknown_command_names_the_nearest() -> None:
+    assert "unknown command 'serch'" in (message := refused(znas_engine("serch")))
+    assert "did you mean 'search'?" in message

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import SMALL, small
 from znas import priors
 from znas.searchers import SEARCHERS, DartsPT, Evolution, Exhaustive, Naswot, Task, TeNas, ZeroCostPT, run
-from znas.searchers.base import draw, nodes
+from znas.searchers.base import connected_path, nodes
 from znas.searchers.evolution import mutate
 from znas.searchers.most_parameters import parameters
 from znas.searchers.ranking import combined, parse_scores
@@ -234,7 +234,7 @@ def test_evolution_climbs() -> None:
 def test_mutation_changes_one_thing(space: SearchSpace[Any]) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        parent = draw(space, rng, connected=True)
+        parent = connected_path(space, rng)
         child = mutate(space, parent, rng)
         assert (parent != child).sum() == 2
         assert child.sum() == parent.sum()
@@ -259,13 +259,6 @@ def test_exhaustive_is_the_maximum_over_all_cells() -> None:
         Exhaustive().choose(task(DARTS, value)[0])
 
 
-def test_random_is_uniform() -> None:
-    """Chi-square over (edge, operation), 99.99 % quantile of 24 degrees of freedom."""
-    rng = np.random.default_rng(0)
-    counts = sum(draw(NB201, rng, connected=False) for _ in range(2000))
-    assert (((counts - 400) ** 2) / 400).sum() < 61.1
-
-
 @SPACES
 def test_parameters_are_those_of_the_network(space: SearchSpace[Any]) -> None:
     """The sum over a mask differs from the network's own count by one constant; so the largest is exact."""
@@ -274,7 +267,7 @@ def test_parameters_are_those_of_the_network(space: SearchSpace[Any]) -> None:
     weights = parameters(space, macro)
     differences = set()
     for _ in range(20):
-        mask = draw(space, rng, connected=False)
+        mask = space.random_path(rng)
         network = space.network(space.genotype(mask), macro).parameters
         differences.add(network - float(weights[mask > 0].sum()))
     assert len(differences) == 1

@@ -48,7 +48,7 @@ class TorchReference(Evaluator):
             for i, node in enumerate(self.graph.nodes)
             if isinstance(node, Conv | Linear)
         }
-        network = _Network(self.graph, weights, self._statistics(environment, weights))
+        network = Network(self.graph, weights, self._statistics(environment, weights))
 
         def run(mask: Mask, images: Images) -> tuple[NDArray[np.float32], Sequence[CodeSite]]:
             sites = self.graph.relu_sites(self.graph.live(mask)) if codes else {}
@@ -79,7 +79,7 @@ class TorchReference(Evaluator):
 
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
             mixture = torch.from_numpy(self.space.mixture())
-            _Network(self.graph, weights, None)(mixture, torch.from_numpy(images), measure)
+            Network(self.graph, weights, None)(mixture, torch.from_numpy(images), measure)
         return statistics
 
     def _workers(self) -> ThreadPoolExecutor:
@@ -89,7 +89,7 @@ class TorchReference(Evaluator):
         )
 
 
-class _Network:
+class Network:
     """Walks the graph; statistics None means those of the images in hand."""
 
     def __init__(self, graph: Graph, weights: dict[int, Tensor], statistics: Statistics | None) -> None:
@@ -104,6 +104,10 @@ class _Network:
     @torch.inference_mode()
     def __call__(self, mask: Tensor, images: Tensor, watch: Watch) -> Tensor:
         """mask [E, O], images [n, 3, H, W] -> logits [n, classes]; `watch` sees every live value."""
+        return self.forward(mask, images, watch)
+
+    def forward(self, mask: Tensor, images: Tensor, watch: Watch = lambda i, value: None) -> Tensor:
+        """The same, differentiable with respect to weights and images."""
         nodes = self.graph.nodes
         weight = mask.numpy()
         live = self.graph.live(weight)

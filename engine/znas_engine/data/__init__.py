@@ -3,7 +3,8 @@
     dataset = load("cifar10", data_dir=Path("~/data").expanduser())
     batch = dataset.batch(256, seed=0)  # images float32 [256, 3, 32, 32], labels int64 [256]
 
-`DATASETS` is the whole registry; a new data set is one file beside this one and one line in it.
+`DATASETS` is the whole registry; a new data set is one file beside this one and one line in it. The
+readers of files are imported when their data set is opened.
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from znas_engine.data.base import Batch, Dataset
-from znas_engine.data.cifar import CIFAR10, CIFAR100, Cifar
 from znas_engine.data.gaussian import Gaussian
-from znas_engine.data.imagefolder import ImageFolder
 from znas_engine.errors import InvalidValueError, unknown_choice
 
-__all__ = ["DATASETS", "Batch", "Cifar", "Dataset", "Gaussian", "ImageFolder", "load"]
+__all__ = ["DATASETS", "Batch", "Dataset", "Gaussian", "load"]
 
 
 def load(name: str, *, data_dir: Path | None = None, resolution: int | None = None) -> Dataset:
@@ -37,16 +36,22 @@ def load(name: str, *, data_dir: Path | None = None, resolution: int | None = No
 
 
 def _cifar10(data_dir: Path | None, resolution: int | None) -> Dataset:
+    from znas_engine.data.cifar import CIFAR10, Cifar
+
     folder = _required("cifar10", data_dir, f"the folder that holds {CIFAR10.folder}")
     return Cifar(folder, layout=CIFAR10, resolution=resolution)
 
 
 def _cifar100(data_dir: Path | None, resolution: int | None) -> Dataset:
+    from znas_engine.data.cifar import CIFAR100, Cifar
+
     folder = _required("cifar100", data_dir, f"the folder that holds {CIFAR100.folder}")
     return Cifar(folder, layout=CIFAR100, resolution=resolution)
 
 
 def _imagefolder(data_dir: Path | None, resolution: int | None) -> Dataset:
+    from znas_engine.data.imagefolder import ImageFolder
+
     folder = _required("imagefolder", data_dir, "a folder with one sub-folder of images per class")
     return ImageFolder(folder, resolution=resolution)
 

@@ -105,6 +105,22 @@ class SearchSpace(ABC, Generic[G]):
         mask[edge, list(members)] = 1 / len(members) if members else 0
         return mask
 
+    def random_path(self, rng: np.random.Generator) -> Mask:
+        """path(a) of an architecture drawn uniformly, disconnected ones included."""
+        mask = np.zeros(self.shape, dtype=np.float32)
+        operations = rng.choice(np.flatnonzero(self.selectable), len(self.edges))
+        mask[np.arange(len(self.edges)), operations] = 1
+        for into in self.contested_nodes():
+            mask[rng.permutation(into)[self.in_edges :]] = 0
+        return mask
+
+    def contested_nodes(self) -> list[list[int]]:
+        """The in-edges of every node that has more of them than a genotype keeps."""
+        nodes: dict[tuple[str, int], list[int]] = {}
+        for e, edge in enumerate(self.edges):
+            nodes.setdefault((edge.cell, edge.target), []).append(e)
+        return [into for into in nodes.values() if self.in_edges and len(into) > self.in_edges]
+
     def describe(self, mask: Mask) -> str:
         """A mask in words: mixture, do(edge, operation), drop(edge), a path's notation, or its numbers."""
         different = [e for e, row in enumerate(mask) if not np.array_equal(row, self.mixture()[e])]

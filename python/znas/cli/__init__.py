@@ -5,30 +5,44 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from znas.cli.doctor import doctor
-from znas.cli.export import export
-from znas.cli.prior import prior
-from znas.cli.reproduce import reproduce
-from znas.cli.search import search
 from znas_engine import __version__
-from znas_engine.errors import ZnasError
+from znas_engine.errors import ZnasError, unknown_choice
+
+#: In the order of --help. The verb `search` is the function (or Typer) `search` of `znas.cli.search`.
+VERBS = ("search", "export", "prior", "reproduce", "doctor")
+
+
+class _Verbs(TyperGroup):
+    """Loads a verb's module only when the verb is asked for, so that none waits for the others' imports."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            raise unknown_choice("command", cmd_name, VERBS)
+        verb = getattr(import_module(f"znas.cli.{cmd_name}"), cmd_name)
+        if isinstance(verb, typer.Typer):
+            return typer.main.get_group(verb)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(cmd_name)(verb)
+        return typer.main.get_command(alone)
+
 
 app = typer.Typer(
+    cls=_Verbs,
     name="znas-engine",
     help="Zero-shot neural architecture search by interventions on a randomly initialised supernet.",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(search)
-app.command()(export)
-app.add_typer(prior, name="prior")
-app.add_typer(reproduce, name="reproduce")
-app.command()(doctor)
 
 #: What the parser raises for bad options; typer has its own copy of click since 0.16.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+Progress = Callable[[int, int], None]
 
 
 def remark(line: str) -> None:
@@ -12,12 +14,50 @@ def remark(line: str) -> None:
     print(f"znas-engine: {line}", file=sys.stderr)
 
 
+def bold(text: str) -> str:
+    """`text`, emphasised where a person reads it; files and pipes get it as it is."""
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, marked: str = "") -> str:
+    """Aligned columns under a rule, the first one to the left and numbers to the right.
+
+    A cell that ends in `marked` is bold.
+    """
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
+        return "  ".join(
+            bold(text) if marked and cell.endswith(marked) else text
+            for cell, text in zip(cells, aligned, strict=True)
+        )
+
+    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([line(headings), rule, *map(line, rows)])
+
+
 @contextmanager
-def progress_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that draws a bar on stderr; the bar appears with the first call."""
-    if quiet:
-        yield lambda done, total: None
-        return
+def progress_bar(what: str, *, quiet: bool) -> Iterator[Progress]:
+    """A callback (done, total) that draws a bar on stderr; it appears with the first call and goes when all
+    is done, so that the bar of a next phase can follow."""
+    with ExitStack() as stack:
+        bar: Progress | None = None
+
+        def progress(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = stack.enter_context(_bar(what))
+            bar(done, total)
+            if done == total:
+                stack.close()
+                bar = None
+
+        yield _silent if quiet else progress
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -30,5 +70,9 @@ def progress_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], Non
         transient=True,
     )
     with bar:
-        task = bar.add_task(what, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _silent(done: int, total: int) -> None:
+    """--quiet"""

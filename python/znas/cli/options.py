@@ -38,5 +38,7 @@ Cells = Annotated[
     int | None, typer.Option(help="Depth of the supernet: cells per stage (nasbench201) or in total (darts).")
 ]
 Resolution = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
+Table = Annotated[Path | None, typer.Option(help="CSV of architectures and their accuracies in percent.")]
+Column = Annotated[str | None, typer.Option(help="Column of the table; its first numeric one by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]

@@ -11,6 +11,7 @@ import typer
 
 from znas.cli import options
 from znas.cli.console import progress_bar
+from znas.cli.console import table as columns
 from znas.settings import SearchSettings, available_threads
 
 if TYPE_CHECKING:
@@ -304,7 +305,9 @@ def _show(sheets: list[Sheet], *, as_json: bool) -> None:
         typer.echo(json.dumps(first | {sheet["table"]: sheet for sheet in rest}, indent=1))
         return
     for sheet in sheets:
-        sheet.print()
+        typer.echo(f"{sheet.title}\n\n{columns(sheet.headings, sheet.cells)}\n")
+        for note in sheet.notes:
+            typer.echo(f"note  {note}")
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -9,7 +9,7 @@ import typer
 
 from znas import api
 from znas.cli import options
-from znas.cli.console import progress_bar, remark
+from znas.cli.console import progress_bar, remark, table
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import parse_p
@@ -148,52 +148,41 @@ def _silent(line: str) -> None:
 
 
 def _print(result: SearchResult, out: Path | None) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     s = result.settings
-    console = Console(width=None if Console().is_terminal else 132, highlight=False)
-    console.print(result.arch, markup=False, soft_wrap=True)
-    console.print()
+    typer.echo(result.arch)
+    typer.echo("")
     size = result.macro
-    console.print(
+    typer.echo(
         f"network     {result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates "
         f"(C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels, "
         f"{size.classes} classes)"
     )
-    console.print(
+    typer.echo(
         f"neurons     {result.observed} observed, {result.intervened} intervened ({_p(result)}); "
         f"{result.evaluations} masked passes over {s.images} images"
     )
     if result.ensembles_observed + result.ensembles_intervened:
-        console.print(
+        typer.echo(
             f"ensembles   {result.ensembles_observed} observed, {result.ensembles_intervened} intervened"
         )
-    console.print(f"images      {result.origin}", markup=False, soft_wrap=True)
+    typer.echo(f"images      {result.origin}")
     t = result.seconds
-    console.print(
+    typer.echo(
         f"seconds     {t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation "
         f"+ {t.select:.3f} selection ({s.backend}, {result.device}, {s.threads} threads)"
     )
-    console.print()
-    console.print(f"{_what(result)}; * selected, ~ drawn, (edge) not kept")
+    typer.echo("")
+    typer.echo(f"{_what(result)}; * selected, ~ drawn, (edge) not kept")
     names = list(result.edges[0].operations)
     with_ensembles = any(edge.ensemble is not None for edge in result.edges)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("edge", no_wrap=True)
-    for heading in (*names, "edge worth") if with_ensembles else names:
-        table.add_column(heading, justify="right", overflow="fold")
-    for edge in result.edges:
-        table.add_row(*_row(edge, names, with_ensembles=with_ensembles))
-    console.print(table)
+    headings = ["edge", *names, "edge worth"] if with_ensembles else ["edge", *names]
+    rows = [_row(edge, names, with_ensembles=with_ensembles) for edge in result.edges]
+    typer.echo(table(headings, rows, marked=" *"))
+    typer.echo("")
     for note in result.notes:
-        console.print(f"note        {note}", markup=False, soft_wrap=True)
+        typer.echo(f"note        {note}")
     if out is not None:
-        console.print(
-            f"written     {out}/ (result.json, scores.csv, architecture.py, architecture.onnx)",
-            soft_wrap=True,
-        )
+        typer.echo(f"written     {out}/ (result.json, scores.csv, architecture.py, architecture.onnx)")
 
 
 def _p(result: SearchResult) -> str:
@@ -216,7 +205,7 @@ def _row(edge: EdgeReport, names: list[str], *, with_ensembles: bool) -> list[st
     cells = [edge.edge if edge.kept else f"({edge.edge})"]
     for name in names:
         text = _cell(edge.operations[name])
-        cells.append(f"[bold]{text} *[/bold]" if name == edge.selected else f"{text}  ")
+        cells.append(f"{text} *" if name == edge.selected else f"{text}  ")
     if with_ensembles:
         cells.append("" if edge.ensemble is None else _cell(edge.ensemble))
     return cells

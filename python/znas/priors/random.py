@@ -1,26 +1,16 @@
-"""A prior from random supernets: scores under do(e, o) and drop(e) over many environments."""
+"""A prior from random supernets: many draws of weights and images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from znas.journal import Journal
 from znas.priors.base import Prior
-from znas.selection.criteria import selectable
-from znas.selection.topology import contested_edges
+from znas.priors.environments import Progress, check_environments, fit_environments
 from znas_engine.backends import Evaluator
 from znas_engine.data import Dataset
 from znas_engine.environment import draw_environments
-from znas_engine.errors import InvalidValueError
 from znas_engine.scores import Score
-
-Progress = Callable[[int, int], None]
 
 
 def fit_random(
@@ -36,81 +26,20 @@ def fit_random(
     work: Path,
     progress: Progress = lambda done, total: None,
 ) -> Prior:
-    """Mean and variance over environments of the raw score.
-
-    Every finished environment is written to `work`, so that a killed run goes on where it stopped, to the
-    same result. Raises InvalidValueError for fewer than 2 environments or a `work` file of another fit.
-    """
-    if environments < 2:
-        raise InvalidValueError(f"`envs` must be at least 2 to estimate a variance but got {environments}")
-    space = evaluator.space
-    neurons = [(e, o) for e in range(len(space.edges)) for o in selectable(space)]
-    edges = contested_edges(space)
-    masks = np.stack([space.do(e, o) for e, o in neurons] + [space.drop(e) for e in edges])
-    identity = {
-        "job": "prior fit --source random",
-        "space": space.name,
-        "macro": asdict(evaluator.macro),
-        "norm": evaluator.norm,
-        "backend": evaluator.name,
-        "data": [dataset.name, dataset.origin],
-        "score": score.name,
-        "images": images,
-        "init": init,
-        "seed": seed,
-    }
-    drawn = draw_environments(dataset, count=environments, images=images, init=init, seed=seed)
-    with Journal(work, identity) as journal:
-        for k in range(environments):
-            if str(k) in journal.done:
-                continue
-            done = k * len(masks)
-            scores = evaluator.evaluate(
-                masks,
-                score=score,
-                environments=[drawn[k]],
-                progress=lambda n, _, done=done: progress(done + n, environments * len(masks)),  # type: ignore[misc]
-            )
-            journal.record(str(k), scores.values[0].tolist())
-        values = np.array([journal.done[str(k)] for k in range(environments)])
-    return _prior(evaluator, score, neurons, edges, values, provenance)
-
-
-def _prior(
-    evaluator: Evaluator,
-    score: Score,
-    neurons: list[tuple[int, int]],
-    edges: list[int],
-    values: NDArray[np.float64],
-    provenance: dict[str, Any],
-) -> Prior:
-    space = evaluator.space
-    average, variances = values.mean(0), values.var(0, ddof=1)
-    if not (variances > 0).all():
-        e, o = (neurons + [(e, -1) for e in edges])[int(variances.argmin())]
-        what = (
-            f"do({space.edges[e].label}, {space.operations[o]})"
-            if o >= 0
-            else f"drop({space.edges[e].label})"
-        )
-        raise InvalidValueError(
-            f"the score {score.name!r} under {what} is {average[int(variances.argmin())]:.6g} in every "
-            "environment: no variance to learn; use more --envs or --images"
-        )
-    mean = np.full(space.shape, np.nan)
-    variance = np.full(space.shape, np.nan)
-    at = tuple(zip(*neurons, strict=True))
-    mean[at], variance[at] = average[: len(neurons)], variances[: len(neurons)]
-    drop_mean = drop_variance = None
-    if edges:
-        drop_mean, drop_variance = (np.full(len(space.edges), np.nan) for _ in range(2))
-        drop_mean[edges], drop_variance[edges] = average[len(neurons) :], variances[len(neurons) :]
-    return Prior(
-        space=space.name,
-        score=score.name,
-        mean=mean,
-        variance=variance,
-        drop_mean=drop_mean,
-        drop_variance=drop_variance,
+    """`fit_environments` over `environments` untrained supernets; resumable through `work`."""
+    check_environments(environments)
+    return fit_environments(
+        evaluator,
+        draw_environments(dataset, count=environments, images=images, init=init, seed=seed),
+        score=score,
+        identity={
+            "source": "random",
+            "data": [dataset.name, dataset.origin],
+            "images": images,
+            "init": init,
+            "seed": seed,
+        },
         provenance=provenance,
+        work=work,
+        progress=progress,
     )

@@ -1,4 +1,4 @@
-"""A reproduced table as Markdown, CSV, JSON, and on the terminal."""
+"""A reproduced table as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -51,22 +51,6 @@ class Sheet:
             ("json", json.dumps(self.to_dict(), indent=1) + "\n"),
         ):
             save_bytes(folder / f"{name}.{suffix}", text.encode())
-
-    def print(self) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-
-        console = Console(width=None if Console().is_terminal else 200, highlight=False)
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for i, heading in enumerate(self.headings):
-            table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
-        for row in self.cells:
-            table.add_row(*(text.replace("[", r"\[") for text in row))
-        console.print(self.title, markup=False)
-        console.print(table)
-        for note in self.notes:
-            console.print(f"note  {note}", markup=False, soft_wrap=True)
 
 
 def save_bytes(path: Path, data: bytes) -> None:

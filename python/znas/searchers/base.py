@@ -12,8 +12,7 @@ import numpy as np
 
 from znas.observer import Observer
 from znas.result import SearchResult, Seconds
-from znas.selection.criteria import Floats, selectable
-from znas.selection.operations import one_hot
+from znas.selection.criteria import Floats
 from znas.settings import SearchSettings
 from znas_engine.data import load
 from znas_engine.environment import derive_seed
@@ -104,19 +103,11 @@ def run(
     )
 
 
-def draw(space: SearchSpace[Any], rng: np.random.Generator, *, connected: bool) -> Mask:
-    """One uniformly random architecture as its mask.
-
-    Per edge one of the operations that may be selected; where a genotype keeps `in_edges` per node, as many
-    different in-edges at random. connected: draw again until images reach the logits.
-    """
-    choice = np.array(selectable(space))
+def connected_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
+    """`space.random_path`, drawn again until images reach the logits."""
     while True:
-        mask = one_hot(rng.choice(choice, len(space.edges)), len(space.operations))
-        for into in nodes(space):
-            if space.in_edges is not None:
-                mask[rng.permutation(into)[space.in_edges :]] = 0
-        if not connected or space.connected(space.genotype(mask)):
+        mask = space.random_path(rng)
+        if space.connected(space.genotype(mask)):
             return mask
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from znas.searchers.base import Searcher, Task, check_count, draw, nodes
+from znas.searchers.base import Searcher, Task, check_count, connected_path, nodes
 from znas.searchers.ranking import combined
 from znas.selection.criteria import Floats, selectable
 from znas.selection.operations import argmax_random_ties
@@ -43,7 +43,7 @@ class Evolution(Searcher):
             )
 
     def choose(self, task: Task) -> Mask:
-        made = [draw(task.space, task.rng, connected=True) for _ in range(self.population)]
+        made = [connected_path(task.space, task.rng) for _ in range(self.population)]
         known: dict[bytes, Floats] = {}
         values = _scored(task, made, known)
         population = deque(range(self.population))

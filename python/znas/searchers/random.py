@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from znas.searchers.base import Searcher, Task, draw
+from znas.searchers.base import Searcher, Task
 from znas_engine.spaces import Mask
 
 
@@ -10,4 +10,4 @@ class Random(Searcher):
     """Uniform over the whole space, cells that let no image through included."""
 
     def choose(self, task: Task) -> Mask:
-        return draw(task.space, task.rng, connected=False)
+        return task.space.random_path(task.rng)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.searchers.base import Searcher, Task, nodes
+from znas.searchers.base import Searcher, Task
 from znas.searchers.ranking import combined
 from znas.selection.criteria import selectable
 from znas.selection.operations import argmax_random_ties
@@ -57,7 +57,7 @@ def _prune_edges(space: SearchSpace[Any], members: Members, task: Task) -> None:
     while True:
         crowded = [
             [e for e in into if members[e].any()]
-            for into in nodes(space)
+            for into in space.contested_nodes()
             if sum(members[e].any() for e in into) > (space.in_edges or 0)
         ]
         if not crowded:

@@ -18,17 +18,9 @@ from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
 
 
-def contested_nodes(space: SearchSpace[Any]) -> list[list[int]]:
-    """The in-edges of every node that has more of them than a genotype keeps."""
-    nodes: dict[tuple[str, int], list[int]] = {}
-    for e, edge in enumerate(space.edges):
-        nodes.setdefault((edge.cell, edge.target), []).append(e)
-    return [into for into in nodes.values() if space.in_edges and len(into) > space.in_edges]
-
-
 def contested_edges(space: SearchSpace[Any]) -> list[int]:
     """The edges that compete for a place; only they need an ensemble score."""
-    return [e for into in contested_nodes(space) for e in into]
+    return [e for into in space.contested_nodes() for e in into]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,7 @@ def shapley_worths(
     ask: Ask, space: SearchSpace[Any], base: Mask, rng: np.random.Generator
 ) -> dict[int, EnsembleWorth]:
     """Shapley values of a node's in-edges; v(S) is the score with only S of them left. Exact."""
-    nodes = contested_nodes(space)
+    nodes = space.contested_nodes()
     subsets = [list(product((False, True), repeat=len(into))) for into in nodes]
     answers = iter(
         ask(
@@ -90,7 +82,7 @@ def select_edges(
     """bool [E]: per node the `space.in_edges` edges of largest worth, ties broken at random; all where the
     space keeps all."""
     kept = np.ones(len(space.edges), dtype=bool)
-    for into in contested_nodes(space):
+    for into in space.contested_nodes():
         order = rng.permutation(into)
         kept[sorted(order, key=lambda e: -worth[e])[space.in_edges :]] = False
     return kept

@@ -1,0 +1,121 @@
+"""A prior from a one-shot supernet: trained by weight sharing, then validated under interventions.
+
+"The mean and variance coefficients [...] are derived by sampling validation accuracy of one-shot prior"
+(section 3.3): half of the drawn images train the supernet, the other half gives as many validation batches as
+environments are asked for, and the moments are those over the batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from znas.priors.base import Prior
+from znas.priors.environments import Progress, check_environments, fit_environments
+from znas_engine.backends import Evaluator
+from znas_engine.data import Batch, Dataset
+from znas_engine.environment import Environment, derive_seed
+from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.scores import Score
+from znas_engine.spaces import Mask, SearchSpace
+
+if TYPE_CHECKING:
+    from znas_engine.supernet.training import Schedule
+
+
+def _random_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
+    """path(a) of an architecture drawn uniformly."""
+    return space.random_path(rng)
+
+
+def _mixture(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
+    return space.mixture()
+
+
+#: How the weights are shared: the mask of one training step.
+TRAININGS: dict[str, Callable[[SearchSpace[Any], np.random.Generator], Mask]] = {
+    "paths": _random_path,
+    "mixture": _mixture,
+}
+
+
+def fit_one_shot(
+    evaluator: Evaluator,
+    dataset: Dataset,
+    *,
+    score: Score,
+    environments: int,
+    images: int,
+    init: str,
+    seed: int,
+    training: str,
+    train_images: int,
+    schedule: Schedule,
+    provenance: dict[str, Any],
+    work: Path,
+    checkpoint: Path,
+    train_progress: Progress = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
+) -> Prior:
+    """Trains on half of `train_images` balanced images, then observes every neuron on the other half.
+
+    images: of one validation batch. training: "paths" or "mixture". Both halves of the job are resumable:
+    training through `checkpoint`, validation through `work`.
+
+    Raises InvalidValueError for a data set without labels, validation batches larger than half of
+    `train_images`, fewer than 2 environments, or files of another job.
+    """
+    from znas_engine.supernet.training import Trained, split, train
+
+    check_environments(environments)
+    if training not in TRAININGS:
+        raise unknown_choice("training", training, TRAININGS)
+    if images > train_images // 2:
+        raise InvalidValueError(
+            f"`images` must be at most half of the {train_images} `train_images` but got {images}"
+        )
+    fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
+    start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
+    identity = {
+        "source": "one-shot",
+        "data": [dataset.name, dataset.origin],
+        "train_images": train_images,
+        "training": training,
+        "schedule": asdict(schedule),
+        "init": init,
+        "seed": seed,
+        "threads": evaluator.threads,
+    }
+    space = evaluator.space
+    weights = train(
+        evaluator.graph,
+        start,
+        schedule,
+        draw_mask=lambda rng: TRAININGS[training](space, rng),
+        threads=evaluator.threads,
+        identity=identity | {"space": space.name, "macro": asdict(evaluator.macro)},
+        checkpoint=checkpoint,
+        progress=train_progress,
+    )
+    digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
+    trained = []
+    for k in range(environments):
+        rows = np.random.default_rng(derive_seed(seed, "one-shot", "validation", k))
+        index = np.sort(rows.permutation(len(held_out.images))[:images])
+        labels = None if held_out.labels is None else held_out.labels[index]
+        batch = Batch(np.ascontiguousarray(held_out.images[index]), labels)
+        trained.append(Trained(start.seed, f"trained-{digest[:32]}", batch, weights))
+    return fit_environments(
+        evaluator,
+        trained,
+        score=score,
+        identity=identity | {"images": images, "weights": digest},
+        provenance=provenance,
+        work=work,
+        progress=progress,
+    )

@@ -1,0 +1,60 @@
+"""A disk that is full: one line, exit code 2, nothing half-written, nothing lost.
+
+A limit on the size of files stands in for it: the kernel refuses the write that crosses it (EFBIG), at any
+point of a file, as it would with ENOSPC.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8", "--seed", "1"]
+
+
+def znas(*arguments: str | Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    program = "from znas.cli import main; main()"
+    if limit is not None:
+        program = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); {program}"
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], what: str) -> None:
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert what in lines[0]
+    assert "File too large" in lines[0]
+
+
+@pytest.mark.parametrize("limit", [0, 300, 2000])
+def test_a_prior_is_fitted_once_there_is_room(limit: int, tmp_path: Path) -> None:
+    """Whether the work file or the prior itself does not fit, what was finished before stays."""
+    out = tmp_path / "prior.json"
+    fit = ["prior", "fit", "--out", out, "--envs", "3", "-q", *SMALL]
+    refused(znas(*fit, limit=limit), "cannot be")
+    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] in (["prior.json.work"], [])
+    done = znas(*fit)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["prior.json"]
+    whole = tmp_path / "whole.json"
+    assert znas("prior", "fit", "--out", whole, "--envs", "3", "-q", *SMALL).returncode == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("backend", ["native", "ort"])
+def test_a_search_leaves_no_half_run(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZNAS_CACHE", str(tmp_path / "cache"))
+    runs = tmp_path / "runs"
+    search = ["search", "--backend", backend, "--out", runs / "first", "-q", *SMALL]
+    refused(znas(*search, limit=1000), "the output folder" if backend == "native" else "the cache folder")
+    assert not runs.exists() or list(runs.iterdir()) == []
+    done = znas(*search)
+    assert done.returncode == 0, done.stderr
+    assert (runs / "first" / "architecture.onnx").is_file()
