@@ -35,7 +35,7 @@ from znas_engine.spaces.nasbench201 import OPERATIONS
 
 NB201 = NasBench201()
 TINY = {"channels": 2, "cells": 1, "resolution": 8, "images": 10}
-FREE = "random,most-parameters,paper-shipped-p1,paper-g-shipped-p1"
+FREE = "random,most-parameters,paper-prior-p1,paper-g-prior-p1"
 
 
 def tiny(**changes: Any) -> SearchSettings:
@@ -159,7 +159,7 @@ def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
         assert found["values"] == expected
         assert found["mean"] == pytest.approx(np.mean(expected))
         assert entry["accuracy"]["other"]["values"] == [1.5] * 4
-        if entry["row"] == "paper-shipped-p1":
+        if entry["row"] == "paper-prior-p1":
             values = {e["row"]: e["accuracy"]["cifar10_test_200ep"]["values"] for e in sheet.data["rows"]}
             for name in ("random", "most-parameters"):
                 assert found["p_against"][name] == paired_p(np.array(expected), np.array(values[name]))

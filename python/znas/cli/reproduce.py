@@ -12,7 +12,7 @@ import typer
 from znas.cli import options
 from znas.cli.console import progress_bar
 from znas.cli.console import table as columns
-from znas.settings import SearchSettings, available_threads
+from znas.settings import SHIPPED, SearchSettings, available_threads
 
 if TYPE_CHECKING:
     from znas.reproduce.darts_tables import Evaluation
@@ -39,6 +39,9 @@ TableFile = Annotated[
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
 FirstSeed = Annotated[int, typer.Option("--seed", help="The first seed.")]
 Rows = Annotated[str | None, typer.Option(help="Rows to run, separated by commas; all by default.")]
+Prior = Annotated[
+    str, typer.Option(help="Prior of the rows that use one: a file of `prior fit`, or 'shipped'.")
+]
 Data = Annotated[str, typer.Option(help="Images; the paper's score needs labelled ones.")]
 
 
@@ -49,6 +52,7 @@ def table1(
     seeds: Seeds = 10,
     seed: FirstSeed = 0,
     rows: Rows = None,
+    prior: Prior = SHIPPED,
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
@@ -72,7 +76,7 @@ def table1(
     from znas.reproduce.darts_tables import TABLE1
 
     settings = _settings("darts", data, data_dir, backend, images, seed, threads, channels, cells, resolution)
-    sheets = [_darts_table(TABLE1, settings, rows, seeds, out, quiet=quiet)]
+    sheets = [_darts_table(TABLE1, settings, rows, prior, seeds, out, quiet=quiet)]
     if table is not None:
         sheets.append(_correlate(settings, table, ["naswot", "params", "flops"], None, out, quiet=quiet))
     _show(sheets, as_json=as_json)
@@ -84,6 +88,7 @@ def table3(
     seeds: Seeds = 10,
     seed: FirstSeed = 0,
     rows: Rows = None,
+    prior: Prior = SHIPPED,
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
@@ -107,7 +112,7 @@ def table3(
     from znas.reproduce.darts_tables import TABLE3
 
     settings = _settings("darts", data, data_dir, backend, images, seed, threads, channels, cells, resolution)
-    _show([_darts_table(TABLE3, settings, rows, seeds, out, quiet=quiet)], as_json=as_json)
+    _show([_darts_table(TABLE3, settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
 
 
 @reproduce.command()
@@ -117,6 +122,7 @@ def table2(
     seeds: Seeds = 10,
     seed: FirstSeed = 0,
     rows: Rows = None,
+    prior: Prior = SHIPPED,
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
@@ -145,10 +151,10 @@ def table2(
     settings = _settings(
         "nasbench201", data, data_dir, backend, images, seed, threads, channels, cells, resolution
     )
-    chosen = choose(settings.space, _names(rows))
+    chosen = choose(settings.space, _names(rows), prior)
     truth = None if table is None else read_table(table, get_space(settings.space))
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, settings, seeds=seeds, work=out / WORK, progress=progress)
+        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = tabulate(chosen, trials, truth, settings)
     sheet.save(out, "table2")
     if truth is not None:
@@ -242,6 +248,7 @@ def _darts_table(
     evaluation: Evaluation,
     settings: SearchSettings,
     rows: str | None,
+    prior: str,
     seeds: int,
     out: Path,
     *,
@@ -252,9 +259,9 @@ def _darts_table(
     from znas.reproduce.rows import choose
     from znas.reproduce.trials import run_trials
 
-    chosen = choose(settings.space, _names(rows) or USUAL_ROWS)
+    chosen = choose(settings.space, _names(rows) or USUAL_ROWS, prior)
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, settings, seeds=seeds, work=out / WORK, progress=progress)
+        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = darts_table(evaluation, chosen, trials, settings)
     sheet.save(out, evaluation.name)
     figures.draw_sizes(sheet.data, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from znas import api, priors
@@ -51,8 +52,12 @@ class Row:
     published: str | None = None
 
 
-def rows(space: str) -> dict[str, Row]:
-    """All rows for a space, by name, in the order in which they are printed."""
+def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
+    """All rows for a space, by name, in the order in which they are printed.
+
+    prior: the file that the rows with a prior use, or "shipped"; without one these rows do not exist.
+    """
+    path = prior_path(space, prior)
     found = [
         Row(
             RANDOM,
@@ -68,7 +73,7 @@ def rows(space: str) -> dict[str, Row]:
             _baseline(MostParameters()),
             _only("nasbench201", space, "most parameters"),
         ),
-        *_paper(space),
+        *_paper(space, path),
         Row("default", "znas.search with nothing but data: naswot, p = 0.5, neutral prior", _with(), _engine),
         Row(
             "zero-cost-pt",
@@ -93,13 +98,13 @@ def rows(space: str) -> dict[str, Row]:
             _baseline(Evolution()),
         ),
     ]
-    if priors.shipped(space) is not None:
+    if path is not None:
         found.append(
             Row(
                 "darts-pt",
-                "leave-one-out on the mean of the shipped prior; nothing is measured",
+                "leave-one-out on the mean of the prior; nothing is measured",
                 _with(),
-                _darts_pt,
+                _darts_pt(path),
             )
         )
     if all(name in SCORES for name in TE_NAS_SCORES):
@@ -124,16 +129,16 @@ def rows(space: str) -> dict[str, Row]:
     return {row.name: row for row in found}
 
 
-def choose(space: str, names: Sequence[str] | None) -> list[Row]:
+def choose(space: str, names: Sequence[str] | None, prior: str = SHIPPED) -> list[Row]:
     """The named rows in printing order, or all; InvalidValueError naming the nearest for an unknown one."""
-    available = rows(space)
+    available = rows(space, prior)
     for name in names or ():
         if name not in available:
             raise unknown_choice("row", name, available)
     return [row for name, row in available.items() if names is None or name in names]
 
 
-def _paper(space: str) -> list[Row]:
+def _paper(space: str, path: Path | None) -> list[Row]:
     """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
     found = []
     for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
@@ -148,16 +153,15 @@ def _paper(space: str) -> list[Row]:
                     _paper_method(space, suffix, p),
                 )
             )
-    path = priors.shipped(space)
     if path is not None:
         score = priors.load(path).score
         for game, suffix in (("none", ""), ("shapley", "-g")):
             for p in ("0.5", "1"):
                 found.append(
                     Row(
-                        f"paper{suffix}-shipped-p{p}",
-                        f"the same with the shipped prior, which is of the score {score}: {score}, p = {p}",
-                        _with(score=score, p=float(p), game=game, prior=SHIPPED),
+                        f"paper{suffix}-prior-p{p}",
+                        f"the same with a prior, which is of the score {score}: {score}, p = {p}",
+                        _with(score=score, p=float(p), game=game, prior=path),
                         _engine,
                         _paper_method(space, suffix, p),
                     )
@@ -206,7 +210,10 @@ def proxied(settings: SearchSettings) -> SearchSettings:
     )
 
 
-def _darts_pt(settings: SearchSettings) -> Found:
-    path = priors.shipped(settings.space)
-    assert path is not None
-    return run(DartsPT(priors.load(path)), settings)
+def _darts_pt(path: Path) -> Search:
+    return lambda settings: run(DartsPT(priors.load(path)), settings)
+
+
+def prior_path(space: str, prior: str) -> Path | None:
+    """The file of `prior`; None where "shipped" names none."""
+    return priors.shipped(space) if prior == SHIPPED else Path(prior)

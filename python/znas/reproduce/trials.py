@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from znas.journal import Journal
-from znas.reproduce.rows import Row
+from znas.reproduce.rows import Row, prior_path
 from znas.result import Seconds
-from znas.settings import SearchSettings
+from znas.settings import SHIPPED, SearchSettings
 from znas_engine import __version__
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError
@@ -34,20 +35,21 @@ def run_trials(
     settings: SearchSettings,
     *,
     seeds: int,
+    prior: str = SHIPPED,
     work: Path,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, list[Trial]]:
     """Every row with the seeds `settings.seed`, `settings.seed` + 1, ...; what `work` holds is not repeated.
 
     Rows and seeds may be added to the same `work` file later; other settings are another job. Architectures
-    do not depend on the number of threads, seconds do.
+    do not depend on the number of threads, seconds do. prior: what the rows were made with.
     """
     if seeds < 1:
         raise InvalidValueError(f"`seeds` must be at least 1 but got {seeds}")
     for row in rows:
         row.adapt(settings)
     found: dict[str, list[Trial]] = {row.name: [] for row in rows}
-    with Journal(work, identity(settings)) as journal:
+    with Journal(work, identity(settings) | {"prior": _digest(settings.space, prior)}) as journal:
         total, done = seeds * len(rows), 0
         for seed in range(settings.seed, settings.seed + seeds):
             for row in rows:
@@ -70,6 +72,11 @@ def identity(settings: SearchSettings) -> dict[str, Any]:
         "znas": __version__,
         "data": [dataset.name, dataset.origin],
     } | {name: getattr(settings, name) for name in names}
+
+
+def _digest(space: str, prior: str) -> str | None:
+    path = prior_path(space, prior)
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _search(row: Row, settings: SearchSettings) -> dict[str, Any]:
