@@ -54,6 +54,14 @@ py::array_t<T> rows(const std::vector<T>& flat, std::size_t count) {
     return out;
 }
 
+// The same without a copy.
+py::array_t<float> rows(std::vector<float>&& flat, std::size_t count) {
+    auto* owned = new std::vector<float>(std::move(flat));
+    const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<float>*>(p); });
+    const std::size_t columns = owned->size() / (count ? count : 1);
+    return py::array_t<float>({count, columns}, owned->data(), owner);
+}
+
 py::tuple run(const Runnable& runnable, const Array& images, const std::vector<int>& wanted) {
     const auto& in = runnable.program->values().at(0).shape;
     if (images.ndim() != 4 || images.shape(1) != in.channels || images.shape(2) != in.height ||
@@ -70,7 +78,10 @@ py::tuple run(const Runnable& runnable, const Array& images, const std::vector<i
     }
     py::list codes;
     for (const auto& site : output.codes) codes.append(rows(site, count));
-    return py::make_tuple(rows(output.logits, count), codes, output.means, output.variances);
+    py::list features;
+    for (auto& site : output.features) features.append(rows(std::move(site), count));
+    return py::make_tuple(rows(std::move(output.logits), count), codes, rows(std::move(output.pooled), count),
+                          features, output.means, output.variances);
 }
 
 }  // namespace
@@ -78,11 +89,14 @@ py::tuple run(const Runnable& runnable, const Array& images, const std::vector<i
 void register_native(py::module_& m) {
     py::class_<Runnable>(m, "Compiled").def("run", &run, py::arg("images"), py::arg("wanted"));
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
-        .def("compile", [](std::shared_ptr<Program> program, const Array& mask) {
-            const std::vector<float> slots = numbers(mask);
-            const py::gil_scoped_release released;
-            return Runnable{program, program->compile(slots)};
-        });
+        .def(
+            "compile",
+            [](std::shared_ptr<Program> program, const Array& mask, const std::vector<int>& kept) {
+                const std::vector<float> slots = numbers(mask);
+                const py::gil_scoped_release released;
+                return Runnable{program, program->compile(slots, kept)};
+            },
+            py::arg("mask"), py::arg("kept"));
     py::class_<Builder>(m, "ProgramBuilder")
         .def(py::init<>())
         .def("images", [](Builder& b, Extent shape) { return b.value(Value::Kind::kImages, shape); })

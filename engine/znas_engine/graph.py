@@ -150,9 +150,13 @@ class Linear(Node):
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The nodes of one network in topological order; the first is the images, the last the logits."""
+    """The nodes of one network in topological order; the first is the images, the last the logits.
+
+    cells: positions of the outputs of the stem and of every cell, in order.
+    """
 
     nodes: tuple[Node, ...]
+    cells: tuple[int, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -167,14 +171,21 @@ class Graph:
     def classes(self) -> int:
         return self.nodes[-1].shape[0]
 
+    @property
+    def penultimate(self) -> int:
+        """Position of what the classifier reads: the mean over height and width of the last features."""
+        return self.nodes[-1].inputs[0]
+
     def norms(self) -> list[int]:
         """Positions of the `Norm` nodes, the order in which statistics are kept."""
         return [i for i, node in enumerate(self.nodes) if isinstance(node, Norm)]
 
-    def live(self, mask: NDArray[np.float32] | None) -> list[bool]:
-        """Which nodes reach the logits when terms with a zero mask are cut (None: all terms live)."""
+    def live(self, mask: NDArray[np.float32] | None, roots: Iterable[int] = ()) -> list[bool]:
+        """Which nodes reach the logits, or one of `roots`, when terms with a zero mask are cut (None: all
+        terms live)."""
         live = [False] * len(self.nodes)
-        live[-1] = True
+        for root in (len(self.nodes) - 1, *roots):
+            live[root] = True
         for i in range(len(self.nodes) - 1, -1, -1):
             if live[i]:
                 for j in live_inputs(self.nodes[i], mask):
@@ -202,6 +213,7 @@ class Builder:
     """Appends nodes and infers their shapes; the only way graphs are made."""
 
     nodes: list[Node] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
 
     def _add(self, node: Node) -> int:
         self.nodes.append(node)
@@ -276,5 +288,10 @@ class Builder:
     def linear(self, name: str, x: int, classes: int) -> int:
         return self._add(Linear(name, (x,), (classes, 1, 1), self.shape(x)[0]))
 
+    def cell(self, x: int) -> int:
+        """Notes that `x` is the output of the stem or of a cell, and returns it."""
+        self.cells.append(x)
+        return x
+
     def graph(self) -> Graph:
-        return Graph(tuple(self.nodes))
+        return Graph(tuple(self.nodes), tuple(self.cells))

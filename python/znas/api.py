@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ def search(
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
         backend: "auto", "native", "ort" or "torch".
         dtype: what products read, "float32" or (native) "bfloat16"; sums are float32.
-        score: "naswot", or the paper's "accuracy" (needs labels).
+        score: "naswot", the paper's "accuracy" (needs labels), or another of `znas_engine.scores`; several
+            are joined by "+", as in "naswot+path_norm+flops".
         p: probability that a score is drawn instead of measured: a number in [0, 1], one per edge, or "auto"
             (Proposition 1; needs a prior). Cost falls as 1 - p.
         intervention: "gaussian", "cdf_difference" (uniform or constant weights) or "bayesian".
@@ -64,7 +66,8 @@ def search(
         estimator, precision, max_evaluations: how Shapley values are computed; see `znas.games`.
         selection: "algorithm1", or "sequential" (decide, fix, go on) in an order: "random", "node" or
             "confidence". criterion: "keep" or "leave-one-out".
-        aggregate: over environments, "mean", "lcb" or "rank".
+        aggregate: over environments and scores, "mean" or "lcb" (of one score), "rank", "log_rank", or
+            "auto": mean for one score and log_rank for several.
         finalists: this many architectures with the best sums of scores are compared as themselves at the end.
         envs: environments (weight seed and image batch). Cost is proportional, the spread of a mean falls
             with the square root.
@@ -95,7 +98,7 @@ def search(
     observer = Observer(space, macro, dataset, settings, progress, report)
     scorer = IntervenedScorer(
         observe=observer,
-        environments=settings.envs,
+        rows=len(settings.rows),
         edges=len(space.edges),
         p=settings.p,
         knowledge=knowledge,
@@ -223,7 +226,8 @@ def _select(
             f"({values[winner]:.6g}; the selection before it had {values[0]:.6g})"
         )
         selected = np.where(kept, mask.argmax(1), selected)
-    edges = _reports(space, selected, kept, decision.worths, ensembles)
+    report = partial(_report, comparable=len(settings.rows) == settings.envs)
+    edges = _reports(space, selected, kept, decision.worths, scores, ensembles, worth_of_edge, report)
     return mask, edges, notes
 
 
@@ -242,14 +246,19 @@ def _reports(
     selected: NDArray[np.int64],
     kept: NDArray[np.bool_],
     worths: list[Worth],
+    scores: NDArray[np.float64],
     ensembles: dict[int, EnsembleWorth],
+    worth_of_edge: dict[int, float],
+    report: Callable[..., ScoreReport],
 ) -> tuple[EdgeReport, ...]:
+    """scores: float64 [E, O], what `worths` were aggregated to; worth_of_edge: likewise of `ensembles`."""
     candidates = selectable(space)
     reports = []
     for e, (edge, worth) in enumerate(zip(space.edges, worths, strict=True)):
         operations = {
-            space.operations[o]: _report(
+            space.operations[o]: report(
                 worth.values[:, i],
+                float(scores[e, o]),
                 None if worth.intervened is None else worth.intervened[i],
                 None if worth.standard_errors is None else float(worth.standard_errors[i]),
             )
@@ -263,19 +272,28 @@ def _reports(
                 kept=bool(kept[e]),
                 stability=stability(worth.values, candidates.index(int(selected[e]))),
                 operations=operations,
-                ensemble=None if ensemble is None else _report(ensemble.values, ensemble.intervened, None),
+                ensemble=None
+                if ensemble is None
+                else report(ensemble.values, worth_of_edge[e], ensemble.intervened, None),
             )
         )
     return tuple(reports)
 
 
 def _report(
-    values: NDArray[np.float64], intervened: bool | None, sampling_error: float | None
+    values: NDArray[np.float64],
+    aggregate: float,
+    intervened: bool | None,
+    sampling_error: float | None,
+    *,
+    comparable: bool,
 ) -> ScoreReport:
+    """comparable: whether all values are of one score, so that they have a mean."""
     return ScoreReport(
         values=tuple(values.tolist()),
-        mean=float(values.mean()),
-        std=float(values.std(ddof=1)) if len(values) > 1 else None,
+        aggregate=aggregate,
+        mean=float(values.mean()) if comparable else None,
+        std=float(values.std(ddof=1)) if comparable and len(values) > 1 else None,
         intervened=intervened,
         sampling_error=sampling_error,
     )

@@ -12,13 +12,14 @@ from znas.settings import SearchSettings
 from znas_engine.backends import Evaluator, get_backend
 from znas_engine.data import Dataset
 from znas_engine.environment import Environment, draw_environments
-from znas_engine.scores import get_score
+from znas_engine.scores import get_scores
 from znas_engine.spaces import Macro, Mask, SearchSpace
 
 
 class Observer:
-    """masks float32 [G, E, O] -> scores float64 [K, G]; keeps the account of passes and seconds.
+    """masks float32 [G, E, O] -> scores float64 [K * S, G]: for each of K environments one row per score.
 
+    Keeps the account of passes and seconds.
     Weights, images and the backend are made at the first call: a search that only draws touches none.
     """
 
@@ -51,7 +52,7 @@ class Observer:
         before = self.evaluations
         scores = evaluator.evaluate(
             masks,
-            score=get_score(self.settings.score),
+            score=get_scores(self.settings.score),
             environments=self._environments,
             progress=lambda done, total: self.progress(before + done, before + total),
         )

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 class ScoreReport:
     """The worth of one operation or one edge, larger is better.
 
-    values: per environment, with their mean and standard deviation (None for a single one). intervened:
-    whether it was drawn; None for a game value, which mixes measured and drawn coalitions. sampling_error:
-    standard error of a sampled game, None where nothing was sampled.
+    values: in the order of `SearchSettings.rows` (environments, and scores within them), with their mean and
+    standard deviation (None for a single value, and for values of several scores). aggregate: the number
+    that was compared. intervened: whether it was drawn; None for a game value, which mixes measured and
+    drawn coalitions. sampling_error: standard error of a sampled game, None where nothing was sampled.
     """
 
     values: tuple[float, ...]
-    mean: float
+    aggregate: float
+    mean: float | None
     std: float | None
     intervened: bool | None
     sampling_error: float | None
@@ -35,8 +37,9 @@ class ScoreReport:
 class EdgeReport:
     """One paralleled edge.
 
-    stability: share of environments in which the selected operation alone would have won. operations: worth
-    of every operation that may be selected (score under do(edge, operation), or its Shapley value, ...).
+    stability: share of environments (and scores) in which the selected operation alone would have won.
+    operations: worth of every operation that may be selected (score under do(edge, operation), or its
+    Shapley value, ...).
     ensemble: worth of the edge itself (minus the score under drop(edge), or its Shapley value among the
     in-edges of its node); None where it has no competitor.
     """
@@ -126,6 +129,7 @@ class SearchResult:
             "params": self.params,
             "flops": self.flops,
             "score": s.score,
+            "rows": [{"environment": k, "score": score} for k, score in s.rows],
             "p": self.p,
             "seed": s.seed,
             "backend": s.backend,

@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from znas.result import SearchResult
@@ -33,13 +34,18 @@ def check_folder(folder: Path) -> None:
 
 def write(result: SearchResult, folder: Path) -> Path:
     """result.json, scores.csv, architecture.py and architecture.onnx in a new folder."""
-    check_folder(folder)
     contents = {
         "result.json": (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),
         "architecture.py": networks.source(result.settings.space, result.genotype, result.macro).encode(),
         "architecture.onnx": _onnx(result),
     }
+    return write_folder(folder, contents)
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
+    """A new folder with these files: all of them or none; StorageError where it cannot be made."""
+    check_folder(folder)
     staging: Path | None = None
     try:
         staging = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
@@ -59,19 +65,24 @@ def _cannot_write(folder: Path, error: OSError) -> StorageError:
 
 
 def _scores_csv(result: SearchResult) -> str:
-    """One row per operation of an edge and per edge (operation empty): its worth in every environment."""
+    """One row per operation of an edge and per edge (operation empty): its worth in every environment, and by
+    every score if there are several."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    environments = [f"environment_{k}" for k in range(result.settings.envs)]
-    writer.writerow(["edge", "operation", "source", "selected", "mean", "std", *environments])
+    rows = result.settings.rows
+    single = len(rows) == result.settings.envs
+    columns = [f"environment_{k}" if single else f"{score}_environment_{k}" for k, score in rows]
+    writer.writerow(["edge", "operation", "source", "selected", "aggregate", "mean", "std", *columns])
     for edge in result.edges:
-        rows = [(name, report, name == edge.selected) for name, report in edge.operations.items()]
+        reports = [(name, report, name == edge.selected) for name, report in edge.operations.items()]
         if edge.ensemble is not None:
-            rows.append(("", edge.ensemble, edge.kept))
-        for name, report, selected in rows:
+            reports.append(("", edge.ensemble, edge.kept))
+        for name, report, selected in reports:
             source = {True: "intervened", False: "observed", None: "game"}[report.intervened]
-            spread = "" if report.std is None else report.std
-            writer.writerow([edge.edge, name, source, int(selected), report.mean, spread, *report.values])
+            moments = ["" if x is None else x for x in (report.mean, report.std)]
+            writer.writerow(
+                [edge.edge, name, source, int(selected), report.aggregate, *moments, *report.values]
+            )
     return text.getvalue()
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from znas.games import GAMES, get_game
 from znas.interventions import get_intervention
 from znas.interventions.probability import Probability, check_p, p_per_edge
-from znas.selection.aggregate import get_aggregate
+from znas.selection.aggregate import OF_ONE_SCORE, get_aggregate
+from znas.selection.criteria import is_exact
 from znas.selection.strategies import ORDERS
-from znas_engine.backends import check_dtype, choose_backend
+from znas_engine.backends import check_dtype, check_score, choose_backend
 from znas_engine.data import DATASETS
 from znas_engine.errors import InvalidValueError, unknown_choice
-from znas_engine.scores import get_score
+from znas_engine.scores import get_scores
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
@@ -58,7 +59,7 @@ class SearchSettings:
     selection: str = "algorithm1"
     order: str = "random"
     criterion: str = "keep"
-    aggregate: str = "mean"
+    aggregate: str = "auto"
     finalists: int = 1
     envs: int = 1
     images: int = 64
@@ -75,9 +76,11 @@ class SearchSettings:
         space = get_space(self.space)
         if self.data not in DATASETS:
             raise unknown_choice("data set", self.data, DATASETS)
-        object.__setattr__(self, "backend", choose_backend(self.backend))
+        scores = get_scores(self.score)
+        object.__setattr__(self, "backend", choose_backend(self.backend, scores))
         check_dtype(self.backend, self.dtype)
-        score = get_score(self.score)
+        for score in scores:
+            check_score(score, self.backend, self.dtype)
         object.__setattr__(self, "p", check_p(self.p))
         if isinstance(self.p, tuple):
             p_per_edge(self.p, len(space.edges))
@@ -92,6 +95,8 @@ class SearchSettings:
             if value not in choices:
                 raise unknown_choice(what, value, choices)
         get_intervention(self.intervention)
+        if self.aggregate == "auto":
+            object.__setattr__(self, "aggregate", "mean" if len(scores) == 1 else "log_rank")
         get_aggregate(self.aggregate)
         get_game(self.estimator)
         for name, low, high in (
@@ -105,14 +110,22 @@ class SearchSettings:
                 raise InvalidValueError(f"`{name}` must be between {low:,} and {high:,} but got {number:,}")
         if not 0 <= self.seed < 2**63:
             raise InvalidValueError(f"`seed` must be between 0 and 2**63 - 1 but got {self.seed}")
-        if score.needs_labels and self.data == "gaussian":
-            raise InvalidValueError(
-                f"the score {self.score!r} needs labels and gaussian images have none; "
-                "use --data cifar10 --data-dir FOLDER, or --score naswot"
-            )
+        for score in scores:
+            if score.needs_labels and self.data == "gaussian":
+                raise InvalidValueError(
+                    f"the score {score.name!r} needs labels and gaussian images have none; "
+                    "use --data cifar10 --data-dir FOLDER, or --score naswot"
+                )
         check_norm(self.norm)
         check_init(self.init)
         self._check_combinations()
+        if len(scores) > 1:
+            self._check_several_scores()
+
+    @property
+    def rows(self) -> tuple[tuple[int, str], ...]:
+        """(environment, score) of every row of observed values, in order."""
+        return tuple((k, score.name) for k in range(self.envs) for score in get_scores(self.score))
 
     def _check_combinations(self) -> None:
         if self.p == "auto" and self.prior is None:
@@ -132,3 +145,22 @@ class SearchSettings:
             )
         if self.game != "shapley" and self.estimator != "auto":
             raise InvalidValueError(f"--estimator {self.estimator} needs --game shapley")
+
+    def _check_several_scores(self) -> None:
+        """Scores have different units: they may be ranked, not averaged."""
+        if self.aggregate in OF_ONE_SCORE:
+            raise InvalidValueError(
+                f"--aggregate {self.aggregate} averages, but the scores {self.score} have different units: "
+                "use --aggregate log_rank or rank"
+            )
+        if self.prior is not None:
+            raise InvalidValueError(f"a prior is of one score, but --score names several: {self.score}")
+        if self.game == "interaction":
+            raise InvalidValueError(
+                f"--game interaction adds scores up, but --score names several: {self.score}"
+            )
+        if self.game == "shapley" and not is_exact(self.estimator, sum(get_space(self.space).selectable)):
+            raise InvalidValueError(
+                f"--estimator {self.estimator} averages scores, but --score names several: {self.score}; "
+                "use --estimator exact"
+            )

@@ -155,6 +155,6 @@ def test_keys_tell_environments_sizes_and_outputs_apart(root: Path, images: Batc
         for seed in (0, 1):
             backend = get_backend("ort")(NB201, small(NB201), norm=norm)
             backend.observe(NB201.mixture()[None], Environment(seed, "gaussian", images))
-            backend.observe(NB201.mixture()[None], Environment(seed, "uniform", images), codes=True)
+            backend.observe(NB201.mixture()[None], Environment(seed, "uniform", images), reads=["codes"])
     assert len([p for p in (root / "onnx").iterdir() if not p.suffix]) == 8
     assert len([p for p in (root / "calibration").iterdir() if not p.suffix]) == 4

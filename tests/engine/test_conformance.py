@@ -16,7 +16,7 @@ from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
-from znas_engine.scores import CodeSite
+from znas_engine.scores import READS, CodeSite
 from znas_engine.spaces import SPACES, Mask, SearchSpace
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
@@ -58,7 +58,7 @@ def supernets(space: SearchSpace[Any], norm: str, name: str) -> tuple[Evaluator,
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("init", INITIALISATIONS)
 @pytest.mark.parametrize("name", OTHERS)
-def test_logits_counts_and_codes(
+def test_logits_counts_codes_and_features(
     name: str, init: str, norm: str, space: SearchSpace[Any], images: Batch
 ) -> None:
     reference, backend = supernets(space, norm, name)
@@ -68,8 +68,8 @@ def test_logits_counts_and_codes(
     masks = np.stack(list(kinds.values()))
     for kind, expected, found in zip(
         kinds,
-        reference.observe(masks, environment, codes=True),
-        backend.observe(masks, environment, codes=True),
+        reference.observe(masks, environment, reads=READS),
+        backend.observe(masks, environment, reads=READS),
         strict=True,
     ):
         scale = np.abs(expected.logits).max()
@@ -85,6 +85,14 @@ def test_logits_counts_and_codes(
                 for logits in (expected.logits, found.logits)
             ]
             assert np.array_equal(*counts), kind
+
+        assert found.pooled is not None
+        assert expected.pooled is not None
+        assert len(found.features) == len(backend.graph.cells)
+        for a, b in zip((expected.pooled, *expected.features), (found.pooled, *found.features), strict=True):
+            assert a.shape == b.shape
+            bound = LOGIT_TOLERANCE["float32"] * np.abs(a).max()
+            assert np.abs(a - b).max() <= bound, f"{kind}: features"
 
         assert [site.modules for site in found.codes] == [site.modules for site in expected.codes], kind
         flipped = sum(
@@ -149,16 +157,18 @@ def test_native_on_every_instruction_set(
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("norm", ["calibrated", "identity"])
 def test_frozen_norms_see_each_image_alone(name: str, norm: str, images: Batch) -> None:
-    """Under frozen statistics a pass is per image: the logits of a permuted batch are permuted."""
+    """Under frozen statistics a pass is per image: logits and features of a permuted batch are permuted."""
     space = SPACES["nasbench201"]
     macro = small(space)
     backend = get_backend(name)(space, macro, norm=norm)
     environment = Environment(5, "gaussian", images)
-    run = backend.prepare(environment, codes=False)
+    run = backend.prepare(environment, norm=norm, reads=frozenset(READS))
     order = np.random.default_rng(0).permutation(20)
-    straight, _ = run(space.mixture(), images.images[:20])
-    permuted, _ = run(space.mixture(), np.ascontiguousarray(images.images[:20][order]))
-    np.testing.assert_allclose(permuted, straight[order], rtol=1e-5, atol=1e-6)
+    straight = run(space.mixture(), images.images[:20])
+    permuted = run(space.mixture(), np.ascontiguousarray(images.images[:20][order]))
+    np.testing.assert_allclose(permuted.logits, straight.logits[order], rtol=1e-5, atol=1e-6)
+    for a, b in zip(straight.features, permuted.features, strict=True):
+        np.testing.assert_allclose(b, a[order], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKENDS)

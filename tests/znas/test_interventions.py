@@ -202,7 +202,7 @@ def scorer(p: Any, recorder: Recorder, seed: int = 0, **changes: Any) -> Interve
     return IntervenedScorer(
         **{
             "observe": recorder,
-            "environments": recorder.environments,
+            "rows": recorder.environments,
             "edges": 6,
             "p": p,
             "knowledge": Neutral(),

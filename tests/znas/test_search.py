@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import scipy.stats
 import torch
 
 import znas
@@ -79,6 +80,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "lower confidence bound": {"aggregate": "lcb", "envs": 2, "p": 0.8},
     "ranks": {"aggregate": "rank", "envs": 2, "p": 0.8},
     "finalists": {"finalists": 5},
+    "several scores": {"score": "naswot+path_norm+swap+flops", "envs": 2, "finalists": 3},
+    "shapley of several scores": {"score": "naswot+expressivity", "game": "shapley", "p": 0.98},
+    "sequential, several scores": {"score": "naswot+params", "selection": "sequential"},
 }
 
 
@@ -183,6 +187,37 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
     assert np.isfinite(logits).all()
 
 
+def test_rows_of_several_scores_are_named(tmp_path: Path) -> None:
+    result = run("nasbench201", p=0, envs=2, score="naswot+flops")
+    assert result.settings.aggregate == "log_rank"
+    assert json.loads(result.to_json())["rows"] == [
+        {"environment": k, "score": score} for k in range(2) for score in ("naswot", "flops")
+    ]
+    with (result.save(tmp_path / "run") / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    alone = run("nasbench201", p=0, envs=2, score="flops")
+    for edge in range(6):
+        table = np.array(
+            [
+                [float(row[f"{s}_environment_{k}"]) for k in range(2) for s in ("naswot", "flops")]
+                for row in rows[5 * edge : 5 * edge + 5]
+            ]
+        )
+        expected = np.log(scipy.stats.rankdata(table, axis=0) / 5).sum(1)
+        assert [float(row["aggregate"]) for row in rows[5 * edge : 5 * edge + 5]] == pytest.approx(expected)
+        assert all(row["mean"] == row["std"] == "" for row in rows)
+        flops = [report.values for report in alone.edges[edge].operations.values()]
+        assert np.array_equal(table[:, [1, 3]], flops)
+    assert alone.settings.aggregate == "mean"
+    assert alone.evaluations == 0
+
+
+def test_a_static_score_is_the_same_in_every_environment() -> None:
+    result = run("nasbench201", p=0, envs=2, score="params")
+    assert all(report.std == 0 for edge in result.edges for report in edge.operations.values())
+    assert {edge.selected for edge in result.edges} == {"nor_conv_3x3"}
+
+
 def test_to_torch_takes_another_size() -> None:
     result = run("nasbench201", p=1)
     network = result.to_torch(num_classes=7, channels=8, cells=1)
@@ -239,6 +274,18 @@ def test_an_unwritable_output_folder_leaves_nothing(tmp_path: Path) -> None:
         ({"game": "shapley", "criterion": "leave-one-out"}, "exclude each other"),
         ({"game": "interaction", "selection": "sequential"}, "decides all edges together"),
         ({"game": "shapley", "estimator": "permutation"}, "precision"),
+        ({"score": "naswot+flops", "aggregate": "mean"}, "have different units: use --aggregate log_rank"),
+        ({"score": "naswot+flops", "aggregate": "lcb", "envs": 2}, "have different units"),
+        ({"score": "naswot+flops", "prior": "shipped"}, "a prior is of one score, but --score names several"),
+        ({"score": "naswot+flops", "game": "interaction"}, "--game interaction adds scores up"),
+        (
+            {"score": "naswot+flops", "game": "shapley", "estimator": "permutation", "max_evaluations": 9},
+            "--estimator permutation averages scores",
+        ),
+        ({"score": "zen", "dtype": "bfloat16", "backend": "native"}, "'zen' takes differences of passes"),
+        ({"score": "snip+flops", "backend": "ort"}, "'snip' needs gradients, .*use --backend torch"),
+        ({"score": "flops+snip"}, "'snip' needs labels"),
+        ({"score": "zen", "images": 129, "p": 0}, "at most 128 for the score 'zen' but got 129"),
         ({"images": 2000, "p": 0}, "at most 1024 for the score 'naswot' but got 2000"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from znas.games import get_game
 from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
-from znas.selection.aggregate import AGGREGATES, get_aggregate, mean, mean_rank, stability
+from znas.selection.aggregate import AGGREGATES, get_aggregate, log_rank, mean, mean_rank, ranks, stability
 from znas.selection.criteria import KeepOne, LeaveOneOut, Shapley, is_exact, selectable
 from znas.selection.finalists import finalists
 from znas.selection.operations import argmax_random_ties, one_hot
@@ -344,3 +345,33 @@ def test_darts_finalists_keep_the_topology() -> None:
     for mask in masks:
         assert np.array_equal(mask.any(1), kept)
         DARTS.genotype(mask)
+
+
+# --- ranks over scores and environments ---
+
+tables = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(0, 2**32)).map(
+    lambda t: np.random.default_rng(t[2]).integers(0, 9, (t[0], t[1])).astype(float)
+)
+
+
+@given(values=tables)
+def test_ranks_are_those_of_scipy(values: Any) -> None:
+    assert np.array_equal(ranks(values), scipy.stats.rankdata(values, axis=1))
+    assert np.allclose(mean_rank(values), (scipy.stats.rankdata(values, axis=1) - 1).mean(0))
+
+
+@given(values=tables)
+def test_log_rank_is_a_sum_of_logarithms_and_sees_only_order(values: Any) -> None:
+    expected = [
+        sum(math.log(r / len(row)) for r, row in zip(column, values, strict=True))
+        for column in scipy.stats.rankdata(values, axis=1).T
+    ]
+    assert np.allclose(log_rank(values), expected)
+    assert np.allclose(log_rank(np.exp(values) * 7 - 3), expected)
+
+
+def test_log_rank_punishes_being_bad_at_one_thing() -> None:
+    """Second by both beats best by one and last by the other, which the mean of ranks has tied."""
+    values = np.array([[4.0, 3.0, 2.0, 1.0], [1.0, 3.0, 2.0, 4.0]])[:, [0, 1, 3]]
+    assert np.ptp(mean_rank(values)) == 0
+    assert log_rank(values).argmax() == 1

@@ -117,7 +117,8 @@ Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<i
 
 Program::~Program() = default;
 
-std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask) const {
+std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
+                                                 const std::vector<int>& kept) const {
     const auto coefficient = [&](const Term& term) {
         return term.slot == kNoSlot ? 1.0F : mask.at(static_cast<std::size_t>(term.slot));
     };
@@ -129,9 +130,23 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask)
     compiled->relu.resize(count);
     compiled->plain.resize(count);
 
+    compiled->kept = kept;
+
+    // Values that are read when all steps have run.
+    std::vector<int> outputs = head_.sources;
+    for (const int site : kept) {
+        for (const int value : sites_.at(static_cast<std::size_t>(site))) {
+            const Value::Kind kind = values_[static_cast<std::size_t>(value)].kind;
+            if (kind != Value::Kind::kSum && kind != Value::Kind::kMaxPool) {
+                throw std::invalid_argument("value " + std::to_string(value) + " has no plane to keep");
+            }
+            outputs.push_back(value);
+        }
+    }
+
     // Which values are read, and in which form; readers come after what they read.
     std::vector<bool> live(count, false);
-    for (const int source : head_.sources) {
+    for (const int source : outputs) {
         live[static_cast<std::size_t>(source)] = true;
         compiled->raw[static_cast<std::size_t>(source)].used = true;
     }
@@ -271,7 +286,7 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask)
             read(value.terms[0].source);
         }
     }
-    for (const int source : head_.sources) last[static_cast<std::size_t>(source)] = compiled->steps.size();
+    for (const int source : outputs) last[static_cast<std::size_t>(source)] = compiled->steps.size();
     std::map<std::array<int, 5>, std::vector<std::size_t>> free;
     const auto geometry = [&](std::size_t v, const PlaneSpec& plane, int element) {
         const Shape& shape = values_[v].shape;

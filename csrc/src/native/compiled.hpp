@@ -51,6 +51,7 @@ class Compiled {
     const StepTable* table;
     std::vector<CompiledStep> steps;
     std::vector<PlaneSpec> raw, relu, plain;  // per value
+    std::vector<int> kept;                    // sites whose raw planes are handed out
     std::size_t image_bytes = 0;              // of all planes, per image
     std::size_t scratch_floats = 0;           // for pools, per image
     int tile = 1;

@@ -67,9 +67,9 @@ class Tile {
     }
 
     // Mean over pixels, then the classifier.
-    void classify(int n, float* logits) const {
+    void classify(int n, float* pooled, float* logits) const {
         const Head& head = compiled_.head();
-        std::vector<float> features;
+        std::size_t features = 0;
         for (const int source : head.sources) {
             const Shape& shape = compiled_.value(source).shape;
             const float* x = raw(source, n);
@@ -82,13 +82,13 @@ class Tile {
                     const float unit = channel[static_cast<std::ptrdiff_t>(p) * kBlock];
                     total += head.rectified && unit < 0 ? 0.0F : unit;
                 }
-                features.push_back(static_cast<float>(total / pixels));
+                pooled[features++] = static_cast<float>(total / pixels);
             }
         }
         for (int k = 0; k < head.classes; ++k) {
-            const float* weights = head.weights.data() + static_cast<std::size_t>(k) * features.size();
+            const float* weights = head.weights.data() + static_cast<std::size_t>(k) * features;
             double total = 0;
-            for (std::size_t i = 0; i < features.size(); ++i) total += weights[i] * features[i];
+            for (std::size_t i = 0; i < features; ++i) total += weights[i] * pooled[i];
             logits[k] = static_cast<float>(total);
         }
     }
@@ -109,6 +109,22 @@ class Tile {
                     if (bit % 64 + static_cast<std::size_t>(width) > 64)
                         words[bit / 64 + 1] |= unit >> (64 - bit % 64);
                 }
+            }
+        }
+    }
+
+    // The values of a kept site, channel by channel.
+    void copy_out(const std::vector<int>& site, int n, float* out) const {
+        for (const int value : site) {
+            const Shape& shape = compiled_.value(value).shape;
+            const float* x = raw(value, n);
+            const std::ptrdiff_t pixels = static_cast<std::ptrdiff_t>(shape.height) * shape.width;
+            for (int begin = 0; begin < shape.channels; begin += kBlock, x += pixels * kBlock) {
+                const int width = std::min(kBlock, shape.channels - begin);
+                for (std::ptrdiff_t p = 0; p < pixels; ++p) {
+                    for (int c = 0; c < width; ++c) out[c * pixels + p] = x[p * kBlock + c];
+                }
+                out += width * pixels;
             }
         }
     }
@@ -251,13 +267,14 @@ class Tile {
     std::vector<std::vector<std::uint16_t>> codes_;  // per value [image][block][pixel]
 };
 
-std::size_t site_bits(const Compiled& compiled, int site) {
-    std::size_t bits = 0;
+// Entries of a site's values, per image.
+std::size_t site_size(const Compiled& compiled, int site) {
+    std::size_t size = 0;
     for (const int value : compiled.site(site)) {
         const Shape& shape = compiled.value(value).shape;
-        bits += static_cast<std::size_t>(shape.channels) * shape.height * shape.width;
+        size += static_cast<std::size_t>(shape.channels) * shape.height * shape.width;
     }
-    return bits;
+    return size;
 }
 
 }  // namespace
@@ -271,18 +288,28 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
     Output output;
     output.logits.resize(static_cast<std::size_t>(count) * classes);
     for (const int site : wanted) {
-        output.codes.emplace_back(static_cast<std::size_t>(count) * code_words(site_bits(compiled, site)));
+        output.codes.emplace_back(static_cast<std::size_t>(count) * code_words(site_size(compiled, site)));
     }
+    for (const int site : compiled.kept) {
+        output.features.emplace_back(static_cast<std::size_t>(count) * site_size(compiled, site));
+    }
+    const std::size_t width = compiled.head().weights.size() / std::max<std::size_t>(classes, 1);
+    output.pooled.resize(static_cast<std::size_t>(count) * width);
     Tile tile(compiled, size, wanted);
     for (int begin = 0; begin < count; begin += size) {
         const int here = std::min(size, count - begin);
         tile.run(images + static_cast<std::size_t>(begin) * image, here);
         for (int n = 0; n < here; ++n) {
             const auto at = static_cast<std::size_t>(begin + n);
-            tile.classify(n, output.logits.data() + at * classes);
+            tile.classify(n, output.pooled.data() + at * width, output.logits.data() + at * classes);
             for (std::size_t w = 0; w < wanted.size(); ++w) {
-                const std::size_t words = code_words(site_bits(compiled, wanted[w]));
+                const std::size_t words = code_words(site_size(compiled, wanted[w]));
                 tile.gather(compiled.site(wanted[w]), n, output.codes[w].data() + at * words);
+            }
+            for (std::size_t k = 0; k < compiled.kept.size(); ++k) {
+                const std::vector<int>& site = compiled.site(compiled.kept[k]);
+                const std::size_t entries = site_size(compiled, compiled.kept[k]);
+                tile.copy_out(site, n, output.features[k].data() + at * entries);
             }
         }
     }

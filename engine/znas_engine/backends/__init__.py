@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
-from znas_engine.backends.base import DTYPES, Evaluator, MaskedPass, Scores, check_dtype
+from znas_engine.backends.base import (
+    DTYPES,
+    GRADIENTS,
+    Evaluator,
+    MaskedPass,
+    Scores,
+    check_dtype,
+    check_score,
+)
 from znas_engine.errors import MissingDependencyError, unknown_choice
+from znas_engine.scores import GradientScore, Score
 
 __all__ = [
     "BACKENDS",
@@ -16,6 +26,7 @@ __all__ = [
     "Scores",
     "can_run",
     "check_dtype",
+    "check_score",
     "choose_backend",
     "get_backend",
 ]
@@ -45,8 +56,11 @@ def can_run(name: str, *, raise_error: bool = False) -> bool:
     return False
 
 
-def choose_backend(name: str) -> str:
-    """`auto` -> the first backend that can run here; any other name is checked and returned."""
+def choose_backend(name: str, scores: Sequence[Score] = ()) -> str:
+    """`auto` -> the first backend that can run here and run the scores; any other name is checked against
+    this machine and returned."""
+    if name == "auto" and any(isinstance(score, GradientScore) for score in scores):
+        name = GRADIENTS
     if name == "auto":
         for candidate in BACKENDS:
             if can_run(candidate):

@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Graph
-from znas_engine.scores import CodeSite, Observation, Score
+from znas_engine.scores import (
+    BATCH,
+    CodeSite,
+    ForwardScore,
+    GradientScore,
+    Observation,
+    Probe,
+    Score,
+    StaticScore,
+)
 from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import check_norm, chunks
 
@@ -27,8 +36,10 @@ Progress = Callable[[int, int], None]
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
 LOGIT_TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
-#: Environments whose weights, statistics and sessions are kept between calls.
+#: Passes, static scores and networks (one environment each) that are kept between calls.
 PREPARED = 16
+#: The backend of gradient scores.
+GRADIENTS = "torch"
 
 
 #: Backends that compute in something else than float32 too.
@@ -49,12 +60,11 @@ def check_dtype(backend: str, dtype: str) -> str:
 class MaskedPass(Protocol):
     """One environment's network, ready to run; safe to call from several threads at once."""
 
-    def __call__(self, mask: Mask, images: Images) -> tuple[NDArray[np.float32], Sequence[CodeSite]]:
-        """mask float32 [E, O], images float32 [n, 3, H, W] -> logits float32 [n, classes] and codes.
+    def __call__(self, mask: Mask, images: Images) -> Observation:
+        """mask float32 [E, O], images float32 [n, 3, H, W] -> what was asked for when the pass was prepared.
 
-        The codes are those of `graph.relu_sites`, in its order, for every chunk of images alike; empty
-        unless they were asked for when the pass was prepared. The order of units within a site is the
-        backend's own, the same for every image.
+        The codes are those of `graph.relu_sites`, in its order, for every chunk of images alike. The order
+        of units within a site is the backend's own, the same for every image.
         """
 
 
@@ -62,19 +72,16 @@ class MaskedPass(Protocol):
 class Scores:
     """What `Evaluator.evaluate` returns.
 
-    values: float64 [K, G], one row per environment. images: per pass. setup_seconds: weights, calibration,
-    export, sessions. evaluate_seconds: masked passes and scores.
+    values: float64 [K * S, G], for each environment one row per score. evaluations: passes of a mask over a
+    batch of images (probes that scores share count once, scores without a pass not at all). images: per
+    pass. setup_seconds: weights, calibration, export, sessions. evaluate_seconds: masked passes and scores.
     """
 
     values: NDArray[np.float64]
+    evaluations: int
     images: int
     setup_seconds: float
     evaluate_seconds: float
-
-    @property
-    def evaluations(self) -> int:
-        """Masked passes over the image batch."""
-        return self.values.size
 
 
 class Evaluator(ABC):
@@ -110,75 +117,142 @@ class Evaluator(ABC):
         self.threads = threads
         self.report = report
         self.graph: Graph = space.supernet(macro)
-        self._passes: OrderedDict[tuple[Environment, bool], MaskedPass] = OrderedDict()
+        self._made: OrderedDict[Hashable, Any] = OrderedDict()
 
     @abstractmethod
-    def prepare(self, environment: Environment, *, codes: bool) -> MaskedPass:
-        """Draw the weights, calibrate, compile: everything that masks share."""
+    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+        """Draw the weights, calibrate, compile: everything that masks share. reads: members of READS."""
 
     def evaluate(
         self,
         masks: Mask,
         *,
-        score: Score,
+        score: Score | Sequence[Score],
         environments: Sequence[Environment],
         progress: Progress = lambda done, total: None,
     ) -> Scores:
-        """masks float32 [G, E, O], >= 0 -> the score of every mask in every environment.
+        """masks float32 [G, E, O], >= 0 -> every score of every mask in every environment.
 
-        Memory is bounded whatever G and the image count: a thread holds one mask and one chunk of images.
+        Memory is bounded whatever G and the image count: a thread holds one mask and one chunk of images,
+        and for scores that read features those of all images, of which they allow few.
 
         Raises:
-            InvalidValueError: masks of another shape or dtype, negative or not finite; a score that needs
-                labels on images that have none; more images than the score can take.
+            InvalidValueError: masks of another shape or dtype, negative or not finite; a score that this
+                backend cannot run; a score that needs labels on images that have none; too few or too many
+                images for a score.
             NonFiniteScoreError: logits or a score that are not finite; the message names the mask.
         """
         check_masks(masks, self.space)
-        values = np.empty((len(environments), len(masks)))
+        scores = (score,) if isinstance(score, Score) else tuple(score)
+        for each in scores:
+            check_score(each, self.name, self.dtype)
+        values = np.empty((len(environments), len(scores), len(masks)))
         setup = evaluate = 0.0
-        total = values.size
-        done = 0
+        passes = count_passes(scores)
+        done, total = 0, len(environments) * len(masks) * passes
         with self._workers() as workers:
             for k, environment in enumerate(environments):
-                check_batch(score, environment)
+                for each in scores:
+                    check_batch(each, environment)
                 started = time.perf_counter()
-                run = self._prepared(workers, environment, codes=score.needs_codes)
+                measure = self._measure(workers, environment, scores)
                 prepared = time.perf_counter()
-                score_one = partial(self._score, run=run, environment=environment, score=score)
-                for g, value in enumerate(workers.map(score_one, masks)):
-                    values[k, g] = value
-                    done += 1
+                for g, column in enumerate(workers.map(measure, masks)):
+                    values[k, :, g] = column
+                    done += passes
                     progress(done, total)
                 setup += prepared - started
                 evaluate += time.perf_counter() - prepared
         images = len(environments[0].batch.images) if environments else 0
-        return Scores(values, images, setup, evaluate)
+        return Scores(
+            values.reshape(len(environments) * len(scores), len(masks)), total, images, setup, evaluate
+        )
 
-    def observe(self, masks: Mask, environment: Environment, *, codes: bool = False) -> list[Observation]:
-        """The logits (and codes) of every mask [G, E, O]; `evaluate` is the same followed by the score."""
+    def observe(
+        self, masks: Mask, environment: Environment, *, reads: Collection[str] = (), probe: Probe = BATCH
+    ) -> list[Observation]:
+        """What a forward score sees of every mask [G, E, O]; `evaluate` is the same followed by scores."""
         check_masks(masks, self.space)
         with self._workers() as workers:
-            run = self._prepared(workers, environment, codes=codes)
-            return list(workers.map(partial(self._observe, run=run, environment=environment), masks))
+            view = self._view(workers, environment, probe, frozenset(reads))
+            return list(workers.map(view, masks))
 
-    def _prepared(self, workers: ThreadPoolExecutor, environment: Environment, *, codes: bool) -> MaskedPass:
-        """`prepare`, once for all calls that ask for the same environment."""
-        key = (environment, codes)
-        if key not in self._passes:
-            self._passes[key] = workers.submit(self.prepare, environment, codes=codes).result()
-            while len(self._passes) > PREPARED:
-                self._passes.popitem(last=False)
-        self._passes.move_to_end(key)
-        return self._passes[key]
+    def network(self, environment: Environment, norm: str) -> Any:
+        """The supernet as a differentiable function, for gradient scores: the backend torch alone has it."""
+        raise AssertionError(f"the backend {self.name} has no gradients")
+
+    def _measure(
+        self, workers: ThreadPoolExecutor, environment: Environment, scores: Sequence[Score]
+    ) -> Callable[[Mask], list[float]]:
+        """The function from a mask to all scores, each pass run once."""
+        views = {
+            probe: self._view(workers, environment, probe, reads)
+            for probe, reads in probes_of(scores).items()
+        }
+        rules = [self._rule(workers, environment, score) for score in scores]
+
+        def measure(mask: Mask) -> list[float]:
+            seen = {probe: view(mask) for probe, view in views.items()}
+            found = [rule(mask, seen) for rule in rules]
+            for score, value in zip(scores, found, strict=True):
+                if not math.isfinite(value):
+                    raise NonFiniteScoreError(
+                        f"{score.name} is {value} under the mask {self.space.describe(mask)}"
+                    )
+            return found
+
+        return measure
+
+    def _rule(
+        self, workers: ThreadPoolExecutor, environment: Environment, score: Score
+    ) -> Callable[[Mask, Mapping[Probe, Observation]], float]:
+        """How a score comes about, from a mask and what all probes show of it."""
+        match score:
+            case ForwardScore():
+                return lambda mask, seen: score([seen[probe] for probe in score.probes])
+            case StaticScore():
+                key = (environment, score.name)
+                value = self._kept(workers, key, lambda: score.prepare(self.graph, environment))
+                return lambda mask, seen: value(mask)
+            case GradientScore():
+                norm = score.norm or self.norm
+                network = self._kept(
+                    workers, (environment, "network", norm), lambda: self.network(environment, norm)
+                )
+                return lambda mask, seen: score(network, mask, environment.batch)
+            case _:
+                raise AssertionError(f"{score.name} is no kind of score")
+
+    def _view(
+        self, workers: ThreadPoolExecutor, environment: Environment, probe: Probe, reads: frozenset[str]
+    ) -> Callable[[Mask], Observation]:
+        """The function from a mask to what a probe shows of it."""
+        norm = probe.norm or self.norm
+        run: MaskedPass = self._kept(
+            workers, (environment, norm, reads), lambda: self.prepare(environment, norm=norm, reads=reads)
+        )
+        return partial(
+            self._observe, run=run, images=probe.images(environment), labels=environment.batch.labels
+        )
+
+    def _kept(self, workers: ThreadPoolExecutor, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What was made under that key, made once for all calls."""
+        if key not in self._made:
+            self._made[key] = workers.submit(make).result()
+            while len(self._made) > PREPARED:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return self._made[key]
 
     def _workers(self) -> ThreadPoolExecutor:
         """All of a backend's arithmetic happens in these threads."""
         return ThreadPoolExecutor(self.threads, thread_name_prefix="znas")
 
-    def _observe(self, mask: Mask, run: MaskedPass, environment: Environment) -> Observation:
-        batch = environment.batch
-        parts = [run(mask, batch.images[rows]) for rows in chunks(len(batch.images))]
-        logits = np.concatenate([logits for logits, _ in parts])
+    def _observe(
+        self, mask: Mask, run: MaskedPass, images: Images, labels: NDArray[np.int64] | None
+    ) -> Observation:
+        parts = [run(mask, images[rows]) for rows in chunks(len(images))]
+        logits = np.concatenate([part.logits for part in parts])
         if not np.isfinite(logits).all():
             raise NonFiniteScoreError(
                 f"the logits are not finite under the mask {self.space.describe(mask)}; "
@@ -186,15 +260,29 @@ class Evaluator(ABC):
             )
         codes = tuple(
             CodeSite(np.concatenate([site.packed for site in sites]), sites[0].bits, sites[0].modules)
-            for sites in zip(*(codes for _, codes in parts), strict=True)
+            for sites in zip(*(part.codes for part in parts), strict=True)
         )
-        return Observation(logits, batch.labels, codes)
+        pooled = [part.pooled for part in parts if part.pooled is not None]
+        features = tuple(
+            np.concatenate(maps) if len(maps) > 1 else maps[0]
+            for maps in zip(*(part.features for part in parts), strict=True)
+        )
+        return Observation(logits, labels, codes, np.concatenate(pooled) if pooled else None, features)
 
-    def _score(self, mask: Mask, run: MaskedPass, environment: Environment, score: Score) -> float:
-        value = score(self._observe(mask, run, environment))
-        if not math.isfinite(value):
-            raise NonFiniteScoreError(f"{score.name} is {value} under the mask {self.space.describe(mask)}")
-        return value
+
+def probes_of(scores: Iterable[Score]) -> dict[Probe, frozenset[str]]:
+    """The probes of all forward scores, and what is read of each."""
+    found: dict[Probe, frozenset[str]] = {}
+    for score in scores:
+        if isinstance(score, ForwardScore):
+            for probe in score.probes:
+                found[probe] = found.get(probe, frozenset()) | frozenset(score.reads)
+    return found
+
+
+def count_passes(scores: Sequence[Score]) -> int:
+    """Passes over a batch of images per mask and environment; a gradient counts as one."""
+    return len(probes_of(scores)) + sum(isinstance(score, GradientScore) for score in scores)
 
 
 def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
@@ -213,6 +301,20 @@ def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
         raise InvalidValueError(f"`masks` must not be negative but got {masks.min()}")
 
 
+def check_score(score: Score, backend: str, dtype: str) -> None:
+    """Refuse a score that the backend cannot run."""
+    if isinstance(score, GradientScore) and backend != GRADIENTS:
+        raise InvalidValueError(
+            f"the score {score.name!r} needs gradients, which the backend {backend} does not have; "
+            f"use --backend {GRADIENTS}"
+        )
+    if isinstance(score, ForwardScore) and score.differences and dtype != "float32":
+        raise InvalidValueError(
+            f"the score {score.name!r} takes differences of passes, which {dtype} rounds away; "
+            "use --dtype float32"
+        )
+
+
 def check_batch(score: Score, environment: Environment) -> None:
     """Refuse images that this score cannot use."""
     images = len(environment.batch.images)
@@ -220,6 +322,10 @@ def check_batch(score: Score, environment: Environment) -> None:
         raise InvalidValueError(
             f"the score {score.name!r} needs labels and these images have none; "
             "use --data cifar10 --data-dir FOLDER, or --score naswot"
+        )
+    if images < score.min_images:
+        raise InvalidValueError(
+            f"`images` must be at least {score.min_images} for the score {score.name!r} but got {images}"
         )
     if score.max_images is not None and images > score.max_images:
         raise InvalidValueError(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from importlib import import_module
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.environment import Environment
-from znas_engine.scores import CodeSite
+from znas_engine.scores import CodeSite, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
@@ -36,8 +34,8 @@ class Native(Evaluator):
     name = "native"
     packages = ()
 
-    def prepare(self, environment: Environment, *, codes: bool) -> MaskedPass:
-        return _Supernet(self, environment, self._statistics(environment), codes)
+    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+        return _Supernet(self, environment, self._statistics(environment, norm), reads)
 
     def lower(self, environment: Environment, statistics: Statistics | None) -> tuple[Lowering, Any]:
         """The program of one environment, and how its values relate to the graph's."""
@@ -45,14 +43,14 @@ class Native(Evaluator):
         lowering = Lowering(self.graph, environment.weight, statistics, self.space.shape[1], builder)
         return lowering, builder.build(self.dtype, fastest_isa())
 
-    def _statistics(self, environment: Environment) -> Statistics | None:
-        if self.norm == "batch":
+    def _statistics(self, environment: Environment, norm: str) -> Statistics | None:
+        if norm == "batch":
             return None
-        if self.norm == "identity":
+        if norm == "identity":
             return Statistics.identity(self.graph)
         lowering, program = self.lower(environment, None)
         images = environment.batch.images[chunks(len(environment.batch.images))[0]]
-        _, _, means, variances = program.compile(self.space.mixture()).run(images, [])
+        *_, means, variances = program.compile(self.space.mixture(), []).run(images, [])
         mean, variance = (
             {position: np.array(row, np.float32) for position, row in zip(lowering.norms, rows, strict=True)}
             for rows in (means, variances)
@@ -64,24 +62,41 @@ class _Supernet:
     """A `MaskedPass`."""
 
     def __init__(
-        self, backend: Native, environment: Environment, statistics: Statistics | None, codes: bool
+        self,
+        backend: Native,
+        environment: Environment,
+        statistics: Statistics | None,
+        reads: frozenset[str],
     ) -> None:
         self.graph = backend.graph
         lowering, self.program = backend.lower(environment, statistics)
         self.sites = lowering.sites
-        self.codes = codes
+        self.reads = reads
+        self.cells, self.features = self.graph.cells, lowering.features
+        if "features" not in reads:
+            self.cells, self.features = (), []
         self.compiled: OrderedDict[bytes, Any] = OrderedDict()
         self.lock = Lock()
 
-    def __call__(self, mask: Mask, images: Images) -> tuple[NDArray[np.float32], Sequence[CodeSite]]:
-        sites = self.graph.relu_sites(self.graph.live(mask)) if self.codes else {}
+    def __call__(self, mask: Mask, images: Images) -> Observation:
+        nodes = self.graph.nodes
+        sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         wanted = [value for value, modules in sites.items() if modules]
-        logits, packed, _, _ = self._compiled(mask).run(images, [self.sites[value] for value in wanted])
-        found = [
-            CodeSite(code, int(np.prod(self.graph.nodes[value].shape)), sites[value])
-            for value, code in zip(wanted, packed, strict=True)
-        ]
-        return logits, found
+        logits, packed, pooled, features, _, _ = self._compiled(mask).run(
+            images, [self.sites[value] for value in wanted]
+        )
+        return Observation(
+            logits,
+            codes=tuple(
+                CodeSite(code, int(np.prod(nodes[value].shape)), sites[value])
+                for value, code in zip(wanted, packed, strict=True)
+            ),
+            pooled=pooled if "pooled" in self.reads else None,
+            features=tuple(
+                flat.reshape(len(images), *nodes[position].shape)
+                for position, flat in zip(self.cells, features, strict=True)
+            ),
+        )
 
     def _compiled(self, mask: Mask) -> Any:
         key = mask.tobytes()
@@ -89,7 +104,7 @@ class _Supernet:
             if key in self.compiled:
                 self.compiled.move_to_end(key)
                 return self.compiled[key]
-        made = self.program.compile(mask)
+        made = self.program.compile(mask, self.features)
         with self.lock:
             self.compiled[key] = made
             while len(self.compiled) > COMPILED:

@@ -49,6 +49,7 @@ class _Term:
 
 class Lowering:
     """Fills `builder`. sites: graph position of a value that ReLUs read -> number of the program's site.
+    features: likewise the sites of `graph.cells`, in order.
 
     norms: graph position of a `Norm` -> number of its moments, in order, where statistics is None (batch).
     """
@@ -74,7 +75,11 @@ class Lowering:
             if isinstance(node, Input | Mixed) or self._is_depthwise(position):
                 self.value(position)
             if position in read_by_relu:
-                self.sites[position] = builder.site([value for value, _ in self.parts(position)])
+                self.sites[position] = self._site(position)
+        self.features = [
+            self.sites[position] if position in self.sites else self._site(position)
+            for position in graph.cells
+        ]
         self._head(graph.nodes[-1])
 
     def value(self, position: int) -> int:
@@ -204,6 +209,10 @@ class Lowering:
             found += self._convolution(part, whole)
             begin += part.shape[0]
         return found
+
+    def _site(self, position: int) -> int:
+        made: int = self.builder.site([value for value, _ in self.parts(position)])
+        return made
 
     def _read(self, position: int) -> tuple[int, bool]:
         node = self.graph.nodes[position]

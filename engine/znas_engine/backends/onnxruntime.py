@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from znas_engine import __version__, kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.environment import Environment
+from znas_engine.export import code_output, feature_output
 from znas_engine.export.cache import load_or_build
-from znas_engine.scores import CodeSite
+from znas_engine.scores import CodeSite, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
@@ -34,16 +34,17 @@ class OnnxRuntime(Evaluator):
     name = "ort"
     packages = ("onnxruntime",)
 
-    def prepare(self, environment: Environment, *, codes: bool) -> MaskedPass:
-        statistics = self._statistics(environment)
-        return _Supernet(self, environment, statistics, "codes" if codes else "logits")
+    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+        return _Supernet(self, environment, norm, self._statistics(environment, norm), reads)
 
-    def export(self, environment: Environment, *, codes: bool) -> bytes:
+    def export(self, environment: Environment, *, reads: Collection[str] = ()) -> bytes:
         """The supernet as one ONNX file with `images` and `mask` as inputs, from the cache."""
-        return self.whole(environment, self._statistics(environment), "codes" if codes else "logits")
+        return self.whole(environment, self.norm, self._statistics(environment, self.norm), reads)
 
-    def whole(self, environment: Environment, statistics: Statistics | None, outputs: str) -> bytes:
-        """`export`, for statistics already at hand."""
+    def whole(
+        self, environment: Environment, norm: str, statistics: Statistics | None, reads: Collection[str]
+    ) -> bytes:
+        """`export`, for a normalisation whose statistics are already at hand."""
 
         def build() -> bytes:
             from znas_engine.export.onnx_graph import export
@@ -53,51 +54,48 @@ class OnnxRuntime(Evaluator):
                 environment.weight,
                 statistics=statistics,
                 mask=self.space.shape,
-                outputs=outputs,
+                reads=reads,
                 metadata={name: str(value) for name, value in key.items()},
             )
 
-        key = self._key(environment) | {"outputs": outputs}
+        key = self._key(environment, norm) | {"reads": sorted(reads)}
         if statistics is not None:
             key["statistics"] = hashlib.sha256(statistics.pack().tobytes()).hexdigest()
         return load_or_build("onnx", key, build, report=self.report)
 
-    def _statistics(self, environment: Environment) -> Statistics | None:
+    def _statistics(self, environment: Environment, norm: str) -> Statistics | None:
         """Frozen statistics; the calibrated ones are measured once and kept in the cache."""
-        if self.norm == "batch":
+        if norm == "batch":
             return None
-        if self.norm == "identity":
+        if norm == "identity":
             return Statistics.identity(self.graph)
 
         def build() -> bytes:
-            from znas_engine.export.onnx_graph import export
+            from znas_engine.export.onnx_graph import export_statistics
 
-            model = export(
-                self.graph,
-                environment.weight,
-                statistics=None,
-                mask=self.space.shape,
-                outputs="statistics",
-            )
+            model = export_statistics(self.graph, environment.weight, mask=self.space.shape)
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
             (flat,) = session(model).run(None, {"images": images, "mask": self.space.mixture()})
             file = io.BytesIO()
             np.save(file, flat, allow_pickle=False)
             return file.getvalue()
 
-        key = self._key(environment) | {"images": environment.batch.digest(), "onnxruntime": ort.__version__}
+        key = self._key(environment, norm) | {
+            "images": environment.batch.digest(),
+            "onnxruntime": ort.__version__,
+        }
         flat = np.load(
             io.BytesIO(load_or_build("calibration", key, build, report=self.report)), allow_pickle=False
         )
         return Statistics.unpack(self.graph, flat)
 
-    def _key(self, environment: Environment) -> dict[str, object]:
+    def _key(self, environment: Environment, norm: str) -> dict[str, object]:
         return {
             "znas": __version__,
             "space": self.space.name,
             "macro": repr(self.macro),
             "graph": hashlib.sha256(repr(self.graph).encode()).hexdigest(),
-            "norm": self.norm,
+            "norm": norm,
             "init": environment.init,
             "seed": environment.seed,
         }
@@ -107,35 +105,51 @@ class _Supernet:
     """A `MaskedPass`: the whole graph, or a pruned one where every row of the mask has at most one entry."""
 
     def __init__(
-        self, backend: OnnxRuntime, environment: Environment, statistics: Statistics | None, outputs: str
+        self,
+        backend: OnnxRuntime,
+        environment: Environment,
+        norm: str,
+        statistics: Statistics | None,
+        reads: frozenset[str],
     ) -> None:
         self.backend = backend
         self.environment = environment
+        self.norm = norm
         self.statistics = statistics
-        self.outputs = outputs
+        self.reads = reads
         self.whole: Any = None
         self.pruned: OrderedDict[bytes, Any] = OrderedDict()
         self.lock = Lock()
 
-    def __call__(self, mask: Mask, images: Images) -> tuple[NDArray[np.float32], Sequence[CodeSite]]:
+    def __call__(self, mask: Mask, images: Images) -> Observation:
         graph = self.backend.graph
-        sites = graph.relu_sites(graph.live(mask)) if self.outputs == "codes" else {}
-        wanted = [value for value, modules in sites.items() if modules]
-        names = ["logits", *(f"codes_{value}" for value in wanted)]
+        sites = graph.relu_sites(graph.live(mask)) if "codes" in self.reads else {}
+        codes = {code_output(value): value for value, modules in sites.items() if modules}
+        cells = graph.cells if "features" in self.reads else ()
+        features = [feature_output(position) for position in cells]
+        pooled = ["pooled"] if "pooled" in self.reads else []
+        names = ["logits", *pooled, *codes, *features]
         if (np.count_nonzero(mask, axis=1) <= 1).all():
-            logits, *codes = self._pruned(mask).run(names, {"images": images})
+            outputs = self._pruned(mask).run(names, {"images": images})
         else:
-            logits, *codes = self._whole().run(names, {"images": images, "mask": mask})
-        found = [
-            CodeSite(kernels.pack_codes(code), code[0].size, sites[value])
-            for value, code in zip(wanted, codes, strict=True)
-        ]
-        return logits, found
+            outputs = self._whole().run(names, {"images": images, "mask": mask})
+        found = dict(zip(names, outputs, strict=True))
+        return Observation(
+            found["logits"],
+            codes=tuple(
+                CodeSite(kernels.pack_codes(found[name]), found[name][0].size, sites[value])
+                for name, value in codes.items()
+            ),
+            pooled=found.get("pooled"),
+            features=tuple(found[name] for name in features),
+        )
 
     def _whole(self) -> Any:
         with self.lock:
             if self.whole is None:
-                self.whole = session(self.backend.whole(self.environment, self.statistics, self.outputs))
+                self.whole = session(
+                    self.backend.whole(self.environment, self.norm, self.statistics, self.reads)
+                )
             return self.whole
 
     def _pruned(self, mask: Mask) -> Any:
@@ -151,7 +165,7 @@ class _Supernet:
                 self.environment.weight,
                 statistics=self.statistics,
                 mask=mask,
-                outputs=self.outputs,
+                reads=self.reads,
             )
         )
         with self.lock:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from znas_engine import kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
+from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
 from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -29,7 +32,7 @@ from znas_engine.graph import (
     Shift,
     live_inputs,
 )
-from znas_engine.scores import CodeSite
+from znas_engine.scores import CodeSite, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import EPSILON, Statistics, chunks
 
@@ -42,33 +45,89 @@ class TorchReference(Evaluator):
     name = "torch"
     packages = ("torch",)
 
-    def prepare(self, environment: Environment, *, codes: bool) -> MaskedPass:
+    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+        network = self.network(environment, norm)
+        roots = self.graph.cells if "features" in reads else ()
+        pooled = {self.graph.penultimate} if "pooled" in reads else set()
+
+        def run(mask: Mask, images: Images) -> Observation:
+            sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in reads else {}
+            codes: dict[int, CodeSite] = {}
+            kept: dict[int, Tensor] = {}
+
+            def watch(i: int, value: Tensor) -> None:
+                if sites.get(i):
+                    packed = kernels.pack_codes(value.flatten(1))
+                    codes[i] = CodeSite(packed, value[0].numel(), sites[i])
+                if i in roots or i in pooled:
+                    kept[i] = value
+
+            with torch.inference_mode():
+                logits = network(mask, torch.from_numpy(images), watch=watch, roots=roots)
+            return Observation(
+                logits.numpy(),
+                codes=tuple(codes[i] for i in sites if sites[i]),
+                pooled=kept[self.graph.penultimate].numpy() if pooled else None,
+                features=tuple(kept[i].numpy() for i in roots),
+            )
+
+        return run
+
+    def activations(
+        self, mask: Mask, environments: Sequence[Environment], names: Sequence[str]
+    ) -> list[dict[str, NDArray[np.float32]]]:
+        """Values of the nodes `names` of `graph` under mask [E, O]: per environment, float32 [n, C, H, W].
+
+        Nothing of an environment is kept afterwards. Raises InvalidValueError for a name that the graph does
+        not have or whose node the mask cuts off, NonFiniteScoreError for a value that is not finite.
+        """
+        check_masks(mask[None], self.space)
+        known = {node.name: i for i, node in enumerate(self.graph.nodes)}
+        live = self.graph.live(mask)
+        for name in names:
+            if name not in known:
+                (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                raise InvalidValueError(f"the supernet has no node {name!r}; did you mean {near!r}?")
+            if not live[known[name]]:
+                raise InvalidValueError(f"the node {name!r} has no value under {self.space.describe(mask)}")
+        with self._workers() as workers:
+            return list(workers.map(partial(self._watched, mask, {known[n]: n for n in names}), environments))
+
+    def _watched(
+        self, mask: Mask, names: dict[int, str], environment: Environment
+    ) -> dict[str, NDArray[np.float32]]:
+        network = self.network(environment, self.norm)
+        images = environment.batch.images
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names.values()}
+
+        def watch(i: int, value: Tensor) -> None:
+            if i in names:
+                parts[names[i]].append(value.numpy())
+
+        with torch.inference_mode():
+            for rows in chunks(len(images)):
+                network(mask, torch.from_numpy(images[rows]), watch=watch)
+        values = {name: np.concatenate(seen) for name, seen in parts.items()}
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise NonFiniteScoreError(f"{name} is not finite under {self.space.describe(mask)}")
+        return values
+
+    def network(self, environment: Environment, norm: str) -> Network:
         weights = {
             i: torch.from_numpy(environment.weight(node))
             for i, node in enumerate(self.graph.nodes)
             if isinstance(node, Conv | Linear)
         }
-        network = Network(self.graph, weights, self._statistics(environment, weights))
+        return Network(self.graph, weights, self._statistics(environment, norm, weights))
 
-        def run(mask: Mask, images: Images) -> tuple[NDArray[np.float32], Sequence[CodeSite]]:
-            sites = self.graph.relu_sites(self.graph.live(mask)) if codes else {}
-            found: dict[int, CodeSite] = {}
-
-            def watch(i: int, value: Tensor) -> None:
-                if sites.get(i):
-                    packed = kernels.pack_codes(value.flatten(1))
-                    found[i] = CodeSite(packed, value[0].numel(), sites[i])
-
-            logits = network(torch.from_numpy(mask), torch.from_numpy(images), watch)
-            return logits.numpy(), [found[i] for i in sites if sites[i]]
-
-        return run
-
-    def _statistics(self, environment: Environment, weights: dict[int, Tensor]) -> Statistics | None:
-        if self.norm == "batch":
+    def _statistics(
+        self, environment: Environment, norm: str, weights: dict[int, Tensor]
+    ) -> Statistics | None:
+        if norm == "batch":
             return None
         statistics = Statistics.identity(self.graph)
-        if self.norm == "calibrated":
+        if norm == "calibrated":
             inputs = {self.graph.nodes[i].inputs[0]: i for i in self.graph.norms()}
 
             def measure(i: int, value: Tensor) -> None:
@@ -78,8 +137,10 @@ class TorchReference(Evaluator):
                     statistics.variance[inputs[i]] = variance.numpy()
 
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
-            mixture = torch.from_numpy(self.space.mixture())
-            Network(self.graph, weights, None)(mixture, torch.from_numpy(images), measure)
+            with torch.inference_mode():
+                Network(self.graph, weights, None)(
+                    self.space.mixture(), torch.from_numpy(images), watch=measure
+                )
         return statistics
 
     def _workers(self) -> ThreadPoolExecutor:
@@ -90,7 +151,10 @@ class TorchReference(Evaluator):
 
 
 class Network:
-    """Walks the graph; statistics None means those of the images in hand."""
+    """Walks the graph; statistics None means those of the images in hand.
+
+    A plain function of images and weights: differentiable in both, and safe to call from several threads.
+    """
 
     def __init__(self, graph: Graph, weights: dict[int, Tensor], statistics: Statistics | None) -> None:
         self.graph = graph
@@ -101,41 +165,55 @@ class Network:
                 variance = torch.from_numpy(statistics.variance[i])
                 self.statistics[i] = (torch.from_numpy(mean)[:, None, None], variance[:, None, None])
 
-    @torch.inference_mode()
-    def __call__(self, mask: Tensor, images: Tensor, watch: Watch) -> Tensor:
-        """mask [E, O], images [n, 3, H, W] -> logits [n, classes]; `watch` sees every live value."""
-        return self.forward(mask, images, watch)
+    def __call__(
+        self,
+        mask: Mask,
+        images: Tensor,
+        *,
+        weights: Mapping[int, Tensor] | None = None,
+        watch: Watch = lambda i, value: None,
+        roots: Iterable[int] = (),
+    ) -> Tensor:
+        """mask float32 [E, O], images [n, 3, H, W] -> logits [n, classes].
 
-    def forward(self, mask: Tensor, images: Tensor, watch: Watch = lambda i, value: None) -> Tensor:
-        """The same, differentiable with respect to weights and images."""
+        weights: by position in the graph; None means the environment's own. watch: sees every live value,
+        and those that `roots` need.
+        """
         nodes = self.graph.nodes
-        weight = mask.numpy()
-        live = self.graph.live(weight)
-        last_use = {j: i for i in range(len(nodes)) if live[i] for j in live_inputs(nodes[i], weight)}
+        weights = self.weights if weights is None else weights
+        live = self.graph.live(mask, roots)
+        last_use = {j: i for i in range(len(nodes)) if live[i] for j in live_inputs(nodes[i], mask)}
         values: dict[int, Tensor] = {}
         for i, node in enumerate(nodes):
             if not live[i]:
                 continue
-            values[i] = images if isinstance(node, Input) else self._value(i, node, values, mask, len(images))
-            watch(i, values[i])
-            for j in {j for j in live_inputs(node, weight) if last_use[j] == i}:
+            x = images if isinstance(node, Input) else self._value(i, node, values, mask, images, weights)
+            values[i] = x
+            watch(i, x)
+            for j in {j for j in live_inputs(node, mask) if last_use[j] == i}:
                 del values[j]
         return values[len(nodes) - 1]
 
-    def _value(self, i: int, node: Node, values: dict[int, Tensor], mask: Tensor, batch: int) -> Tensor:
+    def _value(
+        self,
+        i: int,
+        node: Node,
+        values: dict[int, Tensor],
+        mask: Mask,
+        images: Tensor,
+        weights: Mapping[int, Tensor],
+    ) -> Tensor:
         if isinstance(node, Mixed):
-            total = torch.zeros(batch, *node.shape)
+            total = images.new_zeros(len(images), *node.shape)
             for j, slot in zip(node.inputs, node.slots, strict=True):
-                weight = 1.0 if slot is None else mask[slot].item()
+                weight = 1.0 if slot is None else float(mask[slot])
                 if weight != 0:
                     total.add_(values[j], alpha=weight)
             return total
         x = values[node.inputs[0]]
         match node:
             case Conv():
-                return F.conv2d(
-                    x, self.weights[i], None, node.stride, node.padding, node.dilation, node.groups
-                )
+                return F.conv2d(x, weights[i], None, node.stride, node.padding, node.dilation, node.groups)
             case Norm():
                 mean, variance = self.statistics[i] if self.statistics else _batch_statistics(x)
                 return (x - mean) * torch.rsqrt(variance + EPSILON)
@@ -152,7 +230,7 @@ class Network:
             case GlobalAverage():
                 return x.mean((2, 3))
             case Linear():
-                return F.linear(x, self.weights[i])
+                return F.linear(x, weights[i])
             case _:
                 raise AssertionError(f"no rule for {type(node).__name__}")
 

@@ -1,1 +1,13 @@
 """The supernet as an ONNX file, and the cache that keeps it."""
+
+from __future__ import annotations
+
+
+def code_output(value: int) -> str:
+    """Name of the bool output that holds value > 0, for a value of `Graph.relu_sites`."""
+    return f"codes_{value}"
+
+
+def feature_output(position: int) -> str:
+    """Name of the float output that holds a value of `Graph.cells`."""
+    return f"features_{position}"

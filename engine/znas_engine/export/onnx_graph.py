@@ -7,7 +7,7 @@ convolution before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from znas_engine.export import code_output, feature_output
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -39,18 +40,13 @@ IR_VERSION = 10
 Weights = Callable[[Conv | Linear], NDArray[np.float32]]
 
 
-def code_output(value: int) -> str:
-    """Name of the bool output that holds value > 0, for a value of `Graph.relu_sites`."""
-    return f"codes_{value}"
-
-
 def export(
     graph: Graph,
     weights: Weights,
     *,
     statistics: Statistics | None,
     mask: Mask | tuple[int, int] | None = None,
-    outputs: str = "logits",
+    reads: Collection[str] = (),
     metadata: Mapping[str, str] = {},
 ) -> bytes:
     """`graph` as a checked ONNX model, serialised.
@@ -58,34 +54,45 @@ def export(
     statistics: frozen ones, or None for those of the images in hand.
     mask: the shape (edges, operations) of a mask that is an input of the model, or a mask to compile in
         (zero terms and dead nodes are left out), or None for a discrete architecture's own graph.
-    outputs: "logits"; "codes" adds one bool output `code_output(v)` per value of `graph.relu_sites`;
-        "statistics" gives only the packed statistics of the images in hand (see `Statistics.pack`).
+    reads: what the model gives besides logits. "codes": one bool output `code_output(v)` per value of
+        `graph.relu_sites`; "features": one `feature_output(v)` per value of `graph.cells`; "pooled": what
+        the classifier reads.
 
     The model's `logits` are float32 [n, classes] for `images` float32 [n, channels, height, width], any n.
     """
-    writer = _Writer(graph, weights, statistics, mask if isinstance(mask, np.ndarray) else None)
+    fixed = mask if isinstance(mask, np.ndarray) else None
+    writer = _Writer(graph, weights, statistics, fixed, graph.cells if "features" in reads else ())
     names = writer.write()
-    first, last = graph.nodes[0], len(graph.nodes) - 1
-    image_shape: list[str | int | None] = ["n", *first.shape]
+    writer.output("logits", names[len(graph.nodes) - 1], [graph.classes])
+    if "pooled" in reads:
+        writer.output("pooled", names[graph.penultimate], [graph.nodes[graph.penultimate].shape[0]])
+    for position in writer.roots:
+        writer.output(feature_output(position), names[position], graph.nodes[position].shape)
+    if "codes" in reads:
+        zero = writer.constant("zero", np.zeros((), np.float32))
+        for value, modules in graph.relu_sites(graph.live(fixed)).items():
+            if modules:
+                positive = writer.node("Greater", [names[value], zero])
+                shape = graph.nodes[value].shape
+                writer.output(code_output(value), positive, shape, kind=TensorProto.BOOL)
+    return _serialised(writer, mask, metadata)
+
+
+def export_statistics(graph: Graph, weights: Weights, *, mask: tuple[int, int]) -> bytes:
+    """A model whose only output is the packed `statistics` of the images in hand (see `Statistics.pack`)."""
+    writer = _Writer(graph, weights, None, None, ())
+    writer.write()
+    writer.statistics_output()
+    return _serialised(writer, mask, {})
+
+
+def _serialised(writer: _Writer, mask: Mask | tuple[int, int] | None, metadata: Mapping[str, str]) -> bytes:
+    image_shape: list[str | int | None] = ["n", *writer.graph.nodes[0].shape]
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, image_shape)]
     if isinstance(mask, tuple):
         inputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, list(mask)))
-    results: list[Any] = []
-    if outputs == "statistics":
-        writer.statistics_output()
-        results.append(helper.make_tensor_value_info("statistics", TensorProto.FLOAT, [2, None]))
-    else:
-        writer.alias("logits", names[last])
-        results.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", graph.classes]))
-    if outputs == "codes":
-        zero = writer.constant("zero", np.zeros((), np.float32))
-        for value, modules in graph.relu_sites(writer.live).items():
-            if modules:
-                writer.node("Greater", [names[value], zero], output=code_output(value))
-                shape: list[str | int | None] = ["n", *graph.nodes[value].shape]
-                results.append(helper.make_tensor_value_info(code_output(value), TensorProto.BOOL, shape))
     model = helper.make_model(
-        helper.make_graph(writer.nodes, "znas", inputs, results, writer.initializers),
+        helper.make_graph(writer.nodes, "znas", inputs, writer.outputs, writer.initializers),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="znas-engine",
@@ -101,7 +108,9 @@ class _Writer:
     weights: Weights
     statistics: Statistics | None
     mask: Mask | None
+    roots: tuple[int, ...]
     nodes: list[Any] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
     live: list[bool] = field(init=False)
     _constants: dict[str, str] = field(default_factory=dict)
@@ -109,7 +118,7 @@ class _Writer:
     _measured: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.live = self.graph.live(self.mask)
+        self.live = self.graph.live(self.mask, self.roots)
 
     def write(self) -> dict[int, str]:
         """Emits every live node; returns the name of each value."""
@@ -254,9 +263,13 @@ class _Writer:
             for parts in zip(*self._measured, strict=True)
         ]
         self.node("Concat", rows, output="statistics", axis=0)
+        self.outputs.append(helper.make_tensor_value_info("statistics", TensorProto.FLOAT, [2, None]))
 
-    def alias(self, name: str, value: str) -> None:
+    def output(self, name: str, value: str, shape: Sequence[int], *, kind: int = TensorProto.FLOAT) -> None:
+        """Hands `value`, of that shape per image, out under a name."""
         self.node("Identity", [value], output=name)
+        whole: list[str | int | None] = ["n", *shape]
+        self.outputs.append(helper.make_tensor_value_info(name, kind, whole))
 
     def node(self, kind: str, inputs: list[str], *, output: str | None = None, **attributes: Any) -> str:
         name = output or f"v{len(self.nodes)}"

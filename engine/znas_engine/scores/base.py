@@ -1,12 +1,28 @@
-"""What a score function sees of one masked pass, and what it returns."""
+"""What a score function sees of a network under a mask, and what it returns."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from znas_engine.data import Batch
+from znas_engine.environment import Environment
+from znas_engine.graph import Graph
+
+if TYPE_CHECKING:
+    from znas_engine.backends.torch_reference import Network
+    from znas_engine.spaces import Mask
+
+#: What a pass can hand out besides logits. codes: of all ReLUs. pooled: what the classifier reads.
+#: features: the outputs of the stem and of all cells.
+READS = ("codes", "pooled", "features")
+#: Features of so many images fit into memory: about 1 MB per image, probe and thread.
+FEATURE_IMAGES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +40,69 @@ class CodeSite:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One mask in one environment: logits float32 [N, classes], labels int64 [N] or None, and the codes
-    (empty unless the score needs them)."""
+    """One mask, one probe, one environment; what the score does not read is empty.
+
+    logits: float32 [N, classes]. labels: int64 [N] or None. codes: per site. pooled: float32 [N, C].
+    features: per position in `Graph.cells` float32 [N, C, H, W], also where no logit depends on it.
+    """
 
     logits: NDArray[np.float32]
-    labels: NDArray[np.int64] | None
-    codes: tuple[CodeSite, ...]
+    labels: NDArray[np.int64] | None = None
+    codes: tuple[CodeSite, ...] = ()
+    pooled: NDArray[np.float32] | None = None
+    features: tuple[NDArray[np.float32], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What an environment's network is shown: images float32 [N, 3, H, W] made from the environment alone,
+    under the evaluator's normalisation or one of its own."""
+
+    name: str
+    images: Callable[[Environment], NDArray[np.float32]]
+    norm: str | None = None
+
+
+BATCH = Probe("batch", lambda environment: environment.batch.images)
 
 
 class Score(ABC):
-    """A score function F; larger is better."""
+    """A score function F; larger is better. A non-finite value is refused by the evaluator."""
 
     name: str
     needs_labels: bool = False
-    needs_codes: bool = False
+    min_images: int = 1
     #: Above this many images the score's own cost (memory or time) is out of proportion.
     max_images: int | None = None
 
+
+class ForwardScore(Score):
+    """Needs only forward passes, so every backend can run it. Scores that share a probe share its pass."""
+
+    reads: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = (BATCH,)
+    #: Takes differences of passes, which bfloat16 rounds away.
+    differences: bool = False
+
     @abstractmethod
-    def __call__(self, observation: Observation) -> float:
-        """The value for one mask; a non-finite one is refused by the evaluator."""
+    def __call__(self, observations: Sequence[Observation]) -> float:
+        """The value for one mask from one observation per probe."""
+
+
+class StaticScore(Score):
+    """Needs no pass: a function of graph, weights and mask."""
+
+    @abstractmethod
+    def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
+        """Everything that masks share; the value for one mask float32 [E, O] is then a call."""
+
+
+class GradientScore(Score):
+    """Needs automatic differentiation, which only the backend torch has."""
+
+    #: Instead of the evaluator's normalisation.
+    norm: str | None = None
+
+    @abstractmethod
+    def __call__(self, network: Network, mask: Mask, batch: Batch) -> float:
+        """The value for one mask; `network` is differentiable in its images and weights."""

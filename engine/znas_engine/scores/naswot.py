@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from znas_engine import kernels
-from znas_engine.scores.base import Observation, Score
+from znas_engine.scores.base import ForwardScore, Observation
 
 
-class Naswot(Score):
+class Naswot(ForwardScore):
     """log det(K + I), K[i, j] = number of ReLU units that images i and j switch alike.
 
         for code in activation codes of all live ReLU modules:
@@ -19,13 +21,13 @@ class Naswot(Score):
     """
 
     name = "naswot"
-    needs_codes = True
+    reads = ("codes",)
     max_images = 1024
 
-    def __call__(self, observation: Observation) -> float:
-        n = len(observation.logits)
-        kernel = np.eye(n)
-        for site in observation.codes:
+    def __call__(self, observations: Sequence[Observation]) -> float:
+        (seen,) = observations
+        kernel = np.eye(len(seen.logits))
+        for site in seen.codes:
             if site.modules:
                 kernel += site.modules * kernels.code_gram(site.packed, site.bits)
         return float(np.linalg.slogdet(kernel).logabsdet)

@@ -205,11 +205,12 @@ def _build(macro: Macro, candidates: Candidates, *, searching: bool) -> Graph:
         x = b.conv("stem1.1", b.relu("stem1.0", before), channels, 3, stride=2, padding=1)
         last = b.norm("stem1.2", x)
         reduced_before = True
+    b.cell(last)
     for number in range(macro.cells):
         reduction = number in (macro.cells // 3, 2 * macro.cells // 3)
         channels *= 2 if reduction else 1
         cell = _Cell(b, f"cells.{number}", channels, reduction, searching)
-        before, last = last, cell.build(before, last, reduced_before, candidates)
+        before, last = last, b.cell(cell.build(before, last, reduced_before, candidates))
         reduced_before = reduction
     b.linear("classifier", b.global_average("pool", last), macro.classes)
     return b.graph()

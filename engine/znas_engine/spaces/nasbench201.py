@@ -118,15 +118,15 @@ def _build(macro: Macro, candidates: list[list[tuple[int, Slot | None]]]) -> Gra
     check_resolution("nasbench201", macro.resolution, 4)
     b = Builder()
     x = b.input(3, macro.resolution)
-    x = b.norm("stem.1", b.conv("stem.0", x, macro.channels, 3, padding=1))
+    x = b.cell(b.norm("stem.1", b.conv("stem.0", x, macro.channels, 3, padding=1)))
     number = 0
     for stage in range(3):
         channels = macro.channels << stage
         if stage:
-            x = _residual_block(b, f"cells.{number}", x, channels)
+            x = b.cell(_residual_block(b, f"cells.{number}", x, channels))
             number += 1
         for _ in range(macro.cells):
-            x = _cell(b, f"cells.{number}", x, candidates)
+            x = b.cell(_cell(b, f"cells.{number}", x, candidates))
             number += 1
     x = b.relu("last.1", b.norm("last.0", x))
     b.linear("classifier", b.global_average("pool", x), macro.classes)

@@ -107,9 +107,7 @@ def train(
             order = np.random.default_rng(derive_seed(environment.seed, "epoch", epoch))
             index = order.permutation(len(images))[k * schedule.batch : (k + 1) * schedule.batch]
             rng = np.random.default_rng(derive_seed(environment.seed, "step", step))
-            logits = network.forward(
-                torch.from_numpy(draw_mask(rng)), torch.from_numpy(augment(images[index], rng))
-            )
+            logits = network(draw_mask(rng), torch.from_numpy(augment(images[index], rng)))
             loss = F.cross_entropy(logits, torch.from_numpy(labels[index]))
             if not math.isfinite(loss.item()):
                 raise NonFiniteScoreError(

@@ -68,7 +68,7 @@ def export(
     )
     (environment,) = draw_environments(dataset, count=1, images=images, init=init, seed=seed)
     backend = OnnxRuntime(searched, macro, norm=norm, report=remark)
-    model = backend.export(environment, codes=codes)
+    model = backend.export(environment, reads=["codes"] if codes else [])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, model)

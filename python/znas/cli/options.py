@@ -21,7 +21,9 @@ DataDir = Annotated[
     typer.Option(help="Folder that holds cifar-10-batches-py or cifar-100-python, or one folder per class."),
 ]
 Backend = Annotated[str, typer.Option(help=f"auto | {' | '.join(BACKENDS)}.")]
-Score = Annotated[str, typer.Option(help=f"Score function: {' | '.join(SCORES)}.")]
+Score = Annotated[
+    str, typer.Option(help=f"Score function: {' | '.join(SCORES)}; or several of them joined by '+'.")
+]
 Envs = Annotated[int, typer.Option(help="Environments (weights and images) to average over.")]
 Images = Annotated[int, typer.Option(help="Images per environment.")]
 Norm = Annotated[str, typer.Option(help=f"Normalisation: {' | '.join(NORMS)}.")]

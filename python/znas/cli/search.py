@@ -65,7 +65,13 @@ def search(
     criterion: Annotated[
         str, typer.Option(help="keep (an operation alone on its edge) | leave-one-out (all but it).")
     ] = "keep",
-    aggregate: Annotated[str, typer.Option(help=f"Over environments: {' | '.join(AGGREGATES)}.")] = "mean",
+    aggregate: Annotated[
+        str,
+        typer.Option(
+            help=f"Over environments and scores: auto | {' | '.join(AGGREGATES)}; auto is mean for one "
+            "score and log_rank for several."
+        ),
+    ] = "auto",
     finalists: Annotated[
         int, typer.Option(help="Compare this many of the best architectures as themselves at the end.")
     ] = 1,
@@ -196,9 +202,10 @@ def _p(result: SearchResult) -> str:
 def _what(result: SearchResult) -> str:
     """What the table's numbers are."""
     s = result.settings
+    score = s.score if len(s.rows) == s.envs else f"{s.aggregate} of {s.score}"
     if s.game == "shapley":
-        return f"Shapley values of {s.score} on every edge"
-    return f"{s.score} under do(edge, operation)" if s.criterion == "keep" else f"minus {s.score} without it"
+        return f"Shapley values of {score} on every edge"
+    return f"{score} under do(edge, operation)" if s.criterion == "keep" else f"minus {score} without it"
 
 
 def _row(edge: EdgeReport, names: list[str], *, with_ensembles: bool) -> list[str]:
@@ -213,4 +220,5 @@ def _row(edge: EdgeReport, names: list[str], *, with_ensembles: bool) -> list[st
 
 def _cell(report: ScoreReport) -> str:
     spread = "" if report.std is None else f" ± {report.std:.2g}"
-    return f"{'~' if report.intervened else ''}{report.mean:.4g}{spread}"
+    value = report.aggregate if report.mean is None else report.mean
+    return f"{'~' if report.intervened else ''}{value:.4g}{spread}"

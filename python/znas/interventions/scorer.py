@@ -27,7 +27,7 @@ PILOT = 8
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """V of one query: float64 [K], one score per environment, measured or drawn."""
+    """V of one query: float64 [K], one value per environment and score, measured or drawn."""
 
     values: Floats
     intervened: bool
@@ -54,11 +54,11 @@ class IntervenedScorer:
     A query is a mask; asked again it gets the same answer and costs nothing. What is measured in one call
     goes to the evaluator as one batch.
 
-    observe: masks float32 [G, E, O] -> scores float64 [K, G]. environments: K. edges: E.
+    observe: masks float32 [G, E, O] -> scores float64 [K, G]. rows: K, environments times scores. edges: E.
     """
 
     observe: Callable[[Mask], Floats]
-    environments: int
+    rows: int
     edges: int
     p: Probability
     knowledge: Knowledge
@@ -85,7 +85,7 @@ class IntervenedScorer:
     def measured(self) -> Floats:
         """All scores measured so far, float64 [K, m]."""
         columns = [values for _, values in self._measured]
-        return np.stack(columns, axis=1) if columns else np.empty((self.environments, 0))
+        return np.stack(columns, axis=1) if columns else np.empty((self.rows, 0))
 
     @property
     def settled_p(self) -> float | tuple[float, ...]:
@@ -129,14 +129,14 @@ class IntervenedScorer:
         if not queries:
             return
         belief = self.knowledge.belief(queries, self.measured)
-        evidence = [[self._evidence(k, q) for q in queries] for k in range(self.environments)]
+        evidence = [[self._evidence(k, q) for q in queries] for k in range(self.rows)]
         values = self.intervention.draw(belief, evidence, self.rng_draws)
         for query, column in zip(queries, values.T, strict=True):
             self._record(query, column, intervened=True)
 
-    def _evidence(self, environment: int, query: Query) -> Floats:
-        """What this environment measured for the same operations on other edges."""
-        same = [v[environment] for q, v in self._measured if q.operations == query.operations]
+    def _evidence(self, row: int, query: Query) -> Floats:
+        """What this environment and score measured for the same operations on other edges."""
+        same = [v[row] for q, v in self._measured if q.operations == query.operations]
         return np.array(same, dtype=np.float64)
 
     def _record(self, query: Query, values: Floats, *, intervened: bool) -> None:

@@ -15,6 +15,7 @@ from znas.priors.base import Prior
 from znas.selection.criteria import selectable
 from znas.selection.topology import contested_edges
 from znas_engine.backends import Evaluator
+from znas_engine.backends.base import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import Score
@@ -53,16 +54,17 @@ def fit_environments(
         "score": score.name,
         **identity,
     }
+    passes = len(masks) * count_passes([score])
     with Journal(work, job) as journal:
         for k, environment in enumerate(environments):
             if str(k) in journal.done:
                 continue
-            before = k * len(masks)
+            before = k * passes
             scores = evaluator.evaluate(
                 masks,
                 score=score,
                 environments=[environment],
-                progress=lambda n, _, before=before: progress(before + n, total * len(masks)),  # type: ignore[misc]
+                progress=lambda n, _, before=before: progress(before + n, total * passes),  # type: ignore[misc]
             )
             journal.record(str(k), scores.values[0].tolist())
         values = np.array([journal.done[str(k)] for k in range(total)])

@@ -52,6 +52,8 @@ struct Head {
 struct Output {
     std::vector<float> logits;                         // [images, classes]
     std::vector<std::vector<std::uint64_t>> codes;     // per wanted site [images, words]
+    std::vector<float> pooled;                         // what the classifier reads [images, channels]
+    std::vector<std::vector<float>> features;          // per kept site [images, channels, height, width]
     std::vector<std::vector<float>> means, variances;  // per value with moments, where live
 };
 
@@ -64,8 +66,11 @@ class Program {
             Isa isa);
     ~Program();
 
-    // The steps that `mask` [slots] leaves. Safe to call from several threads.
-    std::shared_ptr<const Compiled> compile(const std::vector<float>& mask) const;
+    // The steps that `mask` [slots] leaves. kept: sites whose values a run hands out, also where no logit
+    // depends on them. Safe to call from several threads; throws std::invalid_argument for a site of values
+    // that are neither sums nor pools.
+    std::shared_ptr<const Compiled> compile(const std::vector<float>& mask,
+                                            const std::vector<int>& kept = {}) const;
 
     const std::vector<Value>& values() const { return values_; }
 

@@ -1,0 +1,41 @@
+"""SWAP: how many different patterns units make over the images (Peng et al., ICLR 2024, SWAP-NAS)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.scores.base import CodeSite, ForwardScore, Observation
+
+
+class Swap(ForwardScore):
+    """|{pattern of u over the images: u a ReLU unit}|, the pattern of a unit being one bit per image.
+
+    NASWOT compares the columns of the same table. The regularised variant of the paper, which weights
+    the count by a bell curve around a wanted size, is not included.
+    """
+
+    name = "swap"
+    reads = ("codes",)
+    max_images = 1024
+
+    def __call__(self, observations: Sequence[Observation]) -> float:
+        (seen,) = observations
+        patterns = [unit_patterns(site) for site in seen.codes]
+        if not patterns:
+            return 0.0
+        return float(len(np.unique(np.concatenate(patterns))))
+
+
+def unit_patterns(site: CodeSite) -> NDArray[np.void] | NDArray[np.uint64]:
+    """One item per distinct unit of a site: its bits over the images, uint64 for up to 64 images."""
+    bits = np.unpackbits(
+        site.packed.astype("<u8", copy=False).view(np.uint8), axis=1, count=site.bits, bitorder="little"
+    )
+    columns = np.packbits(bits, axis=0)
+    words = -(-len(columns) // 8)
+    padded = np.zeros((site.bits, 8 * words), np.uint8)
+    padded[:, : len(columns)] = columns.T
+    return np.unique(padded.view(np.uint64 if words == 1 else np.dtype((np.void, 8 * words)))[:, 0])

@@ -1,0 +1,207 @@
+"""`znas-engine diagnose`"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from znas.cli import options
+from znas.cli.console import progress_bar, remark
+from znas.diagnose import Diagnosis, Robustness
+from znas.diagnose import diagnose as measure
+from znas.diagnose import robustness as repeat
+from znas.diagnose.normality import RULE
+from znas.diagnose.report import CLAIM_COLUMNS, EQUATION_8_COLUMNS, claim_row, equation_8_row
+from znas.diagnose.robustness_report import columns, legend, rows
+from znas.interventions.probability import parse_p
+from znas.settings import GAME_CHOICES, SearchSettings, available_threads
+from znas.tables import read_table
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import get_space
+from znas_engine.supernet.initialisation import INITIALISATIONS
+from znas_engine.supernet.normalisation import NORMS
+
+
+def diagnose(
+    out: Annotated[Path, typer.Option(help="New folder for report.md, the same as JSON, and pictures.")],
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Repeat the search instead: does it choose the same again?"),
+    ] = False,
+    space: options.Space = "nasbench201",
+    data: options.Data = "gaussian",
+    data_dir: options.DataDir = None,
+    backend: options.Backend = "auto",
+    score: options.Score = "naswot",
+    inits: Annotated[
+        str, typer.Option(help="Families of weights, separated by commas; the first is the base's.")
+    ] = ",".join(INITIALISATIONS),
+    ps: Annotated[str, typer.Option(help="Values of p (equation 8), separated by commas.")] = (
+        "0,0.25,0.5,0.75,1"
+    ),
+    envs: Annotated[
+        int | None,
+        typer.Option(help="Weight draws, the size of every sample (100); of one search (1)."),
+    ] = None,
+    images: Annotated[int | None, typer.Option(help="Images per weight draw (16); of the base (64).")] = None,
+    norm: options.Norm = "calibrated",
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    channels: options.Channels = None,
+    cells: options.Cells = None,
+    resolution: options.Resolution = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV of trained architectures: for equation 2, or to look selected ones up in."),
+    ] = None,
+    column: options.Column = None,
+    depths: Annotated[
+        int | None, typer.Option(help="Cells whose neurons are watched, from first to last (3).")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="--robustness: searches per setting (5).")] = None,
+    p: Annotated[str | None, typer.Option(help="--robustness: p of the base (0.5).")] = None,
+    image_counts: Annotated[
+        str | None, typer.Option(help="--robustness: image counts, separated by commas (16,32,64,128).")
+    ] = None,
+    norms: Annotated[
+        str | None,
+        typer.Option(help=f"--robustness: normalisations, as above ({','.join(NORMS)})."),
+    ] = None,
+    game: Annotated[
+        str | None, typer.Option(help=f"--robustness: {' | '.join(GAME_CHOICES)}, for every search (none).")
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option(help="--robustness: a prior file or 'shipped', for every search.")
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure whether outputs and scores of random supernets are Gaussian, as the paper assumes.
+
+    Tests Lemma 1 (first layer), Lemma 2 (any layer), Corollaries 2.1 and 2.2 (ensembles) and equation 2
+    (scores), and shows equation 8 (observed against drawn scores), per family of weights. Outputs are
+    watched under Gaussian images and under --data.
+
+    With --robustness: repeats the search over seeds, with one of inits, p, image count and norm changed at a
+    time from the base, and reports how far the searches agree.
+
+    A killed run goes on where it stopped when the same command is given again.
+
+    \b
+    Examples:
+      znas-engine diagnose --out diagnosis --channels 8 --cells 1
+      znas-engine diagnose --out diagnosis --data cifar10 --data-dir ~/data --score accuracy --images 64
+      znas-engine diagnose --robustness --out robustness --seeds 10 --table nasbench201.csv
+    """
+    only_robustness = {
+        "seeds": seeds,
+        "p": p,
+        "image-counts": image_counts,
+        "norms": norms,
+        "game": game,
+        "prior": prior,
+    }
+    foreign = {"depths": depths} if robustness else only_robustness
+    for name, value in foreign.items():
+        if value is not None:
+            raise InvalidValueError(f"--{name} {'excludes' if robustness else 'needs'} --robustness")
+    families = _names(inits)
+    settings = SearchSettings(
+        space=space,
+        data=data,
+        data_dir=data_dir,
+        backend=backend,
+        score=score,
+        p=parse_p(p or "0.5"),
+        prior=prior,
+        game=game or "none",
+        envs=(1 if robustness else 100) if envs is None else envs,
+        images=(64 if robustness else 16) if images is None else images,
+        norm=norm,
+        init=families[0],
+        seed=seed,
+        threads=available_threads() if threads is None else threads,
+        channels=channels,
+        cells=cells,
+        resolution=resolution,
+    )
+    truth = None if table is None else read_table(table, get_space(space))
+    report = (lambda line: None) if quiet else remark
+    found: Diagnosis | Robustness
+    with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
+        if robustness:
+            found = repeat(
+                settings,
+                values={
+                    "init": families,
+                    "p": _ps(ps),
+                    "images": _counts(image_counts or "16,32,64,128"),
+                    "norm": _names(norms or ",".join(NORMS)),
+                },
+                seeds=5 if seeds is None else seeds,
+                table=truth,
+                column=column,
+                out=out,
+                progress=progress,
+                report=report,
+            )
+        else:
+            found = measure(
+                settings,
+                inits=families,
+                ps=_ps(ps),
+                depths=3 if depths is None else depths,
+                table=truth,
+                column=column,
+                out=out,
+                progress=progress,
+                report=report,
+            )
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    elif isinstance(found, Robustness):
+        _print([(columns(found), rows(found))], legend(found), out)
+    else:
+        claims = [claim_row(claim) for claim in found.claims if claim.outcome != "not tested"]
+        intervened = [equation_8_row(one) for one in found.intervened]
+        tables = [(CLAIM_COLUMNS, claims), (EQUATION_8_COLUMNS, intervened)]
+        _print(tables, f"{RULE} Corollary 2.2 says not Gaussian, the others Gaussian.", out)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _ps(text: str) -> tuple[float, ...]:
+    value = parse_p(text)
+    if isinstance(value, str):
+        raise InvalidValueError(f"`ps` must be numbers between 0 and 1 but got {text!r}")
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidValueError(
+            f"`image-counts` must be whole numbers separated by commas but got {text!r}"
+        ) from None
+
+
+def _print(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], legend: str, out: Path) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    for headings, lines in tables:
+        printed = Table(*headings, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for line in lines:
+            printed.add_row(*line)
+        console.print(printed)
+    console.print(legend, markup=False)
+    console.print(f"written     {out}/ (report.md, JSON, pictures)", soft_wrap=True)

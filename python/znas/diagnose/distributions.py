@@ -1,0 +1,299 @@
+"""Collects what the lemmas speak of from real random supernets: outputs of neurons, and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas.diagnose.normality import FEWEST
+from znas.diagnose.sites import Site, sites
+from znas.journal import Journal
+from znas.selection.criteria import selectable
+from znas.selection.operations import one_hot
+from znas.selection.topology import select_edges
+from znas.settings import SearchSettings
+from znas_engine.backends import get_backend
+from znas_engine.backends.base import Evaluator, check_batch
+from znas_engine.data import Batch, Dataset, load
+from znas_engine.environment import Environment, derive_seed, draw_environments
+from znas_engine.errors import InvalidValueError
+from znas_engine.graph import Conv
+from znas_engine.scores import get_score
+from znas_engine.spaces import Mask, SearchSpace, get_space, resize
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+#: What varies within a sample, and whether its values are then independent of one another.
+READINGS = {
+    "weights": ("one unit, one fixed image, over weight draws", True),
+    "both": ("one unit, over weight draws and an image of each", True),
+    "inputs": ("one unit, one weight draw, over images", True),
+    "pooled": ("many units and images of every weight draw together", False),
+}
+#: Values of a node that each weight draw adds to the pooled sample.
+POOLED = 32
+#: Environments in which every neuron is scored, one half to fit D(Z), the other to be intervened.
+NEURON_ENVIRONMENTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Outputs under the mixture, with one initialisation and one kind of images.
+
+    values[reading][i]: float64 [n], the sample at sites[i]. patch: the pixels that the unit of the first
+    layer reads in the fixed image, float64 [d].
+    """
+
+    init: str
+    source: str
+    sites: tuple[Site, ...]
+    values: dict[str, list[Floats]]
+    patch: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSamples:
+    """Scores V with one initialisation.
+
+    over_environments: per mask in words (do(e, o) of one edge; ensembles), float64 [K]. every_neuron: V
+    under all do(e, o), float64 [NEURON_ENVIRONMENTS, N]. architectures: V of random discrete architectures in
+    one environment, float64 [K].
+    """
+
+    init: str
+    source: str
+    neurons: dict[str, Floats]
+    ensembles: dict[str, Floats]
+    every_neuron: Floats
+    architectures: Floats
+
+
+def fixed_and_fresh(source: Dataset, images: int, *, fixed_seed: int, seed: int) -> Batch:
+    """Image 0 is the same for every `seed`; the others are a batch of their own."""
+    fixed = source.batch(1, seed=fixed_seed).images
+    return Batch(np.concatenate([fixed, source.batch(images - 1, seed=seed).images]), None)
+
+
+def first_patch(site: Site, evaluator: Evaluator, image: NDArray[np.float32]) -> Floats:
+    """The pixels [d] under the centre unit of the first convolution."""
+    node = next(node for node in evaluator.graph.nodes if node.name == site.node)
+    assert isinstance(node, Conv)
+    top, left = (size // 2 * node.stride - node.padding for size in node.shape[1:])
+    window = image[:, top : top + node.kernel, left : left + node.kernel]
+    return window.astype(np.float64).ravel()
+
+
+def centre(value: NDArray[np.float32]) -> Floats:
+    """The unit that single-unit samples follow: channel 0, the middle pixel; float64 [n] over images."""
+    unit: Floats = value[:, 0, value.shape[2] // 2, value.shape[3] // 2].astype(np.float64)
+    return unit
+
+
+def random_architectures(space: SearchSpace[Any], count: int, rng: np.random.Generator) -> Mask:
+    """path(a) of independent uniform draws among those whose images reach the logits: float32 [n, E, O]."""
+    masks: list[Mask] = []
+    while len(masks) < count:
+        selected = rng.choice(selectable(space), len(space.edges))
+        kept = select_edges(space, dict(enumerate(rng.random(len(space.edges)).tolist())), rng)
+        mask = one_hot(selected, len(space.operations)) * kept[:, None]
+        if space.connected(space.genotype(mask)):
+            masks.append(mask)
+    return np.stack(masks)
+
+
+class Collector:
+    """Measures piece by piece; a finished piece is one entry of the journal and never measured again.
+
+    settings: what a search would be told; its envs are the weight draws of every sample. depths: cells
+    whose neurons are watched.
+    """
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        *,
+        inits: Sequence[str],
+        depths: int,
+        progress: Progress = lambda done, total: None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        if settings.envs < max(FEWEST, NEURON_ENVIRONMENTS):
+            raise InvalidValueError(
+                f"`envs` must be at least {FEWEST} to judge a shape but got {settings.envs}"
+            )
+        if settings.images < 2:
+            raise InvalidValueError(f"`images` must be at least 2 for diagnose but got {settings.images}")
+        self.settings = settings
+        self.inits = tuple(replace(settings, init=init).init for init in inits)
+        self.depths = depths
+        self.progress = progress
+        self.dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
+        self.space = get_space(settings.space)
+        macro = resize(
+            self.space.search_macro(resolution=self.dataset.resolution, classes=self.dataset.classes),
+            channels=settings.channels,
+            cells=settings.cells,
+        )
+        from znas_engine.backends.torch_reference import TorchReference
+
+        self.reference = TorchReference(self.space, macro, norm=settings.norm, threads=settings.threads)
+        self.evaluator = get_backend(settings.backend)(
+            self.space,
+            macro,
+            norm=settings.norm,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            report=report,
+        )
+        self.sites = tuple(sites(self.space, self.reference.graph, depths))
+        gaussian = load("gaussian", resolution=self.dataset.resolution)
+        self.sources = {source.name: source for source in (gaussian, self.dataset)}
+        check_batch(get_score(settings.score), self._environments(self.inits[0])[0])
+        self._done = 0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the pieces depend on beside their keys."""
+        s = self.settings
+        return {
+            "job": "diagnose",
+            "space": s.space,
+            "macro": asdict(self.evaluator.macro),
+            "data": self.dataset.origin,
+            "backend": s.backend,
+            "dtype": s.dtype,
+            "score": s.score,
+            "images": s.images,
+            "envs": s.envs,
+            "norm": s.norm,
+            "seed": s.seed,
+            "depths": self.depths,
+        }
+
+    def collect(self, work: Path) -> tuple[list[Activations], list[ScoreSamples]]:
+        """All samples; goes on where a killed run with the same `work` file stopped."""
+        with Journal(work, self.identity) as journal:
+            activations = [
+                self._activations(journal, init, source)
+                for init in self.inits
+                for source in self.sources.values()
+            ]
+            scores = [self._scores(journal, init) for init in self.inits]
+        return activations, scores
+
+    @property
+    def _pieces(self) -> int:
+        envs = self.settings.envs
+        return len(self.inits) * (len(self.sources) * (envs + 1) + envs + 1)
+
+    def _piece(self, journal: Journal, key: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        if key not in journal.done:
+            journal.record(key, work(*arguments))
+        self._done += 1
+        self.progress(self._done, self._pieces)
+        return journal.done[key]
+
+    # --- outputs ---
+
+    def _activations(self, journal: Journal, init: str, source: Dataset) -> Activations:
+        seed, envs, images = self.settings.seed, self.settings.envs, self.settings.images
+        fixed_seed = derive_seed(seed, source.name, "fixed image")
+
+        def environment(k: int) -> Environment:
+            fresh = derive_seed(seed, source.name, k, "images")
+            batch = fixed_and_fresh(source, images, fixed_seed=fixed_seed, seed=fresh)
+            return Environment(derive_seed(seed, k, "weights"), init, batch)
+
+        drawn = []
+        step = self.settings.threads
+        for start in range(0, envs, step):
+            keys = [f"{init} {source.name} outputs {k}" for k in range(start, min(start + step, envs))]
+            missing = [k for k, key in enumerate(keys, start) if key not in journal.done]
+            found = dict(zip(missing, self._watch([environment(k) for k in missing]), strict=True))
+            for k, key in enumerate(keys, start):
+                drawn.append(self._piece(journal, key, self._summary, k, source, found.get(k, {})))
+        over_inputs = self._piece(journal, f"{init} {source.name} inputs", self._over_inputs, init, source)
+        by_site = np.array(drawn).transpose(1, 2, 0)  # [sites, 2 + POOLED, K]
+        fixed = source.batch(1, seed=fixed_seed).images[0]
+        return Activations(
+            init=init,
+            source=source.name,
+            sites=self.sites,
+            values={
+                "weights": list(by_site[:, 0]),
+                "both": list(by_site[:, 1]),
+                "inputs": [np.array(values) for values in over_inputs],
+                "pooled": [values.ravel() for values in by_site[:, 2:]],
+            },
+            patch=first_patch(self.sites[0], self.reference, fixed),
+        )
+
+    def _watch(self, environments: Sequence[Environment]) -> list[dict[str, NDArray[np.float32]]]:
+        names = [site.node for site in self.sites]
+        return self.reference.activations(self.space.mixture(), environments, names)
+
+    def _summary(self, k: int, source: Dataset, values: dict[str, NDArray[np.float32]]) -> list[list[float]]:
+        """Per site: the unit on the fixed image, the unit on a fresh one, POOLED values of the fresh ones."""
+        rng = np.random.default_rng(derive_seed(self.settings.seed, source.name, k, "pooled"))
+        rows = []
+        for site in self.sites:
+            value = values[site.node]
+            unit = centre(value)
+            rows.append([unit[0], unit[1], *rng.choice(value[1:].ravel(), POOLED).tolist()])
+        return [[float(x) for x in row] for row in rows]
+
+    def _over_inputs(self, init: str, source: Dataset) -> list[list[float]]:
+        """Per site: the unit over K images above one draw of weights."""
+        seed, envs = self.settings.seed, self.settings.envs
+        batch = source.batch(min(envs, source.size), seed=derive_seed(seed, source.name, "inputs"))
+        environment = Environment(derive_seed(seed, 0, "weights"), init, Batch(batch.images, None))
+        (values,) = self._watch([environment])
+        return [centre(values[site.node]).tolist() for site in self.sites]
+
+    # --- scores ---
+
+    def _environments(self, init: str) -> Sequence[Environment]:
+        s = self.settings
+        return draw_environments(self.dataset, count=s.envs, images=s.images, init=init, seed=s.seed)
+
+    def _evaluate(self, masks: Mask, environment: Environment) -> list[float]:
+        scores = self.evaluator.evaluate(
+            masks, score=get_score(self.settings.score), environments=[environment]
+        )
+        return [float(value) for value in scores.values[0]]
+
+    def _scores(self, journal: Journal, init: str) -> ScoreSamples:
+        space, candidates = self.space, selectable(self.space)
+        neurons = np.stack([space.do(e, o) for e in range(len(space.edges)) for o in candidates])
+        ensembles = np.stack([space.coalition(0, candidates[-3:]), space.mixture(), space.drop(0)])
+        names = [
+            f"{{{', '.join(space.operations[o] for o in candidates[-3:])}}} on {space.edges[0].label}",
+            "mixture",
+            space.describe(space.drop(0)),
+        ]
+        on_edge = len(candidates)
+        environments = self._environments(init)
+        rows = []
+        for k, environment in enumerate(environments):
+            kept = neurons if k < NEURON_ENVIRONMENTS else neurons[:on_edge]
+            masks = np.concatenate([ensembles, kept])
+            rows.append(self._piece(journal, f"{init} scores {k}", self._evaluate, masks, environment))
+        rng = np.random.default_rng(derive_seed(self.settings.seed, "architectures"))
+        paths = random_architectures(space, self.settings.envs, rng)
+        architectures = self._piece(journal, f"{init} architectures", self._evaluate, paths, environments[0])
+        several = len(ensembles)
+        over = np.array([row[: several + on_edge] for row in rows])
+        return ScoreSamples(
+            init=init,
+            source=self.dataset.name,
+            neurons={space.describe(neurons[i]): over[:, several + i] for i in range(on_edge)},
+            ensembles={name: over[:, i] for i, name in enumerate(names)},
+            every_neuron=np.array([row[several:] for row in rows[:NEURON_ENVIRONMENTS]]),
+            architectures=np.array(architectures),
+        )

@@ -1,0 +1,164 @@
+"""Does a search choose the same architecture again? Over seeds, and with one setting changed at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas import api
+from znas.diagnose import plots
+from znas.diagnose.agreement import agreement, same_edges
+from znas.diagnose.report import work_file
+from znas.diagnose.robustness_report import Accuracies, Robustness, Varied, markdown, picture
+from znas.journal import Journal
+from znas.result import SearchResult
+from znas.run_folder import check_folder, write_folder
+from znas.selection.criteria import selectable
+from znas.settings import SearchSettings
+from znas.tables import Table
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import get_space
+
+#: What is varied beside the seed: a field of SearchSettings each.
+FACTORS = ("init", "p", "images", "norm")
+#: The choice on an edge that a cell does not keep.
+NOT_KEPT = "not kept"
+
+
+def grid(base: SearchSettings, values: dict[str, Sequence[Any]]) -> list[tuple[str, str, SearchSettings]]:
+    """(factor, value, settings): the base, then every value of every factor that is not the base's.
+
+    Raises InvalidValueError for a value that a search would refuse.
+    """
+    found = [("base", "", base)]
+    for factor in FACTORS:
+        for value in dict.fromkeys(values.get(factor, ())):
+            changed = replace(base, **{factor: value})
+            if changed != base:
+                found.append((factor, f"{value:g}" if factor == "p" else str(value), changed))
+    return found
+
+
+def robustness(
+    base: SearchSettings,
+    *,
+    values: dict[str, Sequence[Any]],
+    seeds: int,
+    table: Table | None,
+    column: str | None,
+    out: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Robustness:
+    """Repeats `znas.search` and writes the new folder `out`.
+
+        for settings in grid(base, values), seed in base.seed, ..., base.seed + seeds - 1:
+            search(settings, seed)
+
+    values: per factor of FACTORS, what to try beside the base. table: accuracies to look the selected
+    architectures up in. A finished search lies in `out`.work until the folder is written: a killed run goes
+    on where it stopped, to the same result.
+
+    Raises ZnasError; see `znas.search`.
+    """
+    check_folder(out)
+    plots.require_matplotlib()
+    if seeds < 2:
+        raise InvalidValueError(f"`seeds` must be at least 2 but got {seeds}: one search agrees with itself")
+    settings = grid(base, values)
+    total = len(settings) * seeds
+    work = work_file(out)
+    entries: list[list[dict[str, Any]]] = []
+    with Journal(work, _identity(base)) as journal:
+        for _, _, changed in settings:
+            row = []
+            for seed in range(base.seed, base.seed + seeds):
+                one = replace(changed, seed=seed)
+                key = json.dumps({name: getattr(one, name) for name in ("seed", *FACTORS)})
+                if key not in journal.done:
+                    journal.record(key, _entry(api.search(one, report=report)))
+                row.append(journal.done[key])
+                progress(len(entries) * seeds + len(row), total)
+            entries.append(row)
+    found = _summary(base, seeds, settings, entries, table, column)
+    text = json.dumps(found.to_dict(), indent=1) + "\n"
+    contents = {"robustness.json": text.encode(), "agreement.png": picture(found)}
+    write_folder(out, contents | {"report.md": markdown(found).encode()})
+    work.unlink(missing_ok=True)
+    return found
+
+
+def _identity(base: SearchSettings) -> dict[str, Any]:
+    """What all searches share; the number of threads decides nothing."""
+    fields = {
+        name: value for name, value in asdict(base).items() if name not in ("seed", "threads", *FACTORS)
+    }
+    return {"job": "diagnose --robustness"} | {
+        name: str(value) if isinstance(value, Path) else value for name, value in fields.items()
+    }
+
+
+def _entry(result: SearchResult) -> dict[str, Any]:
+    choices = [edge.selected if edge.kept else NOT_KEPT for edge in result.edges]
+    return {"arch": result.arch, "choices": choices}
+
+
+def _summary(
+    base: SearchSettings,
+    seeds: int,
+    settings: list[tuple[str, str, SearchSettings]],
+    entries: list[list[dict[str, Any]]],
+    table: Table | None,
+    column: str | None,
+) -> Robustness:
+    space = get_space(base.space)
+    options = len(selectable(space)) + (space.in_edges is not None)
+    known: dict[bytes, float] = {}
+    name, accuracies = (None, None) if table is None else table.column(column)
+    if table is not None and accuracies is not None:
+        known = {m.tobytes(): float(a) for m, a in zip(table.masks(space), accuracies, strict=True)}
+    varied = []
+    for (factor, value, _), row in zip(settings, entries, strict=True):
+        choices = tuple(tuple(entry["choices"]) for entry in row)
+        alike = [same_edges(a["choices"], b["choices"]) for a, b in zip(row, entries[0], strict=True)]
+        looked_up = None
+        if table is not None:
+            masks = [space.mask(space.parse(entry["arch"])).tobytes() for entry in row]
+            looked_up = _accuracies([known.get(mask) for mask in masks])
+        varied.append(
+            Varied(
+                factor=factor,
+                value=value,
+                architectures=tuple(entry["arch"] for entry in row),
+                choices=choices,
+                agreement=agreement(choices, options),
+                with_base=float(np.mean(alike)),
+                accuracies=looked_up,
+            )
+        )
+    return Robustness(
+        base=base,
+        measured=_identity(base) | {name: getattr(base, name) for name in FACTORS},
+        seeds=seeds,
+        edges=tuple(edge.label for edge in space.edges),
+        varied=varied,
+        overall=agreement([choice for one in varied for choice in one.choices], options),
+        column=name,
+        random=None if accuracies is None else float(accuracies.mean()),
+    )
+
+
+def _accuracies(values: list[float | None]) -> Accuracies:
+    found: NDArray[np.float64] = np.array([value for value in values if value is not None])
+    return Accuracies(
+        mean=float(found.mean()) if len(found) else None,
+        std=float(found.std(ddof=1)) if len(found) > 1 else None,
+        lowest=float(found.min()) if len(found) else None,
+        missing=len(values) - len(found),
+    )

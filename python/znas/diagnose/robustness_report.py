@@ -1,0 +1,176 @@
+"""What `diagnose --robustness` found, as a table, a page and a picture."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from znas.diagnose.agreement import Agreement
+from znas.diagnose.plots import figure, png
+from znas.diagnose.report import number, table_lines
+from znas.settings import SearchSettings
+from znas_engine import __version__
+
+#: How the settings are laid out.
+DESIGN = (
+    "One factor at a time: every setting differs from the base in one value, and all use the same seeds. A "
+    "seed decides weights, images, draws and ties. Interactions between factors are not seen."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """Of the selected architectures, percent, from a table. missing: selected ones that it does not have."""
+
+    mean: float | None
+    std: float | None
+    lowest: float | None
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """All seeds of one setting. factor, value: what differs from the base ("base", "" for itself).
+
+    architectures, choices: per seed. with_base: the mean share of edges that the search of the same seed
+    under the base settings chose alike; 1 for the base.
+    """
+
+    factor: str
+    value: str
+    architectures: tuple[str, ...]
+    choices: tuple[tuple[str, ...], ...]
+    agreement: Agreement
+    with_base: float
+    accuracies: Accuracies | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.factor} {self.value}".strip()
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """What `robustness` found. measured: the base as plain JSON. overall: agreement of all searches
+    together. random: mean accuracy of the table's architectures, what a uniform draw from it has; column: the
+    table's column."""
+
+    base: SearchSettings
+    measured: dict[str, Any]
+    seeds: int
+    edges: tuple[str, ...]
+    varied: list[Varied]
+    overall: Agreement
+    column: str | None
+    random: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of robustness.json: plain JSON."""
+        return {
+            "znas": __version__,
+            "base": self.measured,
+            "seeds": self.seeds,
+            "design": DESIGN,
+            "edges": list(self.edges),
+            "overall": asdict(self.overall),
+            "settings": [asdict(one) for one in self.varied],
+            "table": {"column": self.column, "mean_of_all": self.random},
+        }
+
+
+def columns(found: Robustness) -> list[str]:
+    names = [
+        "setting",
+        "pairwise agreement",
+        "chance",
+        "Fleiss' kappa",
+        "uniform kappa",
+        "least modal share",
+        "like base",
+    ]
+    return names if found.column is None else [*names, f"{found.column}: mean", "std", "lowest", "missing"]
+
+
+def rows(found: Robustness) -> list[list[str]]:
+    """One per setting, and one over all searches."""
+    lines = []
+    for one in found.varied:
+        cells = [one.label, *_agreement_cells(one.agreement), number(one.with_base)]
+        if one.accuracies is not None:
+            a = one.accuracies
+            spread = "-" if a.std is None else f"{a.std:.2f}"
+            means = ["-" if value is None else f"{value:.2f}" for value in (a.mean, a.lowest)]
+            cells += [means[0], spread, means[1], str(a.missing)]
+        lines.append(cells)
+    blank = len(columns(found)) - 6
+    return [*lines, ["all searches", *_agreement_cells(found.overall), *["-"] * blank]]
+
+
+def _agreement_cells(found: Agreement) -> list[str]:
+    figures = (found.pairwise, found.chance, found.kappa, found.uniform_kappa, min(found.modal_share))
+    return [number(value) for value in figures]
+
+
+def legend(found: Robustness) -> str:
+    """What the columns mean, with the chance levels."""
+    text = (
+        f"{found.seeds} seeds per setting. {DESIGN} Pairwise agreement: the probability that two searches of "
+        "a setting chose the same operation on an edge; chance: the same for searches that draw from the "
+        "overall shares of operations, against which Fleiss' kappa is taken; uniform kappa is taken against "
+        f"a uniform draw, {found.overall.uniform_chance:.3g}. 1 is full agreement, 0 chance. Like base: the "
+        "share of edges chosen as the base chose them at the same seed."
+    )
+    if found.random is None:
+        return text
+    return f"{text} The mean of all architectures in the table, a uniform draw, is {found.random:.2f}."
+
+
+def markdown(found: Robustness) -> str:
+    """report.md"""
+    b = found.base
+    base = f"{b.space}, {b.data}, {b.score}, init {b.init}, p {b.p}, {b.images} images, norm {b.norm}"
+    lines = [
+        "# Does the search choose the same architecture again?",
+        "",
+        f"Base: {base}, game {b.game}, {b.envs} environments, seeds from {b.seed}. {legend(found)}",
+        "",
+        *table_lines(columns(found), rows(found)),
+        "## Most frequent operation per edge, and its share",
+        "",
+        *table_lines(
+            ("setting", *found.edges),
+            (
+                [one.label]
+                + [
+                    f"{name} {share:.2f}"
+                    for name, share in zip(one.agreement.modal, one.agreement.modal_share, strict=True)
+                ]
+                for one in found.varied
+            ),
+        ),
+        "![agreement](agreement.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def picture(found: Robustness) -> bytes:
+    """Left: share of the most frequent operation, settings by edges. Right: kappa per setting."""
+    labels = [one.label for one in found.varied]
+    drawn, axes = figure(1, 2, width=3 + 0.2 * len(found.edges), height=1.2 + 0.28 * len(labels))
+    shares, bars = axes[0]
+    values = np.array([one.agreement.modal_share for one in found.varied])
+    image = shares.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=1)
+    shares.set_title("share of the most frequent operation", fontsize=9)
+    shares.set_xticks(range(len(found.edges)), found.edges, rotation=90, fontsize=7)
+    shares.set_yticks(range(len(labels)), labels, fontsize=7)
+    drawn.colorbar(image, ax=shares)
+    kappas = [one.agreement.uniform_kappa for one in found.varied]
+    bars.barh(range(len(labels)), kappas, color="tab:blue")
+    bars.axvline(0, color="black", linewidth=0.8)
+    bars.set_yticks(range(len(labels)), labels, fontsize=7)
+    bars.set_ylim(len(labels) - 0.5, -0.5)
+    bars.set_title("kappa against a uniform draw (0: chance, 1: all alike)", fontsize=9)
+    return png(drawn)
