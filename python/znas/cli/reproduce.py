@@ -1,0 +1,321 @@
+"""`znas-engine reproduce`: table1, table2, table3, correlation, figures"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from znas.cli import options
+from znas.cli.console import progress_bar
+from znas.cli.console import table as columns
+from znas.settings import SHIPPED, SearchSettings, available_threads
+
+if TYPE_CHECKING:
+    from znas.reproduce.darts_tables import Evaluation
+    from znas.reproduce.sheet import Sheet
+
+#: The finished searches of a folder.
+WORK = "searches.work"
+
+reproduce = typer.Typer(
+    help="The paper's tables with baselines beside them: repeated over seeds, resumable, with intervals.",
+    rich_markup_mode=None,
+)
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for Markdown, CSV, JSON, PNG and the work file; give it again to resume or to add to it."
+    ),
+]
+TableFile = Annotated[
+    Path | None,
+    typer.Option(help="CSV of trained architectures: a column of architectures, any number of accuracies."),
+]
+Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
+FirstSeed = Annotated[int, typer.Option("--seed", help="The first seed.")]
+Rows = Annotated[str | None, typer.Option(help="Rows to run, separated by commas; all by default.")]
+Prior = Annotated[
+    str, typer.Option(help="Prior of the rows that use one: a file of `prior fit`, or 'shipped'.")
+]
+Data = Annotated[str, typer.Option(help="Images; the paper's score needs labelled ones.")]
+
+
+@reproduce.command()
+def table1(
+    out: Out,
+    table: TableFile = None,
+    seeds: Seeds = 10,
+    seed: FirstSeed = 0,
+    rows: Rows = None,
+    prior: Prior = SHIPPED,
+    data: Data = "cifar10",
+    data_dir: options.DataDir = None,
+    backend: options.Backend = "auto",
+    images: options.Images = 64,
+    threads: options.Threads = None,
+    channels: options.Channels = None,
+    cells: options.Cells = None,
+    resolution: options.Resolution = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """DARTS space, CIFAR-10: genotypes, their sizes and what the searches cost; no test errors.
+
+    A test error needs 600 epochs of training per genotype and is not measured. With --table, genotypes of
+    known accuracy, the rank correlation of naswot with it is measured as `reproduce correlation` does.
+
+    \b
+    Example:
+      znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
+    """
+    from znas.reproduce.darts_tables import TABLE1
+
+    settings = _settings("darts", data, data_dir, backend, images, seed, threads, channels, cells, resolution)
+    sheets = [_darts_table(TABLE1, settings, rows, prior, seeds, out, quiet=quiet)]
+    if table is not None:
+        sheets.append(_correlate(settings, table, ["naswot", "params", "flops"], None, out, quiet=quiet))
+    _show(sheets, as_json=as_json)
+
+
+@reproduce.command()
+def table3(
+    out: Out,
+    seeds: Seeds = 10,
+    seed: FirstSeed = 0,
+    rows: Rows = None,
+    prior: Prior = SHIPPED,
+    data: Data = "cifar10",
+    data_dir: options.DataDir = None,
+    backend: options.Backend = "auto",
+    images: options.Images = 64,
+    threads: options.Threads = None,
+    channels: options.Channels = None,
+    cells: options.Cells = None,
+    resolution: options.Resolution = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """DARTS space, ImageNet: the same at the sizes that are trained on ImageNet; no test errors.
+
+    The paper searched on batches of 1,024 ImageNet images: --data imagefolder --images 1024 does, given them.
+    On CIFAR-10 images (the default) the genotypes are transferred.
+
+    \b
+    Example:
+      znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
+    """
+    from znas.reproduce.darts_tables import TABLE3
+
+    settings = _settings("darts", data, data_dir, backend, images, seed, threads, channels, cells, resolution)
+    _show([_darts_table(TABLE3, settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
+
+
+@reproduce.command()
+def table2(
+    out: Out,
+    table: TableFile = None,
+    seeds: Seeds = 10,
+    seed: FirstSeed = 0,
+    rows: Rows = None,
+    prior: Prior = SHIPPED,
+    data: Data = "cifar10",
+    data_dir: options.DataDir = None,
+    backend: options.Backend = "auto",
+    images: options.Images = 64,
+    threads: options.Threads = None,
+    channels: options.Channels = None,
+    cells: options.Cells = None,
+    resolution: options.Resolution = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """NAS-Bench-201: the paper as written, the default search, and baselines, by the cells they find.
+
+    \b
+    Examples:
+      znas-engine reproduce table2 --data-dir ~/data --table nasbench201.csv --out runs/table2
+      znas-engine reproduce table2 --data-dir ~/data --rows random,default --seeds 3 --out runs/quick
+    """
+    from znas.reproduce import figures
+    from znas.reproduce.rows import choose
+    from znas.reproduce.table2 import table2 as tabulate
+    from znas.reproduce.trials import run_trials
+    from znas.tables import read_table
+    from znas_engine.spaces import get_space
+
+    settings = _settings(
+        "nasbench201", data, data_dir, backend, images, seed, threads, channels, cells, resolution
+    )
+    chosen = choose(settings.space, _names(rows), prior)
+    truth = None if table is None else read_table(table, get_space(settings.space))
+    with progress_bar("searches", quiet=quiet) as progress:
+        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+    sheet = tabulate(chosen, trials, truth, settings)
+    sheet.save(out, "table2")
+    if truth is not None:
+        figures.draw_accuracies(sheet.data, out)
+    _show([sheet], as_json=as_json)
+
+
+@reproduce.command()
+def correlation(
+    out: Out,
+    table: Annotated[Path, typer.Option(help="CSV of trained architectures with their accuracies.")],
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            help="Scores separated by commas, params and flops among them; a+b+c sums the logarithms of the "
+            "ranks. All single ones by default."
+        ),
+    ] = None,
+    architectures: Annotated[
+        int | None, typer.Option(help="A sample of so many, drawn by the seed; all by default.")
+    ] = None,
+    space: options.Space = "nasbench201",
+    data: Data = "cifar10",
+    data_dir: options.DataDir = None,
+    backend: options.Backend = "auto",
+    envs: options.Envs = 1,
+    images: options.Images = 64,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    channels: options.Channels = None,
+    cells: options.Cells = None,
+    resolution: options.Resolution = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Kendall's tau and Spearman's rho of scores with the accuracies of a table, all and unique cells.
+
+    Single architectures are scored in networks of 8 channels (nasbench201: 1 cell per stage, darts: 3 cells)
+    unless --channels and --cells say otherwise.
+
+    \b
+    Examples:
+      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --out runs/correlation
+      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
+        --scores naswot,params,naswot+params --out runs/sample
+    """
+    settings = _settings(space, data, data_dir, backend, images, seed, threads, channels, cells, resolution)
+    found = _correlate(replace(settings, envs=envs), table, _names(scores), architectures, out, quiet=quiet)
+    _show([found], as_json=as_json)
+
+
+@reproduce.command("figures")
+def figures_(
+    out: Annotated[Path, typer.Option(help="The folder in which table2 or correlation left their results.")],
+    as_json: options.Json = False,
+) -> None:
+    """Draw accuracy against score, and accuracy against search cost, from what the tables measured."""
+    from znas.reproduce.figures import figures
+
+    written = [str(path) for path in figures(out)]
+    typer.echo(json.dumps(written) if as_json else "\n".join(written))
+
+
+def _settings(
+    space: str,
+    data: str,
+    data_dir: Path | None,
+    backend: str,
+    images: int,
+    seed: int,
+    threads: int | None,
+    channels: int | None,
+    cells: int | None,
+    resolution: int | None,
+) -> SearchSettings:
+    return SearchSettings(
+        space=space,
+        data=data,
+        data_dir=data_dir,
+        backend=backend,
+        images=images,
+        seed=seed,
+        threads=available_threads() if threads is None else threads,
+        channels=channels,
+        cells=cells,
+        resolution=resolution,
+    )
+
+
+def _darts_table(
+    evaluation: Evaluation,
+    settings: SearchSettings,
+    rows: str | None,
+    prior: str,
+    seeds: int,
+    out: Path,
+    *,
+    quiet: bool,
+) -> Sheet:
+    from znas.reproduce import figures
+    from znas.reproduce.darts_tables import USUAL_ROWS, darts_table
+    from znas.reproduce.rows import choose
+    from znas.reproduce.trials import run_trials
+
+    chosen = choose(settings.space, _names(rows) or USUAL_ROWS, prior)
+    with progress_bar("searches", quiet=quiet) as progress:
+        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+    sheet = darts_table(evaluation, chosen, trials, settings)
+    sheet.save(out, evaluation.name)
+    figures.draw_sizes(sheet.data, out)
+    return sheet
+
+
+def _correlate(
+    settings: SearchSettings,
+    table: Path,
+    scores: list[str] | None,
+    architectures: int | None,
+    out: Path,
+    *,
+    quiet: bool,
+) -> Sheet:
+    from znas.reproduce import correlation as measure
+    from znas.reproduce import figures
+    from znas.reproduce.rows import proxied
+    from znas.reproduce.sheet import save_bytes
+    from znas.searchers.ranking import parse_scores
+    from znas.tables import read_table
+    from znas_engine.scores import SCORES
+    from znas_engine.spaces import get_space
+
+    settings = proxied(settings)
+    sets = [parse_scores(text, measure.SIZES) for text in scores or [*measure.SIZES, *SCORES]]
+    truth = read_table(table, get_space(settings.space))
+    with progress_bar("scores", quiet=quiet) as progress:
+        scored = measure.score_table(
+            truth,
+            list(dict.fromkeys(name for names in sets for name in names)),
+            settings,
+            architectures=architectures,
+            work=out / "scores.work",
+            progress=progress,
+        )
+    sheet = measure.correlation(scored, sets, truth, settings)
+    sheet.save(out, "correlation")
+    save_bytes(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
+    figures.draw_correlations(sheet.data, out)
+    return sheet
+
+
+def _show(sheets: list[Sheet], *, as_json: bool) -> None:
+    """On the terminal, or as one JSON object in which later sheets are fields of the first."""
+    if as_json:
+        first, *rest = (sheet.to_dict() for sheet in sheets)
+        typer.echo(json.dumps(first | {sheet["table"]: sheet for sheet in rest}, indent=1))
+        return
+    for sheet in sheets:
+        typer.echo(f"{sheet.title}\n\n{columns(sheet.headings, sheet.cells)}\n")
+        for note in sheet.notes:
+            typer.echo(f"note  {note}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]

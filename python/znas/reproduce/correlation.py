@@ -1,0 +1,251 @@
+"""How scores rank the architectures of a table: Kendall's tau and Spearman's rho with their accuracy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from znas.journal import Journal
+from znas.observer import Observer
+from znas.reproduce.published import column_key, published
+from znas.reproduce.sheet import Sheet
+from znas.reproduce.statistics import Correlation, rank_correlations
+from znas.reproduce.trials import identity
+from znas.searchers.ranking import combined
+from znas.selection.criteria import Floats
+from znas.settings import SearchSettings
+from znas.tables import Table
+from znas_engine.data import load
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import Genotype, NasBench201Genotype, SearchSpace, get_space, resize
+from znas_engine.spaces.isomorphism import canonical
+
+#: Scores that need no images: the size of the network that is trained.
+SIZES = ("params", "flops")
+BATCH = 64
+
+Progress = Callable[[int, int], None]
+ScoreSet = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The architectures of a table (or of a sample of it) with all their scores and accuracies.
+
+    scores, accuracies: by name, float64 [n]. seconds: by score, what all n cost.
+    """
+
+    genotypes: list[Genotype]
+    scores: dict[str, Floats]
+    accuracies: dict[str, Floats]
+    seconds: dict[str, float]
+
+    def subset(self, rows: Sequence[int]) -> Scored:
+        """Some of the architectures; their seconds in proportion."""
+        share = len(rows) / len(self.genotypes)
+        return Scored(
+            [self.genotypes[i] for i in rows],
+            {name: values[rows] for name, values in self.scores.items()},
+            {name: values[rows] for name, values in self.accuracies.items()},
+            {name: value * share for name, value in self.seconds.items()},
+        )
+
+
+def score_table(
+    table: Table,
+    names: Sequence[str],
+    settings: SearchSettings,
+    *,
+    architectures: int | None,
+    work: Path,
+    progress: Progress = lambda done, total: None,
+) -> Scored:
+    """Every named score of every architecture as itself, its mean over `settings.envs` environments.
+
+    architectures: a sample of so many, drawn by `settings.seed`; None for all. Scores are journaled in
+    `work`, `BATCH` architectures at a time; scores may be added to the same file later.
+    """
+    space = get_space(settings.space)
+    count = len(table.genotypes)
+    if architectures is not None and not 2 <= architectures <= count:
+        raise InvalidValueError(
+            f"`architectures` must be between 2 and the {count:,} of {table.path} but got {architectures}"
+        )
+    chosen = np.arange(count)
+    if architectures is not None:
+        chosen = np.sort(np.random.default_rng(settings.seed).choice(count, architectures, replace=False))
+    genotypes = [table.genotypes[i] for i in chosen]
+    text = "\n".join(map(str, genotypes)).encode()
+    about = identity(settings) | {
+        "job": "reproduce correlation",
+        "seed": settings.seed,
+        "envs": settings.envs,
+        "architectures": hashlib.sha256(text).hexdigest(),
+    }
+    scores: dict[str, Floats] = {}
+    seconds: dict[str, float] = {}
+    measured = [name for name in names if name not in SIZES]
+    with Journal(work, about) as journal:
+        for number, name in enumerate(measured):
+            scores[name], seconds[name] = _measured(
+                space, genotypes, replace(settings, score=name), journal, progress, number, len(measured)
+            )
+    if any(name in SIZES for name in names):
+        dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
+        macro = space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes)
+        networks = [space.network(genotype, macro) for genotype in genotypes]
+        sizes = {"params": [n.parameters for n in networks], "flops": [n.flops for n in networks]}
+        scores |= {name: np.array(sizes[name], dtype=np.float64) for name in SIZES if name in names}
+        seconds |= {name: 0.0 for name in SIZES if name in names}
+    accuracies = {name: values[chosen] for name, values in table.columns.items()}
+    return Scored(genotypes, scores, accuracies, seconds)
+
+
+def _measured(
+    space: SearchSpace[Any],
+    genotypes: list[Genotype],
+    settings: SearchSettings,
+    journal: Journal,
+    progress: Progress,
+    number: int,
+    of: int,
+) -> tuple[Floats, float]:
+    """One score: (values float64 [n], seconds)."""
+    dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
+    macro = resize(
+        space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
+        channels=settings.channels,
+        cells=settings.cells,
+    )
+    observer = Observer(space, macro, dataset, settings)
+    n = len(genotypes)
+    values, seconds = [], 0.0
+    for start in range(0, n, BATCH):
+        key = f"{settings.score}/{start}"
+        if key not in journal.done:
+            spent = observer.setup_seconds + observer.evaluate_seconds
+            found = observer(np.stack([space.mask(g) for g in genotypes[start : start + BATCH]])).mean(0)
+            spent = observer.setup_seconds + observer.evaluate_seconds - spent
+            journal.record(key, {"values": found.tolist(), "seconds": spent})
+        values += journal.done[key]["values"]
+        seconds += journal.done[key]["seconds"]
+        progress(number * n + len(values), of * n)
+    return np.array(values), seconds
+
+
+def unique_rows(genotypes: Sequence[Genotype]) -> list[int]:
+    """The first architecture of every function: NAS-Bench-201 cells by canonical form, others by notation."""
+    first: dict[Any, int] = {}
+    for i, genotype in enumerate(genotypes):
+        key = canonical(genotype) if isinstance(genotype, NasBench201Genotype) else str(genotype)
+        first.setdefault(key, i)
+    return list(first.values())
+
+
+def correlation(scored: Scored, sets: Sequence[ScoreSet], table: Table, settings: SearchSettings) -> Sheet:
+    """Both protocols, every score set, every accuracy column."""
+    unique = unique_rows(scored.genotypes)
+    protocols = {"all": scored} | (
+        {"unique": scored.subset(unique)} if len(unique) < len(scored.genotypes) else {}
+    )
+    entries = [
+        _entry(part, protocol, names, column, settings)
+        for protocol, part in protocols.items()
+        for names in sets
+        for column in scored.accuracies
+    ]
+    return Sheet(
+        title=f"Rank correlation with accuracy, {len(scored.genotypes):,} architectures of {table.path.name}",
+        headings=[
+            *("score", "protocol", "column", "Kendall tau", "Spearman rho", "published tau"),
+            *("seconds", "architectures/s"),
+        ],
+        cells=[_cells(entry) for entry in entries],
+        notes=[
+            "value [95 % percentile bootstrap interval over architectures]",
+            (
+                f"all: every architecture; unique: the first of every function, {len(unique):,} of them "
+                "(canonical form of a cell), scored and compared once"
+            ),
+            "a+b: sum over scores of log(rank / n) in this population",
+            (
+                f"each architecture is scored as itself, {settings.images} images, {settings.envs} "
+                f"environment(s), {settings.channels} channels, {settings.cells} cell(s), "
+                f"seed {settings.seed}; params and flops are of the network that is trained"
+            ),
+            "published tau: over all 15,625 cells, in that publication's own setting",
+        ],
+        records=[_record(entry) for entry in entries],
+        data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
+    )
+
+
+def _entry(
+    part: Scored, protocol: str, names: ScoreSet, column: str, settings: SearchSettings
+) -> dict[str, Any]:
+    values = combined(np.stack([part.scores[name] for name in names]))
+    kendall, spearman = rank_correlations(values, part.accuracies[column], seed=settings.seed)
+    name = "+".join(names)
+    spent = sum(part.seconds[n] for n in names)
+    return {
+        "score": name,
+        "protocol": protocol,
+        "column": column,
+        "architectures": len(values),
+        "kendall": asdict(kendall),
+        "spearman": asdict(spearman),
+        "published_kendall": _published(name, protocol, column),
+        "seconds": spent,
+        "per_second": len(values) / spent if spent else None,
+    }
+
+
+def _published(name: str, protocol: str, column: str) -> float | None:
+    """Of the same protocol and column."""
+    for entry in published()["correlation"]:
+        if entry["score"] == name and entry["protocol"].startswith(protocol):
+            found: float | None = entry["kendall"].get(column_key(column))
+            return found
+    return None
+
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    reported = entry["published_kendall"]
+    return [
+        entry["score"],
+        f"{entry['protocol']}, {entry['architectures']:,}",
+        entry["column"],
+        _interval(Correlation(**entry["kendall"])),
+        _interval(Correlation(**entry["spearman"])),
+        "" if reported is None else f"{reported:.3f}",
+        f"{entry['seconds']:.1f}",
+        "" if entry["per_second"] is None else f"{entry['per_second']:.1f}",
+    ]
+
+
+def _interval(found: Correlation) -> str:
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _record(entry: dict[str, Any]) -> dict[str, Any]:
+    flat = {name: value for name, value in entry.items() if name not in ("kendall", "spearman")}
+    for name in ("kendall", "spearman"):
+        flat |= {f"{name}_{part}": value for part, value in entry[name].items()}
+    return flat
+
+
+def scores_csv(scored: Scored) -> str:
+    """One line per architecture: its string, scores and accuracies."""
+    names = [*scored.scores, *scored.accuracies]
+    columns = [*scored.scores.values(), *scored.accuracies.values()]
+    sheet = Sheet("", [], [], [], [], {})
+    for i, genotype in enumerate(scored.genotypes):
+        sheet.records.append(
+            {"arch": str(genotype)} | {n: float(c[i]) for n, c in zip(names, columns, strict=True)}
+        )
+    return sheet.csv()

@@ -1,0 +1,145 @@
+"""Tables 1 and 3: what each search finds in the DARTS space, as far as that is measured without training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from znas.reproduce.published import method, published
+from znas.reproduce.rows import LARGEST, RANDOM, Row
+from znas.reproduce.sheet import Sheet
+from znas.reproduce.statistics import summary
+from znas.reproduce.table2 import phases
+from znas.reproduce.trials import Trial
+from znas.settings import SearchSettings
+from znas_engine.spaces import Macro, get_space
+
+#: What the paper's own rows need, and their baselines; the other rows cost minutes per seed in this space.
+USUAL_ROWS = (RANDOM, LARGEST, "paper-p0.5", "paper-p1", "paper-g-p1", "default")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How the community trains what a search found. name: of the table in `published.json`."""
+
+    name: str
+    dataset: str
+    epochs: int
+    resolution: int
+    classes: int
+
+    @property
+    def macro(self) -> Macro:
+        """The size at which parameters and multiply-accumulates are counted."""
+        return get_space("darts").evaluation_macro(resolution=self.resolution, classes=self.classes)
+
+
+TABLE1 = Evaluation("table1", "CIFAR-10", epochs=600, resolution=32, classes=10)
+TABLE3 = Evaluation("table3", "ImageNet", epochs=250, resolution=224, classes=1000)
+
+
+def darts_table(
+    evaluation: Evaluation, rows: Sequence[Row], trials: dict[str, list[Trial]], settings: SearchSettings
+) -> Sheet:
+    """Genotypes, their sizes and what finding them cost; the test error is named as not measured."""
+    missing = f"needs {evaluation.epochs} epochs of training: not measured"
+    entries = [_entry(evaluation, row, trials[row.name]) for row in rows]
+    described = {row.published for row in rows}
+    others = [e for e in published()[evaluation.name] if e["method"] not in described]
+    macro = evaluation.macro
+    return Sheet(
+        title=f"DARTS space, {evaluation.dataset}, {len(trials[rows[0].name])} seeds",
+        headings=[
+            *("row", "test error, % (published)", "parameters, M (published)"),
+            *("multiply-accumulates, M", "passes", "seconds (published)"),
+        ],
+        cells=[_cells(entry, missing) for entry in entries] + [_other(entry) for entry in others],
+        notes=[
+            f"test error: {missing}; znas.search(...).save(FOLDER) writes the network to train",
+            (
+                f"sizes: of the network that is trained, {macro.channels} channels, {macro.cells} cells, "
+                f"{macro.resolution} x {macro.resolution} pixels, {macro.classes} classes; mean ± deviation"
+            ),
+            f"searched on {settings.data}; seconds: mean = set-up + evaluation + the rest, on this machine",
+            *(f"{row.name}: {row.what}" for row in rows),
+        ],
+        records=[_record(entry) for entry in entries],
+        data={
+            "table": evaluation.name,
+            "seeds": [t.seed for t in trials[rows[0].name]],
+            "settings": {n: getattr(settings, n) for n in ("data", "backend", "images", "norm", "threads")},
+            "test_error": missing,
+            "network": asdict(macro),
+            "rows": entries,
+            "published": published()[evaluation.name],
+        },
+    )
+
+
+def _entry(evaluation: Evaluation, row: Row, trials: list[Trial]) -> dict[str, Any]:
+    space = get_space("darts")
+    networks = [space.network(space.parse(trial.arch), evaluation.macro) for trial in trials]
+    return {
+        "row": row.name,
+        "what": row.what,
+        "params": asdict(summary(np.array([n.parameters for n in networks], dtype=np.float64))),
+        "flops": asdict(summary(np.array([n.flops for n in networks], dtype=np.float64))),
+        "evaluations": float(np.mean([t.evaluations for t in trials])),
+        "seconds": phases(trials),
+        "device": trials[0].device,
+        "architectures": [t.arch for t in trials],
+        "published": method(evaluation.name, row.published),
+    }
+
+
+def _cells(entry: dict[str, Any], missing: str) -> list[str]:
+    error, params, spent = _reported(entry["published"])
+    total, setup, evaluate, rest = (
+        entry["seconds"][phase]["mean"] for phase in ("total", "setup", "evaluate", "select")
+    )
+    return [
+        entry["row"],
+        f"{missing} {error}".strip(),
+        f"{_millions(entry['params'])} {params}".strip(),
+        _millions(entry["flops"]),
+        f"{entry['evaluations']:,.0f}",
+        f"{total:.2f} = {setup:.2f} + {evaluate:.2f} + {rest:.2f} {spent}".strip(),
+    ]
+
+
+def _other(entry: dict[str, Any]) -> list[str]:
+    """A method that is only published."""
+    error, params, spent = _reported(entry)
+    return [f"({entry['method']})", error, params, "", "", spent]
+
+
+def _millions(found: dict[str, Any]) -> str:
+    spread = "" if found["std"] is None else f" ± {found['std'] / 1e6:.2f}"
+    return f"{found['mean'] / 1e6:.2f}{spread}"
+
+
+def _reported(entry: dict[str, Any] | None) -> tuple[str, str, str]:
+    """(error, parameters, seconds) in parentheses; empty where nothing was published."""
+    if entry is None:
+        return "", "", ""
+    mean, std = entry["error"]
+    error = f"({mean:.2f})" if std is None else f"({mean:.2f} ± {std:.2f})"
+    params = "" if entry["params_millions"] is None else f"({entry['params_millions']:.1f})"
+    device = f", {entry['device']}" if entry["device"] else ""
+    return error, params, f"({entry['seconds']:,.0f}{device})"
+
+
+def _record(entry: dict[str, Any]) -> dict[str, Any]:
+    record = {"row": entry["row"]}
+    for name in ("params", "flops"):
+        record |= {f"{name}_{part}": entry[name][part] for part in ("mean", "std")}
+    record |= {"test_error": "not measured", "evaluations": entry["evaluations"]}
+    record |= {f"seconds_{phase}": s["mean"] for phase, s in entry["seconds"].items()}
+    record["device"] = entry["device"]
+    if entry["published"] is not None:
+        record |= {f"published_{n}": entry["published"][n] for n in ("seconds", "params_millions")}
+        record["published_error"] = entry["published"]["error"][0]
+    return record

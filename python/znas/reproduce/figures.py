@@ -1,0 +1,168 @@
+"""Pictures of what the tables measured, drawn from the files that they wrote."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from znas.reproduce.published import column_key
+from znas.reproduce.sheet import save_bytes
+from znas.selection.criteria import Floats
+from znas_engine.errors import DataError, InvalidValueError, MissingDependencyError
+
+SECONDS = "search, seconds (circles: this machine; diamonds: published, each on its own GPU)"
+SCORES_FILE = "correlation-scores.csv"
+
+
+def figures(folder: Path) -> list[Path]:
+    """The figures of everything that `folder` holds; returns the files written.
+
+    Raises InvalidValueError where it holds neither table 2 nor a correlation.
+    """
+    written = []
+    if (folder / "table2.json").is_file():
+        data = _load(folder / "table2.json")
+        if any(row["accuracy"] for row in data["rows"]):
+            written += [draw_accuracies(data, folder), draw_cost(data, folder)]
+    if (folder / "correlation.json").is_file():
+        written.append(draw_correlations(_load(folder / "correlation.json"), folder))
+        if (folder / SCORES_FILE).is_file():
+            written.append(draw_scatter(folder))
+    if not written:
+        raise InvalidValueError(
+            f"{folder} holds no accuracies to draw: run znas-engine reproduce table2 or correlation with "
+            "--table and the same --out first"
+        )
+    return written
+
+
+def draw_accuracies(data: dict[str, Any], folder: Path) -> Path:
+    """table2.png: per accuracy column, each row's seeds, mean and interval, and what was published."""
+    rows = data["rows"]
+    columns = list(rows[0]["accuracy"])
+    figure, axes = _axes(len(columns), 1 + 0.3 * len(rows))
+    for axis, column in zip(axes, columns, strict=True):
+        for y, row in enumerate(rows):
+            found = row["accuracy"][column]
+            axis.plot(found["values"], [y] * len(found["values"]), ".", color="0.7", zorder=1)
+            if found["std"] is not None:
+                axis.plot([found["low"], found["high"]], [y, y], color="C0", zorder=2)
+            axis.plot(found["mean"], y, "o", color="C0", label="mean, 95 % interval" if y == 0 else None)
+            reported = (row["published"] or {"accuracy": {}})["accuracy"].get(column_key(column))
+            if reported:
+                axis.plot(reported[0], y, "D", color="C3", fillstyle="none", zorder=3)
+        axis.plot([], [], "D", color="C3", fillstyle="none", label="published")
+        axis.set_xlabel(f"{column} (%)")
+        axis.set_yticks(range(len(rows)), [row["row"] for row in rows])
+        axis.legend(fontsize=8)
+    axes[0].invert_yaxis()
+    return _save(figure, folder / "table2.png")
+
+
+def draw_cost(data: dict[str, Any], folder: Path) -> Path:
+    """figure-cost.png: accuracy against seconds of search, measured here and published elsewhere."""
+    columns = list(data["rows"][0]["accuracy"])
+    figure, axes = _axes(len(columns), 5)
+    for axis, column in zip(axes, columns, strict=True):
+        for row in data["rows"]:
+            x, y = row["seconds"]["total"]["mean"], row["accuracy"][column]["mean"]
+            axis.plot(x, y, "o", color="C0")
+            _label(axis, row["row"], x, y, "C0")
+        for entry in data["published"]:
+            reported = entry["accuracy"].get(column_key(column))
+            if reported and entry["seconds"]:
+                axis.plot(entry["seconds"], reported[0], "D", color="C3", fillstyle="none")
+                _label(axis, entry["method"], entry["seconds"], reported[0], "C3")
+        axis.set_xscale("log")
+        axis.set_xlabel(SECONDS)
+        axis.set_ylabel(f"{column} (%)")
+    return _save(figure, folder / "figure-cost.png")
+
+
+def draw_sizes(data: dict[str, Any], folder: Path) -> Path:
+    """table1.png, table3.png: parameters of what was found against seconds of search."""
+    figure, (axis,) = _axes(1, 5)
+    measured = [(r["row"], r["seconds"]["total"]["mean"], r["params"]["mean"] / 1e6) for r in data["rows"]]
+    reported = [(e["method"], e["seconds"], e["params_millions"]) for e in data["published"]]
+    for points, marker, colour in ((measured, "o", "C0"), (reported, "D", "C3")):
+        for name, x, y in points:
+            if y is not None:
+                axis.plot(x, y, marker, color=colour, fillstyle="none" if marker == "D" else "full")
+                _label(axis, name, x, y, colour)
+    axis.set_xscale("log")
+    axis.set_xlabel(SECONDS)
+    axis.set_ylabel("parameters of the trained network (M)")
+    return _save(figure, folder / f"{data['table']}.png")
+
+
+def draw_correlations(data: dict[str, Any], folder: Path) -> Path:
+    """correlation.png: Kendall's tau of every score with its interval, and the published one."""
+    columns = list(dict.fromkeys(entry["column"] for entry in data["rows"]))
+    figure, axes = _axes(len(columns), 4)
+    for axis, column in zip(axes, columns, strict=True):
+        own = [entry for entry in data["rows"] if entry["column"] == column]
+        for y, entry in enumerate(own):
+            tau = entry["kendall"]
+            axis.plot([tau["low"], tau["high"]], [y, y], color="C0")
+            axis.plot(tau["value"], y, "o", color="C0")
+            if entry["published_kendall"] is not None:
+                axis.plot(entry["published_kendall"], y, "D", color="C3", fillstyle="none")
+        axis.set_yticks(range(len(own)), [f"{e['score']} ({e['protocol']})" for e in own])
+        axis.invert_yaxis()
+        axis.set_xlabel(f"Kendall tau with {column} (diamonds: published)")
+    return _save(figure, folder / "correlation.png")
+
+
+def draw_scatter(folder: Path) -> Path:
+    """figure-scatter.png: accuracy against each score, one point per architecture, first accuracy column."""
+    data = _load(folder / "correlation.json")
+    names = list(dict.fromkeys(n for entry in data["rows"] for n in entry["score"].split("+")))
+    column = data["rows"][0]["column"]
+    values = _columns(folder / SCORES_FILE, [*names, column])
+    figure, axes = _axes(len(names), 4, width=4)
+    for axis, name in zip(axes, names, strict=True):
+        axis.plot(values[name], values[column], ".", markersize=2, alpha=0.3)
+        axis.set_xlabel(name)
+        axis.set_ylabel(f"{column} (%)")
+    return _save(figure, folder / "figure-scatter.png")
+
+
+def _label(axis: Any, text: str, x: float, y: float, colour: str) -> None:
+    axis.annotate(text, (x, y), fontsize=6, color=colour, xytext=(3, 3), textcoords="offset points")
+
+
+def _columns(path: Path, names: list[str]) -> dict[str, Floats]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        return {name: np.array([float(row[name]) for row in rows]) for name in names}
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}); run reproduce correlation again") from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}); run reproduce again") from error
+    return data
+
+
+def _axes(count: int, height: float, width: float = 7) -> tuple[Any, list[Any]]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("pictures need matplotlib: pip install 'znas-engine[plots]'") from error
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def _save(figure: Any, path: Path) -> Path:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=120)
+    save_bytes(path, data.getvalue())
+    return path

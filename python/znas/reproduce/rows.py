@@ -1,0 +1,219 @@
+"""The rows of the reproduced tables: a name, what it does in words, and the search itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from znas import api, priors
+from znas.searchers import (
+    DartsPT,
+    Evolution,
+    Exhaustive,
+    Found,
+    MostParameters,
+    Naswot,
+    Random,
+    Searcher,
+    TeNas,
+    ZeroCostPT,
+    run,
+)
+from znas.settings import SHIPPED, SearchSettings
+from znas_engine.errors import unknown_choice
+from znas_engine.scores import SCORES
+
+#: (channels, cells) of the networks in which single architectures are scored, thousands of them; a supernet
+#: has its space's own size. `--channels` and `--cells` replace both.
+PROXY = {"nasbench201": (8, 1), "darts": (8, 3)}
+TE_NAS_SCORES = ("ntk", "linear_regions")
+#: The two that every other row is tested against.
+RANDOM, LARGEST = "random", "most-parameters"
+
+Adapt = Callable[[SearchSettings], SearchSettings]
+Search = Callable[[SearchSettings], Found]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One search, repeated over seeds: `search(adapt(settings))`.
+
+    adapt: what this row changes in the settings that all rows share; it raises what is wrong with them, so
+    all rows are checked before the first search. published: the method of `published.json` that stands
+    beside it, if any.
+    """
+
+    name: str
+    what: str
+    adapt: Adapt
+    search: Search
+    published: str | None = None
+
+
+def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
+    """All rows for a space, by name, in the order in which they are printed.
+
+    prior: the file that the rows with a prior use, or "shipped"; without one these rows do not exist.
+    """
+    path = prior_path(space, prior)
+    found = [
+        Row(
+            RANDOM,
+            "one uniformly random architecture",
+            _with(),
+            _baseline(Random()),
+            _only("nasbench201", space, "random cell"),
+        ),
+        Row(
+            LARGEST,
+            "the architecture with most parameters",
+            _with(),
+            _baseline(MostParameters()),
+            _only("nasbench201", space, "most parameters"),
+        ),
+        *_paper(space, path),
+        Row("default", "znas.search with nothing but data: naswot, p = 0.5, neutral prior", _with(), _engine),
+        Row(
+            "zero-cost-pt",
+            "Zero-Cost-PT on naswot, one iteration, on the space's own supernet",
+            _with(),
+            _baseline(ZeroCostPT()),
+        ),
+        *(
+            Row(
+                f"naswot-{n}",
+                f"best naswot of {n} random architectures, scored {_proxy_words(space)}",
+                proxied,
+                _baseline(Naswot(n)),
+                _only("nasbench201", space, f"NASWOT N={n}"),
+            )
+            for n in (10, 100, 1000)
+        ),
+        Row(
+            "evolution",
+            f"regularised evolution on naswot, 200 architectures, scored {_proxy_words(space)}",
+            proxied,
+            _baseline(Evolution()),
+        ),
+    ]
+    if path is not None:
+        found.append(
+            Row(
+                "darts-pt",
+                "leave-one-out on the mean of the prior; nothing is measured",
+                _with(),
+                _darts_pt(path),
+            )
+        )
+    if all(name in SCORES for name in TE_NAS_SCORES):
+        found.append(
+            Row(
+                "te-nas",
+                f"pruning by {' + '.join(TE_NAS_SCORES)} {_proxy_words(space)}",
+                proxied,
+                _baseline(TeNas(), TE_NAS_SCORES),
+                "TE-NAS",
+            )
+        )
+    if space == "nasbench201":
+        found.append(
+            Row(
+                "exhaustive",
+                f"best naswot of all distinct connected cells, half the images, scored {_proxy_words(space)}",
+                lambda settings: proxied(replace(settings, images=settings.images // 2)),
+                _baseline(Exhaustive()),
+            )
+        )
+    return {row.name: row for row in found}
+
+
+def choose(space: str, names: Sequence[str] | None, prior: str = SHIPPED) -> list[Row]:
+    """The named rows in printing order, or all; InvalidValueError naming the nearest for an unknown one."""
+    available = rows(space, prior)
+    for name in names or ():
+        if name not in available:
+            raise unknown_choice("row", name, available)
+    return [row for name, row in available.items() if names is None or name in names]
+
+
+def _paper(space: str, path: Path | None) -> list[Row]:
+    """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
+    found = []
+    for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
+        for p in ps:
+            found.append(
+                Row(
+                    f"paper{suffix}-p{p}",
+                    f"the paper as written{', Shapley values' if suffix else ''}: accuracy, p = {p}, "
+                    "Gaussian intervention, neutral prior",
+                    _with(score="accuracy", p=float(p), game=game),
+                    _engine,
+                    _paper_method(space, suffix, p),
+                )
+            )
+    if path is not None:
+        score = priors.load(path).score
+        for game, suffix in (("none", ""), ("shapley", "-g")):
+            for p in ("0.5", "1"):
+                found.append(
+                    Row(
+                        f"paper{suffix}-prior-p{p}",
+                        f"the same with a prior, which is of the score {score}: {score}, p = {p}",
+                        _with(score=score, p=float(p), game=game, prior=path),
+                        _engine,
+                        _paper_method(space, suffix, p),
+                    )
+                )
+    return found
+
+
+def _paper_method(space: str, suffix: str, p: str) -> str | None:
+    """The paper's own row; its table 2 does not state p."""
+    if space == "nasbench201":
+        return f"Causal-Znas{suffix.upper()}" if p != "0" else None
+    name = f"Causal-Znas{suffix.upper()} (p = {p})"
+    return name if (suffix, p) in (("", "0.5"), ("", "1"), ("-g", "1")) else None
+
+
+def _only(wanted: str, space: str, name: str) -> str | None:
+    return name if space == wanted else None
+
+
+def _proxy_words(space: str) -> str:
+    channels, cells = PROXY[space]
+    return f"as itself in a network of {channels} channels and {cells} cell{'s' if cells > 1 else ''}" + (
+        " per stage" if space == "nasbench201" else ""
+    )
+
+
+def _with(**changes: Any) -> Adapt:
+    return lambda settings: replace(settings, **changes)
+
+
+def _engine(settings: SearchSettings) -> Found:
+    return Found.of(api.search(settings))
+
+
+def _baseline(searcher: Searcher, scores: tuple[str, ...] = ()) -> Search:
+    return lambda settings: run(searcher, settings, scores=scores)
+
+
+def proxied(settings: SearchSettings) -> SearchSettings:
+    """The settings with the sizes of `PROXY` where none are given."""
+    channels, cells = PROXY[settings.space]
+    return replace(
+        settings,
+        channels=channels if settings.channels is None else settings.channels,
+        cells=cells if settings.cells is None else settings.cells,
+    )
+
+
+def _darts_pt(path: Path) -> Search:
+    return lambda settings: run(DartsPT(priors.load(path)), settings)
+
+
+def prior_path(space: str, prior: str) -> Path | None:
+    """The file of `prior`; None where "shipped" names none."""
+    return priors.shipped(space) if prior == SHIPPED else Path(prior)

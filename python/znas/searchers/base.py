@@ -1,0 +1,125 @@
+"""What a searcher is: something that chooses one architecture by asking for scores of masks."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from znas.observer import Observer
+from znas.result import SearchResult, Seconds
+from znas.selection.criteria import Floats
+from znas.settings import SearchSettings
+from znas_engine.data import load
+from znas_engine.environment import derive_seed
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace, get_space, resize
+
+Progress = Callable[[int, int], None]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What every searcher is given.
+
+    observe: masks float32 [G, E, O] -> scores float64 [S, G], a row per score, the mean over environments.
+    macro: the size at which the selected architecture is trained. rng: the searcher's own stream.
+    """
+
+    space: SearchSpace[Any]
+    macro: Macro
+    observe: Callable[[Mask], Floats]
+    rng: np.random.Generator
+
+
+class Searcher(ABC):
+    """Chooses an architecture."""
+
+    @abstractmethod
+    def choose(self, task: Task) -> Mask:
+        """path(a) of the chosen architecture, float32 [E, O]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chosen architecture and what it cost. evaluations: masked passes over the image batch."""
+
+    genotype: Genotype
+    evaluations: int
+    seconds: Seconds
+    device: str
+
+    @staticmethod
+    def of(result: SearchResult) -> Found:
+        """The same of `znas.search`."""
+        return Found(result.genotype, result.evaluations, result.seconds, result.device)
+
+
+def run(
+    searcher: Searcher,
+    settings: SearchSettings,
+    *,
+    scores: tuple[str, ...] = (),
+    progress: Progress = lambda done, total: None,
+    report: Report = lambda line: None,
+) -> Found:
+    """Runs a searcher on the supernet, images and environments that `znas.search` has at these settings.
+
+    scores: the set to rank by; `settings.score` alone by default. Fields of `settings` that say how
+    `znas.search` selects are not used.
+    """
+    started = time.perf_counter()
+    space = get_space(settings.space)
+    dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
+    macro = resize(
+        space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
+        channels=settings.channels,
+        cells=settings.cells,
+    )
+    observers = [
+        Observer(space, macro, dataset, replace(settings, score=name), progress, report)
+        for name in scores or (settings.score,)
+    ]
+    task = Task(
+        space=space,
+        macro=space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes),
+        observe=lambda masks: np.stack([observer(masks).mean(0) for observer in observers]),
+        rng=np.random.default_rng(derive_seed(settings.seed, "searcher", type(searcher).__name__)),
+    )
+    genotype = space.genotype(searcher.choose(task))
+    total = time.perf_counter() - started
+    setup = sum(observer.setup_seconds for observer in observers)
+    evaluate = sum(observer.evaluate_seconds for observer in observers)
+    return Found(
+        genotype=genotype,
+        evaluations=sum(observer.evaluations for observer in observers),
+        seconds=Seconds(total=total, setup=setup, evaluate=evaluate, select=total - setup - evaluate),
+        device=observers[0].device,
+    )
+
+
+def connected_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
+    """`space.random_path`, drawn again until images reach the logits."""
+    while True:
+        mask = space.random_path(rng)
+        if space.connected(space.genotype(mask)):
+            return mask
+
+
+def nodes(space: SearchSpace[Any]) -> list[list[int]]:
+    """The in-edges of every node of every cell."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for e, edge in enumerate(space.edges):
+        found.setdefault((edge.cell, edge.target), []).append(e)
+    return list(found.values())
+
+
+def check_count(name: str, value: int, low: int) -> None:
+    """InvalidValueError where a searcher's number is below what it needs."""
+    if value < low:
+        raise InvalidValueError(f"`{name}` must be at least {low} but got {value}")

@@ -1,0 +1,86 @@
+"""Regularised evolution (Real et al., AAAI 2019, algorithm 1), on a zero-shot score."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from znas.searchers.base import Searcher, Task, check_count, connected_path, nodes
+from znas.searchers.ranking import combined
+from znas.selection.criteria import Floats, selectable
+from znas.selection.operations import argmax_random_ties
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import Mask, SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Evolution(Searcher):
+    """A population that loses its oldest member, not its worst, at every cycle.
+
+        population = `population` random architectures
+        until `budget` architectures were made:
+            parent = best of `tournament` members, drawn with replacement
+            population gains mutate(parent) and loses its oldest
+        answer: the best of all that were made
+
+    An architecture that comes up again is not scored again but counts against the budget. A larger
+    tournament is greedier, a larger population explores longer.
+    """
+
+    budget: int = 200
+    population: int = 25
+    tournament: int = 5
+
+    def __post_init__(self) -> None:
+        check_count("population", self.population, 2)
+        check_count("tournament", self.tournament, 1)
+        if self.budget < self.population:
+            raise InvalidValueError(
+                f"`budget` must be at least the population, {self.population}, but got {self.budget}"
+            )
+
+    def choose(self, task: Task) -> Mask:
+        made = [connected_path(task.space, task.rng) for _ in range(self.population)]
+        known: dict[bytes, Floats] = {}
+        values = _scored(task, made, known)
+        population = deque(range(self.population))
+        while len(made) < self.budget:
+            members = task.rng.choice(np.array(population), self.tournament)
+            fitness = combined(np.stack([values[i] for i in population], axis=1))
+            fitness_of = dict(zip(population, fitness, strict=True))
+            parent = members[argmax_random_ties(np.array([fitness_of[i] for i in members]), task.rng)]
+            child = mutate(task.space, made[parent], task.rng)
+            values += _scored(task, [child], known)
+            population.append(len(made))
+            made.append(child)
+            population.popleft()
+        return made[argmax_random_ties(combined(np.stack(values, axis=1)), task.rng)]
+
+
+def mutate(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mask:
+    """Another operation on one edge or, with even chances where edges compete, the same operation on another
+    free edge into its node; drawn again until images reach the logits."""
+    while True:
+        child = mask.copy()
+        edge = int(rng.choice(np.flatnonzero(mask.any(1))))
+        (operation,) = np.flatnonzero(mask[edge])
+        into = next(node for node in nodes(space) if edge in node)
+        free = [e for e in into if not mask[e].any()]
+        child[edge] = 0
+        if free and rng.random() < 0.5:
+            child[rng.choice(free), operation] = 1
+        else:
+            child[edge, rng.choice([o for o in selectable(space) if o != operation])] = 1
+        if space.connected(space.genotype(child)):
+            return child
+
+
+def _scored(task: Task, masks: list[Mask], known: dict[bytes, Floats]) -> list[Floats]:
+    """float64 [S] of each; what was seen before is not measured again."""
+    new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in known}
+    if new:
+        known.update(zip(new, task.observe(np.stack(list(new.values()))).T, strict=True))
+    return [known[mask.tobytes()] for mask in masks]

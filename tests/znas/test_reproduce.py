@@ -1,0 +1,412 @@
+"""Reproduced tables: statistics against scipy, searches that survive a kill, numbers that are looked up."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from znas.cli import main
+from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
+from znas.reproduce.published import column_key, method, published
+from znas.reproduce.rows import choose, proxied, rows
+from znas.reproduce.statistics import paired_p, rank_correlations, summary
+from znas.reproduce.table2 import table2
+from znas.reproduce.trials import run_trials
+from znas.searchers.ranking import combined
+from znas.settings import SearchSettings
+from znas.tables import read_table
+from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.spaces import NasBench201, NasBench201Genotype
+from znas_engine.spaces.isomorphism import canonical
+from znas_engine.spaces.nasbench201 import OPERATIONS
+
+NB201 = NasBench201()
+TINY = {"channels": 2, "cells": 1, "resolution": 8, "images": 10}
+FREE = "random,most-parameters,paper-prior-p1,paper-g-prior-p1"
+
+
+def tiny(**changes: Any) -> SearchSettings:
+    return SearchSettings(**(TINY | changes))
+
+
+@pytest.fixture(scope="session")
+def table_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cells, with two made-up accuracies: one by the number of 3x3 convolutions, one constant."""
+    path = tmp_path_factory.mktemp("tables") / "cells.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "arch", "cifar10_test_200ep", "other"])
+        for i, operations in enumerate(product(OPERATIONS, repeat=6)):
+            accuracy = 50 + 7 * operations.count("nor_conv_3x3")
+            writer.writerow([i, str(NasBench201Genotype(operations)), accuracy, 1.5])
+    return path
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_:
+        main(["reproduce", *arguments])
+    out, err = capsys.readouterr()
+    return int(exit_.value.code or 0), out, err
+
+
+# --- statistics ---
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=9))
+def test_intervals_are_those_of_students_t(values: list[float]) -> None:
+    from scipy.stats import sem, t
+
+    found = summary(np.array(values))
+    half = t.ppf(0.975, len(values) - 1) * sem(values)
+    assert found.mean == pytest.approx(np.mean(values), abs=1e-9)
+    assert found.low == pytest.approx(np.mean(values) - half, abs=1e-6)
+    assert found.high == pytest.approx(np.mean(values) + half, abs=1e-6)
+
+
+def test_one_repeat_has_no_spread() -> None:
+    found = summary(np.array([3.0]))
+    assert (found.n, found.mean, found.std, found.low, found.high) == (1, 3.0, None, None, None)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(-30, 30).filter(bool), min_size=3, max_size=9, unique_by=abs))
+def test_the_paired_test_is_wilcoxons(differences: list[int]) -> None:
+    """scipy's exact distribution, where there are neither ties nor zeros."""
+    from scipy.stats import wilcoxon
+
+    d = np.array(differences, dtype=np.float64)
+    assert paired_p(d + 5, np.full(len(d), 5.0)) == pytest.approx(wilcoxon(d, method="exact").pvalue)
+
+
+def test_the_paired_test_at_its_ends() -> None:
+    same = np.arange(6.0)
+    assert paired_p(same, same) == 1.0
+    assert paired_p(same + 1, same) == 2 / 2**6
+    assert paired_p(same[:2] + 1, same[:2]) == 0.5
+    many = np.random.default_rng(0).normal(size=30)
+    assert paired_p(many + 3, np.zeros(30)) < 0.001
+    assert paired_p(np.abs(many) * np.resize([1, -1], 30), np.zeros(30)) > 0.05
+
+
+def test_rank_correlations_and_their_intervals() -> None:
+    """Bivariate normal at correlation 0.5: tau = 2/pi asin(0.5) = 1/3, inside an interval that 300 points
+    make narrower than 0.2."""
+    rng = np.random.default_rng(0)
+    x, e = rng.normal(size=(2, 300))
+    kendall, spearman = rank_correlations(x, 0.5 * x + np.sqrt(0.75) * e, seed=1)
+    assert kendall.low < 1 / 3 < kendall.high
+    assert kendall.low < kendall.value < kendall.high < kendall.low + 0.2
+    assert spearman.low < spearman.value < spearman.high
+    perfect, _ = rank_correlations(x, np.exp(x), seed=1)
+    assert (perfect.low, perfect.value, perfect.high) == pytest.approx((1.0, 1.0, 1.0))
+    constant, _ = rank_correlations(x, np.zeros(300), seed=1)
+    assert constant.value == 0
+
+
+# --- published numbers ---
+
+
+def test_published_numbers_name_their_source() -> None:
+    for name in ("table1", "table2", "table3"):
+        for entry in published()[name]:
+            assert entry["source"]
+            assert entry["method"]
+    for space in ("nasbench201", "darts"):
+        table = "table2" if space == "nasbench201" else "table1"
+        for row in rows(space).values():
+            assert row.published is None or method(table, row.published) is not None, row.name
+
+
+@pytest.mark.parametrize(
+    ("column", "key"),
+    [
+        ("cifar10_test_200ep", "cifar10-test"),
+        ("CIFAR100TestAccuracy200Epochs", "cifar100-test"),
+        ("imagenet16-120_val_200ep", "imagenet16-val"),
+        ("cifar10_test_12ep", None),
+        ("accuracy", None),
+    ],
+)
+def test_columns_are_matched_to_published_ones(column: str, key: str | None) -> None:
+    assert column_key(column) == key
+
+
+# --- table 2 ---
+
+
+def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
+    """Each row's accuracies are those of its architectures; the largest cell has six 3x3 convolutions."""
+    chosen = choose("nasbench201", FREE.split(","))
+    trials = run_trials(chosen, tiny(), seeds=4, work=tmp_path / "work")
+    sheet = table2(chosen, trials, read_table(table_file, NB201), tiny())
+    for entry in sheet.data["rows"]:
+        expected = [50 + 7 * arch.count("nor_conv_3x3") for arch in entry["architectures"]]
+        found = entry["accuracy"]["cifar10_test_200ep"]
+        assert found["values"] == expected
+        assert found["mean"] == pytest.approx(np.mean(expected))
+        assert entry["accuracy"]["other"]["values"] == [1.5] * 4
+        if entry["row"] == "paper-prior-p1":
+            values = {e["row"]: e["accuracy"]["cifar10_test_200ep"]["values"] for e in sheet.data["rows"]}
+            for name in ("random", "most-parameters"):
+                assert found["p_against"][name] == paired_p(np.array(expected), np.array(values[name]))
+    (largest,) = (e for e in sheet.data["rows"] if e["row"] == "most-parameters")
+    assert largest["accuracy"]["cifar10_test_200ep"]["values"] == [92.0] * 4
+    assert "93.49 ± 0.71" in sheet.markdown()
+    assert "(RZ-NAS)" in sheet.markdown()
+
+
+def test_table2_refuses_a_table_without_the_cell(tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text(f"arch,acc\n{NasBench201Genotype(('none',) * 6)},10.0\n")
+    chosen = choose("nasbench201", ["most-parameters"])
+    trials = run_trials(chosen, tiny(), seeds=1, work=tmp_path / "work")
+    with pytest.raises(DataError, match=r"one.csv does not have the cell \|nor_conv_3x3~0"):
+        table2(chosen, trials, read_table(path, NB201), tiny())
+
+
+def test_rows_are_chosen_by_name() -> None:
+    assert [row.name for row in choose("nasbench201", ["default", "random"])] == ["random", "default"]
+    with pytest.raises(InvalidValueError, match=r"unknown row 'defualt'.*did you mean 'default'"):
+        choose("nasbench201", ["defualt"])
+
+
+@pytest.mark.parametrize("space", ["nasbench201", "darts"])
+def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: Path) -> None:
+    """On the smallest supernet and real images; rows that only repeat another at length are left out."""
+    heavy = {"naswot-100", "naswot-1000", "evolution", "exhaustive"}
+    slow = {
+        "paper-p0",
+        "paper-g-p0.5",
+        "paper-g-shipped-p0.5",
+        "paper-shipped-p0.5",
+        "zero-cost-pt",
+        "te-nas",
+    }
+    skipped = heavy | (slow if space == "darts" else set())
+    chosen = [row for name, row in rows(space).items() if name not in skipped]
+    given = tiny(space=space, data="cifar10", data_dir=test_data, cells=1 if space == "nasbench201" else 3)
+    trials = run_trials(chosen, given, seeds=1, work=tmp_path / "work")
+    for row in chosen:
+        (trial,) = trials[row.name]
+        free = row.name in ("random", "most-parameters", "darts-pt") or row.name.endswith("p1")
+        assert (trial.evaluations == 0) == free, row.name
+
+
+def test_trials_are_kept_and_added_to(tmp_path: Path) -> None:
+    """Finished searches are not repeated; more seeds and rows join them; another setting is another job."""
+    work = tmp_path / "work"
+    first = run_trials(choose("nasbench201", ["random"]), tiny(), seeds=2, work=work)
+    more = run_trials(choose("nasbench201", ["random", "darts-pt"]), tiny(), seeds=3, work=work)
+    assert more["random"][:2] == first["random"]  # the seconds too: they were not measured again
+    assert len(more["darts-pt"]) == 3
+    lines = work.read_text().splitlines()
+    assert len(lines) == 1 + 6
+    with pytest.raises(InvalidValueError, match=r"belongs to another job.*its images is 10, not 12"):
+        run_trials(choose("nasbench201", ["random"]), tiny(images=12), seeds=1, work=work)
+    with pytest.raises(InvalidValueError, match="`seeds` must be at least 1"):
+        run_trials(choose("nasbench201", ["random"]), tiny(), seeds=0, work=work)
+
+
+def test_a_killed_table_goes_on_to_the_same_result(table_file: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the searches; the second run ends with what an undisturbed one finds."""
+    arguments = [
+        *(sys.executable, "-m", "znas", "reproduce", "table2", "--data", "gaussian", "--seeds", "3", "-q"),
+        *("--rows", "random,default,naswot-10", "--channels", "2", "--cells", "1", "--resolution", "8"),
+        *("--images", "10", "--table", str(table_file), "--out"),
+    ]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    with subprocess.Popen([*arguments, str(killed)], stdout=subprocess.DEVNULL) as process:
+        work = killed / "searches.work"
+        while process.poll() is None and not (work.is_file() and work.read_bytes().count(b"\n") >= 3):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "table2.json").exists()
+    recorded = work.read_bytes()
+    for folder in (killed, whole):
+        subprocess.run([*arguments, str(folder)], check=True, stdout=subprocess.DEVNULL)
+    assert work.read_bytes().startswith(recorded[: recorded.rfind(b"\n") + 1])
+    found = [
+        {row["row"]: row["architectures"] for row in json.loads((f / "table2.json").read_text())["rows"]}
+        for f in (killed, whole)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]["default"]) == 3
+
+
+# --- correlation ---
+
+
+def test_scores_are_those_of_the_observer_and_are_kept(table_file: Path, tmp_path: Path) -> None:
+    """A seeded sample in batches; a second run measures nothing, another score joins the same file."""
+    table = read_table(table_file, NB201)
+    given = tiny(seed=3)
+    work = tmp_path / "work"
+    count = BATCH + 6
+    first = score_table(table, ["naswot"], given, architectures=count, work=work)
+    again = score_table(table, ["naswot", "params"], given, architectures=count, work=work)
+    assert np.array_equal(first.scores["naswot"], again.scores["naswot"])
+    assert first.seconds["naswot"] == again.seconds["naswot"]
+    assert len(work.read_text().splitlines()) == 1 + 2
+    from znas.observer import Observer
+    from znas_engine.data import load
+    from znas_engine.spaces import resize
+
+    dataset = load("gaussian", resolution=8)
+    macro = resize(NB201.search_macro(resolution=8, classes=dataset.classes), channels=2, cells=1)
+    masks = np.stack([NB201.mask(genotype) for genotype in again.genotypes])
+    np.testing.assert_array_equal(Observer(NB201, macro, dataset, given)(masks)[0], again.scores["naswot"])
+    for genotype, params in zip(again.genotypes, again.scores["params"], strict=True):
+        assert NB201.network(genotype, NB201.search_macro(resolution=8, classes=10)).parameters == params
+    with pytest.raises(InvalidValueError, match=r"belongs to another job.*its seed is 3, not 4"):
+        score_table(table, ["naswot"], tiny(seed=4), architectures=count, work=work)
+    with pytest.raises(InvalidValueError, match="between 2 and the 15,625"):
+        score_table(table, ["naswot"], given, architectures=1, work=work)
+
+
+def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> None:
+    """Against scipy on the written numbers; unique is the first cell of every function."""
+    from scipy.stats import kendalltau
+
+    table = read_table(table_file, NB201)
+    scored = score_table(table, ["params", "flops"], tiny(), architectures=200, work=tmp_path / "work")
+    sheet = correlation(scored, [("params",), ("params", "flops")], table, proxied(tiny()))
+    first = {}
+    for i, genotype in enumerate(scored.genotypes):
+        first.setdefault(canonical(genotype), i)  # type: ignore[arg-type]
+    kept = {"all": list(range(200)), "unique": sorted(first.values())}
+    assert unique_rows(scored.genotypes) == kept["unique"]
+    for entry in sheet.data["rows"]:
+        at = kept[entry["protocol"]]
+        values = combined(np.stack([scored.scores[name][at] for name in entry["score"].split("+")]))
+        truth = scored.accuracies[entry["column"]][at]
+        expected = kendalltau(values, truth).statistic if np.ptp(truth) else 0.0
+        assert entry["kendall"]["value"] == pytest.approx(expected)
+        assert entry["architectures"] == len(at)
+        reported = entry["published_kendall"]
+        assert (reported == 0.576) == (
+            (entry["score"], entry["protocol"], entry["column"]) == ("params", "all", "cifar10_test_200ep")
+        )
+
+
+def test_parameters_rank_the_real_table_as_published(test_data: Path, tmp_path: Path) -> None:
+    """Kendall's tau of the parameter count, 0.576 over all cells, lies in the interval of 1,000 cells."""
+    table = read_table(test_data / "nasbench201" / "cifar10.csv", NB201)
+    scored = score_table(table, ["params"], tiny(), architectures=1000, work=tmp_path / "work")
+    kendall, _ = rank_correlations(scored.scores["params"], next(iter(scored.accuracies.values())), seed=0)
+    assert kendall.low < 0.576 < kendall.high
+
+
+# --- the command ---
+
+
+def test_commands_write_every_format(
+    table_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [*("--data", "gaussian", "--channels", "2", "--cells", "1", "--resolution", "8", "--images", "8")]
+    out = tmp_path / "out"
+    code, text, _ = command(
+        capsys,
+        *("table2", "--rows", "random,paper-p1", "--seeds", "2", "--table", str(table_file)),
+        *("--data", "gaussian", "--out", str(out), "-q"),
+    )
+    assert code == 2  # the paper's score needs labels
+    assert not text
+    code, text, _ = command(
+        capsys,
+        *("table2", "--rows", "random,default", "--seeds", "2", "--table", str(table_file), "--json"),
+        *(*small, "--out", str(out), "-q"),
+    )
+    assert code == 0
+    assert json.loads(text) == json.loads((out / "table2.json").read_text())
+    code, text, _ = command(
+        capsys,
+        *("correlation", "--scores", "params,naswot,params+naswot", "--architectures", "40"),
+        *("--table", str(table_file), *small, "--out", str(out), "-q"),
+    )
+    assert code == 0
+    assert "params+naswot" in text
+    code, text, _ = command(capsys, "figures", "--out", str(out))
+    assert code == 0
+    written = {path.name for path in out.iterdir()}
+    for name in ("table2", "correlation"):
+        assert {f"{name}.{suffix}" for suffix in ("md", "csv", "json", "png")} <= written
+    assert {"figure-cost.png", "figure-scatter.png"} <= written
+    for path in out.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+    with (out / "correlation-scores.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 40
+    assert set(lines[0]) == {"arch", "params", "naswot", "cifar10_test_200ep", "other"}
+    with (out / "table2.csv").open(newline="") as file:
+        assert {line["row"] for line in csv.DictReader(file)} == {"random", "default"}
+
+
+def test_darts_tables_name_what_is_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes are those of the genotypes as they are trained; test errors are named, never given."""
+    from znas_engine.spaces import Darts
+
+    out = tmp_path / "out"
+    for table, epochs, macro in (
+        ("table1", 600, Darts().evaluation_macro(resolution=32, classes=10)),
+        ("table3", 250, Darts().evaluation_macro(resolution=224, classes=1000)),
+    ):
+        code, text, _ = command(
+            capsys,
+            *(table, "--rows", "random,most-parameters", "--seeds", "2", "--data", "gaussian"),
+            *("--out", str(out), "-q", "--json"),
+        )
+        assert code == 0
+        found = json.loads(text)
+        assert found["test_error"] == f"needs {epochs} epochs of training: not measured"
+        assert found["published"][0]["error"][0] > 2
+        for row in found["rows"]:
+            networks = [Darts().network(Darts().parse(arch), macro) for arch in row["architectures"]]
+            assert row["params"]["mean"] == pytest.approx(np.mean([n.parameters for n in networks]))
+            assert row["flops"]["mean"] == pytest.approx(np.mean([n.flops for n in networks]))
+        for suffix in ("md", "csv", "json", "png"):
+            assert (out / f"{table}.{suffix}").is_file()
+        assert "not measured" in (out / f"{table}.md").read_text()
+
+
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], table_file: Path) -> None:
+    place = ["--out", str(tmp_path / "a")]
+    for arguments, message in (
+        (["figures"], "holds no accuracies to draw"),
+        (["table2", "--rows", "naswot-11", "--data", "gaussian"], "unknown row"),
+        (["table2"], "`data_dir` is required for cifar10"),
+        (["table2", "--data", "gaussian", "--rows", "paper-p0"], "needs labels"),
+        (
+            ["correlation", "--table", str(table_file), "--scores", "nope", "--data", "gaussian"],
+            "score 'nope'",
+        ),
+    ):
+        code, out, err = command(capsys, *arguments, *place)
+        assert code == 2
+        assert not out
+        assert message in err
+        assert err.strip().count("\n") == 0
+    assert not (tmp_path / "a" / "table2.json").exists()
+    assert not (tmp_path / "a" / "searches.work").exists()
+
+
+def test_importing_the_command_loads_nothing_heavy() -> None:
+    program = "import sys, znas.cli; print([m for m in ('torch', 'scipy', 'matplotlib') if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,325 @@
+"""Baselines: the canonical form against real networks, each searcher against brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import SMALL, small
+from znas import priors
+from znas.searchers import SEARCHERS, DartsPT, Evolution, Exhaustive, Naswot, Task, TeNas, ZeroCostPT, run
+from znas.searchers.base import connected_path, nodes
+from znas.searchers.evolution import mutate
+from znas.searchers.most_parameters import parameters
+from znas.searchers.ranking import combined, parse_scores
+from znas.selection.criteria import selectable
+from znas.settings import SearchSettings
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import Darts, Mask, NasBench201, NasBench201Genotype, SearchSpace
+from znas_engine.spaces.isomorphism import CanonicalCell, canonical, classes
+from znas_engine.spaces.nasbench201 import EDGES, OPERATIONS
+
+NB201, DARTS = NasBench201(), Darts()
+SPACES = pytest.mark.parametrize("space", [NB201, DARTS], ids=["nasbench201", "darts"])
+
+cells = st.tuples(*[st.sampled_from(OPERATIONS)] * len(EDGES)).map(NasBench201Genotype)
+
+
+# --- the canonical form ---
+
+
+def logits(genotype: NasBench201Genotype, form: CanonicalCell) -> Any:
+    """The real network at random statistics and offsets, in float64; the weights of a convolution are a
+    function of its canonical number and of the layer alone."""
+    import torch
+
+    from znas_engine.networks.nasbench201 import Network
+
+    network = Network(genotype.structure(), channels=2, cells=1, classes=3).double().eval()
+    number = {e: i for i, e in enumerate(form.edges)}
+    state = network.state_dict()
+    for name, value in state.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        parts = name.split(".")
+        if "edges" in parts:
+            e = int(parts[parts.index("edges") + 1])
+            name = f"{parts[1]} {number.get(e, 'dead')} {'.'.join(parts[5:])}"
+        generator = torch.Generator().manual_seed(sum(i * ord(c) for i, c in enumerate(name, 1)))
+        value.copy_(torch.rand(value.shape, generator=generator, dtype=torch.float64) + 0.5)
+        if value.dim() > 1:
+            value.sub_(1.0)
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(0)
+        return network(torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)).numpy()
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_cells_of_one_form_are_one_function(data: st.DataObject) -> None:
+    """Real networks with equal weights on corresponding convolutions give equal logits."""
+    members = data.draw(st.sampled_from([c for c in classes() if len(c) > 1]))
+    a, b = data.draw(st.permutations(members).map(lambda order: order[:2]))
+    assert canonical(a) == canonical(b)
+    np.testing.assert_allclose(logits(a, canonical(a)), logits(b, canonical(b)), rtol=1e-9)
+
+
+@settings(max_examples=60)
+@given(cells, st.integers(0, 5), st.sampled_from(OPERATIONS))
+def test_cells_of_different_forms_are_different_functions(
+    cell: NasBench201Genotype, edge: int, operation: str
+) -> None:
+    """One edge changed: another form is another function, so the form does not keep apart what is equal
+    (weights are generic, so a coincidence has probability zero)."""
+    other = NasBench201Genotype((*cell.operations[:edge], operation, *cell.operations[edge + 1 :]))
+    first, second = canonical(cell), canonical(other)
+    equal = np.allclose(logits(cell, first), logits(other, second), rtol=1e-9)
+    assert equal == (first == second)
+
+
+def test_a_shared_convolution_is_not_two() -> None:
+    """2 c(x) and a(x) + b(x): the benchmark's text unites them, the form does not."""
+    shared = NB201.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|")
+    double = NB201.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|skip_connect~2|")
+    assert canonical(shared) != canonical(double)
+    assert len(canonical(shared).convolutions) == 1
+
+
+def test_classes_are_a_partition() -> None:
+    every = [cell for members in classes() for cell in members]
+    assert len(every) == len(set(every)) == 5**6
+    forms = [canonical(members[0]) for members in classes()]
+    assert len(set(forms)) == len(forms)
+    for members in classes():
+        assert len({NB201.connected(cell) for cell in members}) == 1
+
+
+# --- one number from several scores ---
+
+
+def test_ranks_are_combined() -> None:
+    values = np.array([[1.0, 2.0, 3.0, 3.0], [10.0, 40.0, 30.0, 20.0]])
+    expected = [
+        np.log(1 / 4 * 1 / 4),
+        np.log(2 / 4 * 4 / 4),
+        np.log(3.5 / 4 * 3 / 4),
+        np.log(3.5 / 4 * 2 / 4),
+    ]
+    np.testing.assert_allclose(combined(values), expected)
+    np.testing.assert_array_equal(combined(values[:1]), values[0])
+
+
+def test_score_sets_are_checked() -> None:
+    assert parse_scores("naswot+accuracy") == ("naswot", "accuracy")
+    with pytest.raises(InvalidValueError, match="did you mean 'naswot'"):
+        parse_scores("naswott+accuracy")
+    with pytest.raises(InvalidValueError, match="name each once"):
+        parse_scores("naswot+naswot")
+
+
+# --- searchers on a known score ---
+
+
+def task(space: SearchSpace[Any], value: Callable[[Mask], float], seed: int = 0) -> tuple[Task, list[Mask]]:
+    """A task whose score is a function of the mask, and the masks that were asked for."""
+    asked: list[Mask] = []
+
+    def observe(masks: Mask) -> Any:
+        asked.extend(masks)
+        return np.array([[value(mask) for mask in masks]])
+
+    return Task(space, small(space), observe, np.random.default_rng(seed)), asked
+
+
+def additive(space: SearchSpace[Any], seed: int = 1) -> tuple[Any, Callable[[Mask], float]]:
+    weights = np.random.default_rng(seed).normal(size=space.shape)
+    return weights, lambda mask: float((mask * weights).sum())
+
+
+def best_additive(space: SearchSpace[Any], weights: Any) -> Mask:
+    """The architecture of the largest sum: per node its best operations, on its best edges."""
+    mask = np.zeros(space.shape, dtype=np.float32)
+    allowed = np.where(np.array(space.selectable), weights, -np.inf)
+    for into in nodes(space):
+        for e in sorted(into, key=lambda e: -allowed[e].max())[: space.in_edges]:
+            mask[e, allowed[e].argmax()] = 1
+    return mask
+
+
+def test_perturbation_and_pruning_find_the_additive_optimum() -> None:
+    """NAS-Bench-201: both remove what costs least, which an additive score makes exact."""
+    weights, value = additive(NB201)
+    for searcher in (ZeroCostPT(), ZeroCostPT(iterations=3), TeNas()):
+        given_task, _ = task(NB201, value)
+        assert np.array_equal(searcher.choose(given_task), best_additive(NB201, weights)), searcher
+
+
+@SPACES
+def test_zero_cost_pt_is_leave_one_out_edge_by_edge(space: SearchSpace[Any]) -> None:
+    """Replayed from what it asked: an edge keeps the operation without which the score was lowest."""
+    _, value = additive(space)
+    given_task, asked = task(space, value)
+    chosen = ZeroCostPT().choose(given_task)
+    base, players = space.mixture(), selectable(space)
+    rows = iter(asked)
+    for _ in range(len(space.edges)):
+        masks = [next(rows) for _ in players]
+        (edge,) = {int(e) for mask in masks for e in np.flatnonzero((mask != base).any(1))}
+        for o, mask in zip(players, masks, strict=True):
+            others = [q for q in range(len(space.operations)) if q != o]
+            assert np.count_nonzero(mask[edge]) == len(others)
+            assert mask[edge, o] == 0
+        base[edge] = 0
+        base[edge, players[int(np.argmin([value(mask) for mask in masks]))]] = 1
+    assert np.array_equal(chosen, base * chosen.any(1)[:, None])
+
+
+def test_te_nas_prunes_step_by_step() -> None:
+    """Replayed by a plain loop: 5, 4, 3, 2 operations per edge are left, then one."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(6, 5))
+
+    def value(mask: Mask) -> float:
+        return float(np.sin(3 * mask @ weights.T).sum() - 10 * mask[:, 0].sum())  # `none` goes first
+
+    given_task, asked = task(NB201, value)
+    chosen = TeNas().choose(given_task)
+    left = {e: list(range(5)) for e in range(6)}
+    count = 0
+    while any(len(operations) > 1 for operations in left.values()):
+        losses = {}
+        for e, o in [(edge, o) for edge in left for o in left[edge]]:
+            mask = np.zeros((6, 5), dtype=np.float32)
+            for f, operations in left.items():
+                stay = [q for q in operations if (f, q) != (e, o)]
+                mask[f, stay] = 1 / len(stay)
+            losses[e, o] = value(mask)
+            count += 1
+        for e in left:
+            left[e].remove(max(left[e], key=lambda o: losses[e, o]))
+    assert len(asked) == count
+    assert {e: [int(chosen[e].argmax())] for e in left} == left
+
+
+@SPACES
+def test_sampling_and_evolution_return_the_best_they_saw(space: SearchSpace[Any]) -> None:
+    _, value = additive(space)
+    for searcher, budget in ((Naswot(40), 40), (Evolution(budget=60, population=8, tournament=3), 60)):
+        given_task, asked = task(space, value)
+        chosen = searcher.choose(given_task)
+        assert len(asked) <= budget
+        assert value(chosen) == max(map(value, asked))
+        for mask in asked:
+            assert space.connected(space.genotype(mask))
+
+
+def test_evolution_climbs() -> None:
+    """With the same budget it beats random sampling on an additive score in nearly every run."""
+    _, value = additive(NB201)
+    wins = 0
+    for seed in range(20):
+        evolved = Evolution(budget=120, population=10).choose(task(NB201, value, seed)[0])
+        sampled = Naswot(120).choose(task(NB201, value, seed)[0])
+        wins += value(evolved) >= value(sampled)
+    assert wins >= 17  # 20 fair coins give 17 or more with probability 0.0013
+
+
+@SPACES
+def test_mutation_changes_one_thing(space: SearchSpace[Any]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        parent = connected_path(space, rng)
+        child = mutate(space, parent, rng)
+        assert (parent != child).sum() == 2
+        assert child.sum() == parent.sum()
+        space.genotype(child)
+
+
+def test_exhaustive_is_the_maximum_over_all_cells() -> None:
+    """On a score of the function itself; every class is asked once."""
+
+    def value(mask: Mask) -> float:
+        form = canonical(NB201.genotype(mask))
+        return (
+            len(form.convolutions) - 0.1 * len(form.output) if NB201.connected(NB201.genotype(mask)) else -9
+        )
+
+    given_task, asked = task(NB201, value)
+    chosen = Exhaustive().choose(given_task)
+    everything = [NB201.mask(NasBench201Genotype(c)) for c in product(OPERATIONS, repeat=6)]
+    assert value(chosen) == max(map(value, everything))
+    assert len(asked) == sum(NB201.connected(members[0]) for members in classes())
+    with pytest.raises(InvalidValueError, match="a small space, nasbench201, not darts"):
+        Exhaustive().choose(task(DARTS, value)[0])
+
+
+@SPACES
+def test_parameters_are_those_of_the_network(space: SearchSpace[Any]) -> None:
+    """The sum over a mask differs from the network's own count by one constant; so the largest is exact."""
+    rng = np.random.default_rng(0)
+    macro = small(space)
+    weights = parameters(space, macro)
+    differences = set()
+    for _ in range(20):
+        mask = space.random_path(rng)
+        network = space.network(space.genotype(mask), macro).parameters
+        differences.add(network - float(weights[mask > 0].sum()))
+    assert len(differences) == 1
+    largest = SEARCHERS["most_parameters"].choose(Task(space, macro, _never, rng))
+    assert np.array_equal(np.sort(weights[largest > 0]), np.sort(weights[best_additive(space, weights) > 0]))
+
+
+def _never(masks: Mask) -> Any:
+    raise AssertionError("nothing is to be measured")
+
+
+@SPACES
+def test_darts_pt_follows_the_means_of_its_prior(space: SearchSpace[Any]) -> None:
+    """Leave-one-out on means keeps the operation of the largest mean; nothing is measured."""
+    path = priors.shipped(space.name)
+    assert path is not None
+    prior = priors.load(path)
+    chosen = DartsPT(prior).choose(Task(space, small(space), _never, np.random.default_rng(0)))
+    for e in np.flatnonzero(chosen.any(1)):
+        assert chosen[e, int(np.nanargmax(prior.mean[e]))] == 1
+    other = DARTS if space is NB201 else NB201
+    with pytest.raises(InvalidValueError, match=f"the prior is for {space.name}, not for {other.name}"):
+        DartsPT(prior).choose(Task(other, small(other), _never, np.random.default_rng(0)))
+
+
+# --- on the real supernet ---
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [(NB201, name) for name in ("naswot", "zero_cost_pt", "evolution", "te_nas", "random")]
+    + [(DARTS, "naswot"), (DARTS, "random")],
+)
+def test_searchers_run_on_the_supernet(space: SearchSpace[Any], name: str) -> None:
+    """The same seed gives the same architecture; the account holds; other seeds see other networks."""
+    searcher = {"naswot": Naswot(3), "evolution": Evolution(6, 3, 2), "te_nas": TeNas()}.get(
+        name, SEARCHERS[name]
+    )
+    given = SearchSettings(space=space.name, images=6, resolution=8, seed=1, **SMALL[space.name])
+    first, again = run(searcher, given), run(searcher, given)
+    assert first.genotype == again.genotype
+    assert first.evaluations == again.evaluations
+    assert (first.evaluations > 0) == (name != "random")
+    seconds = first.seconds
+    assert seconds.total == pytest.approx(seconds.setup + seconds.evaluate + seconds.select)
+    assert (seconds.evaluate > 0) == (name != "random")
+
+
+def test_bad_numbers() -> None:
+    with pytest.raises(InvalidValueError, match="`samples` must be at least 1 but got 0"):
+        Naswot(0)
+    with pytest.raises(InvalidValueError, match="`budget` must be at least the population, 25, but got 9"):
+        Evolution(budget=9)
+    with pytest.raises(InvalidValueError, match="`iterations` must be at least 1"):
+        ZeroCostPT(0)
