@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from znas.cli.bench import bench
 from znas.cli.doctor import doctor
 from znas.cli.export import export
 from znas.cli.prior import prior
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(search)
 app.command()(export)
 app.add_typer(prior, name="prior")
+app.command()(bench)
 app.command()(doctor)
 
 #: What the parser raises for bad options; typer has its own copy of click since 0.16.
