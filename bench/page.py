@@ -38,15 +38,20 @@ def main() -> None:
     arguments.page.write_text(markdown(document, picture.name if rows else None))
 
 
+INTRODUCTION = (
+    "Every row first passed its check against the torch reference; a row that fails has no time. "
+    "Contenders took turns, round by round; intervals are order statistics of the median (95 %, or the "
+    "whole range of fewer than six samples)."
+)
+
+
 def markdown(document: dict[str, Any], picture: str | None) -> str:
     """The whole page."""
     parts = [
         "# Latency",
         header(document),
         f"```\n{' '.join(document['command'])}\n```",
-        "Every row first passed its check against the torch reference; a row that fails has no time. Contenders "
-        "took turns, round by round; intervals are order statistics of the median (95 %, or the whole range of "
-        "fewer than six samples).",
+        INTRODUCTION,
     ]
     if picture is not None:
         parts.append(f"![Ratios to {BASELINE} and scaling curves]({picture})")

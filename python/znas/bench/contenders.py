@@ -74,7 +74,7 @@ def ort_whole(request: Request) -> Run:
     from znas_engine.backends.onnxruntime import OnnxRuntime, session
 
     images = request.environment.batch.images
-    running = session(OnnxRuntime(request.space, request.macro).export(request.environment, codes=False))
+    running = session(OnnxRuntime(request.space, request.macro).export(request.environment))
 
     def run(mask: Mask) -> NDArray[np.float32]:
         parts = [
@@ -89,11 +89,11 @@ def _backend(name: str, request: Request) -> Run:
     from znas_engine.backends import get_backend
 
     evaluator = get_backend(name)(request.space, request.macro, dtype=request.dtype)
-    masked_pass = evaluator.prepare(request.environment, codes=False)
+    masked_pass = evaluator.prepare(request.environment, norm=evaluator.norm, reads=frozenset())
     images = request.environment.batch.images
 
     def run(mask: Mask) -> NDArray[np.float32]:
-        return np.concatenate([masked_pass(mask, images[rows])[0] for rows in chunks(len(images))])
+        return np.concatenate([masked_pass(mask, images[rows]).logits for rows in chunks(len(images))])
 
     return run
 
