@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,4 +107,4 @@ def _name(key: tuple[Any, ...]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

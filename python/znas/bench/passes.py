@@ -137,7 +137,7 @@ def check(expected: Logits, found: Logits, dtype: str, labels: NDArray[np.int64]
     classes where there are no labels). why: what failed.
     """
     if found.shape != expected.shape:
-        return {"why": f"logits of shape {list(found.shape)}, not {list(expected.shape)}"}
+        return {"passed": False, "why": f"logits of shape {list(found.shape)}, not {list(expected.shape)}"}
     scale = np.abs(expected).max((1, 2))
     tolerance = LOGIT_TOLERANCE[dtype]
     error = float((np.abs(found - expected).max((1, 2)) / scale).max())
