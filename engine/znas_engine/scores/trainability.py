@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,44 +12,54 @@ from numpy.typing import NDArray
 from znas_engine.scores.base import BATCH, FEATURE_IMAGES, ForwardScore, Observation
 from znas_engine.scores.probes import NUDGED
 
-#: Energy that every output is given, relative to the stem's: a cell that passes nothing on has gain 1e-3.
-FLOOR = 1e-6
+#: Added to every channel's energy, relative to the mean: channels that say the same do not blow up the fit.
+RIDGE = 1e-3
+#: The least gain: a cell that passes nothing on, or a cell that nothing reaches.
+FLOOR = 1e-3
 
 
 class Trainability(ForwardScore):
-    """mean over cells of 2 - g - 1 / g, g the gain of the cell for a nudge of the images; at most 0.
+    """mean over cells of 2 - g - 1 / g, g the gain of the cell's mean Jacobian; at most 0.
 
         d[i] = output of cell i for the nudged images - output of cell i        (cell 0 is the stem)
-        g[i] = rms(d[i]) / rms(d[i - 1])
+        J[i] = argmin_J sum over images and pixels of |d[i] - J d[i - 1]|^2     (channels by channels)
+        g[i] = sqrt(mean of the squared singular values of J[i])
 
-    AZ-NAS (Lee & Ham, CVPR 2024) takes for g the spectral norm of a cell's Jacobian, estimated from
-    gradients. A network of convolutions, ReLUs and pools is linear around an image, so that d is the
-    Jacobian applied to one random direction: g is the cell's gain for the directions that really arrive, and
-    needs no gradient. It is not a spectral norm, and a cell of DARTS is judged against the cell before alone
-    although it reads two.
+    AZ-NAS (Lee & Ham, CVPR 2024) estimates the same mean Jacobian from gradients and takes its largest
+    singular value. A network of convolutions, ReLUs and pools is linear around an image, so that d is its
+    Jacobian applied to one random direction, J is a linear regression, and no gradient is needed. Where a
+    cell halves the resolution, d[i - 1] is averaged over the pixels that become one; a cell of DARTS is
+    judged against the cell before alone, although it reads two. Normalisation uses the statistics of the
+    images in hand, as in the publication.
     """
 
     name = "trainability"
     reads = ("features",)
-    probes = (BATCH, NUDGED)
+    probes = tuple(
+        replace(probe, name=f"{probe.name}, own statistics", norm="batch") for probe in (BATCH, NUDGED)
+    )
     max_images = FEATURE_IMAGES
     differences = True
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         batch, nudged = observations
-        gains = cell_gains(batch.features, nudged.features)
+        moved = [b - a for a, b in zip(batch.features, nudged.features, strict=True)]
+        gains = np.array([jacobian_gain(before, after) for before, after in pairwise(moved)])
         return float((2 - gains - 1 / gains).mean())
 
 
-def cell_gains(
-    features: Sequence[NDArray[np.float32]], nudged: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float64]:
-    """g per cell, float64 [cells]."""
-    energies = np.array([mean_square(b - a) for a, b in zip(features, nudged, strict=True)])
-    energies += FLOOR * energies[0]
-    gains: NDArray[np.float64] = np.sqrt(energies[1:] / energies[:-1])
-    return gains
-
-
-def mean_square(x: NDArray[np.float32]) -> float:
-    return float(np.mean(np.square(x), dtype=np.float64))
+def jacobian_gain(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """g of a cell from its d[i - 1] [n, C, H, W] and its d[i] [n, C', H / f, W / f]; FLOOR at least."""
+    n, channels, height, width = before.shape
+    factor = height // after.shape[2]
+    if factor > 1:
+        tiles = before.reshape(n, channels, height // factor, factor, width // factor, factor)
+        before = tiles.mean((3, 5))
+    x, y = (d.transpose(0, 2, 3, 1).reshape(-1, d.shape[1]) for d in (before, after))
+    energy = (x.T @ x).astype(np.float64)
+    mean = np.trace(energy) / channels
+    if mean == 0:
+        return FLOOR
+    jacobian = np.linalg.solve(energy + RIDGE * mean * np.eye(channels), (x.T @ y).astype(np.float64))
+    rank = min(jacobian.shape)
+    return max(float(np.sqrt(np.square(jacobian).sum() / rank)), FLOOR)
