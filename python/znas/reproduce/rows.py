@@ -28,7 +28,7 @@ from znas_engine.errors import unknown_choice
 #: has its space's own size. `--channels` and `--cells` replace both.
 PROXY = {"nasbench201": (8, 1), "darts": (8, 3)}
 #: Gradients need the torch backend, whatever the others run on.
-TE_NAS = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
+TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
 #: The two that every other row is tested against.
 RANDOM, LARGEST = "random", "most-parameters"
 
