@@ -34,7 +34,10 @@ Out = Annotated[
 ]
 TableFile = Annotated[
     Path | None,
-    typer.Option(help="CSV of trained architectures: a column of architectures, any number of accuracies."),
+    typer.Option(
+        help="CSV of trained architectures: a column of architectures, any number of accuracies; or the "
+        "folder of NATS-Bench that ends in -simple."
+    ),
 ]
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
 FirstSeed = Annotated[int, typer.Option("--seed", help="The first seed.")]
@@ -154,7 +157,8 @@ def table2(
         "nasbench201", data, data_dir, backend, images, seed, threads, channels, cells, resolution
     )
     chosen = choose(settings.space, _names(rows), prior)
-    truth = None if table is None else read_table(table, get_space(settings.space))
+    with progress_bar("files of the table", quiet=quiet) as progress:
+        truth = None if table is None else read_table(table, get_space(settings.space), progress)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = tabulate(chosen, trials, truth, settings)
@@ -167,7 +171,7 @@ def table2(
 @reproduce.command()
 def correlation(
     out: Out,
-    table: Annotated[Path, typer.Option(help="CSV of trained architectures with their accuracies.")],
+    table: Annotated[Path, typer.Option(help="CSV of trained architectures, or NATS-Bench's folder.")],
     scores: Annotated[
         str | None,
         typer.Option(
@@ -293,7 +297,8 @@ def _correlate(
     settings = proxied(settings)
     sets = scores or list(SCORES)
     single = dict.fromkeys(score.name for names in sets for score in get_scores(names))
-    truth = read_table(table, get_space(settings.space))
+    with progress_bar("files of the table", quiet=quiet) as progress:
+        truth = read_table(table, get_space(settings.space), progress)
     with progress_bar("scores", quiet=quiet) as progress:
         scored = measure.score_table(
             truth,
