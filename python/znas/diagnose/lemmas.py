@@ -59,15 +59,17 @@ class Claim:
     def outcome(self) -> str:
         """The verdict, held against what the paper says.
 
-        "consistent", "contradicted" or "nearly"; "not seen": the departure that the paper states does not
-        show at this size of sample; "no spread", "not tested": as in the verdict.
+        "consistent", "contradicted" or "nearly"; "not seen", "barely seen": the departure from a Gaussian
+        that the paper states does not show at this size of sample, or is small; "no spread", "not tested":
+        as in the verdict.
         """
         word = self.verdict.word
         if self.gaussian:
-            return {"Gaussian": "consistent", "not Gaussian": "contradicted"}.get(word, word)
-        return {"Gaussian": "not seen", "not Gaussian": "consistent", "no spread": "consistent"}.get(
-            word, word
-        )
+            said = {"Gaussian": "consistent", "not Gaussian": "contradicted"}
+        else:
+            said = {"Gaussian": "not seen", "nearly": "barely seen"}
+            said |= {"not Gaussian": "consistent", "no spread": "consistent"}
+        return said.get(word, word)
 
     def worst(self, name: str) -> float | None:
         """The figure of `Normality` that is furthest from 0 among the samples; None where none has it."""
@@ -216,7 +218,7 @@ def equation_8(scores: ScoreSamples, space: SearchSpace[Any], p: float, seed: in
 
     scorer = IntervenedScorer(
         observe=observe,
-        environments=len(observed),
+        rows=len(observed),
         edges=len(space.edges),
         p=p,
         knowledge=FromPrior(_prior(space, pairs, known), aligned=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,8 @@ def _histogram(axis: Any, parts: Sequence[Floats], title: str, colours: Sequence
     """Stacked densities of the parts of one sample, and the normal fitted to all of them."""
     together = np.concatenate(parts)
     mean, std = together.mean(), together.std()
-    axis.set_title(f"{title}\nmean {mean:.4g}, deviation {std:.3g}", fontsize=7)
+    heading = "\n".join(textwrap.fill(line, 38) for line in title.splitlines())
+    axis.set_title(f"{heading}\nmean {mean:.4g}, deviation {std:.3g}", fontsize=7)
     axis.tick_params(labelsize=6)
     axis.set_yticks([])
     if std == 0:

@@ -1,0 +1,126 @@
+"""A result of `znas-engine bench` as a page: tables in Markdown, ratios and scaling curves in one picture.
+
+python bench/page.py RESULT.json PAGE.md        writes PAGE.md and PAGE.png beside it
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from znas.bench.contenders import BASELINE
+from znas.bench.statistics import Middle, middle, speedup_of
+from znas.bench.tables import header, tables
+
+Row = dict[str, Any]
+#: A curve's axis, and what a point of it is.
+AXES = {"masks": "seconds per call", "images": "seconds per pass", "threads": "seconds per pass"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("result", type=Path)
+    parser.add_argument("page", type=Path)
+    arguments = parser.parse_args()
+    document = json.loads(arguments.result.read_bytes())
+    picture = arguments.page.with_suffix(".png")
+    rows = [row for row in document["rows"] if row["part"] == "passes"]
+    if rows:
+        draw(rows).savefig(picture, format="png", dpi=110)
+    arguments.page.write_text(markdown(document, picture.name if rows else None))
+
+
+def markdown(document: dict[str, Any], picture: str | None) -> str:
+    """The whole page."""
+    method = (
+        "Every row first passed its check against the torch reference; a row that fails has no time. "
+        "Contenders took turns, round by round. Intervals are order statistics of the median (95 %, or the "
+        "whole range of fewer than six samples). GFLOP/s count the multiply-accumulates, times two, that a "
+        "mask leaves alive before anything is merged."
+    )
+    parts = ["# Latency", header(document), f"```\n{' '.join(document['command'])}\n```", method]
+    if picture is not None:
+        parts.append(f"![Ratios to {BASELINE} and scaling curves]({picture})")
+    for table in tables(document):
+        lines = [table.headings, tuple("---" for _ in table.headings), *table.rows]
+        body = "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+        parts += [f"## {table.title}", body]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """One row of panels per space: how many times faster than the baseline, then a curve per axis."""
+    spaces = list(dict.fromkeys(row["space"] for row in rows))
+    scaled = [axis for axis in AXES if len({row[axis] for row in rows}) > 1]
+    figure = Figure(figsize=(6 + 4 * len(scaled), 4.2 * len(spaces)), layout="constrained")
+    panels = figure.subplots(len(spaces), 1 + len(scaled), squeeze=False)
+    for space, line in zip(spaces, panels, strict=True):
+        of_space = [row for row in rows if row["space"] == space]
+        bars(line[0], of_space)
+        for axes, axis in zip(line[1:], scaled, strict=True):
+            curve(axes, of_space, axis)
+    return figure
+
+
+def bars(axes: Axes, rows: Sequence[Row]) -> None:
+    """Ratios of every contender and kind of mask, at the largest thread count and the usual size."""
+    usual = usual_size(rows)
+    shown = [row for row in rows if all(row[name] == value for name, value in usual.items())]
+    kinds = list(dict.fromkeys(row["kind"] for row in shown))
+    labels: list[str] = []
+    for row in shown:
+        ratio = speedup_of(row, rows)
+        if ratio is not None:
+            errors = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
+            colour = f"C{kinds.index(row['kind'])}"
+            axes.barh(len(labels), ratio.median - 1, left=1, xerr=errors, color=colour)
+            labels.append(f"{row['contender']}, {row['kind']}")
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"times faster than {BASELINE}")
+    axes.set_title(", ".join([rows[0]["space"], *(f"{value} {name}" for name, value in usual.items())]))
+
+
+def curve(axes: Axes, rows: Sequence[Row], axis: str) -> None:
+    """Time against one axis under do-masks, the others as usual."""
+    usual = {name: value for name, value in usual_size(rows).items() if name != axis}
+    points: dict[str, dict[int, Middle]] = {}
+    for row in rows:
+        if row["kind"] == "do" and row["seconds"] and all(row[n] == value for n, value in usual.items()):
+            per = row["masks"] if axis == "masks" else 1
+            time = middle([per * seconds for seconds in row["seconds"]])
+            points.setdefault(row["contender"], {})[row[axis]] = time
+    for contender, times in points.items():
+        xs = sorted(times)
+        if len(xs) > 1:
+            axes.plot(xs, [times[x].median for x in xs], marker="o", label=contender)
+            axes.fill_between(xs, [times[x].low for x in xs], [times[x].high for x in xs], alpha=0.2)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel(axis)
+    axes.set_ylabel(AXES[axis])
+    axes.set_title(f"do, {', '.join(f'{value} {name}' for name, value in usual.items())}")
+    axes.legend(fontsize=8)
+
+
+def usual_size(rows: Sequence[Row]) -> dict[str, int]:
+    """The size of the table of passes: that of most rows, on as many threads as were measured."""
+    sizes = [(row["images"], row["masks"]) for row in rows]
+    images, masks = max(dict.fromkeys(sizes), key=sizes.count)
+    return {"images": images, "masks": masks, "threads": max(row["threads"] for row in rows)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Who takes part: the engine's backends and what people use instead; one function each, one registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.environment import Environment
+from znas_engine.errors import unknown_choice
+from znas_engine.spaces import Macro, Mask, SearchSpace
+from znas_engine.supernet.normalisation import chunks
+
+#: mask float32 [E, O] -> logits float32 [n, classes] of all images of the request.
+Run = Callable[[Mask], NDArray[np.float32]]
+
+#: What every other contender's logits are held against, and what ratios are taken to.
+REFERENCE = "torch"
+BASELINE = "eager"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One supernet in one environment; norm is `calibrated`."""
+
+    space: SearchSpace[Any]
+    macro: Macro
+    environment: Environment
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """prepare: `module:function` of a (Request) -> Run. backend: the engine's name, None for a baseline.
+
+    shares: what its threads divide among themselves, whole "masks" or the work inside "operations".
+    one_hot_only: it differs from another contender only there. ready: the masks of a timed call were run
+    before, so that work per mask (sessions of pruned graphs) is not counted.
+    """
+
+    prepare: str
+    backend: str | None = None
+    dtype: str = "float32"
+    shares: str = "masks"
+    one_hot_only: bool = False
+    ready: bool = False
+
+    def prepared(self, request: Request) -> Run:
+        """Draw the weights, calibrate, compile: everything that masks share."""
+        module, name = self.prepare.split(":")
+        run: Run = getattr(import_module(module), name)(request)
+        return run
+
+
+def torch_backend(request: Request) -> Run:
+    return _backend("torch", request)
+
+
+def ort_backend(request: Request) -> Run:
+    """As a search runs it: pruned graphs for one-hot masks, each session made when its mask first comes."""
+    return _backend("ort", request)
+
+
+def native_backend(request: Request) -> Run:
+    return _backend("native", request)
+
+
+def ort_whole(request: Request) -> Run:
+    """The exported graph with its mask as an input, whatever the mask."""
+    from znas_engine.backends.onnxruntime import OnnxRuntime, session
+
+    images = request.environment.batch.images
+    running = session(OnnxRuntime(request.space, request.macro).export(request.environment))
+
+    def run(mask: Mask) -> NDArray[np.float32]:
+        parts = [
+            running.run(["logits"], {"images": images[rows], "mask": mask})[0] for rows in chunks(len(images))
+        ]
+        return np.concatenate(parts)
+
+    return run
+
+
+def _backend(name: str, request: Request) -> Run:
+    from znas_engine.backends import get_backend
+
+    evaluator = get_backend(name)(request.space, request.macro, dtype=request.dtype)
+    masked_pass = evaluator.prepare(request.environment, norm=evaluator.norm, reads=frozenset())
+    images = request.environment.batch.images
+
+    def run(mask: Mask) -> NDArray[np.float32]:
+        return np.concatenate([masked_pass(mask, images[rows]).logits for rows in chunks(len(images))])
+
+    return run
+
+
+CONTENDERS: dict[str, Contender] = {
+    "eager": Contender("znas.bench.eager:eager", shares="operations"),
+    "eager-nhwc": Contender("znas.bench.eager:channels_last", shares="operations"),
+    "compile": Contender("znas.bench.eager:compiled", shares="operations"),
+    "ort": Contender("znas.bench.contenders:ort_backend", backend="ort"),
+    "ort-ready": Contender("znas.bench.contenders:ort_backend", one_hot_only=True, ready=True),
+    "ort-whole": Contender("znas.bench.contenders:ort_whole", one_hot_only=True),
+    "torch": Contender("znas.bench.contenders:torch_backend", backend="torch"),
+    "native": Contender("znas.bench.contenders:native_backend", backend="native"),
+    "native-bf16": Contender("znas.bench.contenders:native_backend", backend="native", dtype="bfloat16"),
+}
+
+
+def get_contender(name: str) -> Contender:
+    """The contender of that name, or InvalidValueError naming the nearest."""
+    if name not in CONTENDERS:
+        raise unknown_choice("contender", name, CONTENDERS)
+    return CONTENDERS[name]

@@ -1,0 +1,176 @@
+"""Which rows a run measures, and the masks that it measures them with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from znas.bench.contenders import CONTENDERS, get_contender
+from znas.settings import available_threads
+from znas_engine.data import Dataset, load
+from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace, get_space, resize
+
+PARTS = ("peak", "passes", "scaling", "start", "search")
+MASK_KINDS = ("do", "one-hot", "mixture")
+#: The lines of a scaling curve, and its points.
+SCALED = ("eager", "ort", "native")
+SCALED_IMAGES = (16, 32, 64, 128)
+SCALED_MASKS = (1, 2, 4, 8, 16)
+#: Fields of a plan that takes about two minutes: a look, not a claim.
+QUICK: dict[str, Any] = {
+    "parts": ("peak", "passes", "start", "search"),
+    "contenders": ("eager", "ort", "ort-ready", "torch", "native", "native-bf16"),
+    "kinds": ("do", "one-hot"),
+    "images": (16,),
+    "threads": (available_threads(),),
+    "masks": 2,
+    "rounds": 3,
+    "repeats": 1,
+    "probabilities": (0.5,),
+}
+#: Every run has the same weights and images.
+SEED = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Supernet:
+    """Which network on which images; None is the space's or the data set's own."""
+
+    space: str
+    images: int
+    data: str = "gaussian"
+    data_dir: str | None = None
+    channels: int | None = None
+    cells: int | None = None
+    resolution: int | None = None
+
+    def build(self) -> tuple[SearchSpace[Any], Macro, Environment]:
+        space = get_space(self.space)
+        dataset = self._dataset()
+        macro = resize(
+            space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
+            channels=self.channels,
+            cells=self.cells,
+        )
+        return space, macro, Environment(SEED, "gaussian", dataset.batch(self.images, seed=SEED))
+
+    def _dataset(self) -> Dataset:
+        folder = None if self.data_dir is None else Path(self.data_dir)
+        return load(self.data, data_dir=folder, resolution=self.resolution)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are measured in turns, one per contender: `masks` masks of one kind per call."""
+
+    supernet: Supernet
+    threads: int
+    kind: str
+    masks: int
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What its rows have in common."""
+        return {
+            "space": self.supernet.space,
+            "kind": self.kind,
+            "images": self.supernet.images,
+            "masks": self.masks,
+            "threads": self.threads,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that a run measures, checked before any work starts.
+
+    images, threads, kinds: axes of the table of passes. masks: per timed call. rounds: timed calls per row.
+    repeats: of a start and of a whole search. probabilities: of the searches.
+
+    Raises InvalidValueError for a value outside its domain.
+    """
+
+    parts: tuple[str, ...] = PARTS
+    spaces: tuple[str, ...] = tuple(SPACES)
+    contenders: tuple[str, ...] = field(default_factory=lambda: tuple(CONTENDERS))
+    kinds: tuple[str, ...] = MASK_KINDS
+    images: tuple[int, ...] = (64,)
+    threads: tuple[int, ...] = field(default_factory=lambda: tuple(sorted({1, available_threads()})))
+    masks: int = 4
+    rounds: int = 9
+    repeats: int = 3
+    probabilities: tuple[float, ...] = (0.5, 0.0, 1.0)
+    data: str = "gaussian"
+    data_dir: str | None = None
+    channels: int | None = None
+    cells: int | None = None
+    resolution: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, values, choices in (("part", self.parts, PARTS), ("kind of mask", self.kinds, MASK_KINDS)):
+            for value in values:
+                if value not in choices:
+                    raise unknown_choice(what, value, choices)
+        for name in self.contenders:
+            get_contender(name)
+        numbers = {"images": self.images, "threads": self.threads, "rounds": (self.rounds,)}
+        for what, counts in numbers.items():
+            for count in counts:
+                if count < 1:
+                    raise InvalidValueError(f"`{what}` must be at least 1 but got {count}")
+        for name in self.spaces:
+            self.supernet(name, max(self.images)).build()
+
+    def supernet(self, space: str, images: int) -> Supernet:
+        return Supernet(space, images, self.data, self.data_dir, self.channels, self.cells, self.resolution)
+
+    def groups(self) -> Iterator[tuple[Group, tuple[str, ...]]]:
+        """Every group of passes with its contenders, those of one supernet and thread count together."""
+        if "passes" in self.parts:
+            for space in self.spaces:
+                for images in self.images:
+                    for threads in self.threads:
+                        for kind in self.kinds:
+                            group = Group(self.supernet(space, images), threads, kind, self.masks)
+                            yield group, self.contenders
+        if "scaling" in self.parts:
+            lines = tuple(name for name in self.contenders if name in SCALED)
+            for space in self.spaces:
+                for threads in self.threads:
+                    supernet = self.supernet(space, self.images[0])
+                    for masks in SCALED_MASKS:
+                        if masks != self.masks:
+                            yield Group(supernet, threads, "do", masks), lines
+                    for images in SCALED_IMAGES:
+                        if images != self.images[0]:
+                            yield Group(self.supernet(space, images), threads, "do", self.masks), lines
+
+
+def mask_at(space: SearchSpace[Any], kind: str, index: int) -> Mask:
+    """Number `index` of an endless row of masks of one kind, the same in every run.
+
+    do: all do(e, o) of operations that may be selected, in a random order, over and over. one-hot: random
+    operations other than `none`. mixture: 1/O everywhere, each entry off by at most 1 %, so that nothing a
+    backend made for an earlier mask serves a later one.
+    """
+    edges, operations = space.shape
+    rng = np.random.default_rng(0 if kind == "do" else index)
+    if kind == "do":
+        neurons = [(e, o) for e in range(edges) for o in range(operations) if space.selectable[o]]
+        edge, operation = neurons[rng.permutation(len(neurons))[index % len(neurons)]]
+        return space.do(edge, operation)
+    if kind == "one-hot":
+        return np.eye(operations, dtype=np.float32)[rng.integers(1, operations, edges)]
+    jitter = 1 + 0.01 * (2 * rng.random(space.shape, dtype=np.float32) - 1)
+    return (space.mixture() * jitter).astype(np.float32)
+
+
+def masks_at(space: SearchSpace[Any], kind: str, first: int, count: int) -> Mask:
+    """[count, E, O]: `mask_at` for first, first + 1, ..."""
+    return np.stack([mask_at(space, kind, first + i) for i in range(count)])

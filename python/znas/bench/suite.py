@@ -1,0 +1,108 @@
+"""All measurements of a plan in order, each finished piece kept in a journal."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any
+
+from znas.bench import peak, search, start
+from znas.bench.machine import commit, load_average, machine, suite_version, versions
+from znas.bench.passes import Arena, Row
+from znas.bench.plan import Group, Plan
+from znas.journal import Journal
+
+Progress = Callable[[int, int], None]
+
+
+def run(plan: Plan, work: Path, *, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+    """Measures every row of the plan.
+
+    work: the file that keeps finished pieces: a killed run of the same plan, code and machine goes on where
+    it stopped. It is left there; whoever has stored the result removes it. progress: (steps done, all steps),
+    a step being a timed call, a start or a search.
+
+    Returns the result as JSON holds it: `version` (hash of the suite's code), `commit`, `machine`,
+    `versions`, `plan`, `command`, `load` (load average when this process began) and `rows` with their raw
+    samples. A row that failed its check has no samples and says `why`.
+    """
+    facts = {
+        "suite": "znas-engine bench",
+        "version": suite_version(),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "plan": asdict(plan),
+    }
+    load = load_average()
+    with (
+        tempfile.TemporaryDirectory(prefix="znas-bench-") as cache,
+        Journal(work, {"job": "bench", **facts}) as journal,
+    ):
+        rows = _rows(plan, journal, Path(cache), progress)
+    return facts | {"command": ["znas-engine", *sys.argv[1:]], "load": load, "rows": rows}
+
+
+def _rows(plan: Plan, journal: Journal, cache: Path, progress: Progress) -> list[Row]:
+    total = sum(piece.steps for piece in _pieces(plan, cache))
+    rows: list[Row] = []
+    finished = 0
+
+    def advance(taken: Iterator[int]) -> None:
+        progress(next(taken), total)
+
+    for piece in _pieces(plan, cache):
+        if piece.key not in journal.done:
+            journal.record(piece.key, piece.measure(partial(advance, count(finished + 1))))
+        finished += piece.steps  # a contender that failed took fewer
+        progress(finished, total)
+        rows += journal.done[piece.key]
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What is done in one go. measure: is given what to call after each of its `steps`."""
+
+    key: str
+    steps: int
+    measure: Callable[[Callable[[], None]], list[Row]]
+
+
+def _pieces(plan: Plan, cache: Path) -> Iterator[_Piece]:
+    """Nothing is started before a piece's `measure` is called."""
+    if "peak" in plan.parts:
+        for threads in plan.threads:
+            yield _Piece(f"peak, {threads} threads", 1, partial(_peak, threads, cache))
+    together = groupby(plan.groups(), lambda pair: (pair[0].supernet, pair[0].threads, pair[1]))
+    for (supernet, threads, names), found in together:
+        with Arena(supernet, threads, names, cache) as arena:
+            for group, _ in found:
+                steps = plan.rounds * len(arena.entrants(group))
+                yield _Piece(_key("passes", group), steps, partial(arena.measure, group, plan.rounds))
+    for space in plan.spaces:
+        group = Group(plan.supernet(space, plan.images[0]), max(plan.threads), "do", 1)
+        if "start" in plan.parts:
+            names = start.starters(plan.contenders)
+            steps = plan.repeats * len(names) * len(start.CACHES)
+            yield _Piece(
+                _key("start", group), steps, partial(start.measure, group, names, plan.repeats, cache)
+            )
+        if "search" in plan.parts:
+            names = search.searchers(plan.contenders)
+            steps = plan.repeats * len(names) * len(plan.probabilities)
+            measure = partial(search.measure, group, names, plan.probabilities, plan.repeats, cache)
+            yield _Piece(_key("search", group), steps, measure)
+
+
+def _peak(threads: int, cache: Path, progress: Callable[[], None]) -> list[Row]:
+    return peak.measure(threads, cache)
+
+
+def _key(part: str, group: Group) -> str:
+    return f"{part}, {', '.join(f'{name} {value}' for name, value in group.facts.items())}"

@@ -1,0 +1,161 @@
+"""A result as tables of text, for the terminal and for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from znas.bench.contenders import BASELINE
+from znas.bench.machine import short
+from znas.bench.statistics import Middle, gflops_of, middle, peak_of, percentiles, speedup_of
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def header(document: dict[str, Any]) -> str:
+    """Where and what was measured, in one line."""
+    found = document["machine"]
+    load = document.get("load")
+    busy = "" if load is None else f", load {load:.1f} before the first row"
+    packages = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
+    at = short(document["commit"]) or "not in a checkout"
+    return (
+        f"{found['model']}, {found['cores']} cores, {', '.join(found['isas'])}{busy}; "
+        f"commit {at}, suite {document['version']}; {packages}"
+    )
+
+
+def tables(document: dict[str, Any]) -> Iterator[Table]:
+    """One table per part that was measured."""
+    rows: Sequence[Row] = document["rows"]
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        parts.setdefault(row["part"], []).append(row)
+    if peak := parts.get("peak"):
+        yield Table(
+            "Matrix product of the machine's libraries: best of all sizes and products",
+            ("threads", "dtype", "GFLOP/s", "library"),
+            [(str(r["threads"]), r["dtype"], f"{r['gflops']:.0f}", r["contender"]) for r in peak],
+        )
+    if passes := parts.get("passes"):
+        yield Table(
+            f"Masked passes: median [interval]; latencies of single passes; x {BASELINE} pair by pair",
+            (
+                "space",
+                "masks",
+                "images",
+                "per call",
+                "threads",
+                "contender",
+                "ms/pass",
+                "passes/s",
+                "p50 p90 p99 ms",
+                "GFLOP/s (of peak)",
+                f"x {BASELINE}",
+                "argmax",
+                "prepare s",
+            ),
+            [_pass_cells(row, rows) for row in passes],
+        )
+    if start := parts.get("start"):
+        yield Table(
+            "From nothing to the first logits, in a fresh process: median [interval]",
+            ("space", "contender", "cache", "s", "import + prepare + run", "peak MB"),
+            [_start_cells(row) for row in start],
+        )
+    if search := parts.get("search"):
+        yield Table(
+            "Whole searches, naswot, cache empty: median [interval] of the process; phases of the search; "
+            "architectures equal to those of --backend torch",
+            ("space p", "contender", "s", "setup + evaluate + select", "same as torch"),
+            [_search_cells(row, search) for row in search],
+        )
+
+
+def _where(row: Row) -> tuple[str, ...]:
+    return (row["space"], row["kind"], *(str(row[name]) for name in ("images", "masks", "threads")))
+
+
+def _pass_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+    agreement = f"{row['argmax_agreement']:.3f}" if "argmax_agreement" in row else ""
+    prepare = f"{row['prepare_seconds']:.1f}" if "prepare_seconds" in row else ""
+    if not row["seconds"]:
+        return (*_where(row), row["contender"], _why(row), "", "", "", "", agreement, prepare)
+    time = middle(row["seconds"])
+    speed = gflops_of(row)
+    peak = peak_of(row, rows)
+    ratio = speedup_of(row, rows)
+    latencies = " ".join(_short(1e3 * p) for p in percentiles(row["latencies"])) if row["latencies"] else ""
+    return (
+        *_where(row),
+        row["contender"],
+        _interval(time, 1e3),
+        _short(1 / time.median),
+        latencies,
+        _short(speed) + ("" if peak is None else f" ({100 * speed / peak:.0f} %)"),
+        "" if ratio is None else _interval(ratio),
+        agreement,
+        prepare,
+    )
+
+
+def _start_cells(row: Row) -> tuple[str, ...]:
+    if not row["seconds"]:
+        return (row["space"], row["contender"], row["cache"], _why(row), "", "")
+    peaks = [peak for peak in row["peak_bytes"] if peak is not None]
+    return (
+        row["space"],
+        row["contender"],
+        row["cache"],
+        _interval(middle(row["seconds"])),
+        _phases(row),
+        f"{max(peaks) / 1e6:.0f}" if peaks else "",
+    )
+
+
+def _search_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+    where = f"{row['space']} p={row['p']:g}"
+    if not row["seconds"]:
+        return (where, row["contender"], _why(row), "", "")
+    torch = [
+        other["architectures"]
+        for other in rows
+        if (other["space"], other["p"], other["contender"]) == (row["space"], row["p"], "torch")
+    ]
+    same = [a == b for expected in torch for a, b in zip(expected, row["architectures"], strict=False)]
+    return (
+        where,
+        row["contender"],
+        _interval(middle(row["seconds"])),
+        _phases(row),
+        f"{sum(same)} of {len(same)}" if same else "",
+    )
+
+
+def _why(row: Row) -> str:
+    """Instead of a time."""
+    return f"no time: {row.get('why', 'not measured')}"
+
+
+def _phases(row: Row) -> str:
+    return " + ".join(_short(float(np.median(samples))) for samples in row["phases"].values())
+
+
+def _interval(found: Middle, scale: float = 1) -> str:
+    low, mid, high = (_short(scale * value) for value in (found.low, found.median, found.high))
+    return f"{mid} [{low}, {high}]"
+
+
+def _short(value: float) -> str:
+    """Three significant digits without an exponent."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

@@ -1,0 +1,133 @@
+"""`znas-engine bench`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from znas.cli import options
+from znas.cli.console import progress_bar
+
+Spaces = Annotated[list[str] | None, typer.Option("--space", help="Repeatable; all spaces by default.")]
+Contenders = Annotated[
+    list[str] | None, typer.Option("--backend", help="A contender, repeatable; all by default.")
+]
+Kinds = Annotated[
+    list[str] | None, typer.Option("--masks", help="do | one-hot | mixture; repeatable, all by default.")
+]
+Parts = Annotated[
+    list[str] | None,
+    typer.Option("--part", help="peak | passes | scaling | start | search; repeatable, all by default."),
+]
+
+
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="About two minutes: few rows, few and small samples.")
+    ] = False,
+    part: Parts = None,
+    space: Spaces = None,
+    backend: Contenders = None,
+    masks: Kinds = None,
+    images: Annotated[
+        list[int] | None, typer.Option("--images", help="Images per pass; repeatable, 64 by default.")
+    ] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option("--threads", help="Repeatable; 1 and all cores by default.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Timed calls per row of passes.")] = None,
+    data: options.Data = "gaussian",
+    data_dir: options.DataDir = None,
+    channels: options.Channels = None,
+    cells: options.Cells = None,
+    resolution: options.Resolution = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="New FILE.json for the raw samples, or a folder that gets MACHINE/COMMIT.json; a killed run "
+            "goes on where it stopped."
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure what masked passes, starts and whole searches cost here, beside what people use instead.
+
+    Contenders: eager, eager-nhwc and compile (the supernet as NAS code bases write it; ratios are to
+    eager), ort (ort-ready: sessions made before; ort-whole: never pruned), torch (the reference), native,
+    native-bf16. Each is first checked against the reference; one that fails gets no time. They take turns.
+
+    \b
+    Examples:
+      znas-engine bench --quick
+      znas-engine bench --out bench/results
+      znas-engine bench --part passes --space darts --backend eager --backend native --masks do
+    """
+    import tempfile
+
+    from znas.bench.machine import result_path
+    from znas.bench.plan import QUICK, Plan
+    from znas.bench.suite import run
+    from znas_engine.errors import StorageError
+    from znas_engine.export.cache import write_atomically
+
+    repeated: dict[str, Any] = {
+        "parts": part,
+        "spaces": space,
+        "contenders": backend,
+        "kinds": masks,
+        "images": images,
+        "threads": threads,
+    }
+    chosen = (QUICK if quick else {}) | {
+        name: tuple(dict.fromkeys(values)) for name, values in repeated.items() if values
+    }
+    if rounds is not None:
+        chosen["rounds"] = rounds
+    plan = Plan(
+        **chosen,
+        data=data,
+        data_dir=None if data_dir is None else str(data_dir),
+        channels=channels,
+        cells=cells,
+        resolution=resolution,
+    )
+    with tempfile.TemporaryDirectory(prefix="znas-bench-") as scratch:
+        if out is not None and out.suffix != ".json":
+            out = out / result_path()
+        if out is not None and out.exists():
+            raise StorageError(f"the output file {out} exists already; name another one or remove it")
+        work = Path(scratch) / "work" if out is None else out.with_suffix(".json.work")
+        with progress_bar("timed steps", quiet=quiet) as progress:
+            document = run(plan, work, progress=progress)
+        if out is not None:
+            write_atomically(out, (json.dumps(document, indent=1) + "\n").encode())
+            work.unlink()
+    if as_json:
+        typer.echo(json.dumps(document))
+        return
+    _print(document)
+    if out is not None:
+        typer.echo(f"written     {out}")
+
+
+def _print(document: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    from znas.bench.tables import header, tables
+
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console.print(header(document), markup=False, soft_wrap=True)
+    for table in tables(document):
+        console.print(f"\n{table.title}", markup=False, soft_wrap=True)
+        grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for number, heading in enumerate(table.headings):
+            grid.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
+        for row in table.rows:
+            grid.add_row(*row)
+        console.print(grid, markup=False)

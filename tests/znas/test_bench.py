@@ -1,0 +1,358 @@
+"""The latency suite: who is timed, what the samples say, and how two results are held together."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import SMALL, small
+from znas.bench import eager, peak
+from znas.bench.contenders import CONTENDERS, Contender, Request, torch_backend
+from znas.bench.machine import commit
+from znas.bench.passes import Arena, check
+from znas.bench.plan import MASK_KINDS, Group, Plan, Supernet, mask_at, masks_at
+from znas.bench.statistics import gflops_of, middle, percentiles, speedup_of
+from znas.bench.suite import run
+from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.native import COMPILED
+from znas_engine.data import Batch
+from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import SPACES, SearchSpace
+
+ROOT = Path(__file__).parents[2]
+TINY = Supernet("nasbench201", images=5, resolution=16, **SMALL["nasbench201"])
+EVERY_SPACE = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+
+
+# --- who is timed ---
+
+
+@EVERY_SPACE
+@pytest.mark.parametrize("layout", ["eager", "channels_last"])
+def test_the_eager_baseline_is_the_reference(layout: str, space: SearchSpace[Any], images: Batch) -> None:
+    assert images.labels is not None
+    images = Batch(images.images[:12].copy(), images.labels[:12].copy())
+    request = Request(space, small(space), Environment(11, "gaussian", images), "float32")
+    reference, baseline = torch_backend(request), getattr(eager, layout)(request)
+    for kind in MASK_KINDS:
+        masks = masks_at(space, kind, 0, 2)
+        expected, found = (np.stack([run(mask) for mask in masks]) for run in (reference, baseline))
+        result = check(expected, found, "float32", images.labels)
+        assert result["passed"], (kind, result)
+
+
+def test_the_eager_baseline_refuses_the_imagenet_stem() -> None:
+    macro = SPACES["darts"].search_macro(resolution=224, classes=10)
+    with pytest.raises(ValueError, match="no imagenet stem"):
+        eager.DartsSupernet(macro)
+
+
+def test_only_checked_contenders_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
+    for name in ("other_weights", "no_start", "dies_when_timed"):
+        monkeypatch.setitem(CONTENDERS, name, Contender(f"tests.znas.bench_contenders:{name}"))
+    names = ("native", "other_weights", "no_start", "dies_when_timed")
+    group = Group(TINY, threads=2, kind="do", masks=2)
+    calls = []
+    with Arena(TINY, 2, names, tmp_path) as arena:
+        rows = {row["contender"]: row for row in arena.measure(group, 2, lambda: calls.append(1))}
+    assert list(rows) == list(names)
+
+    native = rows.pop("native")
+    assert native["passed"]
+    assert len(native["seconds"]) == 2
+    assert len(native["latencies"]) == 4
+    assert min(native["seconds"] + native["latencies"]) > 0
+    assert native["argmax_agreement"] == 1
+    for row in rows.values():
+        assert not row["passed"]
+        assert row["seconds"] == row["latencies"] == row["gmac"] == []
+    assert "above 0.0002" in rows["other_weights"]["why"]
+    assert rows["no_start"]["why"] == "RuntimeError: no C++ compiler was found"
+    assert rows["dies_when_timed"]["why"] == "MemoryError: no room for another mask"
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("dtype", LOGIT_TOLERANCE)
+def test_check_is_the_named_tolerance(dtype: str, data: st.DataObject) -> None:
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    factor = data.draw(st.floats(0, 0.9) | st.floats(1.1, 5))
+    rng = np.random.default_rng(seed)
+    expected = rng.standard_normal((2, 7, 10), dtype=np.float32)
+    expected[:, 0, 0] = 10  # the largest of each mask
+    found = expected.copy()
+    where = tuple(rng.integers(expected.shape))
+    found[where] += rng.choice([-1, 1]) * factor * LOGIT_TOLERANCE[dtype] * 10
+    labels = data.draw(st.sampled_from([None, rng.integers(0, 10, 7)]))
+    result = check(expected, found, dtype, labels)
+    assert result["passed"] == (factor < 1)
+    assert ("why" in result) == (factor > 1)
+    assert result["argmax_agreement"] == np.mean(expected.argmax(2) == found.argmax(2))
+
+
+@pytest.mark.parametrize("found", [np.full((1, 2, 3), np.nan, np.float32), np.ones((1, 2, 4), np.float32)])
+def test_check_refuses_what_is_no_logits(found: Any) -> None:
+    result = check(np.ones((1, 2, 3), np.float32), found, "float32", None)
+    assert not result["passed"]
+    assert result["why"]
+
+
+# --- with which masks ---
+
+
+@EVERY_SPACE
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_masks(kind: str, space: SearchSpace[Any]) -> None:
+    masks = masks_at(space, kind, 0, 300)
+    assert masks.dtype == np.float32
+    if kind == "do":
+        neurons = {space.describe(mask) for mask in masks}
+        assert len(neurons) == space.shape[0] * sum(space.selectable)
+        assert all(name.startswith("do(") for name in neurons)
+    elif kind == "one-hot":
+        assert ((masks == 0) | (masks == 1)).all()
+        assert (masks.sum(2) == 1).all()
+        assert not masks[:, :, 0].any()
+    else:
+        assert np.abs(masks / space.mixture() - 1).max() <= 0.0101
+    # What a backend keeps of its last masks does not serve the next one (two random paths may be equal).
+    again = sum(
+        any(np.array_equal(masks[i], earlier) for earlier in masks[i - COMPILED : i])
+        for i in range(COMPILED, 300)
+    )
+    assert again <= (1 if kind == "one-hot" else 0)
+    np.testing.assert_array_equal(mask_at(space, kind, 7), masks[7])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"contenders": ("nativ",)}, "unknown contender 'nativ'.*did you mean 'native'"),
+        ({"kinds": ("one_hot",)}, "unknown kind of mask 'one_hot'.*did you mean 'one-hot'"),
+        ({"parts": ("passs",)}, "unknown part 'passs'.*did you mean 'passes'"),
+        ({"threads": (0,)}, "`threads` must be at least 1 but got 0"),
+        ({"rounds": 0}, "`rounds` must be at least 1 but got 0"),
+        ({"cells": 0}, "`cells` must be between 1 and 64 but got 0"),
+        ({"data": "cifar10"}, "`data_dir` is required for cifar10"),
+    ],
+)
+def test_a_plan_is_checked_before_work_starts(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        Plan(**wrong)
+
+
+# --- what the samples say ---
+
+
+@pytest.mark.parametrize("n", range(1, 15))
+def test_the_interval_encloses_the_median_as_often_as_it_says(n: int) -> None:
+    """Brute force over which samples lie below the true median: each does with probability 1/2."""
+    found = middle([float(i) for i in range(1, n + 1)])
+    k = int(found.low)
+    assert found.high == n + 1 - k
+    assert found.median == (n + 1) / 2
+
+    def coverage(k: int) -> float:
+        below = [sum(signs) for signs in itertools.product((0, 1), repeat=n)]
+        return sum(k <= b <= n - k for b in below) / 2**n
+
+    if n >= 6:
+        assert coverage(k) >= 0.95 > coverage(k + 1)
+    else:
+        assert k == 1
+
+
+def test_percentiles() -> None:
+    assert percentiles([float(i) for i in np.random.default_rng(0).permutation(101)]) == (50, 90, 99)
+
+
+@given(
+    st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), min_size=1, max_size=9),
+    st.floats(0.01, 100),
+)
+def test_ratios_are_taken_pair_by_pair(pairs: list[tuple[float, float]], slowdown: float) -> None:
+    """A round in which the machine was slow for everybody changes no ratio."""
+    row = {"part": "passes", "dtype": "float32", "images": 10, "gmac": [0.5] * len(pairs)}
+
+    def ratio(factors: list[float]) -> float:
+        baseline, other = (
+            row
+            | {"contender": name, "seconds": [f * pair[i] for f, pair in zip(factors, pairs, strict=True)]}
+            for i, name in enumerate(("eager", "native"))
+        )
+        found = speedup_of(other, [baseline, other])
+        assert found is not None
+        return found.median
+
+    steady = ratio([1.0] * len(pairs))
+    assert math.isclose(steady, float(np.median([a / b for a, b in pairs])))
+    assert math.isclose(ratio([slowdown, *[1.0] * (len(pairs) - 1)]), steady)
+
+
+def test_no_ratio_without_a_baseline_and_speeds() -> None:
+    row = {"part": "passes", "contender": "native", "dtype": "float32", "images": 10}
+    row |= {"gmac": [0.5, 0.5, 1.0], "seconds": [1.0, 2.0, 0.5]}
+    failed = row | {"contender": "eager", "seconds": []}
+    assert speedup_of(row, [row, failed]) is None
+    assert speedup_of(failed, [row | {"contender": "eager"}, failed]) is None
+    assert gflops_of(row) == 10  # of 10, 5 and 40
+
+
+def test_a_peak_is_the_best_product() -> None:
+    row = peak._best("float32", "numpy", peak._numpy_product)
+    assert row["side"] in peak.SIDES
+    assert math.isclose(row["gflops"], 2 * row["side"] ** 3 / min(row["seconds"]) / 1e9)
+
+
+def test_a_commit_is_that_of_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert commit() is None
+
+
+# --- a run ---
+
+
+def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    plan = Plan(
+        parts=("passes",),
+        spaces=("nasbench201",),
+        contenders=("native",),
+        kinds=("do", "one-hot"),
+        images=(5,),
+        threads=(1,),
+        masks=1,
+        rounds=2,
+        resolution=16,
+        **SMALL["nasbench201"],
+    )
+    work = tmp_path / "work"
+
+    def kill(done: int, total: int) -> None:
+        assert total == 4
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, work, progress=kill)
+    kept = json.loads(work.read_text().splitlines()[1])["value"]
+
+    steps = []
+    document = run(plan, work, progress=lambda done, total: steps.append(done))
+    assert [row["kind"] for row in document["rows"]] == ["do", "one-hot"]
+    assert document["rows"][:1] == kept
+    assert steps[0] == 2
+    assert steps[-1] == 4
+    with pytest.raises(InvalidValueError, match="another job"):
+        run(replace(plan, rounds=3), work)
+
+
+def test_bench_from_the_command_line(tmp_path: Path) -> None:
+    """Passes, starts and a search of one contender; the result is a table, a page, and equal to itself."""
+    result, page = tmp_path / "result.json", tmp_path / "page.md"
+    size = [f"--{name}={value}" for name, value in (SMALL["nasbench201"] | {"resolution": 16}).items()]
+    parts = [f"--part={part}" for part in ("passes", "start", "search")]
+    one = ["--space=nasbench201", "--backend=native", "--masks=do", "--images=4", "--threads=1"]
+    printed = called("-m", "znas", "bench", "--quick", *parts, *one, *size, "-q", "--out", result)
+    assert "nasbench201" in printed
+    assert not result.with_suffix(".json.work").exists()
+
+    document = json.loads(result.read_text())
+    found = {(row["part"], row.get("cache")): row for row in document["rows"]}
+    assert set(found) == {("passes", None), ("start", "empty"), ("start", "full"), ("search", None)}
+    assert all(row["passed"] and row["seconds"] for row in document["rows"])
+    start = found["start", "empty"]
+    assert math.isclose(sum(phase[0] for phase in start["phases"].values()), start["seconds"][0])
+    assert start["peak_bytes"][0] > 1e7
+    search = found["search", None]
+    assert search["architectures"][0].startswith("|")
+    assert sum(phase[0] for phase in search["phases"].values()) < search["seconds"][0]
+
+    called(ROOT / "bench/page.py", result, page)
+    assert "| nasbench201 | do | 4 |" in page.read_text()
+    assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    marks = [line.split()[0] for line in called(ROOT / "bench/compare.py", result, result).splitlines()[1:]]
+    assert marks == ["~"] * 4
+
+
+# --- two runs ---
+
+
+def test_compare_marks(tmp_path: Path) -> None:
+    cases = {  # after, against [1.0, 1.1, 1.2]
+        "slower": ([1.5, 1.6, 1.7], "+"),
+        "faster": ([0.5, 0.6, 0.7], "-"),
+        "overlapping": ([1.15, 1.6, 1.7], "~"),
+        "equal": ([1.0, 1.1, 1.2], "~"),
+        "failed": ([], "n/a"),
+        "missing": (None, "n/a"),
+    }
+    before = written(tmp_path, "before", {name: [1.0, 1.1, 1.2] for name in cases})
+    after = {name: seconds for name, (seconds, _) in cases.items() if seconds is not None} | {"new": [1.0]}
+    expected = {name: sign for name, (_, sign) in cases.items()} | {"new": "n/a"}
+    assert marks(before, written(tmp_path, "after", after)) == expected
+    assert "0.55" in compared(before, written(tmp_path, "after", {"faster": [0.5, 0.6, 0.7]}))
+
+    for other in ({"version": "b"}, {"machine": {"model": "another"}}, {"plan": PLAN | {"cells": 1}}):
+        rows = {name: [1.0, 1.1, 1.2] for name in cases} | {"failed": []}
+        found = marks(before, written(tmp_path, "other", rows, **other))
+        assert found == {name: "n/a" if name == "failed" else "x" for name in cases}
+
+
+def test_compare_ignores_small_changes(tmp_path: Path) -> None:
+    before = written(tmp_path, "before", {"a": [1.0, 1.0, 1.0]})
+    after = written(tmp_path, "after", {"a": [1.04, 1.04, 1.04]})
+    assert marks(before, after) == {"a": "~"}
+    assert marks(before, after, "--factor", "1.01") == {"a": "+"}
+
+
+def test_committed_results_are_readable(tmp_path: Path) -> None:
+    for result in (ROOT / "bench/results").rglob("*.json"):
+        called(ROOT / "bench/page.py", result, tmp_path / "page.md")
+        assert set(marks(result, result).values()) <= {"~", "n/a"}
+
+
+PLAN = {"data": "gaussian", "channels": None, "cells": None, "resolution": None}
+
+
+def written(folder: Path, name: str, rows: dict[str, list[float]], **facts: Any) -> Path:
+    """A result with one row of passes per contender."""
+    document = {"version": "a", "machine": {"model": "one"}, "plan": PLAN} | facts
+    document["rows"] = [
+        {"part": "passes", "contender": contender, "seconds": seconds} for contender, seconds in rows.items()
+    ]
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def marks(*arguments: object) -> dict[str, str]:
+    """Contender (the last word of a row's name) -> mark."""
+    lines = [line.split() for line in compared(*arguments).splitlines() if " passes " in line]
+    return {words[-1]: words[0] for words in lines}
+
+
+def compared(*arguments: object) -> str:
+    return called(ROOT / "bench/compare.py", *arguments)
+
+
+def called(*arguments: object) -> str:
+    """What a Python command prints."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
