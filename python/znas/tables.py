@@ -1,9 +1,10 @@
-"""Tables of results: architectures with their measured accuracies, as CSV."""
+"""Tables of results: architectures with their measured accuracies, as CSV or NATS-Bench's own folder."""
 
 from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,20 @@ class Table:
         return np.stack([space.mask(genotype) for genotype in self.genotypes])
 
 
-def read_table(path: Path, space: SearchSpace[Any]) -> Table:
+def read_table(
+    path: Path,
+    space: SearchSpace[Any],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Table:
     """A CSV with a header; its first text column is the architecture, every numeric column but an index an
-    accuracy in percent.
+    accuracy in percent. A folder is read as NATS-Bench's, see `znas.nats_bench`.
 
     Raises DataError: missing or empty file, no column that holds architectures of `space`, no accuracy.
     """
+    if path.is_dir():
+        from znas.nats_bench import read_folder
+
+        return read_folder(path, space, progress)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -17,7 +17,7 @@ from znas.searchers import SEARCHERS, DartsPT, Evolution, Exhaustive, Naswot, Ta
 from znas.searchers.base import connected_path, nodes
 from znas.searchers.evolution import mutate
 from znas.searchers.most_parameters import parameters
-from znas.searchers.ranking import combined, parse_scores
+from znas.selection.aggregate import log_rank, mean
 from znas.selection.criteria import selectable
 from znas.settings import SearchSettings
 from znas_engine.errors import InvalidValueError
@@ -100,29 +100,6 @@ def test_classes_are_a_partition() -> None:
         assert len({NB201.connected(cell) for cell in members}) == 1
 
 
-# --- one number from several scores ---
-
-
-def test_ranks_are_combined() -> None:
-    values = np.array([[1.0, 2.0, 3.0, 3.0], [10.0, 40.0, 30.0, 20.0]])
-    expected = [
-        np.log(1 / 4 * 1 / 4),
-        np.log(2 / 4 * 4 / 4),
-        np.log(3.5 / 4 * 3 / 4),
-        np.log(3.5 / 4 * 2 / 4),
-    ]
-    np.testing.assert_allclose(combined(values), expected)
-    np.testing.assert_array_equal(combined(values[:1]), values[0])
-
-
-def test_score_sets_are_checked() -> None:
-    assert parse_scores("naswot+accuracy") == ("naswot", "accuracy")
-    with pytest.raises(InvalidValueError, match="did you mean 'naswot'"):
-        parse_scores("naswott+accuracy")
-    with pytest.raises(InvalidValueError, match="name each once"):
-        parse_scores("naswot+naswot")
-
-
 # --- searchers on a known score ---
 
 
@@ -134,7 +111,7 @@ def task(space: SearchSpace[Any], value: Callable[[Mask], float], seed: int = 0)
         asked.extend(masks)
         return np.array([[value(mask) for mask in masks]])
 
-    return Task(space, small(space), observe, np.random.default_rng(seed)), asked
+    return Task(space, small(space), observe, mean, np.random.default_rng(seed)), asked
 
 
 def additive(space: SearchSpace[Any], seed: int = 1) -> tuple[Any, Callable[[Mask], float]]:
@@ -219,6 +196,20 @@ def test_sampling_and_evolution_return_the_best_they_saw(space: SearchSpace[Any]
             assert space.connected(space.genotype(mask))
 
 
+def test_several_scores_are_ranked_over_the_population() -> None:
+    """The chosen one has the best sum of log-ranks among all that were asked, whatever the scores' scales."""
+    weights = np.random.default_rng(5).normal(size=(3, 6, 5)) * np.array([1, 1e6, 1e-6])[:, None, None]
+    asked: list[Mask] = []
+
+    def observe(masks: Mask) -> Any:
+        asked.extend(masks)
+        return np.einsum("geo,seo->sg", masks, weights)
+
+    several = Task(NB201, small(NB201), observe, log_rank, np.random.default_rng(0))
+    chosen = Naswot(50).choose(several)
+    assert np.array_equal(chosen, asked[int(log_rank(observe(np.stack(asked)))[:50].argmax())])
+
+
 def test_evolution_climbs() -> None:
     """With the same budget it beats random sampling on an additive score in nearly every run."""
     _, value = additive(NB201)
@@ -271,7 +262,7 @@ def test_parameters_are_those_of_the_network(space: SearchSpace[Any]) -> None:
         network = space.network(space.genotype(mask), macro).parameters
         differences.add(network - float(weights[mask > 0].sum()))
     assert len(differences) == 1
-    largest = SEARCHERS["most_parameters"].choose(Task(space, macro, _never, rng))
+    largest = SEARCHERS["most_parameters"].choose(Task(space, macro, _never, mean, rng))
     assert np.array_equal(np.sort(weights[largest > 0]), np.sort(weights[best_additive(space, weights) > 0]))
 
 
@@ -285,12 +276,12 @@ def test_darts_pt_follows_the_means_of_its_prior(space: SearchSpace[Any]) -> Non
     path = priors.shipped(space.name)
     assert path is not None
     prior = priors.load(path)
-    chosen = DartsPT(prior).choose(Task(space, small(space), _never, np.random.default_rng(0)))
+    chosen = DartsPT(prior).choose(Task(space, small(space), _never, mean, np.random.default_rng(0)))
     for e in np.flatnonzero(chosen.any(1)):
         assert chosen[e, int(np.nanargmax(prior.mean[e]))] == 1
     other = DARTS if space is NB201 else NB201
     with pytest.raises(InvalidValueError, match=f"the prior is for {space.name}, not for {other.name}"):
-        DartsPT(prior).choose(Task(other, small(other), _never, np.random.default_rng(0)))
+        DartsPT(prior).choose(Task(other, small(other), _never, mean, np.random.default_rng(0)))
 
 
 # --- on the real supernet ---

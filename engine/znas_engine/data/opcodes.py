@@ -1,4 +1,4 @@
-"""A look at a pickle before it is loaded: only the opcodes that a file of images needs, in bounded memory.
+"""A look at a pickle before it is loaded: only the opcodes that a data file needs, in bounded memory.
 
 Python's unpickler trusts the stream with more than code: a ten-byte file can ask for a memo table of 64 GB,
 and others for millions of nested containers. This walk refuses both before the unpickler sees them, and it
@@ -8,19 +8,28 @@ refuses every opcode that makes objects in any way other than a call of a global
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 
 # 50,000 images with names and labels need about 30 each; one makes at most some 64 bytes of objects.
 MAX_OPCODES = 4_000_000
 _MAX_INTEGER_BYTES = 9  # 64 bits and a sign
 _MAX_INTEGER_DIGITS = 24
+_NO_MORE: Mapping[int, int] = {}
+
+#: What tables of results hold besides: floats, and sets that are empty or not.
+RESULTS: Mapping[int, int] = {pickle.BINFLOAT[0]: 8, pickle.EMPTY_SET[0]: 0, pickle.ADDITEMS[0]: 0}
 
 
 class RefusedPickle(Exception):
     """The pickle is damaged, or asks for something that no file of images needs. Carries the reason."""
 
 
-def check_opcodes(raw: bytes) -> None:
-    """Walk `raw` up to its STOP opcode; raises RefusedPickle at the first opcode that is not allowed."""
+def check_opcodes(raw: bytes, more: Mapping[int, int] = _NO_MORE) -> None:
+    """Walk `raw` up to its STOP opcode; raises RefusedPickle at the first opcode that is not allowed.
+
+    more: opcodes allowed beyond those that images need, each with the bytes of its argument.
+    """
+    fixed = {**_FIXED, **more}
     position, count, frame_end = 0, 0, 0
     argument = b""
     while True:
@@ -32,9 +41,9 @@ def check_opcodes(raw: bytes) -> None:
         if count > MAX_OPCODES:
             raise RefusedPickle(f"it has more than {MAX_OPCODES:,} pickle opcodes")
 
-        if opcode in _FIXED:
-            argument = raw[position : position + _FIXED[opcode]]
-            position += _FIXED[opcode]
+        if opcode in fixed:
+            argument = raw[position : position + fixed[opcode]]
+            position += fixed[opcode]
             if opcode in _BINARY_PUT and int.from_bytes(argument, "little") > count:
                 raise RefusedPickle("its memo table is out of proportion")
         elif opcode in _COUNTED:

@@ -1,4 +1,4 @@
-"""Reading the pickles in which CIFAR is distributed, without ever running what a pickle asks for.
+"""Reading the pickles of CIFAR and NATS-Bench without ever running what a pickle asks for.
 
 Plain Python values come out as they are and numpy arrays come out as `StoredArray`. Every global is looked
 up in one allow-list whose values are inert stand-ins of ours; they accept the calls that numpy's own pickles
@@ -15,9 +15,9 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.data.opcodes import RefusedPickle, check_opcodes
+from znas_engine.data.opcodes import RESULTS, RefusedPickle, check_opcodes
 
-__all__ = ["RefusedPickle", "StoredArray", "unpickle"]
+__all__ = ["RefusedPickle", "StoredArray", "unpickle", "unpickle_results"]
 
 
 def unpickle(raw: bytes) -> object:
@@ -27,8 +27,21 @@ def unpickle(raw: bytes) -> object:
     not a plain container of numbers, strings and integer arrays. Nothing from `raw` is imported or called.
     """
     check_opcodes(raw)
+    return _load(_Reader(raw))
+
+
+def unpickle_results(raw: bytes) -> object:
+    """The same for tables of results: floats, sets and ordered dictionaries (as plain ones) too."""
+    check_opcodes(raw, RESULTS)
+    reader = _Reader(raw)
+    reader.allow("collections", "OrderedDict", _Dictionary())
+    reader.allow("numpy", "dtype", _DTypeGlobal(_NumberDType))
+    return _load(reader)
+
+
+def _load(reader: _Reader) -> object:
     try:
-        return _Reader(raw).load()
+        return reader.load()
     except RefusedPickle:
         raise
     except Exception as error:  # the pickle module documents no closed list of what a damaged stream raises
@@ -49,10 +62,13 @@ class _DType:
 
     __slots__ = ("dtype",)
 
+    names = r"[iu][1248]"
+    read = "integers"
+
     def __init__(self, name: object) -> None:
         text = _text(name)
-        if not re.fullmatch(r"[iu][1248]", text):
-            raise RefusedPickle(f"it holds an array of dtype {_short(text)}; only integers are read")
+        if not re.fullmatch(self.names, text):
+            raise RefusedPickle(f"it holds an array of dtype {_short(text)}; only {self.read} are read")
         self.dtype = np.dtype(text)
 
     def __setstate__(self, state: object) -> None:
@@ -60,6 +76,15 @@ class _DType:
         if order not in ("<", ">", "=", "|"):  # "|" is the order of single bytes
             raise RefusedPickle(f"it holds an array of byte order {_short(order)}")
         self.dtype = np.dtype(f"{order}{self.dtype.kind}{self.dtype.itemsize}")
+
+
+class _NumberDType(_DType):
+    """An integer or floating-point dtype."""
+
+    __slots__ = ()
+
+    names = r"[iu][1248]|f[48]"
+    read = "numbers"
 
 
 class StoredArray:
@@ -106,10 +131,13 @@ class _NDArray(_Inert):
 class _DTypeGlobal(_Inert):
     """`numpy.dtype(name, align, copy)`."""
 
-    __slots__ = ()
+    __slots__ = ("_kind",)
+
+    def __init__(self, kind: type[_DType]) -> None:
+        self._kind = kind
 
     def __call__(self, name: object, align: object = False, copy: object = True) -> _DType:
-        return _DType(name)
+        return self._kind(name)
 
 
 class _Reconstruct(_Inert):
@@ -137,15 +165,25 @@ class _FromBuffer(_Inert):
 
 
 class _Scalar(_Inert):
-    """`numpy.core.multiarray.scalar(dtype, data)`: a numpy integer, which comes out as an int."""
+    """`numpy.core.multiarray.scalar(dtype, data)`: a numpy number, which comes out as Python's."""
 
     __slots__ = ()
 
-    def __call__(self, dtype: object, data: object) -> int:
+    def __call__(self, dtype: object, data: object) -> int | float:
         array = StoredArray()
         array.fill(data, dtype, (1,), fortran=False)
         assert array.values is not None
-        return int(array.values[0])
+        number: int | float = array.values[0].item()
+        return number
+
+
+class _Dictionary(_Inert):
+    """`collections.OrderedDict()`: a plain dictionary, which the pickle then fills."""
+
+    __slots__ = ()
+
+    def __call__(self) -> dict[object, object]:
+        return {}
 
 
 class _Encode(_Inert):
@@ -177,12 +215,16 @@ class _Reader(pickle.Unpickler):
         arrays = {"_reconstruct": _Reconstruct(), "scalar": _Scalar()}
         self._globals: dict[str, dict[str, _Inert]] = {
             "_codecs": {"encode": _Encode(len(raw))},
-            "numpy": {"ndarray": _NDArray(), "dtype": _DTypeGlobal()},
+            "numpy": {"ndarray": _NDArray(), "dtype": _DTypeGlobal(_DType)},
             "numpy.core.multiarray": arrays,
             "numpy._core.multiarray": arrays,
             "numpy.core.numeric": {"_frombuffer": _FromBuffer()},
             "numpy._core.numeric": {"_frombuffer": _FromBuffer()},
         }
+
+    def allow(self, module: str, name: str, stand_in: _Inert) -> None:
+        """One more global, or another stand-in for one."""
+        self._globals.setdefault(module, {})[name] = stand_in
 
     def find_class(self, module_name: str, global_name: str, /) -> object:
         allowed = self._globals.get(module_name, {})

@@ -34,7 +34,10 @@ Out = Annotated[
 ]
 TableFile = Annotated[
     Path | None,
-    typer.Option(help="CSV of trained architectures: a column of architectures, any number of accuracies."),
+    typer.Option(
+        help="CSV of trained architectures: a column of architectures, any number of accuracies; or the "
+        "folder of NATS-Bench that ends in -simple."
+    ),
 ]
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
 FirstSeed = Annotated[int, typer.Option("--seed", help="The first seed.")]
@@ -78,7 +81,9 @@ def table1(
     settings = _settings("darts", data, data_dir, backend, images, seed, threads, channels, cells, resolution)
     sheets = [_darts_table(TABLE1, settings, rows, prior, seeds, out, quiet=quiet)]
     if table is not None:
-        sheets.append(_correlate(settings, table, ["naswot", "params", "flops"], None, out, quiet=quiet))
+        sheets.append(
+            _correlate(settings, backend, table, ["naswot", "params", "flops"], None, out, quiet=quiet)
+        )
     _show(sheets, as_json=as_json)
 
 
@@ -152,7 +157,8 @@ def table2(
         "nasbench201", data, data_dir, backend, images, seed, threads, channels, cells, resolution
     )
     chosen = choose(settings.space, _names(rows), prior)
-    truth = None if table is None else read_table(table, get_space(settings.space))
+    with progress_bar("files of the table", quiet=quiet) as progress:
+        truth = None if table is None else read_table(table, get_space(settings.space), progress)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = tabulate(chosen, trials, truth, settings)
@@ -165,12 +171,12 @@ def table2(
 @reproduce.command()
 def correlation(
     out: Out,
-    table: Annotated[Path, typer.Option(help="CSV of trained architectures with their accuracies.")],
+    table: Annotated[Path, typer.Option(help="CSV of trained architectures, or NATS-Bench's folder.")],
     scores: Annotated[
         str | None,
         typer.Option(
-            help="Scores separated by commas, params and flops among them; a+b+c sums the logarithms of the "
-            "ranks. All single ones by default."
+            help="Scores separated by commas; a+b+c sums the logarithms of their ranks. All single ones by "
+            "default, of which those that need gradients take hours over a whole table."
         ),
     ] = None,
     architectures: Annotated[
@@ -202,7 +208,9 @@ def correlation(
         --scores naswot,params,naswot+params --out runs/sample
     """
     settings = _settings(space, data, data_dir, backend, images, seed, threads, channels, cells, resolution)
-    found = _correlate(replace(settings, envs=envs), table, _names(scores), architectures, out, quiet=quiet)
+    found = _correlate(
+        replace(settings, envs=envs), backend, table, _names(scores), architectures, out, quiet=quiet
+    )
     _show([found], as_json=as_json)
 
 
@@ -270,6 +278,7 @@ def _darts_table(
 
 def _correlate(
     settings: SearchSettings,
+    backend: str,
     table: Path,
     scores: list[str] | None,
     architectures: int | None,
@@ -281,19 +290,21 @@ def _correlate(
     from znas.reproduce import figures
     from znas.reproduce.rows import proxied
     from znas.reproduce.sheet import save_bytes
-    from znas.searchers.ranking import parse_scores
     from znas.tables import read_table
-    from znas_engine.scores import SCORES
+    from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
 
     settings = proxied(settings)
-    sets = [parse_scores(text, measure.SIZES) for text in scores or [*measure.SIZES, *SCORES]]
-    truth = read_table(table, get_space(settings.space))
+    sets = scores or list(SCORES)
+    single = dict.fromkeys(score.name for names in sets for score in get_scores(names))
+    with progress_bar("files of the table", quiet=quiet) as progress:
+        truth = read_table(table, get_space(settings.space), progress)
     with progress_bar("scores", quiet=quiet) as progress:
         scored = measure.score_table(
             truth,
-            list(dict.fromkeys(name for names in sets for name in names)),
+            list(single),
             settings,
+            backend=backend,
             architectures=architectures,
             work=out / "scores.work",
             progress=progress,

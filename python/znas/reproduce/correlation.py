@@ -16,7 +16,7 @@ from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Correlation, rank_correlations
 from znas.reproduce.trials import identity
-from znas.searchers.ranking import combined
+from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
 from znas.settings import SearchSettings
 from znas.tables import Table
@@ -25,12 +25,10 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Genotype, NasBench201Genotype, SearchSpace, get_space, resize
 from znas_engine.spaces.isomorphism import canonical
 
-#: Scores that need no images: the size of the network that is trained.
-SIZES = ("params", "flops")
+#: Architectures per entry of the journal.
 BATCH = 64
 
 Progress = Callable[[int, int], None]
-ScoreSet = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +59,7 @@ def score_table(
     names: Sequence[str],
     settings: SearchSettings,
     *,
+    backend: str,
     architectures: int | None,
     work: Path,
     progress: Progress = lambda done, total: None,
@@ -68,7 +67,8 @@ def score_table(
     """Every named score of every architecture as itself, its mean over `settings.envs` environments.
 
     architectures: a sample of so many, drawn by `settings.seed`; None for all. Scores are journaled in
-    `work`, `BATCH` architectures at a time; scores may be added to the same file later.
+    `work`, `BATCH` architectures at a time; scores may be added to the same file later. backend: "auto"
+    chooses one per score.
     """
     space = get_space(settings.space)
     count = len(table.genotypes)
@@ -85,23 +85,22 @@ def score_table(
         "job": "reproduce correlation",
         "seed": settings.seed,
         "envs": settings.envs,
+        "backend": backend,
         "architectures": hashlib.sha256(text).hexdigest(),
     }
     scores: dict[str, Floats] = {}
     seconds: dict[str, float] = {}
-    measured = [name for name in names if name not in SIZES]
     with Journal(work, about) as journal:
-        for number, name in enumerate(measured):
+        for number, name in enumerate(names):
             scores[name], seconds[name] = _measured(
-                space, genotypes, replace(settings, score=name), journal, progress, number, len(measured)
+                space,
+                genotypes,
+                replace(settings, score=name, backend=backend),
+                journal,
+                progress,
+                number,
+                len(names),
             )
-    if any(name in SIZES for name in names):
-        dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-        macro = space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes)
-        networks = [space.network(genotype, macro) for genotype in genotypes]
-        sizes = {"params": [n.parameters for n in networks], "flops": [n.flops for n in networks]}
-        scores |= {name: np.array(sizes[name], dtype=np.float64) for name in SIZES if name in names}
-        seconds |= {name: 0.0 for name in SIZES if name in names}
     accuracies = {name: values[chosen] for name, values in table.columns.items()}
     return Scored(genotypes, scores, accuracies, seconds)
 
@@ -147,16 +146,16 @@ def unique_rows(genotypes: Sequence[Genotype]) -> list[int]:
     return list(first.values())
 
 
-def correlation(scored: Scored, sets: Sequence[ScoreSet], table: Table, settings: SearchSettings) -> Sheet:
-    """Both protocols, every score set, every accuracy column."""
+def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: SearchSettings) -> Sheet:
+    """Both protocols, every score or set of scores `a+b`, every accuracy column."""
     unique = unique_rows(scored.genotypes)
     protocols = {"all": scored} | (
         {"unique": scored.subset(unique)} if len(unique) < len(scored.genotypes) else {}
     )
     entries = [
-        _entry(part, protocol, names, column, settings)
+        _entry(part, protocol, name, column, settings)
         for protocol, part in protocols.items()
-        for names in sets
+        for name in sets
         for column in scored.accuracies
     ]
     return Sheet(
@@ -176,7 +175,7 @@ def correlation(scored: Scored, sets: Sequence[ScoreSet], table: Table, settings
             (
                 f"each architecture is scored as itself, {settings.images} images, {settings.envs} "
                 f"environment(s), {settings.channels} channels, {settings.cells} cell(s), "
-                f"seed {settings.seed}; params and flops are of the network that is trained"
+                f"seed {settings.seed}; params and flops are of that network"
             ),
             "published tau: over all 15,625 cells, in that publication's own setting",
         ],
@@ -185,12 +184,10 @@ def correlation(scored: Scored, sets: Sequence[ScoreSet], table: Table, settings
     )
 
 
-def _entry(
-    part: Scored, protocol: str, names: ScoreSet, column: str, settings: SearchSettings
-) -> dict[str, Any]:
-    values = combined(np.stack([part.scores[name] for name in names]))
+def _entry(part: Scored, protocol: str, name: str, column: str, settings: SearchSettings) -> dict[str, Any]:
+    names = name.split("+")
+    values = part.scores[name] if len(names) == 1 else log_rank(np.stack([part.scores[n] for n in names]))
     kendall, spearman = rank_correlations(values, part.accuracies[column], seed=settings.seed)
-    name = "+".join(names)
     spent = sum(part.seconds[n] for n in names)
     return {
         "score": name,

@@ -23,12 +23,12 @@ from znas.searchers import (
 )
 from znas.settings import SHIPPED, SearchSettings
 from znas_engine.errors import unknown_choice
-from znas_engine.scores import SCORES
 
 #: (channels, cells) of the networks in which single architectures are scored, thousands of them; a supernet
 #: has its space's own size. `--channels` and `--cells` replace both.
 PROXY = {"nasbench201": (8, 1), "darts": (8, 3)}
-TE_NAS_SCORES = ("ntk", "linear_regions")
+#: Gradients need the torch backend, whatever the others run on.
+TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
 #: The two that every other row is tested against.
 RANDOM, LARGEST = "random", "most-parameters"
 
@@ -107,16 +107,15 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
                 _darts_pt(path),
             )
         )
-    if all(name in SCORES for name in TE_NAS_SCORES):
-        found.append(
-            Row(
-                "te-nas",
-                f"pruning by {' + '.join(TE_NAS_SCORES)} {_proxy_words(space)}",
-                proxied,
-                _baseline(TeNas(), TE_NAS_SCORES),
-                "TE-NAS",
-            )
+    found.append(
+        Row(
+            "te-nas",
+            f"pruning by the ranks of {TE_NAS['score']}, {_proxy_words(space)}",
+            lambda settings: replace(proxied(settings), **TE_NAS),
+            _baseline(TeNas()),
+            "TE-NAS",
         )
+    )
     if space == "nasbench201":
         found.append(
             Row(
@@ -183,7 +182,7 @@ def _only(wanted: str, space: str, name: str) -> str | None:
 
 def _proxy_words(space: str) -> str:
     channels, cells = PROXY[space]
-    return f"as itself in a network of {channels} channels and {cells} cell{'s' if cells > 1 else ''}" + (
+    return f"in networks of {channels} channels and {cells} cell{'s' if cells > 1 else ''}" + (
         " per stage" if space == "nasbench201" else ""
     )
 
@@ -196,8 +195,8 @@ def _engine(settings: SearchSettings) -> Found:
     return Found.of(api.search(settings))
 
 
-def _baseline(searcher: Searcher, scores: tuple[str, ...] = ()) -> Search:
-    return lambda settings: run(searcher, settings, scores=scores)
+def _baseline(searcher: Searcher) -> Search:
+    return lambda settings: run(searcher, settings)
 
 
 def proxied(settings: SearchSettings) -> SearchSettings:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from znas.observer import Observer
 from znas.result import SearchResult, Seconds
+from znas.selection.aggregate import get_aggregate
 from znas.selection.criteria import Floats
 from znas.settings import SearchSettings
 from znas_engine.data import load
@@ -27,13 +28,16 @@ Report = Callable[[str], None]
 class Task:
     """What every searcher is given.
 
-    observe: masks float32 [G, E, O] -> scores float64 [S, G], a row per score, the mean over environments.
-    macro: the size at which the selected architecture is trained. rng: the searcher's own stream.
+    observe: masks float32 [G, E, O] -> scores float64 [R, G], a row per environment and score. aggregate:
+    [R, G] -> [G], larger is better; of several scores it combines ranks, so what it returns is comparable
+    within one population only. macro: the size at which the selected architecture is trained. rng: the
+    searcher's own stream.
     """
 
     space: SearchSpace[Any]
     macro: Macro
     observe: Callable[[Mask], Floats]
+    aggregate: Callable[[Floats], Floats]
     rng: np.random.Generator
 
 
@@ -64,14 +68,13 @@ def run(
     searcher: Searcher,
     settings: SearchSettings,
     *,
-    scores: tuple[str, ...] = (),
     progress: Progress = lambda done, total: None,
     report: Report = lambda line: None,
 ) -> Found:
     """Runs a searcher on the supernet, images and environments that `znas.search` has at these settings.
 
-    scores: the set to rank by; `settings.score` alone by default. Fields of `settings` that say how
-    `znas.search` selects are not used.
+    `settings.score` may name several; `settings.aggregate` makes one number of them. Fields of `settings`
+    that say how `znas.search` selects are not used.
     """
     started = time.perf_counter()
     space = get_space(settings.space)
@@ -81,25 +84,27 @@ def run(
         channels=settings.channels,
         cells=settings.cells,
     )
-    observers = [
-        Observer(space, macro, dataset, replace(settings, score=name), progress, report)
-        for name in scores or (settings.score,)
-    ]
+    observer = Observer(space, macro, dataset, settings, progress, report)
     task = Task(
         space=space,
         macro=space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes),
-        observe=lambda masks: np.stack([observer(masks).mean(0) for observer in observers]),
+        observe=observer,
+        aggregate=get_aggregate(settings.aggregate),
         rng=np.random.default_rng(derive_seed(settings.seed, "searcher", type(searcher).__name__)),
     )
     genotype = space.genotype(searcher.choose(task))
     total = time.perf_counter() - started
-    setup = sum(observer.setup_seconds for observer in observers)
-    evaluate = sum(observer.evaluate_seconds for observer in observers)
+    working = observer.setup_seconds + observer.evaluate_seconds
     return Found(
         genotype=genotype,
-        evaluations=sum(observer.evaluations for observer in observers),
-        seconds=Seconds(total=total, setup=setup, evaluate=evaluate, select=total - setup - evaluate),
-        device=observers[0].device,
+        evaluations=observer.evaluations,
+        seconds=Seconds(
+            total=total,
+            setup=observer.setup_seconds,
+            evaluate=observer.evaluate_seconds,
+            select=total - working,
+        ),
+        device=observer.device,
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from znas.searchers.base import Searcher, Task, check_count, connected_path, nodes
-from znas.searchers.ranking import combined
 from znas.selection.criteria import Floats, selectable
 from znas.selection.operations import argmax_random_ties
 from znas_engine.errors import InvalidValueError
@@ -49,7 +48,7 @@ class Evolution(Searcher):
         population = deque(range(self.population))
         while len(made) < self.budget:
             members = task.rng.choice(np.array(population), self.tournament)
-            fitness = combined(np.stack([values[i] for i in population], axis=1))
+            fitness = task.aggregate(np.stack([values[i] for i in population], axis=1))
             fitness_of = dict(zip(population, fitness, strict=True))
             parent = members[argmax_random_ties(np.array([fitness_of[i] for i in members]), task.rng)]
             child = mutate(task.space, made[parent], task.rng)
@@ -57,7 +56,7 @@ class Evolution(Searcher):
             population.append(len(made))
             made.append(child)
             population.popleft()
-        return made[argmax_random_ties(combined(np.stack(values, axis=1)), task.rng)]
+        return made[argmax_random_ties(task.aggregate(np.stack(values, axis=1)), task.rng)]
 
 
 def mutate(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mask:
@@ -79,7 +78,7 @@ def mutate(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mas
 
 
 def _scored(task: Task, masks: list[Mask], known: dict[bytes, Floats]) -> list[Floats]:
-    """float64 [S] of each; what was seen before is not measured again."""
+    """The rows of each, float64 [R]; what was seen before is not measured again."""
     new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in known}
     if new:
         known.update(zip(new, task.observe(np.stack(list(new.values()))).T, strict=True))

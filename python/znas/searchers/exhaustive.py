@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from znas.searchers.base import Searcher, Task
-from znas.searchers.ranking import combined
 from znas.selection.operations import argmax_random_ties
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask
@@ -26,5 +25,5 @@ class Exhaustive(Searcher):
             )
         cells = [members[0] for members in classes() if task.space.connected(members[0])]
         masks = np.stack([task.space.mask(cell) for cell in cells])
-        best: Mask = masks[argmax_random_ties(combined(task.observe(masks)), task.rng)]
+        best: Mask = masks[argmax_random_ties(task.aggregate(task.observe(masks)), task.rng)]
         return best

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from znas.searchers.base import Searcher, Task, check_count, connected_path
-from znas.searchers.ranking import combined
 from znas.selection.operations import argmax_random_ties
 from znas_engine.spaces import Mask
 
@@ -29,5 +28,5 @@ class Naswot(Searcher):
 
     def choose(self, task: Task) -> Mask:
         masks = np.stack([connected_path(task.space, task.rng) for _ in range(self.samples)])
-        best: Mask = masks[argmax_random_ties(combined(task.observe(masks)), task.rng)]
+        best: Mask = masks[argmax_random_ties(task.aggregate(task.observe(masks)), task.rng)]
         return best

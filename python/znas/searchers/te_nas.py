@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.searchers.base import Searcher, Task
-from znas.searchers.ranking import combined
 from znas.selection.criteria import selectable
 from znas.selection.operations import argmax_random_ties
 from znas.selection.topology import connect
@@ -26,7 +25,7 @@ class TeNas(Searcher):
             rank all of these together; drop, on every edge, the o whose loss ranks best
         DARTS: the same with the in-edges of every node, until two are left
 
-    The scores are a set whose ranks are combined; the published one is the condition number of the neural
+    The scores are several whose ranks are combined; the published pair is the condition number of the neural
     tangent kernel and the number of linear regions. An edge weighs its operations evenly, and the supernet's
     normalisation stays as it was measured under the whole mixture.
     """
@@ -37,7 +36,7 @@ class TeNas(Searcher):
         fallen = np.full(space.shape, -np.inf)  # when an operation was dropped: the later, the better
         for step in range(len(selectable(space)) - 1):
             candidates = [(e, o) for e, o in np.argwhere(members).tolist()]
-            values = combined(task.observe(np.stack([_without(members, e, o) for e, o in candidates])))
+            values = task.aggregate(task.observe(np.stack([_without(members, e, o) for e, o in candidates])))
             for e in range(len(space.edges)):
                 own = [i for i, (edge, _) in enumerate(candidates) if edge == e]
                 dropped = candidates[own[argmax_random_ties(values[own], rng)]]
@@ -63,7 +62,7 @@ def _prune_edges(space: SearchSpace[Any], members: Members, task: Task) -> None:
         if not crowded:
             return
         edges = [e for into in crowded for e in into]
-        values = combined(task.observe(np.stack([_mask(_without_edge(members, e)) for e in edges])))
+        values = task.aggregate(task.observe(np.stack([_mask(_without_edge(members, e)) for e in edges])))
         value_of = dict(zip(edges, values, strict=True))
         for into in crowded:
             worth = np.array([value_of[e] for e in into])

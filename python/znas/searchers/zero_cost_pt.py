@@ -12,7 +12,6 @@ from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
 from znas.priors import Prior
 from znas.searchers.base import Searcher, Task, check_count
-from znas.searchers.ranking import combined
 from znas.selection.aggregate import mean
 from znas.selection.criteria import Ask, LeaveOneOut, selectable
 from znas.selection.operations import argmax_random_ties, one_hot
@@ -43,7 +42,7 @@ class ZeroCostPT(Searcher):
 
     def choose(self, task: Task) -> Mask:
         found = np.stack([perturb(task, _measure(task)) for _ in range(self.iterations)])
-        values = combined(task.observe(found)) if self.iterations > 1 else np.zeros(1)
+        values = task.aggregate(task.observe(found)) if self.iterations > 1 else np.zeros(1)
         best: Mask = found[argmax_random_ties(values, task.rng)]
         return best
 
@@ -95,7 +94,7 @@ def _measure(task: Task) -> Ask:
     def ask(queries: Sequence[Query]) -> list[Answer]:
         if not queries:
             return []
-        values = combined(task.observe(np.stack([query.mask for query in queries])))
+        values = task.aggregate(task.observe(np.stack([query.mask for query in queries])))
         return [Answer(values[i : i + 1], intervened=False) for i in range(len(queries))]
 
     return ask
