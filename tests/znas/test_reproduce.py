@@ -29,7 +29,7 @@ from znas.selection.aggregate import log_rank
 from znas.settings import SearchSettings
 from znas.tables import read_table
 from znas_engine.errors import DataError, InvalidValueError
-from znas_engine.spaces import NasBench201, NasBench201Genotype
+from znas_engine.spaces import Darts, NasBench201, NasBench201Genotype
 from znas_engine.spaces.isomorphism import canonical
 from znas_engine.spaces.nasbench201 import OPERATIONS
 
@@ -299,6 +299,20 @@ def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> 
         )
 
 
+def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path) -> None:
+    space = Darts()
+    rng = np.random.default_rng(0)
+    lines = [f'"{space.genotype(space.random_path(rng))}",{accuracy}' for accuracy in (90, 91, 92)]
+    path = tmp_path / "darts.csv"
+    path.write_text("\n".join(["arch,cifar10_test_200ep", *lines]))
+    given = proxied(tiny(space="darts"))
+    scored = score_table(
+        read_table(path, space), ["params"], given, **AUTO, architectures=None, work=tmp_path / "work"
+    )
+    (entry,) = correlation(scored, ["params"], read_table(path, space), given).data["rows"]
+    assert entry["published_kendall"] is None
+
+
 def test_parameters_rank_the_real_table_as_published(test_data: Path, tmp_path: Path) -> None:
     """Kendall's tau of the parameter count, 0.576 over all cells, lies in the interval of 1,000 cells."""
     table = read_table(test_data / "nasbench201" / "cifar10.csv", NB201)
@@ -354,8 +368,6 @@ def test_commands_write_every_format(
 
 def test_darts_tables_name_what_is_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sizes are those of the genotypes as they are trained; test errors are named, never given."""
-    from znas_engine.spaces import Darts
-
     out = tmp_path / "out"
     for table, epochs, macro in (
         ("table1", 600, Darts().evaluation_macro(resolution=32, classes=10)),

@@ -168,8 +168,8 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: Sea
         notes=[
             "value [95 % percentile bootstrap interval over architectures]",
             (
-                f"all: every architecture; unique: the first of every function, {len(unique):,} of them "
-                "(canonical form of a cell), scored and compared once"
+                f"all: every architecture; unique: the first of every function (canonical form of a cell), "
+                f"{len(unique):,} of {len(scored.genotypes):,} here"
             ),
             "a+b: sum over scores of log(rank / n) in this population",
             (
@@ -177,7 +177,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: Sea
                 f"environment(s), {settings.channels} channels, {settings.cells} cell(s), "
                 f"seed {settings.seed}; params and flops are of that network"
             ),
-            "published tau: over all 15,625 cells, in that publication's own setting",
+            "published tau: over all 15,625 cells of NAS-Bench-201, in that publication's own setting",
         ],
         records=[_record(entry) for entry in entries],
         data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
@@ -196,14 +196,14 @@ def _entry(part: Scored, protocol: str, name: str, column: str, settings: Search
         "architectures": len(values),
         "kendall": asdict(kendall),
         "spearman": asdict(spearman),
-        "published_kendall": _published(name, protocol, column),
+        "published_kendall": _published(name, protocol, column) if settings.space == "nasbench201" else None,
         "seconds": spent,
         "per_second": len(values) / spent if spent else None,
     }
 
 
 def _published(name: str, protocol: str, column: str) -> float | None:
-    """Of the same protocol and column."""
+    """Of the same protocol and column, on NAS-Bench-201."""
     for entry in published()["correlation"]:
         if entry["score"] == name and entry["protocol"].startswith(protocol):
             found: float | None = entry["kendall"].get(column_key(column))
