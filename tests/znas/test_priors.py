@@ -80,7 +80,7 @@ MUTATIONS: list[tuple[str, Any]] = [
     ("version", True),
     ("space", "nasbench101"),
     ("space", ["nasbench201"]),
-    ("score", "zen"),
+    ("score", "zenn"),
     ("edges", []),
     ("operations", ["none"]),
     ("mean", None),
