@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Swap(ForwardScore):
         return float(1 + np.count_nonzero(patterns[1:] != patterns[:-1]))
 
 
-def unit_patterns(site: CodeSite) -> NDArray[np.void] | NDArray[np.uint64]:
+def unit_patterns(site: CodeSite) -> NDArray[Any]:
     """One item per unit of a site: its bits over the images, uint64 for up to 64 images."""
     little = site.packed.astype("<u8", copy=False).view(np.uint8)
     bits = np.unpackbits(little, axis=1, count=site.bits, bitorder="little")
