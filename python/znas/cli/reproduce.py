@@ -188,6 +188,7 @@ def correlation(
     backend: options.Backend = "auto",
     envs: options.Envs = 1,
     images: options.Images = 64,
+    norm: options.Norm = "calibrated",
     seed: options.Seed = 0,
     threads: options.Threads = None,
     channels: options.Channels = None,
@@ -209,7 +210,7 @@ def correlation(
     """
     settings = _settings(space, data, data_dir, backend, images, seed, threads, channels, cells, resolution)
     found = _correlate(
-        replace(settings, envs=envs), backend, table, _names(scores), architectures, out, quiet=quiet
+        replace(settings, envs=envs, norm=norm), backend, table, _names(scores), architectures, out, quiet=quiet
     )
     _show([found], as_json=as_json)
 
