@@ -210,7 +210,13 @@ def correlation(
     """
     settings = _settings(space, data, data_dir, backend, images, seed, threads, channels, cells, resolution)
     found = _correlate(
-        replace(settings, envs=envs, norm=norm), backend, table, _names(scores), architectures, out, quiet=quiet
+        replace(settings, envs=envs, norm=norm),
+        backend,
+        table,
+        _names(scores),
+        architectures,
+        out,
+        quiet=quiet,
     )
     _show([found], as_json=as_json)
 
