@@ -27,6 +27,16 @@ from znas_engine.errors import unknown_choice
 #: (channels, cells) of the networks in which single architectures are scored, thousands of them; a supernet
 #: has its space's own size. `--channels` and `--cells` replace both.
 PROXY = {"nasbench201": (8, 1), "darts": (8, 3)}
+#: Scores of discrimination, size and propagation, combined by rank as AZ-NAS (Lee & Ham, CVPR 2024) combines
+#: its own; few enough images and cells for a thousand finalists.
+LOG_RANK: dict[str, Any] = {
+    "score": "naswot+path_norm+trainability+flops",
+    "p": 0.0,
+    "images": 16,
+    "norm": "batch",
+    "cells": 1,
+    "finalists": 1000,
+}
 #: Gradients need the torch backend, whatever the others run on.
 TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
 #: The two that every other row is tested against.
@@ -117,6 +127,15 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
         )
     )
     if space == "nasbench201":
+        found.append(
+            Row(
+                "log-rank",
+                f"znas.search by {LOG_RANK['score']}, p = 0, then the {LOG_RANK['finalists']} best sums "
+                f"compared as themselves; {LOG_RANK['images']} images, batch normalisation, one cell per stage",
+                _with(**LOG_RANK),
+                _engine,
+            )
+        )
         found.append(
             Row(
                 "exhaustive",
