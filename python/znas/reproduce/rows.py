@@ -31,6 +31,7 @@ PROXY = {"nasbench201": (8, 1), "darts": (8, 3)}
 #: its own; few enough images and cells for a thousand finalists.
 LOG_RANK: dict[str, Any] = {
     "score": "naswot+path_norm+trainability+flops",
+    "aggregate": "log_rank",
     "p": 0.0,
     "images": 16,
     "norm": "batch",
@@ -131,7 +132,7 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
             Row(
                 "log-rank",
                 f"znas.search by {LOG_RANK['score']}, p = 0, then the {LOG_RANK['finalists']} best sums "
-                f"compared as themselves; {LOG_RANK['images']} images, batch normalisation, one cell per stage",
+                f"compared as themselves; {LOG_RANK['images']} images, batch normalisation, one cell a stage",
                 _with(**LOG_RANK),
                 _engine,
             )
