@@ -57,6 +57,13 @@ def check_dtype(backend: str, dtype: str) -> str:
     return dtype
 
 
+class Workers(ThreadPoolExecutor):
+    """Threads that an exception (an interrupt, say) relieves of the masks they have not begun."""
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        self.shutdown(cancel_futures=kind is not None)
+
+
 class MaskedPass(Protocol):
     """One environment's network, ready to run; safe to call from several threads at once."""
 
@@ -244,9 +251,9 @@ class Evaluator(ABC):
         self._made.move_to_end(key)
         return self._made[key]
 
-    def _workers(self) -> ThreadPoolExecutor:
+    def _workers(self) -> Workers:
         """All of a backend's arithmetic happens in these threads."""
-        return ThreadPoolExecutor(self.threads, thread_name_prefix="znas")
+        return Workers(self.threads, thread_name_prefix="znas")
 
     def _observe(
         self, mask: Mask, run: MaskedPass, images: Images, labels: NDArray[np.int64] | None

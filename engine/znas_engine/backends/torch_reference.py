@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from znas_engine import kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
+from znas_engine.backends.base import Evaluator, Images, MaskedPass, Workers, check_masks
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import (
@@ -143,9 +142,9 @@ class TorchReference(Evaluator):
                 )
         return statistics
 
-    def _workers(self) -> ThreadPoolExecutor:
+    def _workers(self) -> Workers:
         # One pass, one core: the sums inside a pass are then the same for every number of threads.
-        return ThreadPoolExecutor(
+        return Workers(
             self.threads, thread_name_prefix="znas", initializer=torch.set_num_threads, initargs=(1,)
         )
 
