@@ -31,7 +31,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, marked: str
         return "  ".join(
             bold(text) if marked and cell.endswith(marked) else text
             for cell, text in zip(cells, aligned, strict=True)
-        )
+        ).rstrip()
 
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
     return "\n".join([line(headings), rule, *map(line, rows)])
