@@ -25,12 +25,13 @@ class Trainability(ForwardScore):
         J[i] = argmin_J sum over images and pixels of |d[i] - J d[i - 1]|^2     (channels by channels)
         g[i] = sqrt(mean of the squared singular values of J[i])
 
-    AZ-NAS (Lee & Ham, CVPR 2024) estimates the same mean Jacobian from gradients and takes its largest
-    singular value. A network of convolutions, ReLUs and pools is linear around an image, so that d is its
+    After AZ-NAS (Lee & Ham, CVPR 2024), which as we understand it estimates a mean Jacobian from gradients
+    and takes its largest singular value; the root mean square was kept here because it did better on
+    NAS-Bench-201's CIFAR-10 accuracies (docs/evidence.md). A network of convolutions, ReLUs and pools is linear around an image, so that d is its
     Jacobian applied to one random direction, J is a linear regression, and no gradient is needed. Where a
     cell halves the resolution, d[i - 1] is averaged over the pixels that become one; a cell of DARTS is
     judged against the cell before alone, although it reads two. Normalisation uses the statistics of the
-    images in hand, as in the publication.
+    images in hand.
     """
 
     name = "trainability"
