@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from tests.conftest import SMALL, small
 from znas.bench import eager, peak
 from znas.bench.contenders import CONTENDERS, Contender, Request, torch_backend
-from znas.bench.machine import commit
+from znas.bench.machine import result_path, short
 from znas.bench.passes import Arena, check
 from znas.bench.plan import MASK_KINDS, Group, Plan, Supernet, mask_at, masks_at
 from znas.bench.statistics import gflops_of, middle, percentiles, speedup_of
 from znas.bench.suite import run
+from znas_engine import __version__, kernels
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.backends.native import COMPILED
 from znas_engine.data import Batch
@@ -217,9 +218,15 @@ def test_a_peak_is_the_best_product() -> None:
     assert math.isclose(row["gflops"], 2 * row["side"] ** 3 / min(row["seconds"]) / 1e9)
 
 
-def test_a_commit_is_that_of_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert commit() is None
+@pytest.mark.parametrize(
+    ("full", "named"), [("0" * 40, "0000000"), ("a" * 40 + "-dirty", "aaaaaaa-dirty"), (None, None)]
+)
+def test_a_result_is_named_by_the_commit_of_the_compiled_code(
+    full: str | None, named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "commit", lambda: full)
+    assert short(full) == named
+    assert result_path().name == f"{named or __version__}.json"
 
 
 # --- a run ---

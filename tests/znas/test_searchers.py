@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import SMALL, small
 from znas import priors
 from znas.searchers import SEARCHERS, DartsPT, Evolution, Exhaustive, Naswot, Task, TeNas, ZeroCostPT, run
-from znas.searchers.base import connected_path, nodes
+from znas.searchers.base import connected_path
 from znas.searchers.evolution import mutate
 from znas.searchers.most_parameters import parameters
 from znas.selection.aggregate import log_rank, mean
@@ -123,7 +123,7 @@ def best_additive(space: SearchSpace[Any], weights: Any) -> Mask:
     """The architecture of the largest sum: per node its best operations, on its best edges."""
     mask = np.zeros(space.shape, dtype=np.float32)
     allowed = np.where(np.array(space.selectable), weights, -np.inf)
-    for into in nodes(space):
+    for into in space.nodes():
         for e in sorted(into, key=lambda e: -allowed[e].max())[: space.in_edges]:
             mask[e, allowed[e].argmax()] = 1
     return mask

@@ -27,11 +27,11 @@ class Trainability(ForwardScore):
 
     After AZ-NAS (Lee & Ham, CVPR 2024), which as we understand it estimates a mean Jacobian from gradients
     and takes its largest singular value; the root mean square was kept here because it did better on
-    NAS-Bench-201's CIFAR-10 accuracies (docs/evidence.md). A network of convolutions, ReLUs and pools is linear around an image, so that d is its
-    Jacobian applied to one random direction, J is a linear regression, and no gradient is needed. Where a
-    cell halves the resolution, d[i - 1] is averaged over the pixels that become one; a cell of DARTS is
-    judged against the cell before alone, although it reads two. Normalisation uses the statistics of the
-    images in hand.
+    NAS-Bench-201's CIFAR-10 accuracies (docs/evidence.md). A network of convolutions, ReLUs and pools is
+    linear around an image, so that d is its Jacobian applied to one random direction, J is a linear
+    regression, and no gradient is needed. Where a cell halves the resolution, d[i - 1] is averaged over the
+    pixels that become one; a cell of DARTS is judged against the cell before alone, although it reads two.
+    Normalisation uses the statistics of the images in hand.
     """
 
     name = "trainability"

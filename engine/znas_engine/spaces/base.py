@@ -114,12 +114,16 @@ class SearchSpace(ABC, Generic[G]):
             mask[rng.permutation(into)[self.in_edges :]] = 0
         return mask
 
+    def nodes(self) -> list[list[int]]:
+        """The in-edges of every node of every cell."""
+        found: dict[tuple[str, int], list[int]] = {}
+        for e, edge in enumerate(self.edges):
+            found.setdefault((edge.cell, edge.target), []).append(e)
+        return list(found.values())
+
     def contested_nodes(self) -> list[list[int]]:
         """The in-edges of every node that has more of them than a genotype keeps."""
-        nodes: dict[tuple[str, int], list[int]] = {}
-        for e, edge in enumerate(self.edges):
-            nodes.setdefault((edge.cell, edge.target), []).append(e)
-        return [into for into in nodes.values() if self.in_edges and len(into) > self.in_edges]
+        return [into for into in self.nodes() if self.in_edges and len(into) > self.in_edges]
 
     def describe(self, mask: Mask) -> str:
         """A mask in words: mixture, do(edge, operation), drop(edge), a path's notation, or its numbers."""

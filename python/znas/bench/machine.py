@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,12 @@ def machine() -> dict[str, Any]:
 
 def result_path() -> Path:
     """MACHINE/COMMIT.json: model, family and number of the processor, its cores; seven digits of the commit
-    (the version where there is none), -dirty as in `commit`."""
+    (the version where there is none), -dirty as in `kernels.commit`."""
     facts = machine()
     parts = [facts["model"], facts["family"], facts["number"], facts["cores"], "cores"]
     words = " ".join(str(part) for part in parts if part is not None)
     name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
-    return Path(name) / f"{short(commit()) or __version__}.json"
+    return Path(name) / f"{short(kernels.commit()) or __version__}.json"
 
 
 def short(full: str | None) -> str | None:
@@ -77,24 +76,6 @@ def suite_version() -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def commit() -> str | None:
-    """HEAD of the znas-engine checkout in the working directory, with -dirty where files differ from it; None
-    anywhere else."""
-    if not Path("python/znas/bench/machine.py").is_file():
-        return None
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
 
 
 def _cpuinfo() -> dict[str, str]:

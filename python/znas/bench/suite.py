@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from znas.bench import peak, search, start
-from znas.bench.machine import commit, load_average, machine, suite_version, versions
+from znas.bench.machine import load_average, machine, suite_version, versions
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group, Plan
 from znas.journal import Journal
+from znas_engine import kernels
 
 Progress = Callable[[int, int], None]
 
@@ -34,7 +35,7 @@ def run(plan: Plan, work: Path, *, progress: Progress = lambda done, total: None
     facts = {
         "suite": "znas-engine bench",
         "version": suite_version(),
-        "commit": commit(),
+        "commit": kernels.commit(),
         "machine": machine(),
         "versions": versions(),
         "plan": asdict(plan),

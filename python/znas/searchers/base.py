@@ -116,14 +116,6 @@ def connected_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
             return mask
 
 
-def nodes(space: SearchSpace[Any]) -> list[list[int]]:
-    """The in-edges of every node of every cell."""
-    found: dict[tuple[str, int], list[int]] = {}
-    for e, edge in enumerate(space.edges):
-        found.setdefault((edge.cell, edge.target), []).append(e)
-    return list(found.values())
-
-
 def check_count(name: str, value: int, low: int) -> None:
     """InvalidValueError where a searcher's number is below what it needs."""
     if value < low:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from znas.searchers.base import Searcher, Task, check_count, connected_path, nodes
+from znas.searchers.base import Searcher, Task, check_count, connected_path
 from znas.selection.criteria import Floats, selectable
 from znas.selection.operations import argmax_random_ties
 from znas_engine.errors import InvalidValueError
@@ -66,7 +66,7 @@ def mutate(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mas
         child = mask.copy()
         edge = int(rng.choice(np.flatnonzero(mask.any(1))))
         (operation,) = np.flatnonzero(mask[edge])
-        into = next(node for node in nodes(space) if edge in node)
+        into = next(node for node in space.nodes() if edge in node)
         free = [e for e in into if not mask[e].any()]
         child[edge] = 0
         if free and rng.random() < 0.5:

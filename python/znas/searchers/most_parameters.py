@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from znas.searchers.base import Searcher, Task, nodes
+from znas.searchers.base import Searcher, Task
 from znas.selection.criteria import Floats, selectable
 from znas_engine.spaces import Macro, Mask, SearchSpace
 
@@ -20,7 +20,7 @@ class MostParameters(Searcher):
         space = task.space
         weights = parameters(space, task.macro)
         mask = np.zeros(space.shape, dtype=np.float32)
-        for into in nodes(space):
+        for into in space.nodes():
             best = {e: weights[e].max() for e in into}
             order = sorted(task.rng.permutation(into).tolist(), key=lambda e: -best[e])
             for e in order[: space.in_edges]:
@@ -38,10 +38,10 @@ def parameters(space: SearchSpace[Any], macro: Macro) -> Floats:
     first = selectable(space)[0]
     base = np.zeros(space.shape, dtype=np.float32)
     copies = space.in_edges or 1
-    for into in nodes(space):
+    for into in space.nodes():
         base[into[: space.in_edges], first] = 1
     weights = np.full(space.shape, -np.inf)
-    for into in nodes(space):
+    for into in space.nodes():
         for e in into:
             for o in selectable(space):
                 mask = base.copy()
