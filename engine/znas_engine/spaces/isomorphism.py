@@ -12,7 +12,8 @@ sums are equal up to the numbering of the convolutions; the form numbers them ca
 
 A convolution that is read twice is not two convolutions: the benchmark's own `to_unique_str` writes both as
 the same text, so it unites cells that this form keeps apart. A convolution of zero is not zero: its
-normalisation makes it a constant per channel, which pooling leaves as it is.
+normalisation makes it a constant per channel, which pooling leaves as it is and of which the kernel's size
+cannot be told.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from znas_engine.spaces.nasbench201 import EDGES, OPERATIONS, NasBench201Genotyp
 #: The base of a term that is the cell's input; convolutions are numbered from 0.
 INPUT = -1
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
+#: What a convolution of either size is when it reads nothing.
+CONSTANT = "constant"
 POOLING = "avg_pool_3x3"
 
 Terms = tuple[tuple[int, int], ...]  # sorted (poolings, base)
@@ -37,8 +40,9 @@ Terms = tuple[tuple[int, int], ...]  # sorted (poolings, base)
 class CanonicalCell:
     """Equal for two cells only if they compute the same function with equal weights.
 
-    output: the terms of the cell's output. convolutions: per number, its operation and the terms it reads.
-    edges: per number, the edge on which it stands in the cell that this is the form of (not compared).
+    output: the terms of the cell's output. convolutions: per number, its operation (`CONSTANT` if it reads
+    nothing) and the terms it reads. edges: per number, the edge on which it stands in the cell that this is
+    the form of (not compared).
     """
 
     output: Terms
@@ -50,10 +54,11 @@ def canonical(genotype: NasBench201Genotype) -> CanonicalCell:
     """The form of one cell."""
     output, reads = _evaluate(genotype)
     live = _live(output, reads)
-    signatures = {e: _signature(e, genotype, reads) for e in live}
+    computes = {e: genotype.operations[e] if reads[e] else CONSTANT for e in live}
+    signatures = {e: _signature(e, computes, reads) for e in live}
     ordered = sorted(live, key=lambda e: signatures[e])
     alike = [list(group) for _, group in groupby(ordered, key=lambda e: signatures[e])]
-    return min(_numbered(genotype, output, reads, edges) for edges in _orders(alike))
+    return min(_numbered(computes, output, reads, edges) for edges in _orders(alike))
 
 
 @lru_cache(maxsize=1)
@@ -96,13 +101,13 @@ def _live(output: Terms, reads: dict[int, Terms]) -> set[int]:
     return live
 
 
-def _signature(base: int, genotype: NasBench201Genotype, reads: dict[int, Terms]) -> Any:
+def _signature(base: int, computes: dict[int, str], reads: dict[int, Terms]) -> Any:
     """What a convolution computes, without regard to what else reads it; equal for those that may be
     exchanged, and perhaps for others."""
     if base == INPUT:
         return ("", ())
-    inputs = tuple(sorted((poolings, _signature(b, genotype, reads)) for poolings, b in reads[base]))
-    return (genotype.operations[base], inputs)
+    inputs = tuple(sorted((poolings, _signature(b, computes, reads)) for poolings, b in reads[base]))
+    return (computes[base], inputs)
 
 
 def _orders(alike: list[list[int]]) -> Iterator[tuple[int, ...]]:
@@ -112,7 +117,7 @@ def _orders(alike: list[list[int]]) -> Iterator[tuple[int, ...]]:
 
 
 def _numbered(
-    genotype: NasBench201Genotype, output: Terms, reads: dict[int, Terms], edges: tuple[int, ...]
+    computes: dict[int, str], output: Terms, reads: dict[int, Terms], edges: tuple[int, ...]
 ) -> CanonicalCell:
     number = {INPUT: INPUT} | {e: i for i, e in enumerate(edges)}
 
@@ -120,5 +125,5 @@ def _numbered(
         return tuple(sorted((poolings, number[base]) for poolings, base in terms))
 
     return CanonicalCell(
-        renamed(output), tuple((genotype.operations[e], renamed(reads[e])) for e in edges), edges
+        renamed(output), tuple((computes[e], renamed(reads[e])) for e in edges), edges
     )
