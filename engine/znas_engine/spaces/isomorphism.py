@@ -124,6 +124,4 @@ def _numbered(
     def renamed(terms: Terms) -> Terms:
         return tuple(sorted((poolings, number[base]) for poolings, base in terms))
 
-    return CanonicalCell(
-        renamed(output), tuple((computes[e], renamed(reads[e])) for e in edges), edges
-    )
+    return CanonicalCell(renamed(output), tuple((computes[e], renamed(reads[e])) for e in edges), edges)
