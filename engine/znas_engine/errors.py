@@ -34,6 +34,10 @@ class StorageError(ZnasError, OSError):
     """The cache or a run folder cannot be read or written."""
 
 
+class TensorRTError(ZnasError):
+    """TensorRT refuses a graph, a plan or a pass; the message holds its own words."""
+
+
 def unknown_choice(what: str, value: str, choices: Iterable[str]) -> InvalidValueError:
     """The error for a name that is not in a registry; it names the nearest valid one."""
     names = list(choices)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -29,31 +31,84 @@ __all__ = [
     "check_score",
     "choose_backend",
     "get_backend",
+    "missing",
 ]
 
-#: name -> (module, class, the package it needs, how to get that). In order of `auto`'s preference.
-BACKENDS: dict[str, tuple[str, str, str, str]] = {
-    "native": (
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where an evaluator is, and `missing`: what it needs and does not find here, with the way out."""
+
+    module: str
+    evaluator: str
+    missing: Callable[[], str | None]
+
+
+def _package(name: str, remedy: str) -> str | None:
+    return None if find_spec(name) is not None else f"the package {name} is not installed: {remedy}"
+
+
+def _tensorrt() -> str | None:
+    from znas_engine.gpu import gpus
+
+    missing = []
+    try:
+        capability = gpus()[0].capability
+    except MissingDependencyError as error:
+        missing.append(str(error))
+    try:
+        from znas_engine.tensorrt import library
+    except MissingDependencyError as error:
+        missing.append(str(error))
+    if missing:
+        return "; ".join(missing)
+    if library.BUILDS_AHEAD and capability not in library.capabilities():
+        return (
+            f"{library.FLAVOUR} does not serve the compute capability {capability} of this GPU: "
+            "pip install 'znas-engine[trt]' and uninstall TensorRT-RTX"
+        )
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"PyTorch {torch.__version__} finds no CUDA: install its CUDA build from pytorch.org"
+    return None
+
+
+#: By name, in order of `auto`'s preference.
+BACKENDS: dict[str, Backend] = {
+    "native": Backend(
         "znas_engine.backends.native",
         "Native",
-        "znas_engine._core",
-        "install a C++20 compiler, then reinstall znas-engine",
+        partial(_package, "znas_engine._core", "install a C++20 compiler, then reinstall znas-engine"),
     ),
-    "ort": ("znas_engine.backends.onnxruntime", "OnnxRuntime", "onnxruntime", "pip install onnxruntime"),
-    "torch": ("znas_engine.backends.torch_reference", "TorchReference", "torch", "pip install torch"),
+    "ort": Backend(
+        "znas_engine.backends.onnxruntime",
+        "OnnxRuntime",
+        partial(_package, "onnxruntime", "pip install onnxruntime"),
+    ),
+    "torch": Backend(
+        "znas_engine.backends.torch_reference",
+        "TorchReference",
+        partial(_package, "torch", "pip install torch"),
+    ),
+    # Last: its passes have not been run on a GPU yet (docs/decisions).
+    "trt": Backend("znas_engine.backends.tensorrt", "TensorRt", _tensorrt),
 }
+
+
+def missing(name: str) -> str | None:
+    """What the backend needs and does not find on this machine, with the way out; None if it can run."""
+    if name not in BACKENDS:
+        raise unknown_choice("backend", name, ["auto", *BACKENDS])
+    return BACKENDS[name].missing()
 
 
 def can_run(name: str, *, raise_error: bool = False) -> bool:
     """Whether this machine can run the backend; with `raise_error`, say what is missing instead of False."""
-    if name not in BACKENDS:
-        raise unknown_choice("backend", name, ["auto", *BACKENDS])
-    *_, package, remedy = BACKENDS[name]
-    if find_spec(package) is not None:
-        return True
-    if raise_error:
-        raise MissingDependencyError(f"--backend {name} needs the package {package}: {remedy}")
-    return False
+    reason = missing(name)
+    if reason is not None and raise_error:
+        raise MissingDependencyError(f"--backend {name} cannot run here: {reason}")
+    return reason is None
 
 
 def choose_backend(name: str, scores: Sequence[Score] = ()) -> str:
@@ -72,6 +127,6 @@ def choose_backend(name: str, scores: Sequence[Score] = ()) -> str:
 
 def get_backend(name: str) -> type[Evaluator]:
     """The evaluator class of a backend that can run here."""
-    module, attribute, *_ = BACKENDS[choose_backend(name)]
-    found: type[Evaluator] = getattr(import_module(module), attribute)
+    backend = BACKENDS[choose_backend(name)]
+    found: type[Evaluator] = getattr(import_module(backend.module), backend.evaluator)
     return found

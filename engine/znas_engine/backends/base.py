@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
+from znas_engine.export import GRAPH_DTYPES
 from znas_engine.graph import Graph
 from znas_engine.scores import (
     BATCH,
@@ -35,7 +36,7 @@ Images = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
-LOGIT_TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
+LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 3e-2}
 #: Passes, static scores and networks (one environment each) that are kept between calls.
 PREPARED = 16
 #: The backend of gradient scores.
@@ -43,16 +44,17 @@ GRADIENTS = "torch"
 
 
 #: Backends that compute in something else than float32 too.
-DTYPES: dict[str, tuple[str, ...]] = {"native": ("float32", "bfloat16")}
+DTYPES: dict[str, tuple[str, ...]] = {"native": ("float32", "bfloat16"), "trt": GRAPH_DTYPES}
 
 
 def check_dtype(backend: str, dtype: str) -> str:
     """`dtype` itself, or InvalidValueError where that backend cannot compute in it."""
     allowed = DTYPES.get(backend, ("float32",))
     if dtype not in allowed:
+        others = [name for name, dtypes in DTYPES.items() if dtype in dtypes]
         raise InvalidValueError(
             f"`dtype` must be {' or '.join(allowed)} for the backend {backend} but got {dtype!r}"
-            + ("" if "bfloat16" in allowed else "; --backend native has bfloat16 too")
+            + (f"; use --backend {' or '.join(others)} for {dtype}" if others else "")
         )
     return dtype
 

@@ -37,12 +37,28 @@ class OnnxRuntime(Evaluator):
     def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
         return _Supernet(self, environment, norm, self._statistics(environment, norm), reads)
 
-    def export(self, environment: Environment, *, reads: Collection[str] = ()) -> bytes:
-        """The supernet as one ONNX file with `images` and `mask` as inputs, from the cache."""
-        return self.whole(environment, self.norm, self._statistics(environment, self.norm), reads)
+    def export(
+        self,
+        environment: Environment,
+        *,
+        norm: str | None = None,
+        reads: Collection[str] = (),
+        dtype: str = "float32",
+    ) -> bytes:
+        """The supernet as one ONNX file with `images` and `mask` as inputs, from the cache.
+
+        norm: the evaluator's own if None. reads, dtype: see `onnx_graph.export`.
+        """
+        norm = self.norm if norm is None else norm
+        return self.whole(environment, norm, self._statistics(environment, norm), reads, dtype)
 
     def whole(
-        self, environment: Environment, norm: str, statistics: Statistics | None, reads: Collection[str]
+        self,
+        environment: Environment,
+        norm: str,
+        statistics: Statistics | None,
+        reads: Collection[str],
+        dtype: str = "float32",
     ) -> bytes:
         """`export`, for a normalisation whose statistics are already at hand."""
 
@@ -55,10 +71,11 @@ class OnnxRuntime(Evaluator):
                 statistics=statistics,
                 mask=self.space.shape,
                 reads=reads,
+                dtype=dtype,
                 metadata={name: str(value) for name, value in key.items()},
             )
 
-        key = self._key(environment, norm) | {"reads": sorted(reads)}
+        key = self._key(environment, norm) | {"reads": sorted(reads), "dtype": dtype}
         if statistics is not None:
             key["statistics"] = hashlib.sha256(statistics.pack().tobytes()).hexdigest()
         return load_or_build("onnx", key, build, report=self.report)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: What weights and activations of an exported graph may be.
+GRAPH_DTYPES = ("float32", "float16", "bfloat16")
+
 
 def code_output(value: int) -> str:
     """Name of the bool output that holds value > 0, for a value of `Graph.relu_sites`."""

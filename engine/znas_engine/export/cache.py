@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -31,44 +32,102 @@ def load_or_build(
     build: Callable[[], bytes],
     *,
     report: Callable[[str], None],
+    made_by: Mapping[str, object] = {},
 ) -> bytes:
     """The entry's bytes; `build` runs once, however many processes ask at the same time.
 
-    A damaged entry is built again and `report` is told. Raises StorageError where the folder cannot be
-    used.
+    made_by: versions that supersede one another. An entry of this key that other versions made is stale.
+
+    A damaged or stale entry is built again and `report` is told. Raises StorageError where the folder cannot
+    be used.
     """
-    described = json.dumps(dict(key), sort_keys=True)
+    with _locked(kind, key) as entry:
+        if (data := entry.read(made_by, report)) is None:
+            data = build()
+            entry.write(data, made_by)
+        return data
+
+
+def load(
+    kind: str,
+    key: Mapping[str, object],
+    *,
+    report: Callable[[str], None],
+    made_by: Mapping[str, object] = {},
+) -> bytes | None:
+    """What `store` kept under this key; None if it is absent or, which `report` is told, damaged or stale."""
+    with _locked(kind, key) as entry:
+        return entry.read(made_by, report)
+
+
+def store(kind: str, key: Mapping[str, object], data: bytes, *, made_by: Mapping[str, object] = {}) -> None:
+    """Keeps `data` under this key in place of what was there. Raises StorageError like `load_or_build`."""
+    with _locked(kind, key) as entry:
+        entry.write(data, made_by)
+
+
+@contextmanager
+def _locked(kind: str, key: Mapping[str, object]) -> Iterator[_Entry]:
+    """An entry that no other process reads or writes meanwhile; the lock dies with the process."""
     folder = cache_root() / kind
-    path = folder / hashlib.sha256(described.encode()).hexdigest()[:32]
-    note = path.with_suffix(".json")
+    entry = _Entry(folder, dict(key))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            found = _read(path, note)
-            if found is not None:
-                return found
-            if path.exists() or note.exists():
-                report(f"the cache entry {path} is damaged; building it again")
-            data = build()
-            facts = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "key": dict(key)}
-            write_atomically(path, data)
-            write_atomically(note, json.dumps(facts, indent=1, sort_keys=True).encode())
-            return data
+        with FileLock(entry.path.with_suffix(".lock")):
+            yield entry
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(
             f"the cache folder {folder} cannot be used ({error.strerror or error}); set ZNAS_CACHE to another"
         ) from error
 
 
-def _read(path: Path, note: Path) -> bytes | None:
-    """The entry if it is whole, else None."""
-    try:
-        data = path.read_bytes()
-        facts = json.loads(note.read_bytes())
-        whole = facts["sha256"] == hashlib.sha256(data).hexdigest()
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return data if whole else None
+class _Entry:
+    """One file and its note."""
+
+    def __init__(self, folder: Path, key: dict[str, object]) -> None:
+        self.key = key
+        described = json.dumps(key, sort_keys=True)
+        self.path = folder / hashlib.sha256(described.encode()).hexdigest()[:32]
+        self.note = self.path.with_suffix(".json")
+
+    def read(self, made_by: Mapping[str, object], report: Callable[[str], None]) -> bytes | None:
+        """The entry if it is whole and made by these versions, else None."""
+        try:
+            data = self.path.read_bytes()
+            facts = json.loads(self.note.read_bytes())
+            whole = facts["sha256"] == hashlib.sha256(data).hexdigest()
+            makers = facts.get("made_by", {})
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            whole = False
+        if not whole:
+            if self.path.exists() or self.note.exists():
+                report(f"the cache entry {self.path} is damaged; building it again")
+            return None
+        if makers != dict(made_by):
+            report(
+                f"the cache entry {self.path} was made by {_versions(makers)}, not {_versions(made_by)}; "
+                "building it again"
+            )
+            return None
+        return data
+
+    def write(self, data: bytes, made_by: Mapping[str, object]) -> None:
+        for left in self.path.parent.glob(f".{self.path.name}.*"):  # of a process that was killed here
+            left.unlink()
+        facts = {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+            "key": self.key,
+            "made_by": dict(made_by),
+        }
+        write_atomically(self.path, data)
+        write_atomically(self.note, json.dumps(facts, indent=1, sort_keys=True).encode())
+
+
+def _versions(made_by: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(made_by.items())) or "another version"
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -3,6 +3,9 @@
 The mask multiplies activations, not weights: constant weights keep ONNX Runtime's blocked layout, which is
 1.6 times faster than weights computed at run time. Normalisation with frozen statistics is folded into the
 convolution before it.
+
+In float16 and bfloat16 graphs, inputs and outputs stay float32 and are cast at the border. The moments of a
+batch, the global average and the classifier stay float32 too: they cost little, and rounding would add up.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from znas_engine.export import code_output, feature_output
+from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.export import GRAPH_DTYPES, code_output, feature_output
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -37,6 +41,11 @@ from znas_engine.supernet.normalisation import EPSILON, Statistics
 
 OPSET = 22  # the first that allows bfloat16 convolutions
 IR_VERSION = 10
+ONNX_DTYPES = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
+}
 Weights = Callable[[Conv | Linear], NDArray[np.float32]]
 
 
@@ -47,6 +56,7 @@ def export(
     statistics: Statistics | None,
     mask: Mask | tuple[int, int] | None = None,
     reads: Collection[str] = (),
+    dtype: str = "float32",
     metadata: Mapping[str, str] = {},
 ) -> bytes:
     """`graph` as a checked ONNX model, serialised.
@@ -57,19 +67,27 @@ def export(
     reads: what the model gives besides logits. "codes": one bool output `code_output(v)` per value of
         `graph.relu_sites`; "features": one `feature_output(v)` per value of `graph.cells`; "pooled": what
         the classifier reads.
+    dtype: one of GRAPH_DTYPES, of weights and of activations up to the global average.
 
     The model's `logits` are float32 [n, classes] for `images` float32 [n, channels, height, width], any n.
+    Whatever `dtype` is, all inputs and outputs but codes are float32.
+
+    Raises:
+        InvalidValueError: an unknown dtype; a weight that is not finite in it.
     """
+    if dtype not in GRAPH_DTYPES:
+        raise unknown_choice("dtype", dtype, GRAPH_DTYPES)
     fixed = mask if isinstance(mask, np.ndarray) else None
-    writer = _Writer(graph, weights, statistics, fixed, graph.cells if "features" in reads else ())
+    writer = _Writer(graph, weights, statistics, fixed, graph.cells if "features" in reads else (), dtype)
     names = writer.write()
     writer.output("logits", names[len(graph.nodes) - 1], [graph.classes])
     if "pooled" in reads:
         writer.output("pooled", names[graph.penultimate], [graph.nodes[graph.penultimate].shape[0]])
     for position in writer.roots:
-        writer.output(feature_output(position), names[position], graph.nodes[position].shape)
+        feature = writer.cast(names[position], "float32")
+        writer.output(feature_output(position), feature, graph.nodes[position].shape)
     if "codes" in reads:
-        zero = writer.constant("zero", np.zeros((), np.float32))
+        zero = writer.weight("zero", np.zeros((), np.float32))
         for value, modules in graph.relu_sites(graph.live(fixed)).items():
             if modules:
                 positive = writer.node("Greater", [names[value], zero])
@@ -80,7 +98,7 @@ def export(
 
 def export_statistics(graph: Graph, weights: Weights, *, mask: tuple[int, int]) -> bytes:
     """A model whose only output is the packed `statistics` of the images in hand (see `Statistics.pack`)."""
-    writer = _Writer(graph, weights, None, None, ())
+    writer = _Writer(graph, weights, None, None, (), "float32")
     writer.write()
     writer.statistics_output()
     return _serialised(writer, mask, {})
@@ -109,6 +127,7 @@ class _Writer:
     statistics: Statistics | None
     mask: Mask | None
     roots: tuple[int, ...]
+    dtype: str
     nodes: list[Any] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
@@ -154,7 +173,7 @@ class _Writer:
         inputs = [names[j] for j in live_inputs(node, self.mask)]
         match node:
             case Input():
-                return "images"
+                return self.cast("images", self.dtype)
             case Conv():
                 return self._conv(node, inputs[0], norm)
             case Norm():
@@ -183,7 +202,9 @@ class _Writer:
             case Mixed():
                 return self._mixed(node, names)
             case GlobalAverage():
-                return self.node("Flatten", [self.node("GlobalAveragePool", inputs)])
+                return self.node(
+                    "Flatten", [self.node("GlobalAveragePool", [self.cast(inputs[0], "float32")])]
+                )
             case Linear():
                 weight = self.constant(f"{node.name}.weight", self.weights(node).T.copy())
                 return self.node("MatMul", [inputs[0], weight])
@@ -194,13 +215,13 @@ class _Writer:
         weight = self.weights(node)
         inputs = [x]
         if norm is None or self.statistics is None:
-            inputs.append(self.constant(f"{node.name}.weight", weight))
+            inputs.append(self.weight(f"{node.name}.weight", weight))
         else:
             scale = 1 / np.sqrt(self.statistics.variance[norm].astype(np.float64) + EPSILON)
             bias = -self.statistics.mean[norm] * scale
             folded = (weight * scale[:, None, None, None]).astype(np.float32)
-            inputs.append(self.constant(f"{node.name}.weight", folded))
-            inputs.append(self.constant(f"{node.name}.bias", bias.astype(np.float32)))
+            inputs.append(self.weight(f"{node.name}.weight", folded))
+            inputs.append(self.weight(f"{node.name}.bias", bias.astype(np.float32)))
         return self.node(
             "Conv",
             inputs,
@@ -217,16 +238,18 @@ class _Writer:
             shift = -self.statistics.mean[i] * scale
             scaled = self.node("Mul", [x, self._channels(f"{node.name}.scale", scale)])
             return self.node("Add", [scaled, self._channels(f"{node.name}.shift", shift)])
+        x = self.cast(x, "float32")
         axes = self.constant("per_channel", np.array([0, 2, 3], np.int64))
         mean = self.node("ReduceMean", [x, axes], keepdims=1)
         centred = self.node("Sub", [x, mean])
         variance = self.node("ReduceMean", [self.node("Mul", [centred, centred]), axes], keepdims=1)
         self._measured.append((mean, variance))
         epsilon = self.constant("epsilon", np.array(EPSILON, np.float32))
-        return self.node("Div", [centred, self.node("Sqrt", [self.node("Add", [variance, epsilon])])])
+        deviation = self.node("Sqrt", [self.node("Add", [variance, epsilon])])
+        return self.cast(self.node("Div", [centred, deviation]), self.dtype)
 
     def _channels(self, name: str, values: NDArray[np.float64]) -> str:
-        return self.constant(name, values.astype(np.float32)[None, :, None, None])
+        return self.weight(name, values.astype(np.float32)[None, :, None, None])
 
     def _mixed(self, node: Mixed, names: dict[int, str]) -> str:
         terms: list[str] = []
@@ -239,7 +262,7 @@ class _Writer:
             axes = self.constant("all_but_batch", np.array([1, 2, 3], np.int64))
             anchor = self.node("ReduceMean", ["images", axes], keepdims=1)
             zeros = self.constant(f"{node.name}.zeros", np.zeros((1, *node.shape), np.float32))
-            return self.node("Mul", [anchor, zeros])
+            return self.cast(self.node("Mul", [anchor, zeros]), self.dtype)
         total = terms[0]
         for term in terms[1:]:
             total = self.node("Add", [total, term])
@@ -249,10 +272,10 @@ class _Writer:
         """The mask's entry as a scalar; one node per slot, shared by all cells."""
         name = f"mask_{slot[0]}_{slot[1]}"
         if self.mask is not None:
-            return self.constant(name, self.mask[slot])
+            return self.weight(name, self.mask[slot])
         if name not in self._constants:
             index = self.constant(f"{name}_at", np.array(slot, np.int64))
-            self._constants[name] = self.node("GatherND", ["mask", index], output=name)
+            self._constants[name] = self.node("GatherND", [self.cast("mask", self.dtype), index], output=name)
         return self._constants[name]
 
     def statistics_output(self) -> None:
@@ -276,8 +299,41 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=f"{kind}_{name}", **attributes))
         return name
 
+    def cast(self, value: str, dtype: str) -> str:
+        """`value` in another dtype; itself where the whole graph is float32."""
+        if self.dtype == "float32":
+            return value
+        name = f"{value}_{dtype}"
+        if name not in self._constants:
+            self._constants[name] = self.node("Cast", [value], output=name, to=ONNX_DTYPES[dtype])
+        return self._constants[name]
+
+    def weight(self, name: str, value: NDArray[np.float32]) -> str:
+        """A constant in the graph's dtype."""
+        if name not in self._constants:
+            self.initializers.append(_rounded(name, np.asarray(value), self.dtype))
+            self._constants[name] = name
+        return name
+
     def constant(self, name: str, value: NDArray[Any]) -> str:
         if name not in self._constants:
             self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
             self._constants[name] = name
         return name
+
+
+def _rounded(name: str, value: NDArray[np.float32], dtype: str) -> Any:
+    """`value` as an initializer of that dtype, rounded to nearest, ties to even."""
+    with np.errstate(over="ignore"):
+        if dtype == "bfloat16":  # numpy has none: the upper half of a float32
+            word = value.view(np.uint32)
+            stored = ((word + np.uint32(0x7FFF) + (word >> 16 & 1)) >> 16).astype(np.uint16)
+            back = (stored.astype(np.uint32) << 16).view(np.float32)
+        else:
+            stored = back = value.astype(dtype)
+    if not np.isfinite(back).all():
+        largest = float(np.abs(value).max())
+        raise InvalidValueError(
+            f"{name} must be finite in {dtype} but its largest entry is {largest:.3g}; use float32"
+        )
+    return helper.make_tensor(name, ONNX_DTYPES[dtype], value.shape, stored.tobytes(), raw=True)

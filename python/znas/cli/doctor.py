@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import platform
@@ -17,7 +16,10 @@ from znas.cli import options
 from znas.settings import available_threads
 from znas_engine import __version__, kernels
 from znas_engine.backends import BACKENDS, can_run, choose_backend
+from znas_engine.errors import MissingDependencyError
 from znas_engine.export.cache import cache_root
+from znas_engine.gpu import gpus
+from znas_engine.tensorrt.flavours import chosen, installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def doctor(as_json: options.Json = False) -> None:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         for check in checks:
-            typer.echo(f"{check.state:<8}{check.name:<14}{check.detail}")
+            typer.echo(f"{check.state:<8}{check.name:<16}{check.detail}")
     if any(check.state == "broken" for check in checks):
         raise typer.Exit(1)
 
@@ -59,30 +61,37 @@ def _checks() -> Iterator[Check]:
         yield Check(
             "kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine"
         )
-    for name, (*_, package, remedy) in BACKENDS.items():
-        if can_run(name):
-            found = "compiled" if package == "znas_engine._core" else _version(package) or "(unknown version)"
-            yield Check(f"backend {name}", "ok", f"{package} {found}")
+    for name, backend in BACKENDS.items():
+        reason = backend.missing()
+        if reason is None:
+            yield Check(f"backend {name}", "ok", _packages(name))
         else:
-            yield Check(f"backend {name}", "missing", remedy)
+            yield Check(f"backend {name}", "missing", reason)
     if any(can_run(name) for name in BACKENDS):
         yield Check("auto", "ok", f"--backend auto runs {choose_backend('auto')}")
     else:
         yield Check("auto", "broken", "no backend can run: pip install onnxruntime, or pip install torch")
     yield _package("onnx", "writes exported graphs", "pip install onnx")
     yield _package("pillow", "reads image folders", "pip install 'znas-engine[vision]'")
-    yield _package("tensorrt", "no backend of this version uses it", "pip install 'znas-engine[trt]'")
-    yield _package(
-        "tensorrt-rtx-cu13-bindings",
-        "no backend of this version uses it",
-        "pip install 'znas-engine[trt-rtx]'",
-    )
+    yield _tensorrt()
     nvcc = shutil.which("nvcc")
     yield (
         Check("nvcc", "ok", nvcc) if nvcc else Check("nvcc", "missing", "the CUDA toolkit is not on the PATH")
     )
     yield _gpu()
     yield _cache()
+
+
+def _packages(backend: str) -> str:
+    """What a backend that can run is made of."""
+    match backend:
+        case "native":
+            return "znas_engine._core compiled"
+        case "trt":
+            return f"{chosen()}; its passes have not been run on a GPU yet"
+        case _:
+            package = "onnxruntime" if backend == "ort" else backend
+            return f"{package} {_version(package) or '(unknown version)'}"
 
 
 def _version(package: str) -> str | None:
@@ -95,22 +104,30 @@ def _version(package: str) -> str | None:
 
 
 def _package(package: str, use: str, remedy: str) -> Check:
-    name = package.removesuffix("-cu13-bindings")
     found = _version(package)
     if found is None:
-        return Check(name, "missing", f"{remedy} ({use})")
-    return Check(name, "ok", f"{found} ({use})")
+        return Check(package, "missing", f"{remedy} ({use})")
+    return Check(package, "ok", f"{found} ({use})")
+
+
+def _tensorrt() -> Check:
+    """Which flavour is used and what plans it builds."""
+    unused = "".join(f"; {other} is installed too: uninstall one to choose" for other in installed()[1:])
+    try:
+        from znas_engine.tensorrt import library
+    except MissingDependencyError as error:
+        return Check("tensorrt", "missing", f"{error}{unused}")
+    plans = f"for {', '.join(library.capabilities())}" if library.BUILDS_AHEAD else "for the GPU at hand"
+    return Check("tensorrt", "ok", f"{library.FLAVOUR} builds plans {plans}{unused}")
 
 
 def _gpu() -> Check:
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return Check("gpu", "missing", "no NVIDIA driver (libcuda.so.1) on this machine")
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return Check("gpu", "missing", "an NVIDIA driver, but no usable device")
-    return Check("gpu", "ok", f"{count.value} CUDA device(s); no backend of this version uses them")
+        found = gpus()
+    except MissingDependencyError as error:
+        return Check("gpu", "missing", str(error))
+    names = ", ".join(f"{gpu.name} (compute capability {gpu.capability})" for gpu in found)
+    return Check("gpu", "ok", f"{names}; driver {found[0].driver}")
 
 
 def _cache() -> Check:

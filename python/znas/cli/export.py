@@ -10,10 +10,11 @@ import typer
 
 from znas.cli import options
 from znas.cli.console import remark
+from znas_engine.export import GRAPH_DTYPES
 
 
 def export(
-    out: Annotated[Path, typer.Option(help="The ONNX file to write; an existing one is refused.")],
+    out: Annotated[Path, typer.Option(help="The file to write; an existing one is refused.")],
     space: options.Space = "nasbench201",
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
@@ -27,17 +28,32 @@ def export(
     codes: Annotated[
         bool, typer.Option("--codes", help="Add the activation codes that NASWOT needs as outputs.")
     ] = False,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help=f"Of weights and activations: {' | '.join(GRAPH_DTYPES)}; inputs and outputs stay float32."
+        ),
+    ] = "float32",
+    compute_capability: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a TensorRT plan for GPUs of this compute capability, such as 8.6, instead of ONNX."
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Write the random supernet as one ONNX graph with `images` and `mask` as inputs.
 
-    It is the graph that `search --backend ort` runs in its first environment under the same options.
-    The images are needed only by norm=calibrated, which measures its statistics on them.
+    It is the graph that `search --backend ort` runs in its first environment under the same options (and
+    --codes with the default score). The images are needed only by norm=calibrated, which measures its
+    statistics on them. With --compute-capability, the plan that `search --backend trt` makes of that graph
+    is built, kept in the cache for it, and written; TensorRT-RTX needs no GPU for that.
 
     \b
     Examples:
       znas-engine export --out supernet.onnx
       znas-engine export --space darts --norm batch --seed 3 --out darts.onnx
+      znas-engine export --dtype float16 --codes --compute-capability 8.6 --out supernet.plan
     """
     from znas.settings import SearchSettings
     from znas_engine.backends.onnxruntime import OnnxRuntime
@@ -68,15 +84,25 @@ def export(
     )
     (environment,) = draw_environments(dataset, count=1, images=images, init=init, seed=seed)
     backend = OnnxRuntime(searched, macro, norm=norm, report=remark)
-    model = backend.export(environment, reads=["codes"] if codes else [])
+    written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)
+    built_by = None
+    if compute_capability is not None:
+        from znas_engine.tensorrt.plans import plan, target
+
+        place = target(compute_capability)
+        written = plan(written, dtype=dtype, target=place, report=remark)
+        built_by = str(place.flavour)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, model)
+        write_atomically(out, written)
     except OSError as error:
         raise StorageError(f"the output file {out} cannot be written ({error.strerror or error})") from error
     facts: dict[str, Any] = {
         "file": str(out),
-        "bytes": len(model),
+        "bytes": len(written),
+        "dtype": dtype,
+        "compute_capability": compute_capability,
+        "built_by": built_by,
         "inputs": {
             "images": ["n", 3, macro.resolution, macro.resolution],
             "mask": list(searched.shape),
@@ -90,7 +116,8 @@ def export(
         typer.echo(json.dumps(facts, indent=1))
     else:
         typer.echo(
-            f"{out}: {len(model) / 1e6:.1f} MB, images {facts['inputs']['images']} and mask "
+            f"{out}: {len(written) / 1e6:.1f} MB, images {facts['inputs']['images']} and mask "
             f"{facts['inputs']['mask']} -> logits [n, {macro.classes}]; {backend.graph.flops / 1e9:.3f} G "
-            "multiply-accumulates per image with every operation live"
+            f"multiply-accumulates per image with every operation live, {dtype}"
+            + (f"; {built_by}, compute capability {compute_capability}" if built_by else "")
         )

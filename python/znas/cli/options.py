@@ -28,7 +28,8 @@ Envs = Annotated[int, typer.Option(help="Environments (weights and images) to av
 Images = Annotated[int, typer.Option(help="Images per environment.")]
 Norm = Annotated[str, typer.Option(help=f"Normalisation: {' | '.join(NORMS)}.")]
 Dtype = Annotated[
-    str, typer.Option(help="What products read: float32 | bfloat16 (native only); sums are float32.")
+    str,
+    typer.Option(help="What products read: float32 | bfloat16 (native, trt) | float16 (trt)."),
 ]
 Init = Annotated[str, typer.Option(help=f"Weights: {' | '.join(INITIALISATIONS)}.")]
 Seed = Annotated[int, typer.Option(help="Decides weights, images, interventions and ties.")]

@@ -1,0 +1,135 @@
+"""`--backend trt`: the graph of `--backend ort` as a TensorRT plan, its mask an input, on the first GPU.
+
+The plan code is tested with the real builder. The passes below have not been run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from znas_engine.backends.base import Evaluator, Images, MaskedPass
+from znas_engine.backends.onnxruntime import OnnxRuntime
+from znas_engine.environment import Environment
+from znas_engine.export import code_output, feature_output
+from znas_engine.scores import CodeSite, Observation
+from znas_engine.spaces import Macro, Mask, SearchSpace
+from znas_engine.tensorrt import library
+from znas_engine.tensorrt.plans import plan, target
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_WORD = 64
+
+
+class TensorRt(Evaluator):
+    """One plan per environment; weights and statistics are those of `--backend ort`, bit for bit."""
+
+    name = "trt"
+    packages = ("onnxruntime", *library.FLAVOUR.distribution)
+    device = "cuda:0"
+
+    def __init__(
+        self,
+        space: SearchSpace[Any],
+        macro: Macro,
+        *,
+        norm: str = "calibrated",
+        dtype: str = "float32",
+        threads: int = 1,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        super().__init__(space, macro, norm=norm, dtype=dtype, threads=threads, report=report)
+        self.exporter = OnnxRuntime(space, macro, norm=norm, report=report)
+
+    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+        model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
+        built = plan(model, dtype=self.dtype, target=target(), report=self.report)
+        return _Supernet(self, built, reads)
+
+
+class _Supernet:
+    """A `MaskedPass`: one engine, and a `_Run` per number of images."""
+
+    def __init__(self, backend: TensorRt, plan: bytes, reads: frozenset[str]) -> None:
+        self.graph = backend.graph
+        self.reads = reads
+        self.engine = library.deserialize(plan)
+        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self.runs: dict[tuple[int, ...], _Run] = {}
+        self.lock = Lock()
+
+    def __call__(self, mask: Mask, images: Images) -> Observation:
+        sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
+        codes = {code_output(value): value for value, modules in sites.items() if modules}
+        features = [feature_output(at) for at in (self.graph.cells if "features" in self.reads else ())]
+        pooled = ["pooled"] if "pooled" in self.reads else []
+        with self.lock:
+            if images.shape not in self.runs:
+                self.runs[images.shape] = _Run(self.engine, self.stream, images.shape)
+            found = self.runs[images.shape](mask, images, ["logits", *pooled, *codes, *features])
+        return Observation(
+            found["logits"],
+            codes=tuple(
+                CodeSite(
+                    found[name].view(np.uint64), int(np.prod(self.graph.nodes[value].shape)), sites[value]
+                )
+                for name, value in codes.items()
+            ),
+            pooled=found.get("pooled"),
+            features=tuple(found[name] for name in features),
+        )
+
+
+class _Run:
+    """Passes over one number of images: a context and its buffers, whose addresses never change, so that all
+    masks replay one CUDA graph."""
+
+    def __init__(self, engine: trt.ICudaEngine, stream: torch.cuda.Stream, shape: tuple[int, ...]) -> None:
+        self.stream = stream
+        self.context = library.create_context(engine)
+        self.context.set_input_shape("images", shape)
+        self.buffers: dict[str, Tensor] = {}
+        self.graph: torch.cuda.CUDAGraph | None = None
+        with torch.cuda.stream(stream):
+            for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+                dtype = torch.bool if name.startswith("codes_") else torch.float32
+                size = tuple(self.context.get_tensor_shape(name))
+                self.buffers[name] = torch.zeros(size, dtype=dtype, device="cuda")
+                self.context.set_tensor_address(name, self.buffers[name].data_ptr())
+            library.enqueue(self.context, stream.cuda_stream)  # allocates, which a capture must not
+            stream.synchronize()
+            if not library.CAPTURES_GRAPHS:
+                self.graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
+                    library.enqueue(self.context, stream.cuda_stream)
+
+    def __call__(self, mask: Mask, images: Images, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """The outputs of those names; codes are packed, uint8 [n, bytes]."""
+        with torch.cuda.stream(self.stream):
+            self.buffers["mask"].copy_(torch.tensor(mask))
+            self.buffers["images"].copy_(torch.tensor(images))
+            if self.graph is None:
+                library.enqueue(self.context, self.stream.cuda_stream)
+            else:
+                self.graph.replay()
+            values = {name: self.buffers[name] for name in names}
+            return {
+                name: (pack_bits(value) if value.dtype == torch.bool else value).cpu().numpy()
+                for name, value in values.items()
+            }
+
+
+def pack_bits(active: Tensor) -> Tensor:
+    """bool [n, ...] -> uint8 [n, 8 * ceil(units / 64)]; the bytes of `kernels.pack_codes`."""
+    units = active.flatten(1)
+    units = torch.nn.functional.pad(units, (0, -units.shape[1] % _WORD))
+    places = 1 << torch.arange(8, dtype=torch.uint8, device=units.device)
+    return (units.view(len(units), -1, 8) * places).sum(-1, dtype=torch.uint8)

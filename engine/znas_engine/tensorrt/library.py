@@ -1,0 +1,131 @@
+"""One interface to TensorRT 10.12 and later and to TensorRT-RTX; importing this module loads the library.
+
+Networks are strongly typed: the dtypes of the ONNX graph decide the precision and the builder changes none.
+TF32 is off, so that float32 means float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
+from znas_engine.tensorrt.flavours import HOW_TO_GET, chosen
+
+#: The installed flavour that is used.
+FLAVOUR = chosen()
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+else:
+    try:
+        if FLAVOUR.preload is not None and find_spec(FLAVOUR.preload) is not None:
+            import_module(FLAVOUR.preload)
+        trt = import_module(FLAVOUR.module)
+    except (ImportError, OSError) as error:
+        raise MissingDependencyError(f"{FLAVOUR} cannot be loaded ({error}): {HOW_TO_GET}") from error
+
+VERSION: str = trt.__version__
+#: TensorRT-RTX builds for compute capabilities that are named, and captures CUDA graphs itself. TensorRT has
+#: no such names: it times kernels on the GPU at hand and builds for that one.
+_NAMED: Any = getattr(trt, "ComputeCapability", None)
+BUILDS_AHEAD = CAPTURES_GRAPHS = _NAMED is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """plan: a serialised engine. timings: the builder's measurements, for the next build; may be empty."""
+
+    plan: bytes
+    timings: bytes
+
+
+def capabilities() -> tuple[str, ...]:
+    """The compute capabilities that `build` may be asked for, "8.6" for SM86; none for TensorRT."""
+    numbers = sorted(int(name[2:]) for name in dir(_NAMED) if name.startswith("SM"))
+    return tuple(f"{number // 10}.{number % 10}" for number in numbers)
+
+
+def build(
+    model: bytes, *, images: tuple[int, int], capability: str | None = None, timings: bytes = b""
+) -> Built:
+    """A plan of a graph that `export` wrote.
+
+    images: how many the plan is tuned for, and how many it takes at most. The mask's shape is fixed.
+    capability: a member of `capabilities()`; None, for TensorRT, is the GPU at hand.
+    timings: those of earlier builds on this GPU with this version.
+
+    Raises:
+        InvalidValueError: a compute capability that this flavour does not build for.
+        TensorRTError: the parser or the builder refuses the graph; the message holds the library's own words.
+    """
+    builder = trt.Builder(_LOG)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, _LOG)
+    if not parser.parse(model):
+        reasons = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise TensorRTError(f"{FLAVOUR} cannot read the exported graph: {reasons}")
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if BUILDS_AHEAD:
+        _name_capability(config, capability)
+    else:
+        config.set_timing_cache(config.create_timing_cache(timings), False)
+    profile = builder.create_optimization_profile()
+    pixels = list(network.get_input(0).shape)[1:]
+    profile.set_shape("images", *(trt.Dims([count, *pixels]) for count in (1, *images)))
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise TensorRTError(f"{FLAVOUR} cannot build a plan: {_LOG.last}")
+    return Built(bytes(plan), b"" if BUILDS_AHEAD else bytes(config.get_timing_cache().serialize()))
+
+
+def _name_capability(config: trt.IBuilderConfig, capability: str | None) -> None:
+    if capability is None or capability not in capabilities():
+        raise InvalidValueError(
+            f"the compute capability must be one of {', '.join(capabilities())} for {FLAVOUR} "
+            f"but got {capability}; TensorRT (pip install 'znas-engine[trt]') serves every GPU, on that GPU"
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(getattr(_NAMED, f"SM{capability.replace('.', '')}"), 0)
+
+
+def deserialize(plan: bytes) -> trt.ICudaEngine:
+    """The engine of a plan, on the current GPU. Raises TensorRTError where the library refuses it."""
+    engine = trt.Runtime(_LOG).deserialize_cuda_engine(plan)
+    if engine is None:
+        raise TensorRTError(f"{FLAVOUR} cannot use this plan here: {_LOG.last}")
+    return engine
+
+
+def create_context(engine: trt.ICudaEngine) -> trt.IExecutionContext:
+    """A context of its own shapes and buffers; with TensorRT-RTX it also captures CUDA graphs by itself."""
+    if not CAPTURES_GRAPHS:
+        return engine.create_execution_context()
+    settings = engine.create_runtime_config()
+    settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    return engine.create_execution_context(settings)
+
+
+def enqueue(context: trt.IExecutionContext, stream: int) -> None:
+    """Starts a pass on a CUDA stream that is not the default one. Raises TensorRTError if it cannot."""
+    if not context.execute_async_v3(stream):
+        raise TensorRTError(f"{FLAVOUR} cannot run a pass: {_LOG.last}")
+
+
+class _Log(trt.ILogger):
+    """Keeps the last error, which the library tells nowhere else."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self.last = "it gave no reason"
+
+    def log(self, severity: trt.ILogger.Severity, message: str) -> None:
+        if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+            self.last = message
+
+
+_LOG = _Log()

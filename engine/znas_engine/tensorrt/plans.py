@@ -1,0 +1,103 @@
+"""Plans of exported graphs, built once: what a plan is for, and the cache entry that follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from znas_engine.errors import InvalidValueError, MissingDependencyError
+from znas_engine.export.cache import load, load_or_build, store
+from znas_engine.gpu import Gpu, gpus
+from znas_engine.supernet.normalisation import CHUNK
+from znas_engine.tensorrt import library
+from znas_engine.tensorrt.flavours import Flavour
+
+#: Images that a plan is tuned for, and the most that it takes: what goes through the network together.
+IMAGES = (CHUNK, CHUNK)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a plan is built for. gpu: None if it is for every GPU of that capability (TensorRT-RTX)."""
+
+    flavour: Flavour
+    version: str
+    capability: str
+    gpu: Gpu | None
+
+    def key(self, model: bytes, dtype: str) -> dict[str, object]:
+        """What tells one plan from another."""
+        return {
+            "graph": hashlib.sha256(model).hexdigest(),
+            "dtype": dtype,
+            "images": [1, *IMAGES],
+            **self.timing_key(),
+        }
+
+    def timing_key(self) -> dict[str, object]:
+        """What tells one device's timings from another's."""
+        return {
+            "flavour": self.flavour.name,
+            "capability": self.capability,
+            "gpu": None if self.gpu is None else self.gpu.name,
+        }
+
+    def made_by(self) -> dict[str, object]:
+        """Versions, of which the newest supersedes the others. A plan of TensorRT-RTX does not depend on the
+        driver: its kernels are compiled when it is run."""
+        versions: dict[str, object] = {self.flavour.name: self.version}
+        return versions if self.gpu is None else versions | {"driver": self.gpu.driver}
+
+
+def target(capability: str | None = None) -> Target:
+    """Where plans of the installed flavour will run.
+
+    capability: such as "8.6"; None means that of the first GPU.
+
+    Raises:
+        InvalidValueError: the flavour does not build for that compute capability here.
+        MissingDependencyError: a GPU is needed and there is none.
+    """
+    if library.BUILDS_AHEAD:
+        named = gpus()[0].capability if capability is None else capability
+        return Target(library.FLAVOUR, library.VERSION, named, None)
+    ahead = "to build ahead for another, use TensorRT-RTX alone: pip install 'znas-engine[trt-rtx]'"
+    try:
+        gpu = gpus()[0]
+    except MissingDependencyError as error:
+        raise MissingDependencyError(
+            f"{library.FLAVOUR} builds on the GPU at hand: {error}; {ahead}"
+        ) from error
+    if capability not in (None, gpu.capability):
+        raise InvalidValueError(
+            f"the compute capability must be {gpu.capability}, that of {gpu.name}, for {library.FLAVOUR} "
+            f"but got {capability}; {ahead}"
+        )
+    return Target(library.FLAVOUR, library.VERSION, gpu.capability, gpu)
+
+
+def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], None]) -> bytes:
+    """The plan of an exported graph, from the cache if it was built before.
+
+    dtype: that of the graph. report: told when a damaged or stale plan is built again.
+
+    Raises:
+        InvalidValueError, TensorRTError: see `library.build`.
+        StorageError: the cache cannot be used.
+    """
+
+    def build() -> bytes:
+        timings = _load_timings(target, report)
+        built = library.build(model, images=IMAGES, capability=target.capability, timings=timings)
+        if built.timings not in (b"", timings):
+            store("timings", target.timing_key(), built.timings, made_by=target.made_by())
+        return built.plan
+
+    return load_or_build("plan", target.key(model, dtype), build, report=report, made_by=target.made_by())
+
+
+def _load_timings(target: Target, report: Callable[[str], None]) -> bytes:
+    if target.gpu is None:
+        return b""
+    return load("timings", target.timing_key(), report=report, made_by=target.made_by()) or b""
