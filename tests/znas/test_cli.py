@@ -252,6 +252,8 @@ def test_interrupting_leaves_nothing_half_written(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"ZNAS_CACHE": str(tmp_path / "cache")},
+        # Where the tests run in a shell's background, an interrupt would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "cache" / "calibration").exists():
         assert process.poll() is None

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
@@ -60,10 +61,21 @@ def check_dtype(backend: str, dtype: str) -> str:
 
 
 class Workers(ThreadPoolExecutor):
-    """Threads that an exception (an interrupt, say) relieves of the masks they have not begun."""
+    """Threads that an exception (an interrupt, say) relieves of the masks they have not begun.
+
+    The linear algebra of scores runs on the thread that calls it: its matrices are small, and a BLAS that
+    spreads them spends its time waiting.
+    """
+
+    def __enter__(self) -> Workers:
+        self._blas = threadpool_limits(1, user_api="blas")
+        return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        self.shutdown(cancel_futures=kind is not None)
+        try:
+            self.shutdown(cancel_futures=kind is not None)
+        finally:
+            self._blas.restore_original_limits()
 
 
 class MaskedPass(Protocol):
@@ -157,7 +169,7 @@ class Evaluator(ABC):
             check_score(each, self.name, self.dtype)
         values = np.empty((len(environments), len(scores), len(masks)))
         setup = evaluate = 0.0
-        passes = count_passes(scores)
+        passes = count_passes(scores, self.norm)
         done, total = 0, len(environments) * len(masks) * passes
         with self._workers() as workers:
             for k, environment in enumerate(environments):
@@ -196,7 +208,7 @@ class Evaluator(ABC):
         """The function from a mask to all scores, each pass run once."""
         views = {
             probe: self._view(workers, environment, probe, reads)
-            for probe, reads in probes_of(scores).items()
+            for probe, reads in probes_of(scores, self.norm).items()
         }
         rules = [self._rule(workers, environment, score) for score in scores]
 
@@ -218,7 +230,8 @@ class Evaluator(ABC):
         """How a score comes about, from a mask and what all probes show of it."""
         match score:
             case ForwardScore():
-                return lambda mask, seen: score([seen[probe] for probe in score.probes])
+                probes = [probe.under(self.norm) for probe in score.probes]
+                return lambda mask, seen: score([seen[probe] for probe in probes])
             case StaticScore():
                 key = (environment, score.name)
                 value = self._kept(workers, key, lambda: score.prepare(self.graph, environment))
@@ -279,19 +292,20 @@ class Evaluator(ABC):
         return Observation(logits, labels, codes, np.concatenate(pooled) if pooled else None, features)
 
 
-def probes_of(scores: Iterable[Score]) -> dict[Probe, frozenset[str]]:
-    """The probes of all forward scores, and what is read of each."""
+def probes_of(scores: Iterable[Score], norm: str) -> dict[Probe, frozenset[str]]:
+    """The probes of all forward scores under an evaluator's normalisation, and what is read of each."""
     found: dict[Probe, frozenset[str]] = {}
     for score in scores:
         if isinstance(score, ForwardScore):
             for probe in score.probes:
-                found[probe] = found.get(probe, frozenset()) | frozenset(score.reads)
+                own = probe.under(norm)
+                found[own] = found.get(own, frozenset()) | frozenset(score.reads)
     return found
 
 
-def count_passes(scores: Sequence[Score]) -> int:
+def count_passes(scores: Sequence[Score], norm: str) -> int:
     """Passes over a batch of images per mask and environment; a gradient counts as one."""
-    return len(probes_of(scores)) + sum(isinstance(score, GradientScore) for score in scores)
+    return len(probes_of(scores, norm)) + sum(isinstance(score, GradientScore) for score in scores)
 
 
 def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +61,10 @@ class Probe:
     name: str
     images: Callable[[Environment], NDArray[np.float32]]
     norm: str | None = None
+
+    def under(self, norm: str) -> Probe:
+        """The probe with `norm` as its own, unless it has one: equal probes are one pass."""
+        return self if self.norm else replace(self, norm=norm)
 
 
 BATCH = Probe("batch", lambda environment: environment.batch.images)

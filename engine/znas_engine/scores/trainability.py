@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -36,9 +35,7 @@ class Trainability(ForwardScore):
 
     name = "trainability"
     reads = ("features",)
-    probes = tuple(
-        replace(probe, name=f"{probe.name}, own statistics", norm="batch") for probe in (BATCH, NUDGED)
-    )
+    probes = (BATCH.under("batch"), NUDGED.under("batch"))
     max_images = FEATURE_IMAGES
     differences = True
 

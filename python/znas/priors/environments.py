@@ -54,7 +54,7 @@ def fit_environments(
         "score": score.name,
         **identity,
     }
-    passes = len(masks) * count_passes([score])
+    passes = len(masks) * count_passes([score], evaluator.norm)
     with Journal(work, job) as journal:
         for k, environment in enumerate(environments):
             if str(k) in journal.done:
