@@ -4,7 +4,7 @@ The published stubs are no valid Python ("in" as the name of an argument), which
 A test holds this file against the real module.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 
 __version__: str
@@ -21,7 +21,8 @@ class ILogger:
 
 class Dims:
     def __init__(self, shape: Sequence[int]) -> None: ...
-    def __iter__(self) -> Iterator[int]: ...
+    def __getitem__(self, axis: int) -> int: ...
+    def __len__(self) -> int: ...
 
 class IHostMemory:
     def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from znas_engine.backends import BACKENDS, missing
 from znas_engine.data import Batch, load
 from znas_engine.spaces import Macro, SearchSpace, resize
 
@@ -56,6 +58,13 @@ def images(request: pytest.FixtureRequest) -> Batch:
     rng = np.random.default_rng(0)
     pixels = rng.standard_normal((70, 3, 16, 16), dtype=np.float32)
     return Batch(pixels, rng.permutation(np.arange(70) % 10))
+
+
+def backends(*, but: str = "") -> list[Any]:
+    """Every backend, as a parameter of a test; `trt` is skipped where it cannot run, which says why."""
+    why = missing("trt")
+    skip = pytest.mark.skipif(why is not None, reason=f"--backend trt: {why}")
+    return [pytest.param(name, marks=[skip] * (name == "trt")) for name in BACKENDS if name != but]
 
 
 SMALL = {"nasbench201": {"channels": 4, "cells": 1}, "darts": {"channels": 4, "cells": 3}}

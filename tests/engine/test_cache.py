@@ -3,18 +3,22 @@ from __future__ import annotations
 import json
 import multiprocessing
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import small
 from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import StorageError
-from znas_engine.export.cache import load_or_build, write_atomically
+from znas_engine.export.cache import load, load_or_build, store, write_atomically
 from znas_engine.spaces import SPACES
 
 NB201 = SPACES["nasbench201"]
@@ -101,6 +105,77 @@ def test_atomic_write_replaces_whole_files_and_leaves_no_temporary(tmp_path: Pat
     assert path.read_bytes() == b"two"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_an_entry_of_another_version_is_rebuilt_with_a_word(root: Path) -> None:
+    said: list[str] = []
+
+    def built_by(version: str) -> bytes:
+        return load_or_build("kind", {}, version.encode, report=said.append, made_by={"Library": version})
+
+    assert [built_by("1"), built_by("1"), built_by("2"), built_by("2")] == [b"1", b"1", b"2", b"2"]
+    assert len(said) == 1
+    assert "was made by Library 1, not Library 2; building it again" in said[0]
+    assert len([p for p in (root / "kind").iterdir() if not p.suffix]) == 1
+
+
+versions = st.dictionaries(st.sampled_from("abc"), st.integers(0, 3), max_size=3)
+
+
+@given(steps=st.lists(st.tuples(versions, versions), max_size=12))
+def test_an_entry_is_what_its_key_and_versions_say(
+    steps: list[tuple[dict[str, int], dict[str, int]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A dictionary from keys to (versions, data) predicts what is built and what is found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        model: dict[str, tuple[dict[str, int], bytes]] = {}
+        for count, (key, made_by) in enumerate(steps):
+            name = str(sorted(key.items()))
+            if name not in model or model[name][0] != made_by:
+                model[name] = (made_by, str(count).encode())
+            found = load_or_build("kind", key, str(count).encode, report=lambda line: None, made_by=made_by)
+            assert found == model[name][1]
+
+
+def test_what_was_stored_is_loaded_until_it_is_damaged(root: Path) -> None:
+    said: list[str] = []
+    assert load("kind", {}, report=said.append) is None
+    store("kind", {}, b"one")
+    store("kind", {}, b"two")
+    assert load("kind", {}, report=said.append) == b"two"
+    assert load("kind", {}, report=said.append, made_by={"Library": "1"}) is None
+    assert "was made by another version, not Library 1" in said.pop()
+    entry(root).write_bytes(b"tw")
+    assert load("kind", {}, report=said.append) is None
+    assert "damaged" in said.pop()
+
+
+KILLED = """
+import os, sys, time
+from znas_engine.export.cache import load_or_build
+
+def stop(*_):
+    print("here", flush=True)
+    time.sleep(600)
+
+where = sys.argv[1]
+if where == "while it writes":
+    os.fsync = stop
+load_or_build("kind", {"a": 1}, stop if where == "while it builds" else lambda: b"x" * 100, report=print)
+"""
+
+
+@pytest.mark.parametrize("where", ["while it builds", "while it writes"])
+def test_a_killed_process_leaves_no_lock_and_no_half_entry(where: str, root: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED, where], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.kill()
+    process.communicate()
+    assert build_once() == (b"content" * 100, [], [1])
+    assert {p.suffix for p in (root / "kind").iterdir()} == {"", ".json", ".lock"}
+    assert not [p for p in (root / "kind").iterdir() if p.name.startswith(".")]
 
 
 def _fill(root: str, start: Any, results: Any) -> None:

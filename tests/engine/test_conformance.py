@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import small
+from tests.conftest import backends, small
 from znas_engine import kernels
-from znas_engine.backends import BACKENDS, Evaluator, get_backend
+from znas_engine.backends import Evaluator, get_backend
 from znas_engine.backends import native as native_module
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -20,8 +20,6 @@ from znas_engine.scores import READS, CodeSite
 from znas_engine.spaces import SPACES, Mask, SearchSpace
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
-
-OTHERS = [name for name in BACKENDS if name != "torch"]
 
 
 def named_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
@@ -57,7 +55,7 @@ def supernets(space: SearchSpace[Any], norm: str, name: str) -> tuple[Evaluator,
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("init", INITIALISATIONS)
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", backends(but="torch"))
 def test_logits_counts_codes_and_features(
     name: str, init: str, norm: str, space: SearchSpace[Any], images: Batch
 ) -> None:
@@ -154,7 +152,7 @@ def test_native_on_every_instruction_set(
             assert np.abs(observed.logits - expected.logits).max() <= tolerance
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", backends())
 @pytest.mark.parametrize("norm", ["calibrated", "identity"])
 def test_frozen_norms_see_each_image_alone(name: str, norm: str, images: Batch) -> None:
     """Under frozen statistics a pass is per image: logits and features of a permuted batch are permuted."""
@@ -171,7 +169,7 @@ def test_frozen_norms_see_each_image_alone(name: str, norm: str, images: Batch) 
         np.testing.assert_allclose(b, a[order], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", backends())
 def test_zero_masked_operations_cannot_matter(name: str, images: Batch) -> None:
     """A path's logits do not change when the other operations' weights do."""
     space = SPACES["nasbench201"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import small
+from tests.conftest import backends, small
 from znas_engine.backends import BACKENDS, can_run, choose_backend, get_backend
 from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, draw_environments
@@ -22,7 +22,7 @@ from znas_engine.supernet.normalisation import CHUNK, chunks
 NB201 = SPACES["nasbench201"]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", backends())
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
@@ -82,7 +82,7 @@ def test_chunks_cover_evenly(images: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", backends())
 def test_progress_counts_every_pass_and_threads_change_nothing(name: str, images: Batch) -> None:
     masks = np.stack([NB201.do(0, o) for o in range(5)])
     environments = [Environment(k, "gaussian", images) for k in range(2)]
@@ -138,7 +138,8 @@ def test_initialisations_have_their_moments(init: str) -> None:
 
 def test_unknown_backend_names_the_nearest() -> None:
     with pytest.raises(
-        InvalidValueError, match=r"unknown backend 'ortt': choose one of auto, native, ort, torch; .*'ort'"
+        InvalidValueError,
+        match=r"unknown backend 'ortt': choose one of auto, native, ort, torch, trt; .*'ort'",
     ):
         choose_backend("ortt")
     assert choose_backend("auto") == next(name for name in BACKENDS if can_run(name))

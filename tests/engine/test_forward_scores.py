@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from tests.conftest import small
+from tests.conftest import backends, small
 from tests.engine.twin import CELLS, double, maps, relu_codes, twin
 from znas_engine import kernels
-from znas_engine.backends import BACKENDS, get_backend
+from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
@@ -312,7 +312,7 @@ def test_unit_patterns_of_64_images_are_words() -> None:
     ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", backends())
 def test_swap_of_hooked_relus(backend: str, images: Batch) -> None:
     """A unit within rounding of zero may differ: a thousandth of the patterns is allowed to."""
     environment = environment_of(images)
@@ -382,7 +382,7 @@ def test_class_mean_needs_a_class_with_two_images(images: Batch) -> None:
 # --- several at once ---
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", backends())
 def test_scores_together_are_the_scores_alone_and_share_passes(backend: str, images: Batch) -> None:
     environments = [environment_of(images), Environment(9, "gaussian", environment_of(images).batch)]
     masks = np.stack([NB201.mixture(), NB201.mask(CELLS["nasbench201"])])
@@ -436,7 +436,7 @@ class Nothing(ForwardScore):
         return float(len(seen.codes) + len(seen.features) + (seen.pooled is not None))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", backends())
 def test_what_is_not_read_is_not_made(backend: str, images: Batch) -> None:
     scores = get_backend(backend)(NB201, small(NB201)).evaluate(
         NB201.mixture()[None], score=Nothing(), environments=[environment_of(images)]

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.conftest import small
+from tests.conftest import backends, small
 from tests.engine.twin import CELLS, double, twin
-from znas_engine.backends import BACKENDS, choose_backend, get_backend
+from znas_engine.backends import choose_backend, get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
@@ -153,7 +153,7 @@ def test_every_gradient_score_of_every_kind_of_mask(norm: str, images: Batch) ->
         assert row[3] == row.min()
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "torch"])
+@pytest.mark.parametrize("backend", backends(but="torch"))
 @pytest.mark.parametrize("name", GRADIENT_SCORES)
 def test_other_backends_refuse(name: str, backend: str, images: Batch) -> None:
     with pytest.raises(InvalidValueError, match=f"'{name}' needs gradients, .* {backend} .*--backend torch"):

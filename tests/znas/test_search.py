@@ -15,7 +15,7 @@ import scipy.stats
 import torch
 
 import znas
-from znas_engine.backends import BACKENDS
+from tests.conftest import backends
 from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.spaces import SPACES
 
@@ -31,7 +31,7 @@ def run(space: str, **arguments: Any) -> znas.SearchResult:
     return znas.search(**{**SMALL[space], "images": 8, "resolution": 16, **arguments})
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("score", ["naswot", "accuracy"])
 def test_searches_on_real_images(space: str, backend: str, score: str, test_data: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_game_is_intervened_coalition_by_coalition() -> None:
     assert abs(result.evaluations - (distinct + 6) / 2) < 4.42 * math.sqrt((distinct + 6) / 4)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", backends())
 def test_same_seed_same_answer_whatever_the_threads(backend: str) -> None:
     one, two = (run("nasbench201", backend=backend, seed=3, threads=threads) for threads in (1, 2))
     assert one.edges == two.edges

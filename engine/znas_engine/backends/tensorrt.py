@@ -101,7 +101,7 @@ class _Run:
         with torch.cuda.stream(stream):
             for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
                 dtype = torch.bool if name.startswith("codes_") else torch.float32
-                size = tuple(self.context.get_tensor_shape(name))
+                size = library.sizes(self.context.get_tensor_shape(name))
                 self.buffers[name] = torch.zeros(size, dtype=dtype, device="cuda")
                 self.context.set_tensor_address(name, self.buffers[name].data_ptr())
             library.enqueue(self.context, stream.cuda_stream)  # allocates, which a capture must not

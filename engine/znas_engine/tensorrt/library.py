@@ -74,7 +74,7 @@ def build(
     else:
         config.set_timing_cache(config.create_timing_cache(timings), False)
     profile = builder.create_optimization_profile()
-    pixels = list(network.get_input(0).shape)[1:]
+    _, *pixels = sizes(network.get_input(0).shape)
     profile.set_shape("images", *(trt.Dims([count, *pixels]) for count in (1, *images)))
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
@@ -108,6 +108,11 @@ def create_context(engine: trt.ICudaEngine) -> trt.IExecutionContext:
     settings = engine.create_runtime_config()
     settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     return engine.create_execution_context(settings)
+
+
+def sizes(shape: trt.Dims) -> tuple[int, ...]:
+    """A shape as Python's own type."""
+    return tuple(shape[axis] for axis in range(len(shape)))
 
 
 def enqueue(context: trt.IExecutionContext, stream: int) -> None:

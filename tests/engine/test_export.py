@@ -1,0 +1,134 @@
+"""Exported graphs in half precision: what their arithmetic gives, and how constants are rounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from tests.conftest import small
+from znas_engine.backends import get_backend
+from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.onnxruntime import session
+from znas_engine.data import Batch
+from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError
+from znas_engine.export.onnx_graph import ONNX_DTYPES, _rounded, export
+from znas_engine.scores import READS
+from znas_engine.spaces import SPACES, SearchSpace
+from znas_engine.supernet.normalisation import NORMS, Statistics
+
+NB201 = SPACES["nasbench201"]
+HALVES = ("float16", "bfloat16")
+
+
+def exported(space: SearchSpace[Any], norm: str, dtype: str, environment: Environment) -> bytes:
+    return get_backend("ort")(space, small(space), norm=norm).export(environment, reads=READS, dtype=dtype)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_changes_no_interface(
+    dtype: str, norm: str, space: SearchSpace[Any], images: Batch
+) -> None:
+    """Inputs and outputs are those of the float32 graph; every convolution is half."""
+    environment = Environment(11, "gaussian", images)
+    half, whole = (
+        onnx.load_from_string(exported(space, norm, kind, environment)) for kind in (dtype, "float32")
+    )
+    assert list(half.graph.input) == list(whole.graph.input)
+    assert list(half.graph.output) == list(whole.graph.output)
+    weights = {each.name: each.data_type for each in half.graph.initializer}
+    for node in half.graph.node:
+        if node.op_type == "Conv":
+            assert {weights[name] for name in node.input[1:]} == {ONNX_DTYPES[dtype]}
+        if node.op_type in ("MatMul", "GlobalAveragePool", "ReduceMean"):
+            assert {weights.get(name, TensorProto.FLOAT) for name in node.input[:1]} == {TensorProto.FLOAT}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("norm", NORMS)
+def test_float16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> None:
+    """Within the named tolerance of the float32 reference, as ONNX Runtime computes them on a CPU."""
+    environment = Environment(11, "gaussian", images)
+    batch = images.images[:20]
+    reference = get_backend("torch")(space, small(space), norm=norm)
+    run = session(exported(space, norm, "float16", environment))
+    expected = reference.prepare(environment, norm=norm, reads=frozenset())
+    for mask in (space.mixture(), space.do(1, 3), space.drop(2), np.zeros(space.shape, np.float32)):
+        logits = expected(mask, batch).logits
+        (found,) = run.run(["logits"], {"images": batch, "mask": mask})
+        tolerance = LOGIT_TOLERANCE["float16"] * np.abs(logits).max()
+        assert np.abs(found - logits).max() <= tolerance, space.describe(mask)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("norm", NORMS)
+def test_bfloat16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> None:
+    """As ONNX's own reference computes them. It rounds every partial sum, which a GPU does not: hence twice
+    the named tolerance."""
+    environment = Environment(11, "gaussian", images)
+    batch = images.images[:2]
+    run = ReferenceEvaluator(exported(space, norm, "bfloat16", environment))
+    expected = get_backend("torch")(space, small(space), norm=norm).prepare(
+        environment, norm=norm, reads=frozenset()
+    )
+    logits = expected(space.mixture(), batch).logits
+    (found,) = run.run(["logits"], {"images": batch, "mask": space.mixture()})
+    assert np.abs(found - logits).max() <= 2 * LOGIT_TOLERANCE["bfloat16"] * np.abs(logits).max()
+
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-6e4, max_value=6e4)
+
+
+@given(values=st.lists(finite, min_size=1, max_size=50), dtype=st.sampled_from(HALVES))
+def test_constants_are_rounded_as_pytorch_rounds(values: list[float], dtype: str) -> None:
+    array = np.array(values, np.float32)
+    stored = _rounded("w", array, dtype)
+    found = numpy_helper.to_array(stored).astype(np.float32)
+    expected = torch.from_numpy(array).to(getattr(torch, dtype)).float().numpy()
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float16", 1e5), ("bfloat16", 3.4e38)])
+def test_a_weight_that_overflows_is_named(dtype: str, value: float) -> None:
+    def weights(node: Any) -> Any:
+        return np.full(node.weight_shape, value, np.float32)
+
+    graph = NB201.supernet(small(NB201))
+    with pytest.raises(InvalidValueError, match=rf"must be finite in {dtype} but its largest .* use float32"):
+        export(graph, weights, statistics=None, mask=NB201.shape, dtype=dtype)
+
+
+def test_an_unknown_dtype_names_the_nearest(images: Batch) -> None:
+    with pytest.raises(InvalidValueError, match=r"unknown dtype 'float': .*did you mean 'float32'"):
+        exported(NB201, "identity", "float", Environment(0, "gaussian", images))
+
+
+def test_float32_graphs_are_free_of_casts(images: Batch) -> None:
+    model = onnx.load_from_string(exported(NB201, "batch", "float32", Environment(0, "gaussian", images)))
+    assert "Cast" not in {node.op_type for node in model.graph.node}
+    assert onnxruntime.InferenceSession(model.SerializeToString())
+
+
+def test_statistics_of_a_half_graph_are_those_of_the_float32_one(images: Batch) -> None:
+    """Calibration runs in float32 whatever the graph's dtype is, so that all backends share it."""
+    environment = Environment(3, "gaussian", images)
+    backend = get_backend("ort")(NB201, small(NB201))
+    statistics = backend._statistics(environment, "calibrated")
+    assert isinstance(statistics, Statistics)
+    model = onnx.load_from_string(backend.export(environment, dtype="bfloat16"))
+    weights = {each.name: numpy_helper.to_array(each).astype(np.float32) for each in model.graph.initializer}
+    whole = onnx.load_from_string(backend.export(environment))
+    for each in whole.graph.initializer:
+        if each.data_type == TensorProto.FLOAT:
+            np.testing.assert_allclose(weights[each.name], numpy_helper.to_array(each), rtol=2**-8)

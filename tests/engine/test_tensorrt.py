@@ -1,0 +1,278 @@
+"""Plans, with the real builder: TensorRT-RTX builds for a compute capability that is named, without a GPU.
+
+Skipped where TensorRT is missing; `make test-tensorrt` installs it and fails instead (ZNAS_REQUIRE_TENSORRT).
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import small
+from tests.znas.test_cli import refused, znas_engine
+from znas_engine import kernels
+from znas_engine.backends import get_backend
+from znas_engine.data import Batch
+from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
+from znas_engine.export import GRAPH_DTYPES
+from znas_engine.gpu import Gpu, gpus
+from znas_engine.spaces import SPACES, Macro, SearchSpace
+from znas_engine.tensorrt.flavours import FLAVOURS
+
+try:
+    from znas_engine.backends.tensorrt import pack_bits
+    from znas_engine.tensorrt import library
+    from znas_engine.tensorrt.plans import IMAGES, Target, plan, target
+except MissingDependencyError as error:
+    if os.environ.get("ZNAS_REQUIRE_TENSORRT"):
+        raise
+    pytest.skip(f"{error}; or run `make test-tensorrt`", allow_module_level=True)
+if not library.BUILDS_AHEAD:
+    pytest.skip(f"{library.FLAVOUR} does not build ahead for other GPUs", allow_module_level=True)
+
+NB201 = SPACES["nasbench201"]
+AMPERE, BLACKWELL = "8.6", "12.0"
+
+
+def model(space: SearchSpace[Any], macro: Macro, *, norm: str = "identity", dtype: str = "float32") -> bytes:
+    pixels = np.random.default_rng(0).standard_normal((8, 3, macro.resolution, macro.resolution))
+    environment = Environment(1, "gaussian", Batch(pixels.astype(np.float32), None))
+    return get_backend("ort")(space, macro, norm=norm).export(environment, reads=["codes"], dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> bytes:
+    """Builds in about a second."""
+    return model(NB201, small(NB201))
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ZNAS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def entries(root: Path, kind: str = "plan") -> list[Path]:
+    return [path for path in (root / kind).iterdir() if not path.suffix]
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("dtype", GRAPH_DTYPES)
+@pytest.mark.parametrize("capability", [AMPERE, BLACKWELL])
+def test_graphs_of_all_dtypes_build(capability: str, dtype: str, space: SearchSpace[Any]) -> None:
+    graph = model(space, small(space), norm="calibrated", dtype=dtype)
+    assert len(library.build(graph, images=IMAGES, capability=capability).plan) > len(graph)
+
+
+@pytest.mark.parametrize("dtype", GRAPH_DTYPES)
+def test_graphs_that_normalise_each_batch_build(dtype: str) -> None:
+    graph = model(NB201, small(NB201), norm="batch", dtype=dtype)
+    assert library.build(graph, images=IMAGES, capability=AMPERE).plan
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_full_size_graphs_build(space: SearchSpace[Any]) -> None:
+    graph = model(space, space.search_macro(resolution=32, classes=10))
+    assert library.build(graph, images=IMAGES, capability=AMPERE).plan
+
+
+def test_what_the_library_refuses_is_told_in_its_words(tiny: bytes) -> None:
+    with pytest.raises(TensorRTError, match=r"TensorRT-RTX .* cannot read the exported graph: .*parse"):
+        library.build(b"no graph", images=IMAGES, capability=AMPERE)
+    for absent in ("9.0", "86", None):
+        with pytest.raises(
+            InvalidValueError, match=rf"must be one of .*8\.6.* but got {absent}; TensorRT \(pip"
+        ):
+            library.build(tiny, images=IMAGES, capability=absent)
+
+
+def test_a_plan_is_built_once_and_again_when_it_is_stale_or_damaged(root: Path, tiny: bytes) -> None:
+    said: list[str] = []
+
+    def make(place: Target) -> int:
+        """When the plan in the cache was written."""
+        assert plan(tiny, dtype="float32", target=place, report=said.append) == entries(root)[0].read_bytes()
+        (entry,) = entries(root)
+        return entry.stat().st_mtime_ns
+
+    now = target(AMPERE)
+    first = make(now)
+    assert make(now) == first
+    assert said == []
+    second = make(replace(now, version="9.9"))
+    assert second > first
+    assert f"was made by TensorRT-RTX {library.VERSION}, not TensorRT-RTX 9.9; building" in said.pop()
+    third = make(now)
+    assert third > second
+    assert "was made by TensorRT-RTX 9.9" in said.pop()
+    (entry,) = entries(root)
+    entry.write_bytes(entry.read_bytes()[:-1])
+    assert make(now) > third
+    assert "damaged; building it again" in said.pop()
+    assert said == []
+
+
+def test_plans_of_two_compute_capabilities_lie_side_by_side(root: Path, tiny: bytes) -> None:
+    for capability in (AMPERE, BLACKWELL):
+        plan(tiny, dtype="float32", target=target(capability), report=pytest.fail)
+    assert len(entries(root)) == 2
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from znas_engine.tensorrt.plans import plan, target
+plan(Path(sys.argv[1]).read_bytes(), dtype="float32", target=target(sys.argv[2]), report=print)
+"""
+
+
+def test_a_killed_build_leaves_no_lock_and_no_half_plan(root: Path, tiny: bytes, tmp_path: Path) -> None:
+    (tmp_path / "graph").write_bytes(tiny)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "graph", AMPERE])
+    while not list(root.glob("plan/*.lock")):  # held from here until the plan is written
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert {path.suffix for path in (root / "plan").iterdir()} == {".lock"}
+    assert plan(tiny, dtype="float32", target=target(AMPERE), report=pytest.fail)
+
+
+names = st.sampled_from(["NVIDIA H100 80GB HBM3", "NVIDIA RTX A6000", "NVIDIA GeForce RTX 5090"])
+versions = st.sampled_from(["10.13.0.35", "11.4.0.106", "580.95.05", "590.1"])
+targets = st.builds(
+    Target,
+    flavour=st.sampled_from(FLAVOURS[:2]),
+    version=versions,
+    capability=st.sampled_from(["8.6", "9.0", "12.0"]),
+    gpu=st.none() | st.builds(Gpu, name=names, capability=st.just("9.0"), driver=versions),
+)
+graphs = st.sampled_from([b"one", b"two"])
+
+
+@given(
+    one=targets,
+    other=targets,
+    graph=graphs,
+    another=graphs,
+    dtypes=st.tuples(*[st.sampled_from(GRAPH_DTYPES)] * 2),
+)
+def test_plans_are_shared_by_equal_targets_alone(
+    one: Target, other: Target, graph: bytes, another: bytes, dtypes: tuple[str, str]
+) -> None:
+    same = (one, graph, dtypes[0]) == (other, another, dtypes[1])
+    found = [
+        (each.key(g, d), each.made_by())
+        for each, g, d in zip((one, other), (graph, another), dtypes, strict=True)
+    ]
+    assert (found[0] == found[1]) == same
+
+
+@given(one=targets, version=versions, driver=versions)
+def test_versions_supersede_and_do_not_pile_up(one: Target, version: str, driver: str) -> None:
+    gpu = None if one.gpu is None else replace(one.gpu, driver=driver)
+    later = replace(one, version=version, gpu=gpu)
+    assert later.key(b"", "float32") == one.key(b"", "float32")
+    assert later.timing_key() == one.timing_key()
+    assert (later.made_by() == one.made_by()) == (later == one)
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> Target:
+    """The real builder on the path of TensorRT: no capability is named, and timings are kept."""
+    monkeypatch.setattr(library, "BUILDS_AHEAD", False)
+    return Target(FLAVOURS[0], "11.4", AMPERE, Gpu("NVIDIA RTX A6000", AMPERE, "580.95.05"))
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")
+def test_timings_of_one_build_serve_the_next(root: Path, tiny: bytes, times: Target) -> None:
+    said: list[str] = []
+    plan(tiny, dtype="float32", target=times, report=said.append)
+    (timings,) = entries(root, "timings")
+    kept = timings.read_bytes()
+    assert kept
+    plan(model(NB201, small(NB201), dtype="float16"), dtype="float16", target=times, report=said.append)
+    assert said == []
+    timings.write_bytes(kept[:-1])
+    plan(model(NB201, small(NB201), dtype="bfloat16"), dtype="bfloat16", target=times, report=said.append)
+    assert len(said) == 1
+    assert f"{timings} is damaged" in said[0]
+    assert timings.read_bytes() == kept
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
+def test_without_a_gpu_tensorrt_says_how_to_build_ahead(times: Target) -> None:
+    with pytest.raises(
+        MissingDependencyError, match=r"builds on the GPU at hand: no NVIDIA driver .*znas-engine\[trt-rtx\]"
+    ):
+        target(AMPERE)
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
+def test_without_a_gpu_the_backend_is_refused_and_auto_goes_on() -> None:
+    assert "--backend trt cannot run here: no NVIDIA driver" in refused(
+        znas_engine("search", "--backend", "trt")
+    )
+    with pytest.raises(MissingDependencyError, match="no NVIDIA driver"):
+        gpus()
+    checks = znas_engine("doctor").stdout
+    assert f"ok      tensorrt        {library.FLAVOUR} builds plans for 7.5, 8.0, 8.6" in checks
+    assert "--backend auto runs native" in checks
+
+
+def test_export_builds_a_plan_ahead(root: Path, tmp_path: Path) -> None:
+    size = ["--channels", "4", "--cells", "1", "--resolution", "16", "--dtype", "float16", "--codes"]
+    files = [tmp_path / "one.plan", tmp_path / "two.plan"]
+    for file in files:
+        done = znas_engine("export", *size, "--compute-capability", BLACKWELL, "--out", file)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert f"float16; {library.FLAVOUR}, compute capability {BLACKWELL}" in done.stdout
+    (entry,) = entries(root)
+    assert {file.read_bytes() for file in files} == {entry.read_bytes()}
+    message = refused(
+        znas_engine("export", *size, "--compute-capability", "9.0", "--out", tmp_path / "three")
+    )
+    assert "but got 9.0" in message
+    assert not (tmp_path / "three").exists()
+
+
+@given(units=st.integers(1, 200), images=st.integers(1, 4), seed=st.integers(0, 100))
+def test_packed_bits_are_those_of_the_kernels(units: int, images: int, seed: int) -> None:
+    active = np.random.default_rng(seed).random((images, units)) < 0.5
+    found = pack_bits(torch.from_numpy(active)).numpy().view(np.uint64)
+    assert np.array_equal(found, kernels.pack_codes(active))
+
+
+def test_the_stubs_name_what_the_library_has() -> None:
+    """Every class and member of stubs/tensorrt.pyi, which mypy checks the adapter against, exists."""
+    stubs = ast.parse((Path(__file__).parents[2] / "stubs" / "tensorrt.pyi").read_text())
+    seen = 0
+
+    def check(owner: Any, body: list[ast.stmt]) -> None:
+        nonlocal seen
+        for node in body:
+            match node:
+                case ast.ClassDef():
+                    check(getattr(owner, node.name), node.body)
+                case ast.FunctionDef():
+                    assert hasattr(owner, node.name), f"{owner}.{node.name}"
+                case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                    assert hasattr(owner, name), f"{owner}.{name}"
+            seen += 1
+
+    check(library.trt, stubs.body)
+    assert seen > 50
