@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 
-.PHONY: search test lint format test-cpp test-minimum clean
+.PHONY: search test lint format test-cpp test-minimum test-tensorrt clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
@@ -18,14 +18,14 @@ test: $(VENV)/.installed-dev
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check python engine tests bench
-	$(BIN)/ruff format --check python engine tests bench
+	$(BIN)/ruff check python engine stubs tests bench
+	$(BIN)/ruff format --check python engine stubs tests bench
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl')
 
 format: $(VENV)/.installed-dev
-	$(BIN)/ruff check --fix python engine tests
-	$(BIN)/ruff format python engine tests
+	$(BIN)/ruff check --fix python engine stubs tests
+	$(BIN)/ruff format python engine stubs tests
 	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl')
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.
@@ -37,6 +37,10 @@ test-cpp:
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine).
 test-minimum: $(VENV)-minimum/.installed
 	$(VENV)-minimum/bin/python -m pytest tests/engine tests/znas
+
+# Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.
+test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed
+	PYTHONPATH=$(CURDIR)/build/tensorrt ZNAS_REQUIRE_TENSORRT=1 $(BIN)/python -m pytest tests/engine/test_tensorrt.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "znas-engine needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -53,6 +57,12 @@ $(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
 $(VENV)-minimum/.installed: $(SOURCES) tests/minimum-versions.txt
 	$(PYTHON) -m venv $(VENV)-minimum
 	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt '.[dev]'
+	touch $@
+
+build/tensorrt/.installed: pyproject.toml $(BIN)/python
+	rm -rf build/tensorrt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["trt-rtx"])' \
+	| xargs $(BIN)/pip install --quiet --no-deps --target build/tensorrt
 	touch $@
 
 clean:

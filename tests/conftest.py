@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,47 @@ def images(request: pytest.FixtureRequest) -> Batch:
     rng = np.random.default_rng(0)
     pixels = rng.standard_normal((70, 3, 16, 16), dtype=np.float32)
     return Batch(pixels, rng.permutation(np.arange(70) % 10))
+
+
+DRIVER = """
+#include <stdlib.h>
+#include <string.h>
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGetCount(int *count) { *count = atoi(getenv("GPUS")); return 0; }
+int cuDeviceGet(int *device, int index) { *device = 40 + index; return 0; }
+int cuDeviceGetName(char *name, int size, int device) {
+    strncpy(name, device == 40 ? "First" : "Second", size);
+    return 0;
+}
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    int capability = atoi(getenv("CAPABILITY")) + 10 * (device - 40);
+    *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : -1;
+    return 0;
+}
+"""
+MANAGEMENT = """
+#include <string.h>
+int nvmlInit_v2(void) { return 0; }
+int nvmlShutdown(void) { return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned size) { strncpy(text, "580.95.05", size); return 0; }
+"""
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stand-in for NVIDIA's driver: $GPUS of them, the first of compute capability $CAPABILITY / 10."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to make a stand-in for the driver with")
+    folder = tmp_path_factory.mktemp("driver")
+    for name, source in (("libcuda.so.1", DRIVER), ("libnvidia-ml.so.1", MANAGEMENT)):
+        subprocess.run(
+            [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", folder / name],
+            input=source,
+            text=True,
+            check=True,
+        )
+    return folder
 
 
 def backends(*, but: str = "") -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import backends, small
 from znas_engine import kernels
-from znas_engine.backends import Evaluator, get_backend
+from znas_engine.backends import DTYPES, Evaluator, get_backend
 from znas_engine.backends import native as native_module
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -20,6 +20,14 @@ from znas_engine.scores import READS, CodeSite
 from znas_engine.spaces import SPACES, Mask, SearchSpace
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
+
+#: (backend, dtype) of all that compute in something else than float32.
+HALVES = [
+    pytest.param(*backend.values, dtype, marks=backend.marks)
+    for backend in backends()
+    for dtype in DTYPES.get(backend.values[0], ())
+    if dtype != "float32"
+]
 
 
 def named_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
@@ -111,23 +119,26 @@ def gram(site: CodeSite) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("norm", NORMS)
-def test_native_bfloat16(norm: str, space: SearchSpace[Any], images: Batch) -> None:
-    """Products of bfloat16, sums of float32: logits within the named tolerance of the float32 reference."""
+@pytest.mark.parametrize(("name", "dtype"), HALVES)
+def test_half_precision(name: str, dtype: str, norm: str, space: SearchSpace[Any], images: Batch) -> None:
+    """Logits within the named tolerance of the float32 reference."""
     reference = get_backend("torch")(space, small(space), norm=norm)
-    native = get_backend("native")(space, small(space), norm=norm, dtype="bfloat16", threads=2)
+    backend = get_backend(name)(space, small(space), norm=norm, dtype=dtype, threads=2)
     environment = Environment(11, "gaussian", images)
     kinds = named_masks(space)
     masks = np.stack(list(kinds.values()))
     for kind, expected, found in zip(
-        kinds, reference.observe(masks, environment), native.observe(masks, environment), strict=True
+        kinds, reference.observe(masks, environment), backend.observe(masks, environment), strict=True
     ):
-        tolerance = LOGIT_TOLERANCE["bfloat16"] * np.abs(expected.logits).max()
+        tolerance = LOGIT_TOLERANCE[dtype] * np.abs(expected.logits).max()
         assert np.abs(found.logits - expected.logits).max() <= tolerance, kind
 
 
-def test_only_native_has_bfloat16() -> None:
+def test_ort_has_no_bfloat16() -> None:
     space = SPACES["nasbench201"]
-    with pytest.raises(InvalidValueError, match=r"`dtype` must be float32 for the backend ort .*native"):
+    with pytest.raises(
+        InvalidValueError, match=r"`dtype` must be float32 for the backend ort .*use --backend native"
+    ):
         get_backend("ort")(space, small(space), dtype="bfloat16")
 
 

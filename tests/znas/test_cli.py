@@ -16,7 +16,8 @@ import pytest
 
 from znas.cli import VERBS
 from znas.cli.console import table
-from znas_engine.backends import BACKENDS
+from znas_engine.backends import BACKENDS, can_run, missing
+from znas_engine.tensorrt.flavours import installed
 
 SMALL = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8"]
 
@@ -133,7 +134,8 @@ def test_a_damaged_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:
     assert json.loads(second.stdout)["edges"] == json.loads(first.stdout)["edges"]
 
 
-FRAMEWORKS = ("torch", "onnx", "onnxruntime", "scipy", "PIL")
+TENSORRT = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "onnxruntime_ep_nv_tensorrt_rtx")
+FRAMEWORKS = ("torch", "onnx", "onnxruntime", "scipy", "PIL", *TENSORRT)
 OTHER_VERBS = tuple(f"znas.cli.{verb}" for verb in VERBS if verb != "search")
 
 
@@ -174,7 +176,8 @@ def test_a_native_search_imports_no_framework() -> None:
 def test_bfloat16_is_named_in_the_result_and_refused_elsewhere() -> None:
     done = search("--json", "--backend", "native", "--dtype", "bfloat16")
     assert json.loads(done.stdout)["dtype"] == "bfloat16"
-    assert "native has bfloat16 too" in refused(search("--backend", "torch", "--dtype", "bfloat16"))
+    message = refused(search("--backend", "torch", "--dtype", "bfloat16"))
+    assert "use --backend native or trt for bfloat16" in message
 
 
 def test_a_search_at_p_one_imports_no_framework() -> None:
@@ -220,9 +223,62 @@ def test_doctor_names_every_backend() -> None:
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     for name in BACKENDS:
-        assert checks[f"backend {name}"]["state"] == "ok"
+        assert checks[f"backend {name}"]["state"] == ("ok" if name != "trt" or can_run(name) else "missing")
     assert checks["cache"]["state"] == "ok"
     assert len(znas_engine("doctor").stdout.splitlines()) == len(checks)
+
+
+def installation(folder: Path, module: str, distribution: str, code: str) -> None:
+    """What an installer leaves of a package."""
+    (folder / module).mkdir(parents=True)
+    (folder / module / "__init__.py").write_text(code)
+    name, version = distribution.split("-")
+    (folder / f"{distribution}.dist-info").mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n"
+    (folder / f"{distribution}.dist-info" / "METADATA").write_text(metadata)
+
+
+def test_doctor_names_both_flavours_of_tensorrt(tmp_path: Path) -> None:
+    """The one that is used and why it cannot be, and the one that is in its way."""
+    lost = "raise ImportError('libnvinfer.so.11: cannot open shared object file')"
+    installation(tmp_path, "tensorrt", "tensorrt-11.4", lost)
+    installation(tmp_path, "tensorrt_rtx", "tensorrt_rtx-1.7", lost)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = znas_engine("doctor", "--json", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    (line,) = (check for check in json.loads(done.stdout) if check["name"] == "tensorrt")
+    assert line["state"] == "missing"
+    assert line["detail"].startswith("TensorRT 11.4 cannot be loaded (libnvinfer.so.11: cannot open")
+    assert line["detail"].endswith("; TensorRT-RTX 1.7 is installed too: uninstall one to choose")
+    assert "TensorRT 11.4 cannot be loaded" in refused(search("--backend", "trt", PYTHONPATH=path))
+
+
+def test_stubs_are_no_installation_of_tensorrt(tmp_path: Path) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    (tmp_path / "tensorrt" / "__init__.pyi").write_text("")
+    code = "from znas_engine.tensorrt.flavours import installed; print(*(f.name for f in installed()))"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([*before, *sys.path])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for before in ([], [str(tmp_path)])
+    ]
+    assert found[0] == found[1]
+
+
+def test_backend_trt_says_all_that_is_missing() -> None:
+    if (why := missing("trt")) is None:
+        pytest.skip("--backend trt runs here")
+    assert refused(search("--backend", "trt")).endswith(f"--backend trt cannot run here: {why}")
+    if not installed():
+        assert "TensorRT is not installed: pip install 'znas-engine[trt]'" in why
+        assert why in refused(search("--backend", "trt"))
+        out = ["--out", "supernet.plan", "--compute-capability", "8.6"]
+        assert "pip install 'znas-engine[trt]'" in refused(znas_engine("export", *SMALL, *out))
 
 
 def test_doctor_fails_where_the_cache_cannot_be_written(tmp_path: Path) -> None:
