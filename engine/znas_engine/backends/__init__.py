@@ -51,17 +51,17 @@ def _package(name: str, remedy: str) -> str | None:
 def _tensorrt() -> str | None:
     from znas_engine.gpu import gpus
 
-    missing = []
+    absent = []
     try:
         capability = gpus()[0].capability
     except MissingDependencyError as error:
-        missing.append(str(error))
+        absent.append(str(error))
     try:
         from znas_engine.tensorrt import library
     except MissingDependencyError as error:
-        missing.append(str(error))
-    if missing:
-        return "; ".join(missing)
+        absent.append(str(error))
+    if absent:
+        return "; ".join(absent)
     if library.BUILDS_AHEAD and capability not in library.capabilities():
         return (
             f"{library.FLAVOUR} does not serve the compute capability {capability} of this GPU: "

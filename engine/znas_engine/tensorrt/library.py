@@ -87,7 +87,7 @@ def _name_capability(config: trt.IBuilderConfig, capability: str | None) -> None
     if capability is None or capability not in capabilities():
         raise InvalidValueError(
             f"the compute capability must be one of {', '.join(capabilities())} for {FLAVOUR} "
-            f"but got {capability}; TensorRT (pip install 'znas-engine[trt]') serves every GPU, on that GPU"
+            f"but got {capability}; TensorRT (pip install 'znas-engine[trt]') builds for others, on that GPU"
         )
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(_NAMED, f"SM{capability.replace('.', '')}"), 0)

@@ -26,6 +26,10 @@ class Target:
     capability: str
     gpu: Gpu | None
 
+    def __str__(self) -> str:
+        where = "" if self.gpu is None else f"{self.gpu.name}, "
+        return f"{where}compute capability {self.capability} with {self.flavour.name} {self.version}"
+
     def key(self, model: bytes, dtype: str) -> dict[str, object]:
         """What tells one plan from another."""
         return {
@@ -80,7 +84,7 @@ def target(capability: str | None = None) -> Target:
 def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], None]) -> bytes:
     """The plan of an exported graph, from the cache if it was built before.
 
-    dtype: that of the graph. report: told when a damaged or stale plan is built again.
+    dtype: that of the graph. report: told when a plan is built, and what was wrong with the one that was there.
 
     Raises:
         InvalidValueError, TensorRTError: see `library.build`.
@@ -88,6 +92,7 @@ def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], No
     """
 
     def build() -> bytes:
+        report(f"building a plan for {target}; once, it takes seconds to minutes")
         timings = _load_timings(target, report)
         built = library.build(model, images=IMAGES, capability=target.capability, timings=timings)
         if built.timings not in (b"", timings):
