@@ -52,8 +52,8 @@ def search(
         settings: a whole `SearchSettings`; or give its fields as keyword arguments:
         space: "nasbench201" or "darts".
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
-        backend: "auto", "native", "ort" or "torch".
-        dtype: what products read, "float32" or (native) "bfloat16"; sums are float32.
+        backend: "auto", "native", "ort", "torch" or "trt".
+        dtype: what products read, "float32", "bfloat16" (native, trt) or "float16" (trt).
         score: "naswot", the paper's "accuracy" (needs labels), or another of `znas_engine.scores`; several
             are joined by "+", as in "naswot+path_norm+flops".
         p: probability that a score is drawn instead of measured: a number in [0, 1], one per edge, or "auto"

@@ -5,7 +5,10 @@ The plan code is tested with the real builder. The passes below have not been ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +20,10 @@ from torch import Tensor
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime import OnnxRuntime
 from znas_engine.environment import Environment
+from znas_engine.errors import TensorRTError
 from znas_engine.export import code_output, feature_output
 from znas_engine.scores import CodeSite, Observation
-from znas_engine.spaces import Macro, Mask, SearchSpace
+from znas_engine.spaces import Mask
 from znas_engine.tensorrt import library
 from znas_engine.tensorrt.plans import plan, target
 
@@ -36,18 +40,9 @@ class TensorRt(Evaluator):
     packages = ("onnxruntime", *library.FLAVOUR.distribution)
     device = "cuda:0"
 
-    def __init__(
-        self,
-        space: SearchSpace[Any],
-        macro: Macro,
-        *,
-        norm: str = "calibrated",
-        dtype: str = "float32",
-        threads: int = 1,
-        report: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        super().__init__(space, macro, norm=norm, dtype=dtype, threads=threads, report=report)
-        self.exporter = OnnxRuntime(space, macro, norm=norm, report=report)
+    @cached_property
+    def exporter(self) -> OnnxRuntime:
+        return OnnxRuntime(self.space, self.macro, norm=self.norm, report=self.report)
 
     def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
@@ -71,16 +66,14 @@ class _Supernet:
         codes = {code_output(value): value for value, modules in sites.items() if modules}
         features = [feature_output(at) for at in (self.graph.cells if "features" in self.reads else ())]
         pooled = ["pooled"] if "pooled" in self.reads else []
-        with self.lock:
+        with self.lock, device_errors():
             if images.shape not in self.runs:
                 self.runs[images.shape] = _Run(self.engine, self.stream, images.shape)
             found = self.runs[images.shape](mask, images, ["logits", *pooled, *codes, *features])
         return Observation(
             found["logits"],
             codes=tuple(
-                CodeSite(
-                    found[name].view(np.uint64), int(np.prod(self.graph.nodes[value].shape)), sites[value]
-                )
+                CodeSite(found[name].view(np.uint64), math.prod(self.graph.nodes[value].shape), sites[value])
                 for name, value in codes.items()
             ),
             pooled=found.get("pooled"),
@@ -125,6 +118,23 @@ class _Run:
                 name: (pack_bits(value) if value.dtype == torch.bool else value).cpu().numpy()
                 for name, value in values.items()
             }
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Raises TensorRTError, one line, where PyTorch finds the GPU's memory full or the GPU lost."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TensorRTError(
+            f"the GPU's memory is full ({_first_line(error)}); free some, or search with fewer --channels"
+        ) from error
+    except torch.AcceleratorError as error:
+        raise TensorRTError(f"the GPU failed ({_first_line(error)}); nvidia-smi shows its state") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def pack_bits(active: Tensor) -> Tensor:

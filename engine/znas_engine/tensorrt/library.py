@@ -48,6 +48,16 @@ def capabilities() -> tuple[str, ...]:
     return tuple(f"{number // 10}.{number % 10}" for number in numbers)
 
 
+def check_capability(capability: str | None) -> str:
+    """`capability` itself, or InvalidValueError where TensorRT-RTX does not build for it."""
+    if capability is None or capability not in capabilities():
+        raise InvalidValueError(
+            f"the compute capability must be one of {', '.join(capabilities())} for {FLAVOUR} "
+            f"but got {capability}; TensorRT (pip install 'znas-engine[trt]') builds for others, on that GPU"
+        )
+    return capability
+
+
 def build(
     model: bytes, *, images: tuple[int, int], capability: str | None = None, timings: bytes = b""
 ) -> Built:
@@ -70,7 +80,9 @@ def build(
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
     if BUILDS_AHEAD:
-        _name_capability(config, capability)
+        number = check_capability(capability).replace(".", "")
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(_NAMED, f"SM{number}"), 0)
     else:
         config.set_timing_cache(config.create_timing_cache(timings), False)
     profile = builder.create_optimization_profile()
@@ -81,16 +93,6 @@ def build(
     if plan is None:
         raise TensorRTError(f"{FLAVOUR} cannot build a plan: {_LOG.last}")
     return Built(bytes(plan), b"" if BUILDS_AHEAD else bytes(config.get_timing_cache().serialize()))
-
-
-def _name_capability(config: trt.IBuilderConfig, capability: str | None) -> None:
-    if capability is None or capability not in capabilities():
-        raise InvalidValueError(
-            f"the compute capability must be one of {', '.join(capabilities())} for {FLAVOUR} "
-            f"but got {capability}; TensorRT (pip install 'znas-engine[trt]') builds for others, on that GPU"
-        )
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(_NAMED, f"SM{capability.replace('.', '')}"), 0)
 
 
 def deserialize(plan: bytes) -> trt.ICudaEngine:

@@ -65,7 +65,7 @@ def target(capability: str | None = None) -> Target:
     """
     if library.BUILDS_AHEAD:
         named = gpus()[0].capability if capability is None else capability
-        return Target(library.FLAVOUR, library.VERSION, named, None)
+        return Target(library.FLAVOUR, library.VERSION, library.check_capability(named), None)
     ahead = "to build ahead for another, use TensorRT-RTX alone: pip install 'znas-engine[trt-rtx]'"
     try:
         gpu = gpus()[0]
@@ -84,7 +84,7 @@ def target(capability: str | None = None) -> Target:
 def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], None]) -> bytes:
     """The plan of an exported graph, from the cache if it was built before.
 
-    dtype: that of the graph. report: told when a plan is built, and what was wrong with the one that was there.
+    dtype: that of the graph. report: told when a plan is built, and what was wrong with an older one.
 
     Raises:
         InvalidValueError, TensorRTError: see `library.build`.

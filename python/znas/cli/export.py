@@ -65,6 +65,11 @@ def export(
 
     if out.exists():
         raise StorageError(f"the output file {out} exists already; name another one or remove it")
+    place = None
+    if compute_capability is not None:
+        from znas_engine.tensorrt.plans import plan, target
+
+        place = target(compute_capability)
     settings = SearchSettings(
         space=space,
         data=data,
@@ -85,13 +90,8 @@ def export(
     (environment,) = draw_environments(dataset, count=1, images=images, init=init, seed=seed)
     backend = OnnxRuntime(searched, macro, norm=norm, report=remark)
     written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)
-    built_by = None
-    if compute_capability is not None:
-        from znas_engine.tensorrt.plans import plan, target
-
-        place = target(compute_capability)
+    if place is not None:
         written = plan(written, dtype=dtype, target=place, report=remark)
-        built_by = str(place.flavour)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, written)
@@ -102,7 +102,7 @@ def export(
         "bytes": len(written),
         "dtype": dtype,
         "compute_capability": compute_capability,
-        "built_by": built_by,
+        "built_by": place and str(place.flavour),
         "inputs": {
             "images": ["n", 3, macro.resolution, macro.resolution],
             "mask": list(searched.shape),
@@ -119,5 +119,5 @@ def export(
             f"{out}: {len(written) / 1e6:.1f} MB, images {facts['inputs']['images']} and mask "
             f"{facts['inputs']['mask']} -> logits [n, {macro.classes}]; {backend.graph.flops / 1e9:.3f} G "
             f"multiply-accumulates per image with every operation live, {dtype}"
-            + (f"; {built_by}, compute capability {compute_capability}" if built_by else "")
+            + (f"; {place.flavour}, compute capability {compute_capability}" if place else "")
         )
