@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 
-.PHONY: search test lint format test-cpp test-minimum test-tensorrt clean
+.PHONY: search test lint format test-cpp test-minimum test-tensorrt cuda clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
@@ -21,12 +21,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check python engine stubs tests bench
 	$(BIN)/ruff format --check python engine stubs tests bench
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl')
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix python engine stubs tests
 	$(BIN)/ruff format python engine stubs tests
-	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl')
+	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.
 test-cpp:
@@ -37,6 +37,12 @@ test-cpp:
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine).
 test-minimum: $(VENV)-minimum/.installed
 	$(VENV)-minimum/bin/python -m pytest tests/engine tests/znas
+
+# The CUDA kernels, every warning an error, and their test, which ctest skips where there is no GPU.
+cuda:
+	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_PYTHON=OFF -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON -DZNAS_WERROR=ON
+	cmake --build build/cuda --parallel --target test_cuda
+	ctest --test-dir build/cuda --tests-regex cuda --output-on-failure
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.
 test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed
