@@ -15,6 +15,7 @@ from znas.interventions import get_intervention
 from znas.interventions.knowledge import FromPrior, Knowledge, Neutral
 from znas.interventions.scorer import IntervenedScorer
 from znas.observer import Observer
+from znas.presets import DEFAULT, settings_from
 from znas.result import EdgeReport, ScoreReport, SearchResult, Seconds
 from znas.selection.aggregate import get_aggregate, stability
 from znas.selection.criteria import Criterion, KeepOne, LeaveOneOut, Shapley, Worth, is_exact, selectable
@@ -36,6 +37,7 @@ Report = Callable[[str], None]
 def search(
     settings: SearchSettings | None = None,
     *,
+    preset: str | None = None,
     progress: Progress = lambda done, total: None,
     report: Report = lambda line: None,
     **arguments: Any,
@@ -49,7 +51,9 @@ def search(
                   11); DARTS keeps, per node, the two edges whose loss costs most (Corollary 2.1)
 
     Args:
-        settings: a whole `SearchSettings`; or give its fields as keyword arguments:
+        settings: a whole `SearchSettings`; or give its fields as keyword arguments.
+        preset: what the fields are that are not given: "log-rank" (the default), "paper" or "naswot"; see
+            `znas.presets`.
         space: "nasbench201" or "darts".
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
         backend: "auto", "native", "ort", "torch" or "trt".
@@ -83,8 +87,8 @@ def search(
         ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
     if settings is None:
-        settings = SearchSettings(**arguments)
-    elif arguments:
+        settings = settings_from(preset or DEFAULT, **arguments)
+    elif arguments or preset is not None:
         raise TypeError("give either `settings` or keyword arguments, not both")
     started = time.perf_counter()
     space = get_space(settings.space)

@@ -34,7 +34,8 @@ def available_threads() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """The arguments of `znas.search`; see there for what each one does.
+    """The arguments of `znas.search`; see there for what each one does. The defaults here are those of its
+    preset "naswot".
 
     Raises:
         InvalidValueError: a value outside its domain, or two that exclude each other; the message names the

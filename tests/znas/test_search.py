@@ -28,7 +28,7 @@ ENSEMBLES = {"nasbench201": 0, "darts": 24}
 
 
 def run(space: str, **arguments: Any) -> znas.SearchResult:
-    return znas.search(**{**SMALL[space], "images": 8, "resolution": 16, **arguments})
+    return znas.search(**{**SMALL[space], "preset": "naswot", "images": 8, "resolution": 16, **arguments})
 
 
 @pytest.mark.parametrize("backend", backends())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from znas.selection.criteria import Floats
 from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.spaces.isomorphism import function_of
 
 
 def finalists(
@@ -21,6 +22,8 @@ def finalists(
     first: NDArray[np.int64],
 ) -> list[Mask]:
     """`first` and the next best architectures by their sum of scores, as one-hot masks; at most `count`.
+
+    Of architectures that compute the same function only the best is among them.
 
     scores: float64 [E, O], -inf where an operation may not be selected. kept: bool [E], the edges that stay.
     first: int64 [E], the selection so far. Every score is taken relative to its edge's best, in deviations
@@ -36,6 +39,7 @@ def finalists(
         return float(sum(loss[e, order[i][r]] for i, (e, r) in enumerate(zip(edges, ranks, strict=True))))
 
     masks = [one_hot(first, len(space.operations)) * kept[:, None]]
+    functions = {function_of(space.genotype(masks[0]))}
     start = (0,) * len(edges)
     queue = [(total(start), start)]
     seen = {start}
@@ -44,7 +48,10 @@ def finalists(
         choice = first.copy()
         choice[edges] = [order[i][r] for i, r in enumerate(ranks)]
         mask = one_hot(choice, len(space.operations)) * kept[:, None]
-        if not np.array_equal(mask, masks[0]) and space.connected(space.genotype(mask)):
+        genotype = space.genotype(mask)
+        function = function_of(genotype)
+        if function not in functions and space.connected(genotype):
+            functions.add(function)
             masks.append(mask)
         for i in range(len(edges)):
             if ranks[i] + 1 < len(order[i]):
