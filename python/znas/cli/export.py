@@ -44,8 +44,8 @@ def export(
 ) -> None:
     """Write the random supernet as one ONNX graph with `images` and `mask` as inputs.
 
-    It is the graph that `search --backend ort` runs in its first environment under the same options (and
-    --codes with the default score). The images are needed only by norm=calibrated, which measures its
+    It is the graph that `search --backend ort` runs in its first environment under the same options; with
+    --codes, that of --score naswot. The images are needed only by norm=calibrated, which measures its
     statistics on them. With --compute-capability, the plan that `search --backend trt` makes of that graph
     is built, kept in the cache for it, and written; TensorRT-RTX needs no GPU for that.
 
