@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from znas_engine.errors import MissingDependencyError
 
+RTX = "TensorRT-RTX"
 HOW_TO_GET = (
     "pip install 'znas-engine[trt]', or 'znas-engine[trt-rtx]' for an RTX GPU or to build plans ahead"
 )
@@ -38,12 +39,12 @@ class Flavour:
         return " ".join([self.name, *map(version, self.distribution)])
 
 
-#: In the order of preference: TensorRT measures on the GPU at hand and serves all of them.
+#: In the order of preference: TensorRT times kernels on the GPU at hand.
 FLAVOURS = (
     Flavour("TensorRT", "tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
-    Flavour("TensorRT-RTX", "tensorrt_rtx", ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12")),
+    Flavour(RTX, "tensorrt_rtx", ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12")),
     Flavour(
-        "TensorRT-RTX",
+        RTX,
         "tensorrt_rtx_bindings",
         ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"),
         preload="onnxruntime_ep_nv_tensorrt_rtx",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
-from znas_engine.tensorrt.flavours import HOW_TO_GET, chosen
+from znas_engine.tensorrt.flavours import HOW_TO_GET, RTX, chosen
 
 #: The installed flavour that is used.
 FLAVOUR = chosen()
@@ -28,10 +28,9 @@ else:
         raise MissingDependencyError(f"{FLAVOUR} cannot be loaded ({error}): {HOW_TO_GET}") from error
 
 VERSION: str = trt.__version__
-#: TensorRT-RTX builds for compute capabilities that are named, and captures CUDA graphs itself. TensorRT has
-#: no such names: it times kernels on the GPU at hand and builds for that one.
-_NAMED: Any = getattr(trt, "ComputeCapability", None)
-BUILDS_AHEAD = CAPTURES_GRAPHS = _NAMED is not None
+#: TensorRT-RTX builds for compute capabilities that are named, and captures CUDA graphs itself. TensorRT times
+#: kernels on the GPU at hand and builds for that one.
+BUILDS_AHEAD = CAPTURES_GRAPHS = FLAVOUR.name == RTX
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,9 @@ class Built:
 
 def capabilities() -> tuple[str, ...]:
     """The compute capabilities that `build` may be asked for, "8.6" for SM86; none for TensorRT."""
-    numbers = sorted(int(name[2:]) for name in dir(_NAMED) if name.startswith("SM"))
+    if not BUILDS_AHEAD:
+        return ()
+    numbers = sorted(int(name[2:]) for name in dir(trt.ComputeCapability) if name.startswith("SM"))
     return tuple(f"{number // 10}.{number % 10}" for number in numbers)
 
 
@@ -82,7 +83,7 @@ def build(
     if BUILDS_AHEAD:
         number = check_capability(capability).replace(".", "")
         config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(_NAMED, f"SM{number}"), 0)
+        config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{number}"), 0)
     else:
         config.set_timing_cache(config.create_timing_cache(timings), False)
     profile = builder.create_optimization_profile()
