@@ -28,8 +28,8 @@ else:
         raise MissingDependencyError(f"{FLAVOUR} cannot be loaded ({error}): {HOW_TO_GET}") from error
 
 VERSION: str = trt.__version__
-#: TensorRT-RTX builds for compute capabilities that are named, and captures CUDA graphs itself. TensorRT times
-#: kernels on the GPU at hand and builds for that one.
+#: TensorRT-RTX builds for compute capabilities that are named, and captures CUDA graphs itself. TensorRT
+#: times kernels on the GPU at hand and builds for that one.
 BUILDS_AHEAD = CAPTURES_GRAPHS = FLAVOUR.name == RTX
 
 
