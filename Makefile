@@ -14,7 +14,7 @@ search: $(VENV)/.installed
 	$(BIN)/znas-engine search
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev
@@ -34,9 +34,10 @@ test-cpp:
 	cmake --build build/cpp --parallel
 	ctest --test-dir build/cpp --output-on-failure
 
-# The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine).
+# The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine), without
+# the tests on real images, which ask nothing more of a dependency.
 test-minimum: $(VENV)-minimum/.installed
-	$(VENV)-minimum/bin/python -m pytest tests/engine tests/znas
+	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest -n auto tests/engine tests/znas
 
 # The CUDA kernels, every warning an error, and their test, which ctest skips where there is no GPU.
 cuda:

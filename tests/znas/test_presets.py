@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import znas
 from znas import SearchSettings
 from znas.presets import DEFAULT, PRESETS, settings_from
-from znas.selection.finalists import finalists
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import NasBench201
-from znas_engine.spaces.isomorphism import function_of
 
 SIZE = {"channels": 4, "images": 8, "resolution": 16}
 
@@ -54,26 +50,3 @@ def test_what_is_given_replaces_what_the_preset_has() -> None:
         settings_from("log_rank")
     with pytest.raises(TypeError, match="not both"):
         znas.search(SearchSettings(), preset="paper")
-
-
-def test_finalists_are_different_functions_in_order_of_their_sums() -> None:
-    """All 5**6 sums by brute force: what is left out is a repetition of something better or disconnected."""
-    space = NasBench201()
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=space.shape)
-    first = scores.argmax(1)
-    count = 200
-    found = [space.genotype(m) for m in finalists(space, scores, np.ones(6, bool), count, first)]
-    assert len(found) == len({function_of(genotype) for genotype in found}) == count
-    loss = (scores.max(1, keepdims=True) - scores) / scores.std(1, keepdims=True)
-    every = np.stack(np.meshgrid(*[np.arange(5)] * 6, indexing="ij"), -1).reshape(-1, 6)
-    order = every[np.argsort(loss[np.arange(6), every].sum(1), kind="stable")]
-    expected, functions = [], set()
-    for operations in order:
-        mask = np.zeros(space.shape, np.float32)
-        mask[np.arange(6), operations] = 1
-        genotype = space.genotype(mask)
-        if function_of(genotype) not in functions and (space.connected(genotype) or not expected):
-            functions.add(function_of(genotype))
-            expected.append(genotype)
-    assert found == expected[:count]

@@ -1,8 +1,9 @@
-"""A final round: the few architectures with the best sums of scores, compared as themselves."""
+"""A final round: the architectures with the best sums of scores, compared as themselves."""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from znas.selection.criteria import Floats
 from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.spaces.isomorphism import function_of
+
+#: Random architectures that are looked at for each that is wanted.
+DRAWS = 20
 
 
 def finalists(
@@ -59,4 +63,28 @@ def finalists(
                 if following not in seen:
                     seen.add(following)
                     heapq.heappush(queue, (total(following), following))
+    return masks
+
+
+def references(
+    space: SearchSpace[Any], count: int, finalists: Sequence[Mask], rng: np.random.Generator
+) -> list[Mask]:
+    """Random architectures among which finalists are ranked, as one-hot masks: `count`, or fewer in a space
+    that has no more.
+
+    Connected, of different functions, and none of the finalists'. Ranks among the finalists themselves would
+    exaggerate: all are good by what made them finalists, so their ranks by it say little, and yet a low one
+    of them would weigh as much as being among the worst of the space.
+    """
+    functions = {function_of(space.genotype(mask)) for mask in finalists}
+    masks: list[Mask] = []
+    for _ in range(DRAWS * count):
+        mask = space.random_path(rng)
+        genotype = space.genotype(mask)
+        function = function_of(genotype)
+        if function not in functions and space.connected(genotype):
+            functions.add(function)
+            masks.append(mask)
+            if len(masks) == count:
+                break
     return masks
