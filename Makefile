@@ -8,13 +8,17 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 
-.PHONY: search test lint format test-cpp test-minimum clean
+.PHONY: search test bench lint format test-cpp test-sanitized test-minimum clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# What masked passes, starts and whole searches cost here, in about two minutes.
+bench: $(VENV)/.installed
+	$(BIN)/znas-engine bench --quick
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev
@@ -29,10 +33,25 @@ format: $(VENV)/.installed-dev
 	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl')
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.
+SANITIZED := build/sanitized
+CONFIGURE_SANITIZED := cmake -S . -B $(SANITIZED) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_TESTS=ON -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON
 test-cpp:
-	cmake -S . -B build/cpp -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_PYTHON=OFF -DZNAS_BUILD_TESTS=ON -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON
-	cmake --build build/cpp --parallel
-	ctest --test-dir build/cpp --output-on-failure
+	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=OFF
+	cmake --build $(SANITIZED) --parallel
+	ctest --test-dir $(SANITIZED) --output-on-failure
+
+# The kernels and the native executor's conformance under the same sanitizers, in the same build: all kinds of
+# masks, both spaces, all norms, both precisions, every instruction set. The sanitizers are loaded before Python
+# and report to stderr, which pytest must not capture.
+test-sanitized: $(VENV)/.installed-dev
+	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+	cmake --build $(SANITIZED) --parallel
+	rm -rf $(SANITIZED)/python
+	cmake --install $(SANITIZED) --prefix $(SANITIZED)/python
+	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(SANITIZED)/python/znas_engine
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/python $(BIN)/python -m pytest --capture=sys tests/engine/test_kernels.py \
+		tests/engine/test_conformance.py -k "test_kernels or every_instruction_set or native-gaussian"
 
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine).
 test-minimum: $(VENV)-minimum/.installed
