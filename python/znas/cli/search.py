@@ -13,7 +13,7 @@ from znas.cli.console import progress_bar, remark, table
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import parse_p
-from znas.result import EdgeReport, ScoreReport, SearchResult
+from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.strategies import ORDERS
 from znas.settings import GAME_CHOICES, SearchSettings, available_threads
@@ -75,6 +75,13 @@ def search(
     finalists: Annotated[
         int, typer.Option(help="Compare this many of the best architectures as themselves at the end.")
     ] = 1,
+    race: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure images in chunks, and stop an edge when its winner is decided at this confidence "
+            "(0.5 to below 1)."
+        ),
+    ] = None,
     envs: options.Envs = 1,
     images: options.Images = 64,
     norm: options.Norm = "calibrated",
@@ -99,6 +106,7 @@ def search(
       znas-engine search
       znas-engine search --space darts --data cifar10 --data-dir ~/data --out runs/darts
       znas-engine search --data cifar10 --data-dir ~/data --score accuracy --p 0 --envs 8 --json
+      znas-engine search --data cifar10 --data-dir ~/data --p 0 --images 256 --race 0.95
       znas-engine search --prior shipped --p auto --intervention bayesian
       znas-engine search --game shapley --selection sequential --order confidence --finalists 10
     """
@@ -122,6 +130,7 @@ def search(
         criterion=criterion,
         aggregate=aggregate,
         finalists=finalists,
+        race=race,
         envs=envs,
         images=images,
         norm=norm,
@@ -163,10 +172,13 @@ def _print(result: SearchResult, out: Path | None) -> None:
         f"(C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels, "
         f"{size.classes} classes)"
     )
+    images = s.images if result.race is None else s.images // result.race.chunks
     typer.echo(
         f"neurons     {result.observed} observed, {result.intervened} intervened ({_p(result)}); "
-        f"{result.evaluations} masked passes over {s.images} images"
+        f"{result.evaluations} masked passes over {images} images"
     )
+    if result.race is not None:
+        typer.echo(f"race        {_race(result, result.race)}")
     if result.ensembles_observed + result.ensembles_intervened:
         typer.echo(
             f"ensembles   {result.ensembles_observed} observed, {result.ensembles_intervened} intervened"
@@ -189,6 +201,16 @@ def _print(result: SearchResult, out: Path | None) -> None:
         typer.echo(f"note        {note}")
     if out is not None:
         typer.echo(f"written     {out}/ (result.json, scores.csv, architecture.py, architecture.onnx)")
+
+
+def _race(result: SearchResult, race: RaceReport) -> str:
+    total = race.measured + race.saved
+    heats = [edge.race for edge in result.edges if edge.race is not None]
+    early = sum(heat.error is not None for heat in heats)
+    return (
+        f"{early} of {len(heats)} edges decided early at confidence {race.confidence:g}, which saved "
+        f"{race.saved} of {total} chunks ({race.saved / max(total, 1):.0%})"
+    )
 
 
 def _p(result: SearchResult) -> str:
