@@ -15,10 +15,11 @@ from znas.interventions import get_intervention
 from znas.interventions.knowledge import FromPrior, Knowledge, Neutral
 from znas.interventions.scorer import IntervenedScorer
 from znas.observer import Observer
+from znas.presets import DEFAULT, settings_from
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult, Seconds
-from znas.selection.aggregate import get_aggregate, stability
+from znas.selection.aggregate import OF_ONE_SCORE, Aggregate, get_aggregate, stability
 from znas.selection.criteria import Criterion, KeepOne, LeaveOneOut, Shapley, Worth, is_exact, selectable
-from znas.selection.finalists import finalists
+from znas.selection.finalists import finalists, references
 from znas.selection.operations import one_hot
 from znas.selection.race import CHUNKS, Heat, Race
 from znas.selection.strategies import AllAtOnce, Interactions, Sequential, Strategy
@@ -37,6 +38,7 @@ Report = Callable[[str], None]
 def search(
     settings: SearchSettings | None = None,
     *,
+    preset: str | None = None,
     progress: Progress = lambda done, total: None,
     report: Report = lambda line: None,
     **arguments: Any,
@@ -50,7 +52,9 @@ def search(
                   11); DARTS keeps, per node, the two edges whose loss costs most (Corollary 2.1)
 
     Args:
-        settings: a whole `SearchSettings`; or give its fields as keyword arguments:
+        settings: a whole `SearchSettings`; or give its fields as keyword arguments.
+        preset: what the fields are that are not given: "log-rank" (the default), "paper" or "naswot"; see
+            `znas.presets`.
         space: "nasbench201" or "darts".
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
         backend: "auto", "native", "ort" or "torch".
@@ -69,7 +73,8 @@ def search(
             "confidence". criterion: "keep" or "leave-one-out".
         aggregate: over environments and scores, "mean" or "lcb" (of one score), "rank", "log_rank", or
             "auto": mean for one score and log_rank for several.
-        finalists: this many architectures with the best sums of scores are compared as themselves at the end.
+        finalists: this many architectures with the best sums of scores are compared as themselves at the
+            end; ranks are taken among as many random architectures.
         race: a confidence in [0.5, 1): images come in 8 chunks, and an edge whose winner is decided at that
             confidence is measured no further; scores are means over chunks. None: all images at once.
         envs: environments (weight seed and image batch). Cost is proportional, the spread of a mean falls
@@ -86,8 +91,8 @@ def search(
         ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
     if settings is None:
-        settings = SearchSettings(**arguments)
-    elif arguments:
+        settings = settings_from(preset or DEFAULT, **arguments)
+    elif arguments or preset is not None:
         raise TypeError("give either `settings` or keyword arguments, not both")
     started = time.perf_counter()
     space = get_space(settings.space)
@@ -232,14 +237,9 @@ def _select(
 
     mask = one_hot(selected, len(space.operations)) * kept[:, None]
     if settings.finalists > 1:
-        masks = finalists(space, scores, kept, settings.finalists, selected)
-        values = aggregate(observer(np.stack(masks)))
-        winner = int(values.argmax())
-        mask = masks[winner]
-        notes.append(
-            f"final round: {len(masks)} architectures compared as themselves, number {winner + 1} won "
-            f"({values[winner]:.6g}; the selection before it had {values[0]:.6g})"
-        )
+        mask, note = _final_round(space, scores, kept, selected, observer, settings)
+        notes.append(note)
+        kept = np.asarray(mask.any(1))
         selected = np.where(kept, mask.argmax(1), selected)
     report = partial(_report, comparable=len(settings.rows) == settings.envs)
     heats = {} if race is None else race.heats
@@ -247,9 +247,33 @@ def _select(
     return mask, edges, notes
 
 
-def _aggregate_nodes(
-    ensembles: dict[int, EnsembleWorth], aggregate: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> dict[int, float]:
+def _final_round(
+    space: SearchSpace[Any],
+    scores: NDArray[np.float64],
+    kept: NDArray[np.bool_],
+    selected: NDArray[np.int64],
+    observer: Observer,
+    settings: SearchSettings,
+) -> tuple[Mask, str]:
+    """The best of the finalists as a one-hot mask, and a note. What ranks is ranked among as many random
+    architectures, which may win too."""
+    aggregate = get_aggregate(settings.aggregate)
+    masks = finalists(space, scores, kept, settings.finalists, selected)
+    others = []
+    if settings.aggregate not in OF_ONE_SCORE:
+        others = references(space, len(masks), masks, _rng(settings, "references"))
+    values = observer(np.stack(masks + others))
+    found = aggregate(values, values[:, len(masks) :] if others else None)
+    winner = int(found.argmax())
+    ranked = f" among {len(others)} random ones" if others else ""
+    who = f"number {winner + 1}" if winner < len(masks) else "one of the random ones"
+    return (masks + others)[winner], (
+        f"final round: {len(masks)} architectures compared as themselves{ranked}, {who} won "
+        f"({found[winner]:.6g}; the selection before it had {found[0]:.6g})"
+    )
+
+
+def _aggregate_nodes(ensembles: dict[int, EnsembleWorth], aggregate: Aggregate) -> dict[int, float]:
     """One number per contested edge."""
     if not ensembles:
         return {}

@@ -35,7 +35,8 @@ def available_threads() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """The arguments of `znas.search`; see there for what each one does.
+    """The arguments of `znas.search`; see there for what each one does. The defaults here are those of its
+    preset "naswot".
 
     Raises:
         InvalidValueError: a value outside its domain, or two that exclude each other; the message names the
@@ -160,7 +161,9 @@ class SearchSettings:
             ("finalists", 1),
         ):
             if (value := getattr(self, name)) != wanted:
-                raise InvalidValueError(f"--race needs --{name} {wanted} but got {value}: drop one of them")
+                raise InvalidValueError(
+                    f"--race needs --{name} {wanted} but got {value}: pass that, or drop --race"
+                )
         if self.p in (1, "auto"):
             raise InvalidValueError(f"--race needs a number below 1 for `p` but got {self.p}: pass --p 0.5")
         (score,) = get_scores(self.score)
@@ -176,6 +179,11 @@ class SearchSettings:
             raise InvalidValueError(
                 f"--aggregate {self.aggregate} averages, but the scores {self.score} have different units: "
                 "use --aggregate log_rank or rank"
+            )
+        if self.race is not None:
+            raise InvalidValueError(
+                f"--race compares means of one score, but --score names several: {self.score}; "
+                "use --preset naswot"
             )
         if self.prior is not None:
             raise InvalidValueError(f"a prior is of one score, but --score names several: {self.score}")

@@ -32,7 +32,7 @@ def znas_engine(*arguments: str | Path, **environment: str) -> subprocess.Comple
 
 
 def search(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return znas_engine("search", *SMALL, *arguments, **environment)
+    return znas_engine("search", "--preset", "naswot", *SMALL, *arguments, **environment)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -161,14 +161,16 @@ except SystemExit as stop:
 
 
 def test_a_warm_ort_search_imports_neither_torch_nor_onnx(tmp_path: Path) -> None:
-    code = RUN.format(arguments=["search", *SMALL, "--backend", "ort"])
+    code = RUN.format(arguments=["search", *SMALL, "--preset", "naswot", "--backend", "ort"])
     cold = loaded(code, ZNAS_CACHE=str(tmp_path))
     assert "torch" not in cold
     assert loaded(code, ZNAS_CACHE=str(tmp_path)) == {"onnxruntime"}
 
 
 def test_a_native_search_imports_no_framework() -> None:
-    assert loaded(RUN.format(arguments=["search", *SMALL, "--backend", "native"])) == set()
+    assert (
+        loaded(RUN.format(arguments=["search", *SMALL, "--finalists", "3", "--backend", "native"])) == set()
+    )
 
 
 def test_bfloat16_is_named_in_the_result_and_refused_elsewhere() -> None:
@@ -240,6 +242,8 @@ def test_interrupting_leaves_nothing_half_written(tmp_path: Path) -> None:
             "-m",
             "znas",
             "search",
+            "--preset",
+            "naswot",
             "--space",
             "darts",
             "--p",
@@ -252,6 +256,8 @@ def test_interrupting_leaves_nothing_half_written(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"ZNAS_CACHE": str(tmp_path / "cache")},
+        # Where the tests run in a shell's background, an interrupt would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "cache" / "calibration").exists():
         assert process.poll() is None

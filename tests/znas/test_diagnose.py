@@ -465,7 +465,9 @@ def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
     assert [one.label for one in found.varied] == ["base", "init uniform", "p 1"]
     assert done == [(k, 6) for k in range(1, 7)]
     for one, changes in zip(found.varied, ({}, {"init": "uniform"}, {"p": 1.0}), strict=True):
-        results = [znas.search(images=4, threads=1, seed=seed, **SIZE, **changes) for seed in (3, 4)]  # type: ignore[arg-type]
+        results = [
+            znas.search(preset="naswot", images=4, threads=1, seed=seed, **SIZE, **changes) for seed in (3, 4)
+        ]  # type: ignore[arg-type]
         assert one.architectures == tuple(result.arch for result in results)
         chosen = [[edge.selected for edge in result.edges] for result in results]
         assert one.agreement == agreement(chosen, 5)

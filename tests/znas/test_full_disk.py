@@ -52,7 +52,7 @@ def test_a_prior_is_fitted_once_there_is_room(limit: int, tmp_path: Path) -> Non
 def test_a_search_leaves_no_half_run(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZNAS_CACHE", str(tmp_path / "cache"))
     runs = tmp_path / "runs"
-    search = ["search", "--backend", backend, "--out", runs / "first", "-q", *SMALL]
+    search = ["search", "--finalists", "3", "--backend", backend, "--out", runs / "first", "-q", *SMALL]
     refused(znas(*search, limit=1000), "the output folder" if backend == "native" else "the cache folder")
     assert not runs.exists() or list(runs.iterdir()) == []
     done = znas(*search)

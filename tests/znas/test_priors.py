@@ -356,7 +356,7 @@ def test_beliefs_come_from_the_prior_as_it_is_or_aligned() -> None:
 def test_at_p_one_a_sharp_prior_decides_everything(tmp_path: Path) -> None:
     prior = make(variance=np.full((6, 5), 1e-12))
     priors.save(prior, tmp_path / "p.json")
-    result = znas.search(space="nasbench201", prior=tmp_path / "p.json", p=1, **SIZE)
+    result = znas.search(preset="naswot", prior=tmp_path / "p.json", p=1, **SIZE)
     best = [NB201.operations[o] for o in prior.mean.argmax(1)]
     repaired = len(result.notes)
     assert repaired or [edge.selected for edge in result.edges] == best
@@ -365,7 +365,7 @@ def test_at_p_one_a_sharp_prior_decides_everything(tmp_path: Path) -> None:
 
 def test_p_auto_reports_proposition_1(tmp_path: Path) -> None:
     priors.save(make(), tmp_path / "p.json")
-    result = znas.search(space="nasbench201", prior=tmp_path / "p.json", p="auto", **SIZE)
+    result = znas.search(preset="naswot", prior=tmp_path / "p.json", p="auto", **SIZE)
     assert result.auto is not None
     assert result.p == result.auto.p
     assert 0 <= result.auto.p <= 1
@@ -375,7 +375,7 @@ def test_p_auto_reports_proposition_1(tmp_path: Path) -> None:
     same = make(mean=np.full((6, 5), result.auto.mu_observed))
     priors.save(same, tmp_path / "same.json")
     with pytest.raises(InvalidValueError, match="observed and the interventional mean are equal"):
-        znas.search(space="nasbench201", prior=tmp_path / "same.json", p="auto", **SIZE)
+        znas.search(preset="naswot", prior=tmp_path / "same.json", p="auto", **SIZE)
 
 
 def test_priors_that_do_not_fit_the_search(tmp_path: Path) -> None:
@@ -388,8 +388,8 @@ def test_priors_that_do_not_fit_the_search(tmp_path: Path) -> None:
         ("failed", "--force-prior uses it all the same"),
     ):
         with pytest.raises(InvalidValueError, match=message):
-            znas.search(space="nasbench201", prior=tmp_path / f"{name}.json", **SIZE)
-    forced = znas.search(space="nasbench201", prior=tmp_path / "failed.json", force_prior=True, **SIZE)
+            znas.search(preset="naswot", prior=tmp_path / f"{name}.json", **SIZE)
+    forced = znas.search(preset="naswot", prior=tmp_path / "failed.json", force_prior=True, **SIZE)
     assert forced.settings.force_prior
 
 

@@ -113,7 +113,7 @@ def test_a_race_that_nothing_leaves_scores_every_chunk(space: str) -> None:
         "resolution": 16,
         "p": 0.3 if space == "nasbench201" else 0.9,
     }
-    raced = znas.search(**arguments, race=1 - 1e-15)
+    raced = znas.search(preset="naswot", **arguments, race=1 - 1e-15)
     assert raced.race is not None
     assert raced.race.saved == 0
     assert raced.evaluations == raced.race.measured == CHUNKS * (raced.observed + raced.ensembles_observed)
@@ -143,16 +143,19 @@ def test_a_raced_accuracy_is_the_accuracy(test_data: Any) -> None:
     """A score that is a mean over images: the same search, bit for bit, where nothing stops."""
     arguments = SMALL["nasbench201"] | {"score": "accuracy", "data": "cifar10", "data_dir": test_data}
     arguments |= {"images": 64, "resolution": 16, "envs": 2}
-    raced, whole = znas.search(**arguments, race=1 - 1e-15), znas.search(**arguments)
+    raced, whole = (
+        znas.search(preset="naswot", **arguments, race=1 - 1e-15),
+        znas.search(preset="naswot", **arguments),
+    )
     assert raced.arch == whole.arch
     assert [edge.operations for edge in raced.edges] == [edge.operations for edge in whole.edges]
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_a_race_does_not_depend_on_the_threads(space: str) -> None:
-    p, envs = (0.5, 2) if space == "nasbench201" else (0.75, 1)
+    p, envs = (0.5, 2) if space == "nasbench201" else (0.9, 1)
     arguments = SMALL[space] | {"images": 32, "envs": envs, "resolution": 16, "p": p, "race": 0.5}
-    one, two = (znas.search(**arguments, threads=threads) for threads in (1, 2))
+    one, two = (znas.search(preset="naswot", **arguments, threads=threads) for threads in (1, 2))
     assert one.to_dict() | {"seconds": None} == two.to_dict() | {"seconds": None}
     assert one.race is not None
     assert one.race.saved > 0
@@ -169,7 +172,7 @@ def test_a_race_does_not_depend_on_the_threads(space: str) -> None:
         ({"criterion": "leave-one-out"}, "--race needs --criterion keep but got leave-one-out"),
         ({"game": "shapley"}, "--race needs --game none but got shapley"),
         ({"aggregate": "rank"}, "--race needs --aggregate mean but got rank"),
-        ({"score": "naswot+flops"}, "--race needs --aggregate mean but got log_rank"),
+        ({"score": "naswot+flops"}, "means of one score, but --score names several: .* use --preset naswot"),
         ({"finalists": 3}, "--race needs --finalists 1 but got 3"),
         ({"p": 1}, "--race needs a number below 1 for `p` but got 1"),
         ({"score": "flops"}, "the score 'flops' reads none: drop --race"),

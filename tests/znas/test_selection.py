@@ -17,7 +17,7 @@ from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
 from znas.selection.aggregate import AGGREGATES, get_aggregate, log_rank, mean, mean_rank, ranks, stability
 from znas.selection.criteria import KeepOne, LeaveOneOut, Shapley, is_exact, selectable
-from znas.selection.finalists import finalists
+from znas.selection.finalists import finalists, references
 from znas.selection.operations import argmax_random_ties, one_hot
 from znas.selection.strategies import AllAtOnce, Interactions, Sequential, best_joint, edge_pairs, joint_value
 from znas.selection.topology import (
@@ -29,6 +29,7 @@ from znas.selection.topology import (
 )
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Darts, NasBench201, NasBench201Genotype, SearchSpace
+from znas_engine.spaces.isomorphism import canonical, function_of
 
 NB201, DARTS = NasBench201(), Darts()
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -318,21 +319,23 @@ def test_all_none_is_repaired_by_its_cheapest_path() -> None:
 @given(st.integers(0, 1000))
 @settings(max_examples=15, deadline=None)
 def test_finalists_are_the_best_sums_in_order(seed: int) -> None:
-    """Against all 15,625 cells sorted by their standardised loss."""
+    """Against all 15,625 cells sorted by their standardised loss: the first of every connected function."""
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(6, 5)) * rng.uniform(0.1, 10, (6, 1))
     first = scores.argmax(1)
     if not NB201.connected(NasBench201Genotype(tuple(NB201.operations[o] for o in first))):
         return
-    masks = finalists(NB201, scores, np.ones(6, bool), 12, first)
+    masks = finalists(NB201, scores, np.ones(6, bool), 60, first)
     loss = (scores.max(1, keepdims=True) - scores) / scores.std(1, keepdims=True)
     cells = np.array(list(itertools.product(range(5), repeat=6)))
     order = loss[np.arange(6), cells].sum(1).argsort(kind="stable")
-    expected = []
-    for cell in cells[order[:200]]:
-        if NB201.connected(NasBench201Genotype(tuple(NB201.operations[o] for o in cell))):
+    expected, functions = [], set()
+    for cell in cells[order[:500]]:
+        genotype = NasBench201Genotype(tuple(NB201.operations[o] for o in cell))
+        if NB201.connected(genotype) and canonical(genotype) not in functions:
+            functions.add(canonical(genotype))
             expected.append(one_hot(cell, 5).tolist())
-    assert [mask.tolist() for mask in masks] == expected[:12]
+    assert [mask.tolist() for mask in masks] == expected[:60]
 
 
 def test_darts_finalists_keep_the_topology() -> None:
@@ -347,6 +350,20 @@ def test_darts_finalists_keep_the_topology() -> None:
         DARTS.genotype(mask)
 
 
+def test_references_are_random_functions_beside_the_finalists() -> None:
+    """Connected, all different, none a finalist; at most what the space has; decided by the generator."""
+    scores = np.random.default_rng(1).normal(size=NB201.shape)
+    masks = finalists(NB201, scores, np.ones(6, bool), 50, scores.argmax(1))
+    found = references(NB201, 400, masks, np.random.default_rng(0))
+    again = references(NB201, 400, masks, np.random.default_rng(0))
+    assert np.array_equal(np.stack(found), np.stack(again))
+    genotypes = [NB201.genotype(mask) for mask in masks + found]
+    assert len({function_of(genotype) for genotype in genotypes}) == 450
+    assert all(NB201.connected(genotype) for genotype in genotypes)
+    every = references(NB201, 10_000, [], np.random.default_rng(0))
+    assert 5_000 < len(every) < 5_235
+
+
 # --- ranks over scores and environments ---
 
 tables = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(0, 2**32)).map(
@@ -358,6 +375,20 @@ tables = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(0, 2**32))
 def test_ranks_are_those_of_scipy(values: Any) -> None:
     assert np.array_equal(ranks(values), scipy.stats.rankdata(values, axis=1))
     assert np.allclose(mean_rank(values), (scipy.stats.rankdata(values, axis=1) - 1).mean(0))
+
+
+@given(values=tables, seed=st.integers(0, 2**32))
+def test_ranks_among_others(values: Any, seed: int) -> None:
+    """Halfway between strictly below and not above, counted one by one; among itself it is the usual rank."""
+    among = np.random.default_rng(seed).integers(0, 9, (len(values), 7)).astype(float)
+    expected = [
+        [(sum(v < x for v in others) + sum(v <= x for v in others) + 1) / 2 for x in row]
+        for row, others in zip(values, among, strict=True)
+    ]
+    assert np.array_equal(ranks(values, among), expected)
+    assert np.array_equal(ranks(values, values), ranks(values))
+    assert np.allclose(log_rank(values, among), np.log(np.array(expected) / 7).sum(0))
+    assert np.allclose(mean_rank(values, among), np.mean(expected, 0) - 1)
 
 
 @given(values=tables)

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <stdexcept>
+#include <utility>
 
 #include "compiled.hpp"
 
@@ -24,7 +25,7 @@ const StepTable& table_for(Precision precision, Isa isa) {
     return half ? kReferenceBFloat16 : kReferenceFloat32;
 }
 
-constexpr int kRawElement = 4;  // raw planes never have a halo: sharing with one of halo 0 is harmless
+constexpr int kRawElement = 4;
 
 // [out, in, k, k] -> [output block][tap][in][kBlock], zero beyond the last output channel.
 std::vector<float> reorder(const Term& term, int out_channels, int in_channels) {
@@ -70,6 +71,44 @@ CompiledLinear& linear_for(std::vector<CompiledLinear>& linears, int source, boo
     linears.push_back({source, normalised, std::vector<float>(static_cast<std::size_t>(blocks) * kBlock)});
     return linears.back();
 }
+
+// Which bytes of the arena are free: the smallest gap that is large enough is taken first.
+class Places {
+  public:
+    std::size_t take(std::size_t bytes) {
+        bytes = aligned(bytes);
+        auto best = gaps_.end();
+        for (auto gap = gaps_.begin(); gap != gaps_.end(); ++gap) {
+            if (gap->second >= bytes && (best == gaps_.end() || gap->second < best->second)) best = gap;
+        }
+        if (best == gaps_.end()) return std::exchange(end_, end_ + bytes);
+        const auto [offset, size] = *best;
+        gaps_.erase(best);
+        if (size > bytes) gaps_[offset + bytes] = size - bytes;
+        return offset;
+    }
+    void give(std::size_t offset, std::size_t bytes) {
+        auto gap = gaps_.emplace(offset, aligned(bytes)).first;
+        const auto next = std::next(gap);
+        if (next != gaps_.end() && gap->first + gap->second == next->first) {
+            gap->second += next->second;
+            gaps_.erase(next);
+        }
+        if (gap == gaps_.begin()) return;
+        const auto before = std::prev(gap);
+        if (before->first + before->second == gap->first) {
+            before->second += gap->second;
+            gaps_.erase(gap);
+        }
+    }
+    std::size_t end() const { return end_; }
+
+  private:
+    static std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+    std::map<std::size_t, std::size_t> gaps_;  // offset -> bytes; no two touch
+    std::size_t end_ = 0;
+};
 
 }  // namespace
 
@@ -181,19 +220,19 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
         const Value& value = values_[v];
         if (!live[v]) continue;
         const int blocks = blocks_of(value.shape);
-        CompiledStep step{static_cast<int>(v), {}, {}, {}, {}, {}};
+        CompiledStep step{static_cast<int>(v), {}, {}, {}, {}};
         if (value.kind == Value::Kind::kDepthwise) step.depthwise = packed_[v][0];
         if (value.kind == Value::Kind::kSum) {
-            step.bias.assign(static_cast<std::size_t>(blocks) * kBlock, 0.0F);
+            step.affine.bias.assign(static_cast<std::size_t>(blocks) * kBlock, 0.0F);
             std::map<std::array<int, 3>, Merged> merged;  // (source, rectified, stride)
             for (std::size_t t = 0; t < value.terms.size(); ++t) {
                 const Term& term = value.terms[t];
                 const float factor = coefficient(term);
                 if (factor == 0) continue;
                 if (term.kind == Term::Kind::kConstant) {
-                    add_scaled(step.bias, term.values, factor);
+                    add_scaled(step.affine.bias, term.values, factor);
                 } else if (term.kind == Term::Kind::kLinear) {
-                    add_scaled(linear_for(step.linears, term.source, term.normalised, blocks).scale,
+                    add_scaled(linear_for(step.affine.linears, term.source, term.normalised, blocks).scale,
                                term.values, factor);
                 } else if (term.kind == Term::Kind::kAveragePool) {
                     const Shape& in = values_[static_cast<std::size_t>(term.source)].shape;
@@ -269,14 +308,13 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
         compiled->steps.push_back(std::move(step));
     }
 
-    // A plane's place is free again after its last reader, for another plane of the same geometry: the zeros
-    // around a halo plane are written once.
+    // A plane's place is free again after its last reader.
     std::vector<std::size_t> last(count, 0);
     for (std::size_t s = 0; s < compiled->steps.size(); ++s) {
         const CompiledStep& step = compiled->steps[s];
         const auto read = [&](int source) { last[static_cast<std::size_t>(source)] = s; };
         last[static_cast<std::size_t>(step.value)] = s;
-        for (const auto& linear : step.linears) read(linear.source);
+        for (const auto& linear : step.affine.linears) read(linear.source);
         for (const auto& product : step.products) read(product.source);
         for (const auto& pool : step.pools) {
             for (const auto& linear : pool.linears) read(linear.source);
@@ -287,42 +325,31 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
         }
     }
     for (const int source : outputs) last[static_cast<std::size_t>(source)] = compiled->steps.size();
-    std::map<std::array<int, 5>, std::vector<std::size_t>> free;
-    const auto geometry = [&](std::size_t v, const PlaneSpec& plane, int element) {
-        const Shape& shape = values_[v].shape;
-        return std::array<int, 5>{blocks_of(shape), shape.height, shape.width, plane.halo, element};
-    };
-    const auto place = [&](std::size_t v, PlaneSpec& plane, int element) {
-        if (!plane.used) return;
-        const Shape& shape = values_[v].shape;
-        const std::size_t pixels =
-            static_cast<std::size_t>(shape.height + 2 * plane.halo) * (shape.width + 2 * plane.halo);
-        plane.bytes = pixels * static_cast<std::size_t>(blocks_of(shape)) * kBlock * element;
-        auto& spare = free[geometry(v, plane, element)];
-        if (!spare.empty()) {
-            plane.offset = spare.back();
-            spare.pop_back();
-        } else {
-            plane.offset = compiled->image_bytes;
-            compiled->image_bytes += (plane.bytes + 63) / 64 * 64;
-        }
-    };
+    Places places;
     const int element = compiled->table->element_bytes;
+    const auto each = [&](std::size_t v, const auto& visit) {
+        visit(compiled->raw[v], kRawElement);
+        visit(compiled->relu[v], element);
+        visit(compiled->plain[v], element);
+    };
     for (std::size_t s = 0; s < compiled->steps.size(); ++s) {
         const auto v = static_cast<std::size_t>(compiled->steps[s].value);
-        place(v, compiled->raw[v], kRawElement);
-        place(v, compiled->relu[v], element);
-        place(v, compiled->plain[v], element);
+        each(v, [&](PlaneSpec& plane, int bytes) {
+            if (!plane.used) return;
+            const Shape& shape = values_[v].shape;
+            const std::size_t pixels =
+                static_cast<std::size_t>(shape.height + 2 * plane.halo) * (shape.width + 2 * plane.halo);
+            plane.bytes = pixels * static_cast<std::size_t>(blocks_of(shape)) * kBlock * bytes;
+            plane.offset = places.take(plane.bytes);
+        });
         for (std::size_t u = 0; u <= v; ++u) {
             if (!live[u] || last[u] != s) continue;
-            if (compiled->raw[u].used)
-                free[geometry(u, compiled->raw[u], kRawElement)].push_back(compiled->raw[u].offset);
-            if (compiled->relu[u].used)
-                free[geometry(u, compiled->relu[u], element)].push_back(compiled->relu[u].offset);
-            if (compiled->plain[u].used)
-                free[geometry(u, compiled->plain[u], element)].push_back(compiled->plain[u].offset);
+            each(u, [&](const PlaneSpec& plane, int) {
+                if (plane.used) places.give(plane.offset, plane.bytes);
+            });
         }
     }
+    compiled->image_bytes = places.end();
     return compiled;
 }
 

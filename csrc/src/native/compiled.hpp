@@ -36,10 +36,15 @@ struct CompiledPool {
     std::vector<CompiledLinear> linears;
 };
 
-struct CompiledStep {
-    int value;
+// What a sum adds per channel.
+struct Affine {
     std::vector<float> bias;
     std::vector<CompiledLinear> linears;
+};
+
+struct CompiledStep {
+    int value;
+    Affine affine;
     std::vector<CompiledProduct> products;
     std::vector<CompiledPool> pools;
     std::vector<float> depthwise;
@@ -54,7 +59,6 @@ class Compiled {
     std::vector<int> kept;                    // sites whose raw planes are handed out
     std::size_t image_bytes = 0;              // of all planes, per image
     std::size_t scratch_floats = 0;           // for pools, per image
-    int tile = 1;
 
     const Value& value(int i) const { return program->values_[static_cast<std::size_t>(i)]; }
     const Head& head() const { return program->head_; }

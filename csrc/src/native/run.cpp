@@ -1,5 +1,6 @@
 // Images through compiled steps, a tile of them at a time so that activations stay in cache.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -11,7 +12,8 @@ namespace znas::native {
 
 namespace {
 
-constexpr float kEpsilon = 1e-5F;  // of batch normalisation
+constexpr float kEpsilon = 1e-5F;      // of batch normalisation
+constexpr std::ptrdiff_t kStrip = 64;  // pixels that are transposed at a time: their block stays in cache
 
 struct Moments {
     std::vector<float> mean, variance, scale;  // [blocks * kBlock]; scale = 1 / sqrt(variance + epsilon)
@@ -22,7 +24,7 @@ class Tile {
     Tile(const Compiled& compiled, int images, const std::vector<int>& wanted)
         : compiled_(compiled),
           capacity_(images),
-          arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]()),
+          arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]),
           scratch_(compiled.scratch_floats),
           moments_(compiled.raw.size()),
           codes_(compiled.raw.size()) {
@@ -41,9 +43,11 @@ class Tile {
     void run(const float* images, int count) {
         for (const CompiledStep& step : compiled_.steps) {
             const Value& value = compiled_.value(step.value);
-            CompiledStep scaled;
-            const CompiledStep& ready = compiled_.batch() ? (scaled = normalised(step)) : step;
+            const Affine affine = compiled_.batch() ? normalised(step) : Affine{};
+            const Affine& ready = compiled_.batch() ? affine : step.affine;
             for (int n = 0; n < count; ++n) {
+                clear_border(relu(step.value, n));
+                clear_border(plain(step.value, n));
                 switch (value.kind) {
                     case Value::Kind::kImages: {
                         const Shape& s = value.shape;
@@ -52,7 +56,7 @@ class Tile {
                         break;
                     }
                     case Value::Kind::kSum:
-                        sum(ready, n);
+                        sum(step, ready, n);
                         break;
                     case Value::Kind::kDepthwise:
                         depthwise(step, n);
@@ -103,6 +107,13 @@ class Tile {
                                         static_cast<std::size_t>(n) * blocks * pixels;
             for (int b = 0; b < blocks; ++b) {
                 const int width = std::min(kBlock, shape.channels - b * kBlock);
+                if (std::endian::native == std::endian::little && width == kBlock && bit % kBlock == 0) {
+                    std::memcpy(reinterpret_cast<char*>(words) + bit / 8, code,
+                                sizeof *code * static_cast<std::size_t>(pixels));
+                    code += pixels;
+                    bit += static_cast<std::size_t>(pixels) * kBlock;
+                    continue;
+                }
                 for (int p = 0; p < pixels; ++p, bit += static_cast<std::size_t>(width)) {
                     const std::uint64_t unit = *code++;
                     words[bit / 64] |= unit << (bit % 64);
@@ -121,8 +132,11 @@ class Tile {
             const std::ptrdiff_t pixels = static_cast<std::ptrdiff_t>(shape.height) * shape.width;
             for (int begin = 0; begin < shape.channels; begin += kBlock, x += pixels * kBlock) {
                 const int width = std::min(kBlock, shape.channels - begin);
-                for (std::ptrdiff_t p = 0; p < pixels; ++p) {
-                    for (int c = 0; c < width; ++c) out[c * pixels + p] = x[p * kBlock + c];
+                for (std::ptrdiff_t first = 0; first < pixels; first += kStrip) {
+                    const std::ptrdiff_t end = std::min(first + kStrip, pixels);
+                    for (int c = 0; c < width; ++c) {
+                        for (std::ptrdiff_t p = first; p < end; ++p) out[c * pixels + p] = x[p * kBlock + c];
+                    }
                 }
                 out += width * pixels;
             }
@@ -152,9 +166,28 @@ class Tile {
                plane.bytes * static_cast<std::size_t>(n);
     }
 
-    // The step with the scales and the bias that the moments of its inputs give.
-    CompiledStep normalised(const CompiledStep& step) const {
-        CompiledStep ready = step;
+    // The zeros around a halo plane, which steps leave alone; its place held another plane before.
+    void clear_border(const HaloPlane& plane) const {
+        if (plane.data == nullptr || plane.halo == 0) return;
+        const std::size_t pixel = static_cast<std::size_t>(compiled_.table->element_bytes) * kBlock;
+        const std::size_t pitch = pixel * static_cast<std::size_t>(plane.pitch());
+        const std::size_t side = pixel * static_cast<std::size_t>(plane.halo);
+        char* at = plane.data;
+        for (int b = 0; b < plane.blocks; ++b) {
+            std::memset(at, 0, pitch * static_cast<std::size_t>(plane.halo));
+            at += pitch * static_cast<std::size_t>(plane.halo);
+            for (int row = 0; row < plane.height; ++row, at += pitch) {
+                std::memset(at, 0, side);
+                std::memset(at + pitch - side, 0, side);
+            }
+            std::memset(at, 0, pitch * static_cast<std::size_t>(plane.halo));
+            at += pitch * static_cast<std::size_t>(plane.halo);
+        }
+    }
+
+    // The step's affine part with the scales and the bias that the moments of its inputs give.
+    Affine normalised(const CompiledStep& step) const {
+        Affine ready = step.affine;
         for (CompiledLinear& linear : ready.linears) {
             if (!linear.normalised) continue;
             const Moments& moments = moments_[static_cast<std::size_t>(linear.source)];
@@ -166,12 +199,12 @@ class Tile {
         return ready;
     }
 
-    void sum(const CompiledStep& step, int n) {
+    void sum(const CompiledStep& step, const Affine& affine, int n) {
         const Shape& shape = compiled_.value(step.value).shape;
         const int blocks = blocks_of(shape);
         std::vector<Linear> linears;
         std::vector<Product> products;
-        for (const CompiledLinear& linear : step.linears) {
+        for (const CompiledLinear& linear : affine.linears) {
             linears.push_back({raw(linear.source, n), linear.scale.data()});
         }
         const std::vector<float> ones(step.pools.empty() ? 0 : static_cast<std::size_t>(blocks) * kBlock,
@@ -199,7 +232,7 @@ class Tile {
         }
         auto& codes = codes_[static_cast<std::size_t>(step.value)];
         compiled_.table->sum(
-            {blocks, shape.height, shape.width, step.bias.data(), linears.data(),
+            {blocks, shape.height, shape.width, affine.bias.data(), linears.data(),
              static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
              raw(step.value, n), relu(step.value, n), plain(step.value, n),
              codes.empty()
@@ -233,27 +266,16 @@ class Tile {
         const double size = static_cast<double>(count) * pixels;
         for (int b = 0; b < blocks; ++b) {
             double mean[kBlock] = {}, square[kBlock] = {};
-            for (int pass = 0; pass < 2; ++pass) {
-                for (int n = 0; n < count; ++n) {
-                    const float* x = raw(value, n) + static_cast<std::ptrdiff_t>(b) * pixels * kBlock;
-                    for (int p = 0; p < pixels; ++p, x += kBlock) {
-                        for (int c = 0; c < kBlock; ++c) {
-                            if (pass == 0) {
-                                mean[c] += x[c];
-                            } else {
-                                square[c] += (x[c] - mean[c]) * (x[c] - mean[c]);
-                            }
-                        }
-                    }
-                }
-                if (pass == 0) {
-                    for (double& m : mean) m /= size;
-                }
+            for (int n = 0; n < count; ++n) {
+                const float* x = raw(value, n) + static_cast<std::ptrdiff_t>(b) * pixels * kBlock;
+                compiled_.table->moments(x, pixels, mean, square);
             }
             for (int c = 0; c < kBlock; ++c) {
                 const std::size_t at = static_cast<std::size_t>(b) * kBlock + c;
+                mean[c] /= size;
                 moments.mean[at] = static_cast<float>(mean[c]);
-                moments.variance[at] = static_cast<float>(square[c] / size);
+                moments.variance[at] =
+                    static_cast<float>(std::max(square[c] / size - mean[c] * mean[c], 0.0));
                 moments.scale[at] = 1.0F / std::sqrt(moments.variance[at] + kEpsilon);
             }
         }

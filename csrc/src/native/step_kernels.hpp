@@ -76,6 +76,8 @@ struct StepTable {
     void (*average_pool)(const PoolStep&);  // padding is not counted
     void (*max_pool)(const PoolStep&);
     void (*combine)(const Linear* linears, int count, int blocks, std::ptrdiff_t pixels, float* out);
+    // sum[c] += x, square[c] += x * x over the pixels of one block
+    void (*moments)(const float* raw, std::ptrdiff_t pixels, double* sum, double* square);
     // images [channels][pixels] float32 -> the interior of a halo plane
     void (*load_images)(const float* images, int channels, const HaloPlane& out);
     // weights [count] float32 in the order of Product::weights, but channel by channel -> words

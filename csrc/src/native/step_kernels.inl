@@ -417,12 +417,14 @@ void combine(const Linear* linears, int count, int blocks, std::ptrdiff_t pixels
 template <class P>
 void load_images(const float* images, int channels, const HaloPlane& out) {
     const std::ptrdiff_t pixels = static_cast<std::ptrdiff_t>(out.height) * out.width;
-    for (int c = 0; c < channels; ++c) {
+    for (int block = 0; block < out.blocks; ++block, images += pixels * kBlock, channels -= kBlock) {
+        const int width = channels < kBlock ? channels : kBlock;
+        const float* from = images;
         for (int y = 0; y < out.height; ++y) {
-            for (int x = 0; x < out.width; ++x) {
-                auto* to = at<P>(out, c / kBlock, static_cast<std::ptrdiff_t>(y) * out.pitch() + x);
-                to[c % kBlock] =
-                    P::round(images[c * pixels + static_cast<std::ptrdiff_t>(y) * out.width + x]);
+            auto* to = at<P>(out, block, static_cast<std::ptrdiff_t>(y) * out.pitch());
+            for (int x = 0; x < out.width; ++x, ++from, to += kBlock) {
+                std::memset(to, 0, sizeof *to * kBlock);
+                for (int c = 0; c < width; ++c) to[c] = P::round(from[c * pixels]);
             }
         }
     }
@@ -439,6 +441,21 @@ void pack(const float* weights, std::ptrdiff_t channels, char* words) {
     }
 }
 
+void moments(const float* raw, std::ptrdiff_t pixels, double* sum, double* square) {
+    double sums[kBlock], squares[kBlock];
+    std::memcpy(sums, sum, sizeof sums);
+    std::memcpy(squares, square, sizeof squares);
+    for (std::ptrdiff_t p = 0; p < pixels; ++p, raw += kBlock) {
+        for (int c = 0; c < kBlock; ++c) {
+            const double x = raw[c];
+            sums[c] += x;
+            squares[c] += x * x;
+        }
+    }
+    std::memcpy(sum, sums, sizeof sums);
+    std::memcpy(square, squares, sizeof squares);
+}
+
 template <class P>
 constexpr StepTable table() {
     return {sizeof(typename P::Element),
@@ -448,6 +465,7 @@ constexpr StepTable table() {
             average_pool,
             max_pool,
             combine,
+            moments,
             load_images<P>,
             pack<P>};
 }

@@ -6,8 +6,9 @@ of the sum that reads it. Frozen normalisation becomes a scale and a constant of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class Lowering:
         self.sites: dict[int, int] = {}
         read_by_relu = {n.inputs[0] for n in graph.nodes if isinstance(n, Relu)}
         for position, node in enumerate(graph.nodes):
-            if isinstance(node, Input | Mixed) or self._is_depthwise(position):
+            if isinstance(node, Input | Mixed):
                 self.value(position)
             if position in read_by_relu:
                 self.sites[position] = self._site(position)
@@ -105,9 +106,10 @@ class Lowering:
         elif isinstance(node, Pool) and node.mode == "max":
             source = self.value(node.inputs[0])
             made = self.builder.max_pool(node.shape, source, node.kernel, node.stride, node.padding)
+        elif isinstance(node, Mixed) and self.statistics is None:
+            made = self._edge_by_edge(node)
         else:
-            terms = self.terms(position)
-            made = self._sum(node.shape, terms, moments=False)
+            made = self._sum(node.shape, self.terms(position), moments=False)
         self.made[position] = made
         return self.made[position]
 
@@ -123,14 +125,7 @@ class Lowering:
         node = self.graph.nodes[position]
         match node:
             case Mixed():
-                found = []
-                for j, slot in zip(node.inputs, node.slots, strict=True):
-                    for term in [self._identity(j)] if j in self.made else self._operand(j):
-                        if slot is not None:
-                            assert term.slot == NO_SLOT
-                            term = replace(term, slot=self._slot(slot))
-                        found.append(term)
-                return found
+                return self._mixed(zip(node.inputs, node.slots, strict=True))
             case Norm():
                 return self._normalised(position, node)
             case Conv():
@@ -143,6 +138,30 @@ class Lowering:
                 return [_Term("average_pool", self.value(node.inputs[0]), ones, arguments=geometry)]
             case _:
                 return [self._identity(position)]
+
+    def _mixed(self, inputs: Iterable[tuple[int, Slot | None]]) -> list[_Term]:
+        """Some of a node's inputs, each with its mask entry."""
+        found = []
+        for j, slot in inputs:
+            for term in [self._identity(j)] if j in self.made else self._operand(j):
+                if slot is not None:
+                    assert term.slot == NO_SLOT
+                    term = replace(term, slot=self._slot(slot))
+                found.append(term)
+        return found
+
+    def _edge_by_edge(self, node: Mixed) -> int:
+        """The node as a chain of sums, one per edge.
+
+        Batch normalisation needs every operation's output whole, of all images; this way those of one edge
+        are all that has to be kept.
+        """
+        edges = groupby(zip(node.inputs, node.slots, strict=True), key=lambda pair: pair[1] and pair[1][0])
+        before: list[_Term] = []
+        for _, edge in edges:
+            made = self._sum(node.shape, [*before, *self._mixed(edge)], moments=False)
+            before = [self._plain(made, node.shape[0])]
+        return made
 
     def _operand(self, position: int) -> list[_Term]:
         """A term list for a node that a sum reads; values stay values."""
@@ -159,10 +178,10 @@ class Lowering:
         return len(readers) > 1 or not isinstance(readers[0], Mixed)
 
     def _identity(self, position: int) -> _Term:
-        channels = self.graph.nodes[position].shape[0]
-        return _Term(
-            "linear", self.value(position), np.ones(channels, np.float32), arguments={"normalised": False}
-        )
+        return self._plain(self.value(position), self.graph.nodes[position].shape[0])
+
+    def _plain(self, value: int, channels: int) -> _Term:
+        return _Term("linear", value, np.ones(channels, np.float32), arguments={"normalised": False})
 
     def _normalised(self, position: int, node: Norm) -> list[_Term]:
         read = node.inputs[0]

@@ -74,7 +74,7 @@ def command(group: Group, contender: Contender, p: float, seed: int) -> list[str
         "resolution": supernet.resolution,
     }
     pairs = [(f"--{name}", str(value)) for name, value in given.items() if value is not None]
-    return ["search", "--json", "--quiet", *(word for pair in pairs for word in pair)]
+    return ["search", "--preset", "naswot", "--json", "--quiet", *(word for pair in pairs for word in pair)]
 
 
 def _search(row: Row, group: Group, seed: int) -> None:

@@ -21,12 +21,13 @@ DataDir = Annotated[
     typer.Option(help="Folder that holds cifar-10-batches-py or cifar-100-python, or one folder per class."),
 ]
 Backend = Annotated[str, typer.Option(help=f"auto | {' | '.join(BACKENDS)}.")]
-Score = Annotated[
-    str, typer.Option(help=f"Score function: {' | '.join(SCORES)}; or several of them joined by '+'.")
-]
+SCORE = typer.Option(help=f"Score function: {' | '.join(SCORES)}; or several of them joined by '+'.")
+Score = Annotated[str, SCORE]
 Envs = Annotated[int, typer.Option(help="Environments (weights and images) to average over.")]
-Images = Annotated[int, typer.Option(help="Images per environment.")]
-Norm = Annotated[str, typer.Option(help=f"Normalisation: {' | '.join(NORMS)}.")]
+IMAGES = typer.Option(help="Images per environment.")
+Images = Annotated[int, IMAGES]
+NORM = typer.Option(help=f"Normalisation: {' | '.join(NORMS)}.")
+Norm = Annotated[str, NORM]
 Dtype = Annotated[
     str, typer.Option(help="What products read: float32 | bfloat16 (native only); sums are float32.")
 ]

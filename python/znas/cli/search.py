@@ -13,10 +13,11 @@ from znas.cli.console import progress_bar, remark, table
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import parse_p
+from znas.presets import DEFAULT, PRESETS, settings_from
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.strategies import ORDERS
-from znas.settings import GAME_CHOICES, SearchSettings, available_threads
+from znas.settings import GAME_CHOICES, available_threads
 from znas_engine import kernels
 
 
@@ -25,14 +26,21 @@ def search(
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
-    score: options.Score = "naswot",
-    p: Annotated[
+    preset: Annotated[
         str,
+        typer.Option(
+            help=f"{' | '.join(PRESETS)}: what score, p, finalists, images, norm and cells are where they "
+            "are not given."
+        ),
+    ] = DEFAULT,
+    score: Annotated[str | None, options.SCORE] = None,
+    p: Annotated[
+        str | None,
         typer.Option(
             help="Probability that a score is drawn instead of measured: a number, 'auto' (Proposition 1), "
             "or one number per edge separated by commas."
         ),
-    ] = "0.5",
+    ] = None,
     intervention: Annotated[
         str, typer.Option(help=f"What is drawn: {' | '.join(INTERVENTIONS)}.")
     ] = "gaussian",
@@ -73,8 +81,9 @@ def search(
         ),
     ] = "auto",
     finalists: Annotated[
-        int, typer.Option(help="Compare this many of the best architectures as themselves at the end.")
-    ] = 1,
+        int | None,
+        typer.Option(help="Compare this many of the best architectures as themselves at the end."),
+    ] = None,
     race: Annotated[
         float | None,
         typer.Option(
@@ -83,8 +92,8 @@ def search(
         ),
     ] = None,
     envs: options.Envs = 1,
-    images: options.Images = 64,
-    norm: options.Norm = "calibrated",
+    images: Annotated[int | None, options.IMAGES] = None,
+    norm: Annotated[str | None, options.NORM] = None,
     dtype: options.Dtype = "float32",
     init: options.Init = "gaussian",
     seed: options.Seed = 0,
@@ -105,18 +114,19 @@ def search(
     Examples:
       znas-engine search
       znas-engine search --space darts --data cifar10 --data-dir ~/data --out runs/darts
-      znas-engine search --data cifar10 --data-dir ~/data --score accuracy --p 0 --envs 8 --json
-      znas-engine search --data cifar10 --data-dir ~/data --p 0 --images 256 --race 0.95
-      znas-engine search --prior shipped --p auto --intervention bayesian
-      znas-engine search --game shapley --selection sequential --order confidence --finalists 10
+      znas-engine search --preset paper --data cifar10 --data-dir ~/data --p 0 --envs 8 --json
+      znas-engine search --preset naswot --prior shipped --p auto --intervention bayesian
+      znas-engine search --preset naswot --game shapley --selection sequential --order confidence
+      znas-engine search --preset naswot --data cifar10 --data-dir ~/data --p 0 --images 256 --race 0.95
     """
-    settings = SearchSettings(
+    settings = settings_from(
+        preset,
         space=space,
         data=data,
         data_dir=data_dir,
         backend=backend,
         score=score,
-        p=parse_p(p),
+        p=None if p is None else parse_p(p),
         intervention=intervention,
         prior=prior,
         force_prior=force_prior,

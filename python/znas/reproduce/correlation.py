@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas.journal import Journal
 from znas.observer import Observer
@@ -22,8 +23,9 @@ from znas.settings import SearchSettings
 from znas.tables import Table
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import Genotype, NasBench201Genotype, SearchSpace, get_space, resize
-from znas_engine.spaces.isomorphism import canonical
+from znas_engine.scores import StaticScore, get_score
+from znas_engine.spaces import Genotype, SearchSpace, get_space, resize
+from znas_engine.spaces.isomorphism import function_of
 
 #: Architectures per entry of the journal.
 BATCH = 64
@@ -35,22 +37,24 @@ Progress = Callable[[int, int], None]
 class Scored:
     """The architectures of a table (or of a sample of it) with all their scores and accuracies.
 
-    scores, accuracies: by name, float64 [n]. seconds: by score, what all n cost.
+    scores, accuracies: by name, float64 [n]. measured, seconds: by score, how many were measured, each
+    function once, and what that cost.
     """
 
     genotypes: list[Genotype]
     scores: dict[str, Floats]
     accuracies: dict[str, Floats]
+    measured: dict[str, int]
     seconds: dict[str, float]
 
     def subset(self, rows: Sequence[int]) -> Scored:
-        """Some of the architectures; their seconds in proportion."""
-        share = len(rows) / len(self.genotypes)
+        """Some of the architectures; they were measured together with all."""
         return Scored(
             [self.genotypes[i] for i in rows],
             {name: values[rows] for name, values in self.scores.items()},
             {name: values[rows] for name, values in self.accuracies.items()},
-            {name: value * share for name, value in self.seconds.items()},
+            self.measured,
+            self.seconds,
         )
 
 
@@ -65,6 +69,9 @@ def score_table(
     progress: Progress = lambda done, total: None,
 ) -> Scored:
     """Every named score of every architecture as itself, its mean over `settings.envs` environments.
+
+    Where architectures compute the same function, the first is measured for all of them; scores without a
+    pass are computed for each.
 
     architectures: a sample of so many, drawn by `settings.seed`; None for all. Scores are journaled in
     `work`, `BATCH` architectures at a time; scores may be added to the same file later. backend: "auto"
@@ -89,10 +96,11 @@ def score_table(
         "architectures": hashlib.sha256(text).hexdigest(),
     }
     scores: dict[str, Floats] = {}
+    measured: dict[str, int] = {}
     seconds: dict[str, float] = {}
     with Journal(work, about) as journal:
         for number, name in enumerate(names):
-            scores[name], seconds[name] = _measured(
+            scores[name], measured[name], seconds[name] = _measured(
                 space,
                 genotypes,
                 replace(settings, score=name, backend=backend),
@@ -102,7 +110,7 @@ def score_table(
                 len(names),
             )
     accuracies = {name: values[chosen] for name, values in table.columns.items()}
-    return Scored(genotypes, scores, accuracies, seconds)
+    return Scored(genotypes, scores, accuracies, measured, seconds)
 
 
 def _measured(
@@ -113,8 +121,12 @@ def _measured(
     progress: Progress,
     number: int,
     of: int,
-) -> tuple[Floats, float]:
-    """One score: (values float64 [n], seconds)."""
+) -> tuple[Floats, int, float]:
+    """One score: (values float64 [n], how many were measured, seconds)."""
+    total = len(genotypes)
+    first = which = np.arange(total)
+    if not isinstance(get_score(settings.score), StaticScore):
+        first, which = functions(genotypes)
     dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
     macro = resize(
         space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
@@ -122,28 +134,34 @@ def _measured(
         cells=settings.cells,
     )
     observer = Observer(space, macro, dataset, settings)
-    n = len(genotypes)
-    values, seconds = [], 0.0
-    for start in range(0, n, BATCH):
+    values: list[float] = []
+    seconds = 0.0
+    for start in range(0, len(first), BATCH):
         key = f"{settings.score}/{start}"
         if key not in journal.done:
             spent = observer.setup_seconds + observer.evaluate_seconds
-            found = observer(np.stack([space.mask(g) for g in genotypes[start : start + BATCH]])).mean(0)
+            found = observer(np.stack([space.mask(genotypes[i]) for i in first[start : start + BATCH]])).mean(
+                0
+            )
             spent = observer.setup_seconds + observer.evaluate_seconds - spent
             journal.record(key, {"values": found.tolist(), "seconds": spent})
         values += journal.done[key]["values"]
         seconds += journal.done[key]["seconds"]
-        progress(number * n + len(values), of * n)
-    return np.array(values), seconds
+        progress(number * total + total * len(values) // len(first), of * total)
+    return np.array(values)[which], len(first), seconds
 
 
 def unique_rows(genotypes: Sequence[Genotype]) -> list[int]:
     """The first architecture of every function: NAS-Bench-201 cells by canonical form, others by notation."""
-    first: dict[Any, int] = {}
-    for i, genotype in enumerate(genotypes):
-        key = canonical(genotype) if isinstance(genotype, NasBench201Genotype) else str(genotype)
-        first.setdefault(key, i)
-    return list(first.values())
+    return [int(i) for i in functions(genotypes)[0]]
+
+
+def functions(genotypes: Sequence[Genotype]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(first int64 [m], which int64 [n]): the first architecture of every function, and of which function
+    each architecture is."""
+    number: dict[Hashable, int] = {}
+    which = np.array([number.setdefault(function_of(g), len(number)) for g in genotypes])
+    return np.unique(which, return_index=True)[1], which
 
 
 def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: SearchSettings) -> Sheet:
@@ -177,6 +195,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: Sea
                 f"environment(s), {settings.channels} channels, {settings.cells} cell(s), "
                 f"seed {settings.seed}; params and flops are of that network"
             ),
+            "seconds: of measuring every function once (scores without a pass: every architecture)",
             "published tau: over all 15,625 cells of NAS-Bench-201, in that publication's own setting",
         ],
         records=[_record(entry) for entry in entries],
@@ -198,7 +217,7 @@ def _entry(part: Scored, protocol: str, name: str, column: str, settings: Search
         "spearman": asdict(spearman),
         "published_kendall": _published(name, protocol, column) if settings.space == "nasbench201" else None,
         "seconds": spent,
-        "per_second": len(values) / spent if spent else None,
+        "per_second": max(part.measured[n] for n in names) / spent if spent else None,
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from znas import api, priors
+from znas.presets import DEFAULT, PRESETS, PROXY_CELLS, settings_from
 from znas.searchers import (
     DartsPT,
     Evolution,
@@ -24,20 +25,9 @@ from znas.searchers import (
 from znas.settings import SHIPPED, SearchSettings
 from znas_engine.errors import unknown_choice
 
-#: (channels, cells) of the networks in which single architectures are scored, thousands of them; a supernet
-#: has its space's own size. `--channels` and `--cells` replace both.
-PROXY = {"nasbench201": (8, 1), "darts": (8, 3)}
-#: Scores of discrimination, size and propagation, combined by rank as AZ-NAS (Lee & Ham, CVPR 2024) combines
-#: its own; few enough images and cells for a thousand finalists.
-LOG_RANK: dict[str, Any] = {
-    "score": "naswot+path_norm+trainability+flops",
-    "aggregate": "log_rank",
-    "p": 0.0,
-    "images": 16,
-    "norm": "batch",
-    "cells": 1,
-    "finalists": 1000,
-}
+#: Channels of the networks in which single architectures are scored, thousands of them; their cells are
+#: `PROXY_CELLS`. `--channels` and `--cells` replace both; a supernet has its space's own size.
+PROXY_CHANNELS = 8
 #: Gradients need the torch backend, whatever the others run on.
 TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
 #: The two that every other row is tested against.
@@ -85,7 +75,8 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
             _only("nasbench201", space, "most parameters"),
         ),
         *_paper(space, path),
-        Row("default", "znas.search with nothing but data: naswot, p = 0.5, neutral prior", _with(), _engine),
+        _default(space),
+        Row("naswot-p0.5", "the preset naswot: naswot, p = 0.5, neutral prior", _with(), _engine),
         Row(
             "zero-cost-pt",
             "Zero-Cost-PT on naswot, one iteration, on the space's own supernet",
@@ -130,15 +121,6 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
     if space == "nasbench201":
         found.append(
             Row(
-                "log-rank",
-                f"znas.search by {LOG_RANK['score']}, p = 0, then the {LOG_RANK['finalists']} best sums "
-                f"compared as themselves; {LOG_RANK['images']} images, batch normalisation, one cell a stage",
-                _with(**LOG_RANK),
-                _engine,
-            )
-        )
-        found.append(
-            Row(
                 "exhaustive",
                 f"best naswot of all distinct connected cells, half the images, scored {_proxy_words(space)}",
                 lambda settings: proxied(replace(settings, images=settings.images // 2)),
@@ -155,6 +137,17 @@ def choose(space: str, names: Sequence[str] | None, prior: str = SHIPPED) -> lis
         if name not in available:
             raise unknown_choice("row", name, available)
     return [row for name, row in available.items() if names is None or name in names]
+
+
+def _default(space: str) -> Row:
+    """`znas.search` with nothing but data, whatever the other rows' images and norm are."""
+    preset = settings_from(DEFAULT, space=space)
+    changes = {name: getattr(preset, name) for name in (*PRESETS[DEFAULT], "aggregate")}
+    what = (
+        f"znas.search with nothing but data: {preset.score}, p = 0, then {preset.finalists:,} architectures "
+        f"compared as themselves; {preset.images} images, norm {preset.norm}, {_cells_in_words(space)}"
+    )
+    return Row("default", what, _with(**changes), _engine)
 
 
 def _paper(space: str, path: Path | None) -> list[Row]:
@@ -201,10 +194,12 @@ def _only(wanted: str, space: str, name: str) -> str | None:
 
 
 def _proxy_words(space: str) -> str:
-    channels, cells = PROXY[space]
-    return f"in networks of {channels} channels and {cells} cell{'s' if cells > 1 else ''}" + (
-        " per stage" if space == "nasbench201" else ""
-    )
+    return f"in networks of {PROXY_CHANNELS} channels and {_cells_in_words(space)}"
+
+
+def _cells_in_words(space: str) -> str:
+    cells = PROXY_CELLS[space]
+    return f"{cells} cell{'s' if cells > 1 else ''}{' per stage' if space == 'nasbench201' else ''}"
 
 
 def _with(**changes: Any) -> Adapt:
@@ -220,12 +215,11 @@ def _baseline(searcher: Searcher) -> Search:
 
 
 def proxied(settings: SearchSettings) -> SearchSettings:
-    """The settings with the sizes of `PROXY` where none are given."""
-    channels, cells = PROXY[settings.space]
+    """The settings at the size of a proxy network where none is given."""
     return replace(
         settings,
-        channels=channels if settings.channels is None else settings.channels,
-        cells=cells if settings.cells is None else settings.cells,
+        channels=PROXY_CHANNELS if settings.channels is None else settings.channels,
+        cells=PROXY_CELLS[settings.space] if settings.cells is None else settings.cells,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,22 @@ from znas_engine.errors import InvalidValueError, unknown_choice
 Floats = NDArray[np.float64]
 
 
-def mean(values: Floats) -> Floats:
+class Aggregate(Protocol):
+    def __call__(self, values: Floats, among: Floats | None = None) -> Floats:
+        """values float64 [R, n] -> [n]; larger is better.
+
+        among: float64 [R, m], the values of those among which ranks are taken; the candidates themselves by
+        default. Averages do not depend on it.
+        """
+
+
+def mean(values: Floats, among: Floats | None = None) -> Floats:
     """float64 [K, n] -> [n]: the average over environments (common random numbers: all saw the same)."""
     average: Floats = values.mean(0)
     return average
 
 
-def lower_confidence_bound(values: Floats) -> Floats:
+def lower_confidence_bound(values: Floats, among: Floats | None = None) -> Floats:
     """The mean less one standard error: a candidate that is good in some environments only pays for it."""
     if len(values) < 2:
         raise InvalidValueError(
@@ -28,29 +37,34 @@ def lower_confidence_bound(values: Floats) -> Floats:
     return bound
 
 
-def ranks(values: Floats) -> Floats:
-    """float64 [R, n] -> the rank of every candidate in its row, 1 (smallest) to n; ties share their mean."""
+def ranks(values: Floats, among: Floats | None = None) -> Floats:
+    """float64 [R, n] -> the rank of every candidate in its row, 1 (smallest) to n; ties share their mean.
+
+    among [R, m]: the rank that the candidate has where it is one of these, and otherwise the place between
+    two of them, 1/2 to m + 1/2.
+    """
     found = np.empty(values.shape)
-    for row, out in zip(values, found, strict=True):
-        _, inverse, counts = np.unique(row, return_inverse=True, return_counts=True)
-        out[:] = (counts.cumsum() - (counts - 1) / 2)[inverse]
+    for row, others, out in zip(values, values if among is None else among, found, strict=True):
+        ordered = np.sort(others)
+        out[:] = (np.searchsorted(ordered, row, "left") + np.searchsorted(ordered, row, "right") + 1) / 2
     return found
 
 
-def mean_rank(values: Floats) -> Floats:
+def mean_rank(values: Floats, among: Floats | None = None) -> Floats:
     """The average over rows of the number of candidates that are worse; free of any scale."""
-    average: Floats = ranks(values).mean(0) - 1
+    average: Floats = ranks(values, among).mean(0) - 1
     return average
 
 
-def log_rank(values: Floats) -> Floats:
-    """sum over rows of log(rank / n), at most 0: a candidate that is bad by one score cannot make up for it
-    by the others (AZ-NAS: Lee & Ham, CVPR 2024)."""
-    total: Floats = np.log(ranks(values) / values.shape[1]).sum(0)
+def log_rank(values: Floats, among: Floats | None = None) -> Floats:
+    """sum over rows of log(rank / n): a candidate that is bad by one score cannot make up for it by the
+    others (AZ-NAS: Lee & Ham, CVPR 2024)."""
+    count = (values if among is None else among).shape[1]
+    total: Floats = np.log(ranks(values, among) / count).sum(0)
     return total
 
 
-AGGREGATES: dict[str, Callable[[Floats], Floats]] = {
+AGGREGATES: dict[str, Aggregate] = {
     "mean": mean,
     "lcb": lower_confidence_bound,
     "rank": mean_rank,
@@ -60,7 +74,7 @@ AGGREGATES: dict[str, Callable[[Floats], Floats]] = {
 OF_ONE_SCORE = ("mean", "lcb")
 
 
-def get_aggregate(name: str) -> Callable[[Floats], Floats]:
+def get_aggregate(name: str) -> Aggregate:
     """The aggregate of that name, or InvalidValueError naming the nearest."""
     if name not in AGGREGATES:
         raise unknown_choice("aggregate", name, ["auto", *AGGREGATES])

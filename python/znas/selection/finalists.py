@@ -1,8 +1,9 @@
-"""A final round: the few architectures with the best sums of scores, compared as themselves."""
+"""A final round: the architectures with the best sums of scores, compared as themselves."""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 from znas.selection.criteria import Floats
 from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.spaces.isomorphism import function_of
+
+#: Random architectures that are looked at for each that is wanted.
+DRAWS = 20
 
 
 def finalists(
@@ -21,6 +26,8 @@ def finalists(
     first: NDArray[np.int64],
 ) -> list[Mask]:
     """`first` and the next best architectures by their sum of scores, as one-hot masks; at most `count`.
+
+    Of architectures that compute the same function only the best is among them.
 
     scores: float64 [E, O], -inf where an operation may not be selected. kept: bool [E], the edges that stay.
     first: int64 [E], the selection so far. Every score is taken relative to its edge's best, in deviations
@@ -36,6 +43,7 @@ def finalists(
         return float(sum(loss[e, order[i][r]] for i, (e, r) in enumerate(zip(edges, ranks, strict=True))))
 
     masks = [one_hot(first, len(space.operations)) * kept[:, None]]
+    functions = {function_of(space.genotype(masks[0]))}
     start = (0,) * len(edges)
     queue = [(total(start), start)]
     seen = {start}
@@ -44,7 +52,10 @@ def finalists(
         choice = first.copy()
         choice[edges] = [order[i][r] for i, r in enumerate(ranks)]
         mask = one_hot(choice, len(space.operations)) * kept[:, None]
-        if not np.array_equal(mask, masks[0]) and space.connected(space.genotype(mask)):
+        genotype = space.genotype(mask)
+        function = function_of(genotype)
+        if function not in functions and space.connected(genotype):
+            functions.add(function)
             masks.append(mask)
         for i in range(len(edges)):
             if ranks[i] + 1 < len(order[i]):
@@ -52,4 +63,28 @@ def finalists(
                 if following not in seen:
                     seen.add(following)
                     heapq.heappush(queue, (total(following), following))
+    return masks
+
+
+def references(
+    space: SearchSpace[Any], count: int, finalists: Sequence[Mask], rng: np.random.Generator
+) -> list[Mask]:
+    """Random architectures among which finalists are ranked, as one-hot masks: `count`, or fewer in a space
+    that has no more.
+
+    Connected, of different functions, and none of the finalists'. Ranks among the finalists themselves would
+    exaggerate: all are good by what made them finalists, so their ranks by it say little, and yet a low one
+    of them would weigh as much as being among the worst of the space.
+    """
+    functions = {function_of(space.genotype(mask)) for mask in finalists}
+    masks: list[Mask] = []
+    for _ in range(DRAWS * count):
+        mask = space.random_path(rng)
+        genotype = space.genotype(mask)
+        function = function_of(genotype)
+        if function not in functions and space.connected(genotype):
+            functions.add(function)
+            masks.append(mask)
+            if len(masks) == count:
+                break
     return masks

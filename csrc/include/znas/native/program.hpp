@@ -76,7 +76,6 @@ class Program {
 
   private:
     friend class Compiled;
-    struct Weights;
 
     std::vector<Value> values_;
     Head head_;
