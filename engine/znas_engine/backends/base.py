@@ -36,7 +36,9 @@ Images = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
-LOGIT_TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
+#: bfloat16: four standard deviations of what rounding weights to 8 bits does in a row of 50 convolutions,
+#: the longest of the NAS-Bench-201 supernet (docs/decisions/0006-native-executor.md).
+LOGIT_TOLERANCE = {"float32": 2e-4, "bfloat16": 4.7e-2}
 #: The rows of a batch: all of them.
 ALL = slice(None)
 #: Passes, static scores and networks (one environment each) that are kept between calls.
