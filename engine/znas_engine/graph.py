@@ -192,6 +192,13 @@ class Graph:
                     live[j] = True
         return live
 
+    def fed(self, mask: NDArray[np.float32] | None) -> list[bool]:
+        """Which nodes depend on the images when terms with a zero mask are cut (None: no term is)."""
+        fed = [isinstance(node, Input) for node in self.nodes]
+        for i, node in enumerate(self.nodes):
+            fed[i] |= any(fed[j] for j in live_inputs(node, mask))
+        return fed
+
     def relu_sites(self, live: Sequence[bool]) -> dict[int, int]:
         """Value that a ReLU reads -> number of live ReLU modules that read it, in order of position."""
         sites: dict[int, int] = {}

@@ -1,7 +1,7 @@
 """znas-engine: zero-shot neural architecture search by interventions on a random supernet.
 
     >>> import znas
-    >>> result = znas.search(space="nasbench201", data="gaussian", score="naswot", p=0.5, seed=0)
+    >>> result = znas.search(space="nasbench201", data="gaussian", seed=0)
     >>> print(result.genotype)
     >>> network = result.to_torch(num_classes=10)
 

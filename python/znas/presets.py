@@ -15,12 +15,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Scores of discrimination, size and propagation, combined by rank as AZ-NAS (Lee & Ham, CVPR 2024)
     # combines its own, with everything measured and a long final round. How it was found: docs/evidence.md.
     "log-rank": {
-        "score": "naswot+path_norm+trainability+flops",
+        "score": "naswot+path_norm+trainability+live_flops",
         "p": 0.0,
         "images": 16,
         "norm": "batch",
         "cells": PROXY_CELLS,
-        "finalists": 1000,
+        "finalists": 500,
     },
     # The paper as written: accuracy, Gaussian interventions with a neutral prior.
     "paper": {"score": "accuracy", "p": 0.5},

@@ -36,6 +36,7 @@ from znas_engine.scores.probes import GAUSSIAN, GAUSSIAN_NUDGED, NUDGE, NUDGED, 
 from znas_engine.scores.swap import unit_patterns
 from znas_engine.scores.trainability import FLOOR, RIDGE, jacobian_gain
 from znas_engine.spaces import SPACES, NasBench201Genotype
+from znas_engine.spaces.isomorphism import CONSTANT, canonical, classes
 
 NB201 = SPACES["nasbench201"]
 SPACE_NAMES = list(SPACES)
@@ -151,6 +152,34 @@ def test_size_of_a_mixture_is_the_expected_size(space: str, score: str) -> None:
     scores = evaluator.evaluate(masks, score=get_score(score), environments=[environment])
     assert scores.evaluations == 0
     assert scores.values[0, 0] == pytest.approx(scores.values[0, 1:].mean(), rel=1e-6)
+
+
+@given(st.data())
+@hypothesis_settings(max_examples=25)
+def test_live_flops_are_a_function_of_the_function(data: st.DataObject) -> None:
+    """Equal for all cells of one function: those of the leanest, unless a convolution reads nothing."""
+    members = data.draw(st.sampled_from(classes()))
+    macro = small(NB201)
+    environment = Environment(0, "gaussian", Batch(np.zeros((1, 3, 16, 16), np.float32), None))
+    score = get_score("live_flops")
+    assert isinstance(score, StaticScore)
+    live = score.prepare(NB201.supernet(macro), environment)
+    found = {live(NB201.mask(cell)) for cell in members}
+    assert len(found) == 1
+    leanest = min(NB201.network(cell, macro).flops for cell in members)
+    reads_nothing = any(name == CONSTANT for name, _ in canonical(members[0]).convolutions)
+    if reads_nothing or not NB201.connected(members[0]):
+        assert found.pop() < leanest
+    else:
+        assert found.pop() == leanest
+
+
+def test_live_flops_of_the_mixture_are_flops() -> None:
+    macro = small(NB201)
+    environment = Environment(0, "gaussian", Batch(np.zeros((1, 3, 16, 16), np.float32), None))
+    both = [get_score(name) for name in ("live_flops", "flops")]
+    a, b = (s.prepare(NB201.supernet(macro), environment)(NB201.mixture()) for s in both)  # type: ignore[attr-defined]
+    assert a == pytest.approx(b)
 
 
 # --- features ---

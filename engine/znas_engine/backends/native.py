@@ -46,8 +46,8 @@ class Native(Evaluator):
         return lowering, builder.build(dtype, fastest_isa())
 
     def _statistics(self, environment: Environment, norm: str) -> Statistics | None:
-        """Measured in float32 whatever the dtype: a pass rounds merged weights, calibration would round others
-        and add an error of its own."""
+        """Measured in float32 whatever the dtype: a pass rounds merged weights, calibration would round
+        others and add an error of its own."""
         if norm == "batch":
             return None
         if norm == "identity":

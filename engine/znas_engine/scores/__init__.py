@@ -16,7 +16,7 @@ from znas_engine.scores.base import (
     StaticScore,
 )
 from znas_engine.scores.class_mean import ClassMean
-from znas_engine.scores.cost import Flops, Params
+from znas_engine.scores.cost import Flops, LiveFlops, Params
 from znas_engine.scores.expressivity import Expressivity
 from znas_engine.scores.grad_norm import GradNorm
 from znas_engine.scores.jacob_cov import JacobCov
@@ -64,6 +64,7 @@ SCORES: dict[str, Score] = {
         Trainability(),
         Params(),
         Flops(),
+        LiveFlops(),
         Synflow(),
         GradNorm(),
         Snip(),

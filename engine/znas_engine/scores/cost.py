@@ -57,6 +57,33 @@ class Flops(Cost):
         return node.flops
 
 
+class LiveFlops(StaticScore):
+    """`flops` of what the images pass on their way to the logits.
+
+    Operations that nothing reaches, or that reach nothing, compute nothing: architectures of one function
+    then cost the same, which they do not by the count of their operations.
+    """
+
+    name = "live_flops"
+
+    def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
+        costs = [
+            (i, node.flops, slot)
+            for i, (node, slot) in enumerate(zip(graph.nodes, operation_of(graph), strict=True))
+            if node.flops
+        ]
+
+        def value(mask: Mask) -> float:
+            live, fed = graph.live(mask), graph.fed(mask)
+            return sum(
+                flops * (1.0 if slot is None else float(mask[slot]))
+                for i, flops, slot in costs
+                if live[i] and fed[i]
+            )
+
+        return value
+
+
 def operation_of(graph: Graph) -> list[Slot | None]:
     """Per node the (edge, operation) that it is part of; None for what several operations share."""
     readers: list[set[Slot | None]] = [set() for _ in graph.nodes]
