@@ -35,8 +35,8 @@ def check_race(confidence: float, images: int, min_images: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """The race of one edge. chunks: measured of CHUNKS. error: `error_bound` when it was decided, or None where
-    the race went to its end."""
+    """The race of one edge. chunks: measured of CHUNKS. error: `error_bound` when it was decided, or None
+    where the race went to its end."""
 
     chunks: int
     error: float | None
@@ -109,8 +109,8 @@ def error_bound(replicates: Floats, looks: int) -> float:
 
         looks * (n - 1) * max over opponents of P(Student t with m - 1 degrees > mean / (s / sqrt(m)))
 
-    of the leader's paired differences: a p-value with a union bound over opponents and looks. It holds for normal
-    differences. Differences without any spread (counts of few images) decide nothing.
+    of the leader's paired differences: a p-value with a union bound over opponents and looks. It holds for
+    normal differences. Differences without any spread (counts of few images) decide nothing.
 
     replicates: float64 [m, n], a row per chunk and environment, a column per operation. 1 below REPLICATES.
     """
