@@ -8,13 +8,17 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 
-.PHONY: search test lint format test-cpp test-minimum test-tensorrt cuda clean
+.PHONY: search test bench lint format test-cpp test-sanitized test-minimum test-tensorrt cuda clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto
+
+# What masked passes, starts and whole searches cost here, in about two minutes.
+bench: $(VENV)/.installed
+	$(BIN)/znas-engine bench --quick
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev
@@ -29,10 +33,25 @@ format: $(VENV)/.installed-dev
 	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.
+SANITIZED := build/sanitized
+CONFIGURE_SANITIZED := cmake -S . -B $(SANITIZED) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_TESTS=ON -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON
 test-cpp:
-	cmake -S . -B build/cpp -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_PYTHON=OFF -DZNAS_BUILD_TESTS=ON -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON
-	cmake --build build/cpp --parallel
-	ctest --test-dir build/cpp --output-on-failure
+	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=OFF
+	cmake --build $(SANITIZED) --parallel
+	ctest --test-dir $(SANITIZED) --output-on-failure
+
+# The kernels and the native executor's conformance under the same sanitizers, in the same build: all kinds of
+# masks, both spaces, all norms, both precisions, every instruction set. The sanitizers are loaded before Python
+# and report to stderr, which pytest must not capture; fresh memory is NaN, so that reading it shows.
+test-sanitized: $(VENV)/.installed-dev
+	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+	cmake --build $(SANITIZED) --parallel
+	rm -rf $(SANITIZED)/python
+	cmake --install $(SANITIZED) --prefix $(SANITIZED)/python
+	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(SANITIZED)/python/znas_engine
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0:max_malloc_fill_size=1073741824:malloc_fill_byte=255 \
+		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/python $(BIN)/python -m pytest -n auto --capture=sys tests/engine/test_kernels.py \
+		tests/engine/test_conformance.py -k "not numpy and (test_kernels or every_instruction_set or native-gaussian)"
 
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine), without
 # the tests on real images, which ask nothing more of a dependency.
@@ -47,7 +66,7 @@ cuda:
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.
 test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed
-	PYTHONPATH=$(CURDIR)/build/tensorrt ZNAS_REQUIRE_TENSORRT=1 $(BIN)/python -m pytest tests/engine/test_tensorrt.py
+	PYTHONPATH=$(CURDIR)/build/tensorrt ZNAS_REQUIRE_TENSORRT=1 $(BIN)/python -m pytest -n auto tests/engine/test_tensorrt.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "znas-engine needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -16,11 +16,12 @@ from znas.interventions.knowledge import FromPrior, Knowledge, Neutral
 from znas.interventions.scorer import IntervenedScorer
 from znas.observer import Observer
 from znas.presets import DEFAULT, settings_from
-from znas.result import EdgeReport, ScoreReport, SearchResult, Seconds
+from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult, Seconds
 from znas.selection.aggregate import OF_ONE_SCORE, Aggregate, get_aggregate, stability
 from znas.selection.criteria import Criterion, KeepOne, LeaveOneOut, Shapley, Worth, is_exact, selectable
 from znas.selection.finalists import finalists, references
 from znas.selection.operations import one_hot
+from znas.selection.race import CHUNKS, Heat, Race
 from znas.selection.strategies import AllAtOnce, Interactions, Sequential, Strategy
 from znas.selection.topology import EnsembleWorth, connect, drop_worths, select_edges, shapley_worths
 from znas.settings import SHIPPED, SearchSettings
@@ -74,6 +75,8 @@ def search(
             "auto": mean for one score and log_rank for several.
         finalists: this many architectures with the best sums of scores are compared as themselves at the
             end; ranks are taken among as many random architectures.
+        race: a confidence in [0.5, 1): images come in 8 chunks, and an edge whose winner is decided at that
+            confidence is measured no further; scores are means over chunks. None: all images at once.
         envs: environments (weight seed and image batch). Cost is proportional, the spread of a mean falls
             with the square root.
         images: images per environment; more make a score steadier, cost is proportional.
@@ -101,8 +104,9 @@ def search(
         cells=settings.cells,
     )
     observer = Observer(space, macro, dataset, settings, progress, report)
+    race = None if settings.race is None else Race(_chunks(observer, settings), settings.race)
     scorer = IntervenedScorer(
-        observe=observer,
+        observe=race or (lambda queries: observer(np.stack([query.mask for query in queries]))),
         rows=len(settings.rows),
         edges=len(space.edges),
         p=settings.p,
@@ -111,7 +115,7 @@ def search(
         rng_replaced=_rng(settings, "replaced"),
         rng_draws=_rng(settings, "interventions"),
     )
-    mask, edges, notes = _select(space, scorer, observer, settings)
+    mask, edges, notes = _select(space, scorer, observer, race, settings)
     if settings.p == 1 and settings.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
     genotype = space.genotype(mask)
@@ -136,6 +140,7 @@ def search(
         ensembles_observed=account.ensembles_observed,
         ensembles_intervened=account.ensembles_intervened,
         evaluations=observer.evaluations,
+        race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
         edges=edges,
         seconds=Seconds(
             total=total,
@@ -146,6 +151,12 @@ def search(
         notes=tuple(notes),
         versions={"znas-engine": __version__, "numpy": np.__version__} | observer.versions(),
     )
+
+
+def _chunks(observer: Observer, settings: SearchSettings) -> Callable[[Mask, int], NDArray[np.float64]]:
+    """What a race measures: masks on a part of the images."""
+    size = settings.images // CHUNKS
+    return lambda masks, chunk: observer(masks, slice(chunk * size, (chunk + 1) * size))
 
 
 def _rng(settings: SearchSettings, purpose: str) -> np.random.Generator:
@@ -196,7 +207,11 @@ def _strategy(space: SearchSpace[Any], settings: SearchSettings) -> Strategy:
 
 
 def _select(
-    space: SearchSpace[Any], scorer: IntervenedScorer, observer: Observer, settings: SearchSettings
+    space: SearchSpace[Any],
+    scorer: IntervenedScorer,
+    observer: Observer,
+    race: Race | None,
+    settings: SearchSettings,
 ) -> tuple[Mask, tuple[EdgeReport, ...], list[str]]:
     """Operations, then topology, then the final round."""
     ties = _rng(settings, "ties")
@@ -227,7 +242,8 @@ def _select(
         kept = np.asarray(mask.any(1))
         selected = np.where(kept, mask.argmax(1), selected)
     report = partial(_report, comparable=len(settings.rows) == settings.envs)
-    edges = _reports(space, selected, kept, decision.worths, scores, ensembles, worth_of_edge, report)
+    heats = {} if race is None else race.heats
+    edges = _reports(space, selected, kept, decision.worths, scores, ensembles, worth_of_edge, heats, report)
     return mask, edges, notes
 
 
@@ -273,6 +289,7 @@ def _reports(
     scores: NDArray[np.float64],
     ensembles: dict[int, EnsembleWorth],
     worth_of_edge: dict[int, float],
+    heats: dict[int, Heat],
     report: Callable[..., ScoreReport],
 ) -> tuple[EdgeReport, ...]:
     """scores: float64 [E, O], what `worths` were aggregated to; worth_of_edge: likewise of `ensembles`."""
@@ -299,6 +316,7 @@ def _reports(
                 ensemble=None
                 if ensemble is None
                 else report(ensemble.values, worth_of_edge[e], ensemble.intervened, None),
+                race=heats.get(e),
             )
         )
     return tuple(reports)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from znas.settings import SearchSettings
 from znas_engine.backends import Evaluator, get_backend
+from znas_engine.backends.base import ALL
 from znas_engine.data import Dataset
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.scores import get_scores
@@ -47,13 +48,15 @@ class Observer:
         self._evaluator: Evaluator | None = None
         self._environments: Sequence[Environment] = ()
 
-    def __call__(self, masks: Mask) -> NDArray[np.float64]:
+    def __call__(self, masks: Mask, rows: slice = ALL) -> NDArray[np.float64]:
+        """rows: the images of every environment that are shown, all by default."""
         evaluator = self._started()
         before = self.evaluations
         scores = evaluator.evaluate(
             masks,
             score=get_scores(self.settings.score),
             environments=self._environments,
+            rows=rows,
             progress=lambda done, total: self.progress(before + done, before + total),
         )
         self.evaluations += scores.evaluations

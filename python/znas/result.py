@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from znas.interventions.probability import AutoP
+from znas.selection.race import Heat
 from znas.settings import SearchSettings
 from znas_engine.spaces import Genotype, Macro, resize
 
@@ -38,6 +39,7 @@ class EdgeReport:
     """One paralleled edge.
 
     stability: share of environments (and scores) in which the selected operation alone would have won.
+    race: how its race ended; None without --race, or with fewer than two operations that were measured.
     operations: worth of every operation that may be selected (score under do(edge, operation), or its
     Shapley value, ...).
     ensemble: worth of the edge itself (minus the score under drop(edge), or its Shapley value among the
@@ -50,6 +52,22 @@ class EdgeReport:
     stability: float
     operations: dict[str, ScoreReport]
     ensemble: ScoreReport | None
+    race: Heat | None
+
+
+@dataclass(frozen=True, slots=True)
+class RaceReport:
+    """What racing saved (`znas.selection.race`).
+
+    confidence: an edge stopped once its leader was the operation with the largest expected score at this
+        probability.
+    chunks: equal parts of every batch. measured, saved: scores of one mask in one environment on one chunk.
+    """
+
+    confidence: float
+    chunks: int
+    measured: int
+    saved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +91,8 @@ class SearchResult:
     p: in use (settings.p, or what Proposition 1 gave: see auto).
     observed, intervened: neurons (and coalitions of a game) whose score was measured, and those whose score
         was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
-    evaluations: masked passes over the image batch.
+    evaluations: masked passes over the image batch, or with `race` over one chunk of it.
+    race: what racing saved, None without.
     """
 
     settings: SearchSettings
@@ -91,6 +110,7 @@ class SearchResult:
     ensembles_observed: int
     ensembles_intervened: int
     evaluations: int
+    race: RaceReport | None
     edges: tuple[EdgeReport, ...]
     seconds: Seconds
     notes: tuple[str, ...]
@@ -138,6 +158,7 @@ class SearchResult:
             "intervened": self.intervened,
             "ensembles": {"observed": self.ensembles_observed, "intervened": self.ensembles_intervened},
             "evaluations": self.evaluations,
+            "race": None if self.race is None else asdict(self.race),
             "images": s.images,
             "envs": s.envs,
             "data": {"name": s.data, "origin": self.origin},

@@ -11,11 +11,12 @@ from znas.interventions import get_intervention
 from znas.interventions.probability import Probability, check_p, p_per_edge
 from znas.selection.aggregate import OF_ONE_SCORE, get_aggregate
 from znas.selection.criteria import is_exact
+from znas.selection.race import check_race
 from znas.selection.strategies import ORDERS
 from znas_engine.backends import check_dtype, check_score, choose_backend
 from znas_engine.data import DATASETS
 from znas_engine.errors import InvalidValueError, unknown_choice
-from znas_engine.scores import get_scores
+from znas_engine.scores import StaticScore, get_scores
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
@@ -62,6 +63,7 @@ class SearchSettings:
     criterion: str = "keep"
     aggregate: str = "auto"
     finalists: int = 1
+    race: float | None = None
     envs: int = 1
     images: int = 64
     norm: str = "calibrated"
@@ -122,6 +124,8 @@ class SearchSettings:
         self._check_combinations()
         if len(scores) > 1:
             self._check_several_scores()
+        if self.race is not None:
+            self._check_race(self.race)
 
     @property
     def rows(self) -> tuple[tuple[int, str], ...]:
@@ -147,12 +151,39 @@ class SearchSettings:
         if self.game != "shapley" and self.estimator != "auto":
             raise InvalidValueError(f"--estimator {self.estimator} needs --game shapley")
 
+    def _check_race(self, confidence: float) -> None:
+        """A race compares measured do(e, o) of untouched edges by the means of one score."""
+        for name, wanted in (
+            ("selection", "algorithm1"),
+            ("criterion", "keep"),
+            ("game", "none"),
+            ("aggregate", "mean"),
+            ("finalists", 1),
+        ):
+            if (value := getattr(self, name)) != wanted:
+                raise InvalidValueError(
+                    f"--race needs --{name} {wanted} but got {value}: pass that, or drop --race"
+                )
+        if self.p in (1, "auto"):
+            raise InvalidValueError(f"--race needs a number below 1 for `p` but got {self.p}: pass --p 0.5")
+        (score,) = get_scores(self.score)
+        if isinstance(score, StaticScore):
+            raise InvalidValueError(
+                f"--race saves images, but the score {score.name!r} reads none: drop --race"
+            )
+        check_race(confidence, self.images, score.min_images)
+
     def _check_several_scores(self) -> None:
         """Scores have different units: they may be ranked, not averaged."""
         if self.aggregate in OF_ONE_SCORE:
             raise InvalidValueError(
                 f"--aggregate {self.aggregate} averages, but the scores {self.score} have different units: "
                 "use --aggregate log_rank or rank"
+            )
+        if self.race is not None:
+            raise InvalidValueError(
+                f"--race compares means of one score, but --score names several: {self.score}; "
+                "use --preset naswot"
             )
         if self.prior is not None:
             raise InvalidValueError(f"a prior is of one score, but --score names several: {self.score}")

@@ -191,7 +191,8 @@ class Recorder:
         self.calls = 0
         self.environments = environments
 
-    def __call__(self, masks: Any) -> Any:
+    def __call__(self, queries: Any) -> Any:
+        masks = np.stack([query.mask for query in queries])
         self.calls += 1
         self.asked += [mask.tobytes() for mask in masks]
         values = masks.reshape(len(masks), -1) @ np.arange(masks[0].size)
@@ -230,7 +231,7 @@ def test_what_is_replaced_is_never_evaluated_and_the_rest_is_one_batch(seed: int
     assert scores.account.observed + scores.account.intervened == 30
     for query, answer in zip(neurons(), answers, strict=True):
         if not answer.intervened:
-            assert answer.values.tolist() == Recorder()(query.mask[None])[:, 0].tolist()
+            assert answer.values.tolist() == Recorder()([query])[:, 0].tolist()
 
 
 def test_asked_again_a_query_gets_the_same_answer_for_nothing() -> None:
@@ -276,7 +277,7 @@ def test_bayesian_evidence_is_the_same_operation_elsewhere() -> None:
     scores(neurons())
     (evidence,) = seen
     expected = [
-        sorted(float(Recorder(1)(coalition(NB201.mixture(), e, [o]).mask[None])[0, 0]) for e in (0, 1))
+        sorted(float(Recorder(1)([coalition(NB201.mixture(), e, [o])])[0, 0]) for e in (0, 1))
         for o in range(5)
     ]
     assert [sorted(values.tolist()) for values in evidence[0][:5]] == expected

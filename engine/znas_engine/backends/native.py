@@ -37,18 +37,22 @@ class Native(Evaluator):
     def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
         return _Supernet(self, environment, self._statistics(environment, norm), reads)
 
-    def lower(self, environment: Environment, statistics: Statistics | None) -> tuple[Lowering, Any]:
+    def lower(
+        self, environment: Environment, statistics: Statistics | None, *, dtype: str
+    ) -> tuple[Lowering, Any]:
         """The program of one environment, and how its values relate to the graph's."""
         builder = _core.ProgramBuilder()
         lowering = Lowering(self.graph, environment.weight, statistics, self.space.shape[1], builder)
-        return lowering, builder.build(self.dtype, fastest_isa())
+        return lowering, builder.build(dtype, fastest_isa())
 
     def _statistics(self, environment: Environment, norm: str) -> Statistics | None:
+        """Measured in float32 whatever the dtype: a pass rounds merged weights, calibration would round
+        others and add an error of its own."""
         if norm == "batch":
             return None
         if norm == "identity":
             return Statistics.identity(self.graph)
-        lowering, program = self.lower(environment, None)
+        lowering, program = self.lower(environment, None, dtype="float32")
         images = environment.batch.images[chunks(len(environment.batch.images))[0]]
         *_, means, variances = program.compile(self.space.mixture(), []).run(images, [])
         mean, variance = (
@@ -69,7 +73,7 @@ class _Supernet:
         reads: frozenset[str],
     ) -> None:
         self.graph = backend.graph
-        lowering, self.program = backend.lower(environment, statistics)
+        lowering, self.program = backend.lower(environment, statistics, dtype=backend.dtype)
         self.sites = lowering.sites
         self.reads = reads
         self.cells, self.features = self.graph.cells, lowering.features

@@ -39,6 +39,10 @@ class Batch:
                 f"`labels` must be int64 [{images.shape[0]}] but got {labels.dtype} {list(labels.shape)}"
             )
 
+    def __getitem__(self, rows: slice) -> Batch:
+        """Some of the images, with their labels."""
+        return Batch(self.images[rows], None if self.labels is None else self.labels[rows])
+
     def digest(self) -> str:
         """SHA-256 in hex over shape, dtype, image bytes and labels; a cache key.
 

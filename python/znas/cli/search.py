@@ -14,7 +14,7 @@ from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import parse_p
 from znas.presets import DEFAULT, PRESETS, settings_from
-from znas.result import EdgeReport, ScoreReport, SearchResult
+from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.strategies import ORDERS
 from znas.settings import GAME_CHOICES, available_threads
@@ -84,6 +84,13 @@ def search(
         int | None,
         typer.Option(help="Compare this many of the best architectures as themselves at the end."),
     ] = None,
+    race: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure images in chunks, and stop an edge when its winner is decided at this confidence "
+            "(0.5 to below 1)."
+        ),
+    ] = None,
     envs: options.Envs = 1,
     images: Annotated[int | None, options.IMAGES] = None,
     norm: Annotated[str | None, options.NORM] = None,
@@ -110,6 +117,7 @@ def search(
       znas-engine search --preset paper --data cifar10 --data-dir ~/data --p 0 --envs 8 --json
       znas-engine search --preset naswot --prior shipped --p auto --intervention bayesian
       znas-engine search --preset naswot --game shapley --selection sequential --order confidence
+      znas-engine search --preset naswot --data cifar10 --data-dir ~/data --p 0 --images 256 --race 0.95
     """
     settings = settings_from(
         preset,
@@ -132,6 +140,7 @@ def search(
         criterion=criterion,
         aggregate=aggregate,
         finalists=finalists,
+        race=race,
         envs=envs,
         images=images,
         norm=norm,
@@ -173,10 +182,13 @@ def _print(result: SearchResult, out: Path | None) -> None:
         f"(C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels, "
         f"{size.classes} classes)"
     )
+    images = s.images if result.race is None else s.images // result.race.chunks
     typer.echo(
         f"neurons     {result.observed} observed, {result.intervened} intervened ({_p(result)}); "
-        f"{result.evaluations} masked passes over {s.images} images"
+        f"{result.evaluations} masked passes over {images} images"
     )
+    if result.race is not None:
+        typer.echo(f"race        {_race(result, result.race)}")
     if result.ensembles_observed + result.ensembles_intervened:
         typer.echo(
             f"ensembles   {result.ensembles_observed} observed, {result.ensembles_intervened} intervened"
@@ -199,6 +211,16 @@ def _print(result: SearchResult, out: Path | None) -> None:
         typer.echo(f"note        {note}")
     if out is not None:
         typer.echo(f"written     {out}/ (result.json, scores.csv, architecture.py, architecture.onnx)")
+
+
+def _race(result: SearchResult, race: RaceReport) -> str:
+    total = race.measured + race.saved
+    heats = [edge.race for edge in result.edges if edge.race is not None]
+    early = sum(heat.error is not None for heat in heats)
+    return (
+        f"{early} of {len(heats)} edges decided early at confidence {race.confidence:g}, which saved "
+        f"{race.saved} of {total} chunks ({race.saved / max(total, 1):.0%})"
+    )
 
 
 def _p(result: SearchResult) -> str:

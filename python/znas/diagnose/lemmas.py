@@ -20,13 +20,13 @@ from znas.diagnose.normality import Normality, Verdict, judge, normality
 from znas.diagnose.sites import ENSEMBLE, FIRST_LAYER, NEURON
 from znas.interventions import get_intervention
 from znas.interventions.knowledge import FromPrior
-from znas.interventions.query import coalition
+from znas.interventions.query import Query, coalition
 from znas.interventions.scorer import IntervenedScorer
 from znas.priors import Prior
 from znas.selection.criteria import selectable
 from znas.tables import Table
 from znas_engine.environment import derive_seed
-from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.spaces import SearchSpace
 
 Floats = NDArray[np.float64]
 
@@ -213,8 +213,8 @@ def equation_8(scores: ScoreSamples, space: SearchSpace[Any], p: float, seed: in
     known, observed = np.split(scores.every_neuron, [NEURON_ENVIRONMENTS // 2])
     measured = {q.mask.tobytes(): column for q, column in zip(queries, observed.T, strict=True)}
 
-    def observe(masks: Mask) -> Floats:
-        return np.stack([measured[mask.tobytes()] for mask in masks], axis=1)
+    def observe(queries: Sequence[Query]) -> Floats:
+        return np.stack([measured[q.mask.tobytes()] for q in queries], axis=1)
 
     scorer = IntervenedScorer(
         observe=observe,

@@ -19,7 +19,6 @@ from znas.interventions.probability import (
     proposition_1,
 )
 from znas.interventions.query import Query
-from znas_engine.spaces import Mask
 
 #: Neurons that p = auto measures before it decides, at least; a tenth of them if that is more.
 PILOT = 8
@@ -54,10 +53,10 @@ class IntervenedScorer:
     A query is a mask; asked again it gets the same answer and costs nothing. What is measured in one call
     goes to the evaluator as one batch.
 
-    observe: masks float32 [G, E, O] -> scores float64 [K, G]. rows: K, environments times scores. edges: E.
+    observe: G queries -> scores float64 [K, G] of their masks. rows: K, environments times scores. edges: E.
     """
 
-    observe: Callable[[Mask], Floats]
+    observe: Callable[[Sequence[Query]], Floats]
     rows: int
     edges: int
     p: Probability
@@ -120,7 +119,7 @@ class IntervenedScorer:
     def _measure(self, queries: list[Query]) -> None:
         if not queries:
             return
-        values = self.observe(np.stack([q.mask for q in queries]))
+        values = self.observe(queries)
         for query, column in zip(queries, values.T, strict=True):
             self._measured.append((query, column))
             self._record(query, column, intervened=False)
