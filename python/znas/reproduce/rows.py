@@ -112,8 +112,8 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
     found.append(
         Row(
             "te-nas",
-            f"pruning by the ranks of {TE_NAS['score']}, {_proxy_words(space)}",
-            lambda settings: replace(proxied(settings), **TE_NAS),
+            f"pruning by the ranks of {TE_NAS['score']}, half the images, {_proxy_words(space)}",
+            lambda settings: replace(proxied(_halved(settings)), **TE_NAS),
             _baseline(TeNas()),
             "TE-NAS",
         )
@@ -123,7 +123,7 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
             Row(
                 "exhaustive",
                 f"best naswot of all distinct connected cells, half the images, scored {_proxy_words(space)}",
-                lambda settings: proxied(replace(settings, images=settings.images // 2)),
+                lambda settings: proxied(_halved(settings)),
                 _baseline(Exhaustive()),
             )
         )
@@ -200,6 +200,10 @@ def _proxy_words(space: str) -> str:
 def _cells_in_words(space: str) -> str:
     cells = PROXY_CELLS[space]
     return f"{cells} cell{'s' if cells > 1 else ''}{' per stage' if space == 'nasbench201' else ''}"
+
+
+def _halved(settings: SearchSettings) -> SearchSettings:
+    return replace(settings, images=settings.images // 2)
 
 
 def _with(**changes: Any) -> Adapt:
