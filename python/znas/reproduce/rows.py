@@ -145,7 +145,8 @@ def _default(space: str) -> Row:
     changes = {name: getattr(preset, name) for name in (*PRESETS[DEFAULT], "aggregate")}
     what = (
         f"znas.search with nothing but data: {preset.score}, p = 0, then {preset.finalists:,} architectures "
-        f"compared as themselves; {preset.images} images, norm {preset.norm}, {_cells_in_words(space)}"
+        f"ranked among as many random ones; {preset.images} images, norm {preset.norm}, "
+        f"{_cells_in_words(space)}"
     )
     return Row("default", what, _with(**changes), _engine)
 
