@@ -10,12 +10,15 @@ from znas_engine.errors import unknown_choice
 #: Cells per stage (nasbench201) or in all (darts) of a network in which thousands are scored.
 PROXY_CELLS = {"nasbench201": 1, "darts": 3}
 
-#: By name, the fields of `SearchSettings` that differ from its defaults.
+#: By name, the fields of `SearchSettings` that differ from its defaults; a dictionary is by space.
 PRESETS: dict[str, dict[str, Any]] = {
-    # Scores of discrimination, size and propagation, combined by rank as AZ-NAS (Lee & Ham, CVPR 2024)
-    # combines its own, with everything measured and a long final round. How it was found: docs/evidence.md.
+    # Several scores combined by rank as AZ-NAS (Lee & Ham, CVPR 2024) combines its own, with everything
+    # measured and a long final round. How they were found: docs/evidence.md.
     "log-rank": {
-        "score": "naswot+path_norm+trainability+live_flops",
+        "score": {
+            "nasbench201": "naswot+path_norm+trainability+live_flops",
+            "darts": "swap+path_norm+expressivity+zen+flops",
+        },
         "p": 0.0,
         "images": 16,
         "norm": "batch",
@@ -42,9 +45,10 @@ def settings_from(preset: str, *, space: str = "nasbench201", **given: Any) -> S
     if preset not in PRESETS:
         raise unknown_choice("preset", preset, PRESETS)
     given = {name: value for name, value in given.items() if value is not None}
-    fields = dict(PRESETS[preset])
+    fields: dict[str, Any] = {
+        name: value.get(space) if isinstance(value, dict) else value
+        for name, value in PRESETS[preset].items()
+    }
     if given.get("p", 0) != 0:
         fields.pop("finalists", None)
-    if "cells" in fields:
-        fields["cells"] = fields["cells"].get(space)
     return SearchSettings(space=space, **(fields | given))

@@ -27,7 +27,8 @@ def test_every_preset_searches_both_spaces(preset: str, space: str, test_data: P
         finalists=5 if preset == DEFAULT else None,
         **SIZE,  # type: ignore[arg-type]
     )
-    assert result.settings.score == PRESETS[preset]["score"]
+    score = PRESETS[preset]["score"]
+    assert result.settings.score == (score[space] if preset == DEFAULT else score)
     assert result.settings.p == PRESETS[preset]["p"]
     assert any("final round: 5 architectures" in note for note in result.notes) == (preset == DEFAULT)
 
