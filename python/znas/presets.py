@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "images": 16,
         "norm": "batch",
         "cells": PROXY_CELLS,
-        "finalists": 500,
+        "finalists": {"nasbench201": 500, "darts": 200},
     },
     # The paper as written: accuracy, Gaussian interventions with a neutral prior.
     "paper": {"score": "accuracy", "p": 0.5},

@@ -39,10 +39,11 @@ def test_naswot_is_what_the_settings_default_to() -> None:
 
 def test_what_is_given_replaces_what_the_preset_has() -> None:
     preset = PRESETS[DEFAULT]
-    assert settings_from(DEFAULT).finalists == preset["finalists"]
+    assert settings_from(DEFAULT).finalists == preset["finalists"]["nasbench201"]
+    assert settings_from(DEFAULT, space="darts").finalists == preset["finalists"]["darts"]
     assert settings_from(DEFAULT, images=24).images == 24
     assert settings_from(DEFAULT, images=None).images == preset["images"]
-    assert settings_from(DEFAULT, p=0.0).finalists == preset["finalists"]
+    assert settings_from(DEFAULT, p=0.0).finalists == preset["finalists"]["nasbench201"]
     assert settings_from(DEFAULT, p=0.5).finalists == 1
     assert settings_from(DEFAULT, p=0.5, finalists=7).finalists == 7
     assert settings_from(DEFAULT, space="darts").cells == 3
