@@ -170,7 +170,7 @@ void register_native(py::module_& m) {
             const std::optional<Isa> isa = isa_from_name(isa_name);
             if (!isa) throw py::value_error("unknown isa '" + isa_name + "'");
             const Precision chosen = precision == "bfloat16" ? Precision::kBFloat16 : Precision::kFloat32;
-            return std::make_shared<Program>(b.values_, b.head_, b.sites_, chosen, *isa);
+            return std::make_shared<Program>(b.values_, b.head_, b.sites_, native::layout_of(chosen, *isa));
         });
 }
 

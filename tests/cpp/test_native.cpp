@@ -185,7 +185,7 @@ void check(const Network& net, const char* what) {
     for (const znas::Isa isa : znas::kIsas) {
         if (!znas::available(isa)) continue;
         for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
-            const Program program(net.values, net.head, net.sites, precision, isa);
+            const Program program(net.values, net.head, net.sites, layout_of(precision, isa));
             for (const auto& mask : masks) {
                 const Output found = run(*program.compile(mask, {kept}), images.data(), kImages, {});
                 const double tolerance = precision == Precision::kFloat32 ? 1e-4 : 5e-2;
@@ -221,7 +221,8 @@ int main() {
         }
     }
     const Network batch = network(5, 3, 1, true);
-    const Program program(batch.values, batch.head, batch.sites, Precision::kFloat32, znas::Isa::kReference);
+    const Program program(batch.values, batch.head, batch.sites,
+                          layout_of(Precision::kFloat32, znas::Isa::kReference));
     std::mt19937 rng(2);
     const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
     const Output found = run(*program.compile({1, 1, 1, 1, 1, 1}), images.data(), kImages, {});

@@ -8,12 +8,11 @@
 
 namespace znas::native {
 
-namespace {
-
-const StepTable& table_for(Precision precision, Isa isa) {
+const Layout& layout_of(Precision precision, Isa isa) {
     if (!available(isa)) {
         throw std::invalid_argument("this machine cannot run the " + std::string(name(isa)) + " kernels");
     }
+    if (precision == Precision::kFloat16) throw std::invalid_argument("no processor's steps have float16");
     const bool half = precision == Precision::kBFloat16;
 #if ZNAS_X86
     if (isa == Isa::kAvx512) {
@@ -24,6 +23,8 @@ const StepTable& table_for(Precision precision, Isa isa) {
 #endif
     return half ? kReferenceBFloat16 : kReferenceFloat32;
 }
+
+namespace {
 
 constexpr int kRawElement = 4;
 
@@ -113,13 +114,8 @@ class Places {
 }  // namespace
 
 Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites,
-                 Precision precision, Isa isa)
-    : values_(std::move(values)),
-      head_(std::move(head)),
-      sites_(std::move(sites)),
-      precision_(precision),
-      isa_(isa) {
-    table_for(precision, isa);
+                 const Layout& layout)
+    : values_(std::move(values)), head_(std::move(head)), sites_(std::move(sites)), layout_(&layout) {
     batch_ = std::any_of(values_.begin(), values_.end(), [](const Value& value) { return value.moments; });
     for (std::size_t v = 0; v < values_.size(); ++v) {
         const Value& value = values_[v];
@@ -164,7 +160,7 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
     const std::size_t count = values_.size();
     auto compiled = std::make_shared<Compiled>();
     compiled->program = this;
-    compiled->table = &table_for(precision_, isa_);
+    compiled->layout = layout_;
     compiled->raw.resize(count);
     compiled->relu.resize(count);
     compiled->plain.resize(count);
@@ -269,7 +265,7 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
             }
             for (const auto& [key, convolution] : merged) {
                 const int in = values_[static_cast<std::size_t>(key[0])].shape.channels;
-                const int word_channels = compiled->table->word_channels;
+                const int word_channels = layout_->word_channels;
                 CompiledProduct product{key[0],
                                         key[1] != 0,
                                         key[2],
@@ -278,7 +274,7 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
                                         {},
                                         {},
                                         {}};
-                const std::size_t tap_bytes = static_cast<std::size_t>(product.words) * kBlock * 4;
+                const std::size_t tap_bytes = static_cast<std::size_t>(product.words) * layout_->word_bytes;
                 product.weights.resize(static_cast<std::size_t>(blocks) * product.taps * tap_bytes);
                 const PlaneSpec& plane =
                     (product.rectified ? compiled->relu
@@ -289,10 +285,9 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
                     product.places.push_back(place);
                     product.offsets.push_back(place[0] * pitch + place[1]);
                     for (int b = 0; b < blocks; ++b) {
-                        compiled->table->pack(
-                            weights.data() + static_cast<std::size_t>(b) * in * kBlock, in,
-                            product.weights.data() +
-                                (static_cast<std::size_t>(b) * product.taps + tap) * tap_bytes);
+                        layout_->pack(weights.data() + static_cast<std::size_t>(b) * in * kBlock, in,
+                                      product.weights.data() +
+                                          (static_cast<std::size_t>(b) * product.taps + tap) * tap_bytes);
                     }
                     ++tap;
                 }
@@ -326,7 +321,7 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
     }
     for (const int source : outputs) last[static_cast<std::size_t>(source)] = compiled->steps.size();
     Places places;
-    const int element = compiled->table->element_bytes;
+    const int element = layout_->element_bytes;
     const auto each = [&](std::size_t v, const auto& visit) {
         visit(compiled->raw[v], kRawElement);
         visit(compiled->relu[v], element);

@@ -53,7 +53,7 @@ struct CompiledStep {
 class Compiled {
   public:
     const Program* program;
-    const StepTable* table;
+    const Layout* layout;
     std::vector<CompiledStep> steps;
     std::vector<PlaneSpec> raw, relu, plain;  // per value
     std::vector<int> kept;                    // sites whose raw planes are handed out

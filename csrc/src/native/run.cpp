@@ -23,6 +23,7 @@ class Tile {
   public:
     Tile(const Compiled& compiled, int images, const std::vector<int>& wanted)
         : compiled_(compiled),
+          steps_(*compiled.layout->steps),
           capacity_(images),
           arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]),
           scratch_(compiled.scratch_floats),
@@ -52,7 +53,7 @@ class Tile {
                     case Value::Kind::kImages: {
                         const Shape& s = value.shape;
                         const std::size_t size = static_cast<std::size_t>(s.channels) * s.height * s.width;
-                        compiled_.table->load_images(images + n * size, s.channels, plain(step.value, n));
+                        steps_.load_images(images + n * size, s.channels, plain(step.value, n));
                         break;
                     }
                     case Value::Kind::kSum:
@@ -169,7 +170,7 @@ class Tile {
     // The zeros around a halo plane, which steps leave alone; its place held another plane before.
     void clear_border(const HaloPlane& plane) const {
         if (plane.data == nullptr || plane.halo == 0) return;
-        const std::size_t pixel = static_cast<std::size_t>(compiled_.table->element_bytes) * kBlock;
+        const std::size_t pixel = static_cast<std::size_t>(compiled_.layout->element_bytes) * kBlock;
         const std::size_t pitch = pixel * static_cast<std::size_t>(plane.pitch());
         const std::size_t side = pixel * static_cast<std::size_t>(plane.halo);
         char* at = plane.data;
@@ -219,10 +220,10 @@ class Tile {
             float* averaged =
                 combined + static_cast<std::ptrdiff_t>(pool.height) * pool.width * blocks * kBlock;
             scratch = averaged + static_cast<std::ptrdiff_t>(shape.height) * shape.width * blocks * kBlock;
-            compiled_.table->combine(pooled.data(), static_cast<int>(pooled.size()), blocks,
-                                     static_cast<std::ptrdiff_t>(pool.height) * pool.width, combined);
-            compiled_.table->average_pool({combined, blocks, pool.height, pool.width, averaged, shape.height,
-                                           shape.width, pool.kernel, pool.stride, pool.padding});
+            steps_.combine(pooled.data(), static_cast<int>(pooled.size()), blocks,
+                           static_cast<std::ptrdiff_t>(pool.height) * pool.width, combined);
+            steps_.average_pool({combined, blocks, pool.height, pool.width, averaged, shape.height,
+                                 shape.width, pool.kernel, pool.stride, pool.padding});
             linears.push_back({averaged, ones.data()});
         }
         for (const CompiledProduct& product : step.products) {
@@ -231,29 +232,26 @@ class Tile {
                                 product.weights.data()});
         }
         auto& codes = codes_[static_cast<std::size_t>(step.value)];
-        compiled_.table->sum(
-            {blocks, shape.height, shape.width, affine.bias.data(), linears.data(),
-             static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
-             raw(step.value, n), relu(step.value, n), plain(step.value, n),
-             codes.empty()
-                 ? nullptr
-                 : codes.data() + static_cast<std::size_t>(n) * blocks * shape.height * shape.width});
+        steps_.sum({blocks, shape.height, shape.width, affine.bias.data(), linears.data(),
+                    static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
+                    raw(step.value, n), relu(step.value, n), plain(step.value, n),
+                    codes.empty()
+                        ? nullptr
+                        : codes.data() + static_cast<std::size_t>(n) * blocks * shape.height * shape.width});
     }
 
     void depthwise(const CompiledStep& step, int n) {
         const Term& term = compiled_.value(step.value).terms[0];
-        compiled_.table->depthwise({term.rectified ? relu(term.source, n) : plain(term.source, n),
-                                    plain(step.value, n), term.kernel, term.stride, term.padding,
-                                    term.dilation, step.depthwise.data()});
+        steps_.depthwise({term.rectified ? relu(term.source, n) : plain(term.source, n), plain(step.value, n),
+                          term.kernel, term.stride, term.padding, term.dilation, step.depthwise.data()});
     }
 
     void max_pool(const CompiledStep& step, int n) {
         const Value& value = compiled_.value(step.value);
         const Term& term = value.terms[0];
         const Shape& in = compiled_.value(term.source).shape;
-        compiled_.table->max_pool({raw(term.source, n), blocks_of(in), in.height, in.width,
-                                   raw(step.value, n), value.shape.height, value.shape.width, term.kernel,
-                                   term.stride, term.padding});
+        steps_.max_pool({raw(term.source, n), blocks_of(in), in.height, in.width, raw(step.value, n),
+                         value.shape.height, value.shape.width, term.kernel, term.stride, term.padding});
     }
 
     // Mean and biased variance per channel over all images and pixels.
@@ -268,7 +266,7 @@ class Tile {
             double mean[kBlock] = {}, square[kBlock] = {};
             for (int n = 0; n < count; ++n) {
                 const float* x = raw(value, n) + static_cast<std::ptrdiff_t>(b) * pixels * kBlock;
-                compiled_.table->moments(x, pixels, mean, square);
+                steps_.moments(x, pixels, mean, square);
             }
             for (int c = 0; c < kBlock; ++c) {
                 const std::size_t at = static_cast<std::size_t>(b) * kBlock + c;
@@ -282,6 +280,7 @@ class Tile {
     }
 
     const Compiled& compiled_;
+    const StepTable& steps_;
     int capacity_;
     char* arena_;
     std::vector<float> scratch_;

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "znas/native/program.hpp"
+
 namespace znas::native {
 
 inline constexpr int kBlock = 16;
@@ -69,8 +71,6 @@ struct PoolStep {
 };
 
 struct StepTable {
-    int element_bytes;
-    int word_channels;
     void (*sum)(const SumStep&);
     void (*depthwise)(const DepthwiseStep&);
     void (*average_pool)(const PoolStep&);  // padding is not counted
@@ -80,13 +80,11 @@ struct StepTable {
     void (*moments)(const float* raw, std::ptrdiff_t pixels, double* sum, double* square);
     // images [channels][pixels] float32 -> the interior of a halo plane
     void (*load_images)(const float* images, int channels, const HaloPlane& out);
-    // weights [count] float32 in the order of Product::weights, but channel by channel -> words
-    void (*pack)(const float* weights, std::ptrdiff_t channels, char* words);
 };
 
-extern const StepTable kReferenceFloat32, kReferenceBFloat16;
-extern const StepTable kAvx2Float32, kAvx2BFloat16;
-extern const StepTable kAvx512Float32, kAvx512BFloat16;
-extern const StepTable kAvx512Bf16BFloat16;  // with AVX512-BF16
+extern const Layout kReferenceFloat32, kReferenceBFloat16;
+extern const Layout kAvx2Float32, kAvx2BFloat16;
+extern const Layout kAvx512Float32, kAvx512BFloat16;
+extern const Layout kAvx512Bf16BFloat16;  // with AVX512-BF16
 
 }  // namespace znas::native

@@ -457,17 +457,11 @@ void moments(const float* raw, std::ptrdiff_t pixels, double* sum, double* squar
 }
 
 template <class P>
-constexpr StepTable table() {
-    return {sizeof(typename P::Element),
-            P::kWordChannels,
-            sum<P>,
-            depthwise<P>,
-            average_pool,
-            max_pool,
-            combine,
-            moments,
-            load_images<P>,
-            pack<P>};
+constexpr StepTable kSteps = {sum<P>, depthwise<P>, average_pool, max_pool, combine, moments, load_images<P>};
+
+template <class P>
+constexpr Layout layout() {
+    return {sizeof(typename P::Element), P::kWordChannels, kBlock * 4, pack<P>, &kSteps<P>};
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 namespace znas::native {
 
-const StepTable kAvx2Float32 = table<Float32>();
-const StepTable kAvx2BFloat16 = table<BFloat16>();
+const Layout kAvx2Float32 = layout<Float32>();
+const Layout kAvx2BFloat16 = layout<BFloat16>();
 
 }  // namespace znas::native

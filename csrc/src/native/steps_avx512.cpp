@@ -4,7 +4,7 @@
 
 namespace znas::native {
 
-const StepTable kAvx512Float32 = table<Float32>();
-const StepTable kAvx512BFloat16 = table<BFloat16>();
+const Layout kAvx512Float32 = layout<Float32>();
+const Layout kAvx512BFloat16 = layout<BFloat16>();
 
 }  // namespace znas::native

@@ -4,6 +4,6 @@
 
 namespace znas::native {
 
-const StepTable kAvx512Bf16BFloat16 = table<BFloat16>();
+const Layout kAvx512Bf16BFloat16 = layout<BFloat16>();
 
 }  // namespace znas::native

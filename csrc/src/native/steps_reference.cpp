@@ -4,7 +4,7 @@
 
 namespace znas::native {
 
-const StepTable kReferenceFloat32 = table<Float32>();
-const StepTable kReferenceBFloat16 = table<BFloat16>();
+const Layout kReferenceFloat32 = layout<Float32>();
+const Layout kReferenceBFloat16 = layout<BFloat16>();
 
 }  // namespace znas::native

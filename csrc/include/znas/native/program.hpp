@@ -5,6 +5,7 @@
 // reads are cut, and convolutions of one input are merged into one: a 1x1 becomes the centre of a 3x3.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,7 +15,23 @@
 
 namespace znas::native {
 
-enum class Precision { kFloat32, kBFloat16 };
+enum class Precision { kFloat32, kBFloat16, kFloat16 };
+
+struct StepTable;
+
+// How the weights and planes of compiled masks lie in memory.
+struct Layout {
+    int element_bytes;  // of the planes that products read
+    int word_channels;  // input channels of one word of weights
+    int word_bytes;     // of a word, which holds a block of output channels
+    // weights [channels][a block of outputs] float32 -> words
+    void (*pack)(const float* weights, std::ptrdiff_t channels, char* words);
+    const StepTable* steps;  // what `run` calls; null where a GPU runs instead: see cuda.hpp
+};
+
+// The layout of a processor's own steps. Throws std::invalid_argument where the machine lacks `isa` and for
+// float16, which no processor's steps have.
+const Layout& layout_of(Precision precision, Isa isa);
 
 struct Shape {
     int channels, height, width;
@@ -61,9 +78,8 @@ class Compiled;
 
 class Program {
   public:
-    // Throws std::invalid_argument where a value is malformed or the machine lacks `isa`.
-    Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites, Precision precision,
-            Isa isa);
+    // Throws std::invalid_argument where a value is malformed. layout: kept, not copied.
+    Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites, const Layout& layout);
     ~Program();
 
     // The steps that `mask` [slots] leaves. kept: sites whose values a run hands out, also where no logit
@@ -80,14 +96,13 @@ class Program {
     std::vector<Value> values_;
     Head head_;
     std::vector<std::vector<int>> sites_;
-    Precision precision_;
-    Isa isa_;
+    const Layout* layout_;
     bool batch_;  // some value needs moments: all images go through together
     std::vector<std::vector<std::vector<float>>> packed_;  // per value and term: kProduct in step order
 };
 
 // images [count, channels, height, width]; wanted: sites whose codes are asked for. One thread, safe to call
-// from several at once.
+// from several at once. The program's layout is one of `layout_of`.
 Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted);
 
 }  // namespace znas::native
