@@ -34,7 +34,7 @@ format: $(VENV)/.installed-dev
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.
 SANITIZED := build/sanitized
-CONFIGURE_SANITIZED := cmake -S . -B $(SANITIZED) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_TESTS=ON -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON
+CONFIGURE_SANITIZED := cmake -S . -B $(SANITIZED) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=OFF -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON
 test-cpp:
 	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=OFF
 	cmake --build $(SANITIZED) --parallel

@@ -179,6 +179,9 @@ py::array_t<std::int64_t> code_gram(const py::object& codes, std::size_t bits, i
 
 PYBIND11_MODULE(_core, m) {
     znas::bindings::register_native(m);
+#if ZNAS_CUDA
+    znas::bindings::register_cuda(m);
+#endif
     m.doc() = "Compiled kernels of znas_engine.kernels.";
     m.attr("commit") = ZNAS_COMMIT;
     m.def("available_isas", [] { return py::tuple(py::cast(znas::bindings::available_isas())); });

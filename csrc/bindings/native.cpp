@@ -1,6 +1,5 @@
 #include "native.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <string>
@@ -8,6 +7,9 @@
 #include <vector>
 
 #include "znas/native/program.hpp"
+#if ZNAS_CUDA
+#include "znas/cuda/execute.hpp"
+#endif
 
 namespace py = pybind11;
 
@@ -20,10 +22,24 @@ using native::Precision;
 using native::Program;
 using native::Term;
 using native::Value;
-using Array = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using Extent = std::tuple<int, int, int>;
 
-std::vector<float> numbers(const Array& array) { return {array.data(), array.data() + array.size()}; }
+Precision precision_from_name(const std::string& name) {
+    if (name == "float32") return Precision::kFloat32;
+    if (name == "bfloat16") return Precision::kBFloat16;
+    if (name == "float16") return Precision::kFloat16;
+    throw py::value_error("unknown precision '" + name + "'");
+}
+
+// target: an instruction set, or "cuda" where the module was built for GPUs.
+const native::Layout& layout(const std::string& precision, const std::string& target) {
+#if ZNAS_CUDA
+    if (target == "cuda") return cuda::layout(precision_from_name(precision));
+#endif
+    const std::optional<Isa> isa = isa_from_name(target);
+    if (!isa) throw py::value_error("unknown target '" + target + "'");
+    return native::layout_of(precision_from_name(precision), *isa);
+}
 
 // A program under construction; every method that makes a value returns its number.
 class Builder {
@@ -62,13 +78,8 @@ py::array_t<float> rows(std::vector<float>&& flat, std::size_t count) {
     return py::array_t<float>({count, columns}, owned->data(), owner);
 }
 
-py::tuple run(const Runnable& runnable, const Array& images, const std::vector<int>& wanted) {
-    const auto& in = runnable.program->values().at(0).shape;
-    if (images.ndim() != 4 || images.shape(1) != in.channels || images.shape(2) != in.height ||
-        images.shape(3) != in.width) {
-        throw py::value_error("`images` must have the shape [n, " + std::to_string(in.channels) + ", " +
-                              std::to_string(in.height) + ", " + std::to_string(in.width) + "]");
-    }
+py::tuple run(const Runnable& runnable, const FloatArray& images, const std::vector<int>& wanted) {
+    check_images(*runnable.program, images);
     native::Output output;
     const float* pixels = images.data();
     const auto count = static_cast<std::size_t>(images.shape(0));
@@ -76,22 +87,39 @@ py::tuple run(const Runnable& runnable, const Array& images, const std::vector<i
         const py::gil_scoped_release released;
         output = native::run(*runnable.compiled, pixels, static_cast<int>(count), wanted);
     }
-    py::list codes;
-    for (const auto& site : output.codes) codes.append(rows(site, count));
-    py::list features;
-    for (auto& site : output.features) features.append(rows(std::move(site), count));
-    return py::make_tuple(rows(std::move(output.logits), count), codes, rows(std::move(output.pooled), count),
-                          features, output.means, output.variances);
+    return as_tuple(std::move(output), count);
 }
 
 }  // namespace
+
+std::vector<float> numbers(const FloatArray& array) { return {array.data(), array.data() + array.size()}; }
+
+void check_images(const native::Program& program, const FloatArray& images) {
+    const auto& in = program.values().at(0).shape;
+    if (images.ndim() == 4 && images.shape(1) == in.channels && images.shape(2) == in.height &&
+        images.shape(3) == in.width) {
+        return;
+    }
+    throw py::value_error("`images` must have the shape [n, " + std::to_string(in.channels) + ", " +
+                          std::to_string(in.height) + ", " + std::to_string(in.width) + "]");
+}
+
+py::tuple as_tuple(native::Output output, std::size_t images) {
+    py::list codes;
+    for (const auto& site : output.codes) codes.append(rows(site, images));
+    py::list features;
+    for (auto& site : output.features) features.append(rows(std::move(site), images));
+    return py::make_tuple(rows(std::move(output.logits), images), codes,
+                          rows(std::move(output.pooled), images), features, output.means, output.variances,
+                          output.together);
+}
 
 void register_native(py::module_& m) {
     py::class_<Runnable>(m, "Compiled").def("run", &run, py::arg("images"), py::arg("wanted"));
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
         .def(
             "compile",
-            [](std::shared_ptr<Program> program, const Array& mask, const std::vector<int>& kept) {
+            [](std::shared_ptr<Program> program, const FloatArray& mask, const std::vector<int>& kept) {
                 const std::vector<float> slots = numbers(mask);
                 const py::gil_scoped_release released;
                 return Runnable{program, program->compile(slots, kept)};
@@ -103,7 +131,7 @@ void register_native(py::module_& m) {
         .def("sum", [](Builder& b, Extent shape,
                        bool moments) { return b.value(Value::Kind::kSum, shape, moments); })
         .def("depthwise",
-             [](Builder& b, Extent shape, int source, const Array& weight, bool rectified, int kernel,
+             [](Builder& b, Extent shape, int source, const FloatArray& weight, bool rectified, int kernel,
                 int stride, int padding, int dilation) {
                  const int made = b.value(Value::Kind::kDepthwise, shape);
                  b.add(made, {Term::Kind::kProduct, source, native::kNoSlot, rectified, false, kernel, stride,
@@ -128,14 +156,14 @@ void register_native(py::module_& m) {
              })
         .def(
             "linear",
-            [](Builder& b, int value, int source, const Array& scale, int slot, bool normalised) {
+            [](Builder& b, int value, int source, const FloatArray& scale, int slot, bool normalised) {
                 b.add(value,
                       {Term::Kind::kLinear, source, slot, false, normalised, 1, 1, 0, 1, 0, numbers(scale)});
             },
             py::arg("value"), py::arg("source"), py::arg("scale"), py::arg("slot"), py::arg("normalised"))
         .def(
             "average_pool",
-            [](Builder& b, int value, int source, const Array& scale, int slot, int kernel, int stride,
+            [](Builder& b, int value, int source, const FloatArray& scale, int slot, int kernel, int stride,
                int padding) {
                 b.add(value, {Term::Kind::kAveragePool, source, slot, false, false, kernel, stride, padding,
                               1, 0, numbers(scale)});
@@ -144,20 +172,20 @@ void register_native(py::module_& m) {
             py::arg("stride"), py::arg("padding"))
         .def(
             "product",
-            [](Builder& b, int value, int source, const Array& weight, int slot, bool rectified, int kernel,
-               int stride, int padding, int dilation, int shift) {
+            [](Builder& b, int value, int source, const FloatArray& weight, int slot, bool rectified,
+               int kernel, int stride, int padding, int dilation, int shift) {
                 b.add(value, {Term::Kind::kProduct, source, slot, rectified, false, kernel, stride, padding,
                               dilation, shift, numbers(weight)});
             },
             py::arg("value"), py::arg("source"), py::arg("weight"), py::arg("slot"), py::arg("rectified"),
             py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("shift"))
         .def("constant",
-             [](Builder& b, int value, const Array& constant, int slot) {
+             [](Builder& b, int value, const FloatArray& constant, int slot) {
                  b.add(value,
                        {Term::Kind::kConstant, -1, slot, false, false, 1, 1, 0, 1, 0, numbers(constant)});
              })
         .def("head",
-             [](Builder& b, std::vector<int> sources, bool rectified, const Array& weights) {
+             [](Builder& b, std::vector<int> sources, bool rectified, const FloatArray& weights) {
                  b.head_ = {std::move(sources), rectified, static_cast<int>(weights.shape(0)),
                             numbers(weights)};
              })
@@ -166,11 +194,8 @@ void register_native(py::module_& m) {
                  b.sites_.push_back(std::move(values));
                  return static_cast<int>(b.sites_.size()) - 1;
              })
-        .def("build", [](const Builder& b, const std::string& precision, const std::string& isa_name) {
-            const std::optional<Isa> isa = isa_from_name(isa_name);
-            if (!isa) throw py::value_error("unknown isa '" + isa_name + "'");
-            const Precision chosen = precision == "bfloat16" ? Precision::kBFloat16 : Precision::kFloat32;
-            return std::make_shared<Program>(b.values_, b.head_, b.sites_, native::layout_of(chosen, *isa));
+        .def("build", [](const Builder& b, const std::string& precision, const std::string& target) {
+            return std::make_shared<Program>(b.values_, b.head_, b.sites_, layout(precision, target));
         });
 }
 

@@ -1,12 +1,19 @@
-// A small program with every kind of step, on every instruction set and mask, against a naive evaluation.
-// A plain executable: it says what failed and returns 1.
+// A small program with every kind of step, on every instruction set, a GPU and mask, against a naive
+// evaluation. A plain executable: it says what failed and returns 1.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "znas/native/program.hpp"
+#if ZNAS_CUDA
+#include "znas/cuda/execute.hpp"
+#endif
 
 namespace {
 
@@ -153,6 +160,74 @@ Naive naive(const Network& net, const std::vector<float>& mask, const float* ima
 
 int failures = 0;
 
+// What runs programs here: every instruction set, and the first GPU.
+struct Executor {
+    std::string name;
+    const Layout* layout;
+    double tolerance;
+    std::function<Output(const std::shared_ptr<const Compiled>&, const std::vector<float>& images,
+                         const std::vector<int>& wanted)>
+        run;
+};
+
+std::vector<Executor> executors() {
+    std::vector<Executor> found;
+    const auto tolerance = [](Precision precision) {
+        return precision == Precision::kFloat32 ? 1e-4 : precision == Precision::kFloat16 ? 1e-2 : 5e-2;
+    };
+    for (const znas::Isa isa : znas::kIsas) {
+        if (!znas::available(isa)) continue;
+        for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+            found.push_back({std::string(znas::name(isa)), &layout_of(precision, isa), tolerance(precision),
+                             [](const auto& compiled, const auto& images, const auto& wanted) {
+                                 return run(*compiled, images.data(), kImages, wanted);
+                             }});
+        }
+    }
+#if ZNAS_CUDA
+    if (znas::cuda::device_count() == 0) return found;
+    for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16, Precision::kFloat16}) {
+        found.push_back({"cuda", &znas::cuda::layout(precision), tolerance(precision),
+                         [](const auto& compiled, const auto& images, const auto& wanted) {
+                             const auto there =
+                                 znas::cuda::upload(images.data(), kImages, {3, kSize, kSize}, 0);
+                             return znas::cuda::run(*znas::cuda::load(compiled, 0), *there, wanted);
+                         }});
+    }
+#endif
+    return found;
+}
+
+// A bit per unit of the sites, in any order within a value: as many ones as positive units, give or take
+// those that are within rounding of zero.
+void check_codes(const Network& net, const Output& found, const std::vector<float>& images,
+                 const std::vector<float>& mask, double tolerance, const char* what) {
+    for (std::size_t s = 0; s < net.sites.size(); ++s) {
+        const std::size_t words = found.codes.at(s).size() / kImages;
+        for (int n = 0; n < kImages; ++n) {
+            const auto values =
+                naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize).values;
+            int positive = 0, close = 0, ones = 0;
+            for (const int value : net.sites[s]) {
+                const auto& units = values[static_cast<std::size_t>(value)];
+                double scale = 0;
+                for (const double unit : units) scale = std::max(scale, std::abs(unit));
+                for (const double unit : units) {
+                    positive += unit > 0 ? 1 : 0;
+                    close += std::abs(unit) <= tolerance * scale ? 1 : 0;
+                }
+            }
+            for (std::size_t w = 0; w < words; ++w) {
+                ones += std::popcount(found.codes[s][static_cast<std::size_t>(n) * words + w]);
+            }
+            if (std::abs(ones - positive) <= close) continue;
+            ++failures;
+            std::printf("FAILED %s: codes of site %zu, image %d: %d ones for %d positive units\n", what, s, n,
+                        ones, positive);
+        }
+    }
+}
+
 void check_features(const Output& found, int n, const std::vector<std::vector<double>>& values,
                     const std::vector<int>& site, double tolerance, const char* what) {
     const std::size_t size = found.features.at(0).size() / kImages;
@@ -182,33 +257,61 @@ void check(const Network& net, const char* what) {
                                                    {0, 0, 0, 0, 0, 0}};
     // Values 4 and 1 are handed out, one after another, also where the mask cuts them off.
     const int kept = 1;
-    for (const znas::Isa isa : znas::kIsas) {
-        if (!znas::available(isa)) continue;
-        for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
-            const Program program(net.values, net.head, net.sites, layout_of(precision, isa));
-            for (const auto& mask : masks) {
-                const Output found = run(*program.compile(mask, {kept}), images.data(), kImages, {});
-                const double tolerance = precision == Precision::kFloat32 ? 1e-4 : 5e-2;
-                for (int n = 0; n < kImages; ++n) {
-                    const auto [expected, values] =
-                        naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize);
-                    check_features(found, n, values, net.sites[kept], tolerance, what);
-                    double scale = 0.05;  // of what the logits are sums of
-                    for (const double e : expected) scale = std::max(scale, std::abs(e));
-                    for (std::size_t k = 0; k < expected.size(); ++k) {
-                        const double error = std::abs(
-                            found.logits[static_cast<std::size_t>(n) * expected.size() + k] - expected[k]);
-                        if (error <= tolerance * scale) continue;
-                        ++failures;
-                        std::printf("FAILED %s on %.*s: image %d, class %zu: off by %g of %g\n", what,
-                                    static_cast<int>(znas::name(isa).size()), znas::name(isa).data(), n, k,
-                                    error, scale);
-                    }
+    for (const Executor& executor : executors()) {
+        const Program program(net.values, net.head, net.sites, *executor.layout);
+        for (const auto& mask : masks) {
+            const Output found = executor.run(program.compile(mask, {kept}), images, {});
+            for (int n = 0; n < kImages; ++n) {
+                const auto [expected, values] =
+                    naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize);
+                const std::string where = std::string(what) + " on " + executor.name;
+                check_features(found, n, values, net.sites[kept], executor.tolerance, where.c_str());
+                double scale = 0.05;  // of what the logits are sums of
+                for (const double e : expected) scale = std::max(scale, std::abs(e));
+                for (std::size_t k = 0; k < expected.size(); ++k) {
+                    const double error = std::abs(
+                        found.logits[static_cast<std::size_t>(n) * expected.size() + k] - expected[k]);
+                    if (error <= executor.tolerance * scale) continue;
+                    ++failures;
+                    std::printf("FAILED %s: image %d, class %zu: off by %g of %g\n", where.c_str(), n, k,
+                                error, scale);
                 }
             }
-            const auto coded = run(*program.compile(masks[0]), images.data(), kImages, {0, 1});
-            if (coded.codes.size() != 2 || coded.codes[0].empty()) ++failures;
         }
+        check_codes(net, executor.run(program.compile(masks[0]), images, {0, 1}), images, masks[0],
+                    executor.tolerance, executor.name.c_str());
+    }
+}
+
+// Mean and biased variance of value 1 over all images and pixels.
+void check_moments(const Network& net) {
+    std::mt19937 rng(2);
+    const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
+    const std::vector<float> mask(6, 1.0F);
+    const auto channels = static_cast<std::size_t>(net.values[1].shape.channels);
+    std::vector<double> sum(channels), square(channels);
+    for (int n = 0; n < kImages; ++n) {
+        const auto made =
+            naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize).values[1];
+        for (std::size_t i = 0; i < made.size(); ++i) {
+            sum[i / (kSize * kSize)] += made[i];
+            square[i / (kSize * kSize)] += made[i] * made[i];
+        }
+    }
+    constexpr double kCount = kImages * kSize * kSize;
+    for (const Executor& executor : executors()) {
+        const Program program(net.values, net.head, net.sites, *executor.layout);
+        const Output found = executor.run(program.compile(mask), images, {});
+        bool good = found.means.size() == 1 && found.means[0].size() == channels &&
+                    found.variances.size() == 1 && found.variances[0].size() == channels;
+        for (std::size_t c = 0; good && c < channels; ++c) {
+            const double mean = sum[c] / kCount, variance = square[c] / kCount - mean * mean;
+            good = std::abs(found.means[0][c] - mean) <= executor.tolerance * std::sqrt(variance) &&
+                   std::abs(found.variances[0][c] - variance) <= executor.tolerance * variance;
+        }
+        if (good) continue;
+        ++failures;
+        std::printf("FAILED moments on %s\n", executor.name.c_str());
     }
 }
 
@@ -220,13 +323,7 @@ int main() {
             for (const int dilation : {1, 2}) check(network(channels, kernel, dilation, false), "frozen");
         }
     }
-    const Network batch = network(5, 3, 1, true);
-    const Program program(batch.values, batch.head, batch.sites,
-                          layout_of(Precision::kFloat32, znas::Isa::kReference));
-    std::mt19937 rng(2);
-    const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
-    const Output found = run(*program.compile({1, 1, 1, 1, 1, 1}), images.data(), kImages, {});
-    if (found.means.size() != 1 || found.means[0].size() != 5 || !(found.variances[0][0] > 0)) ++failures;
+    check_moments(network(5, 3, 1, true));
     if (failures == 0) std::puts("ok");
     return failures == 0 ? 0 : 1;
 }

@@ -1,3 +1,4 @@
+#include "gpu.hpp"
 #include "znas/codes.hpp"
 #include "znas/cuda/kernels.hpp"
 
@@ -51,8 +52,8 @@ cudaError_t code_gram(const std::uint64_t* codes, std::size_t images, std::size_
     const std::size_t tiles = (images - 1) / kTile + 1;
     if (tiles > kMostTiles) return cudaErrorInvalidValue;
     const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(tiles));
-    gram_of_tile<<<grid, dim3(kTile, kTile), 0, stream>>>(codes, images, bits, code_words(bits), gram);
-    return cudaGetLastError();
+    return launch(gram_of_tile, grid, dim3(kTile, kTile), stream, codes, images, bits, code_words(bits),
+                  gram);
 }
 
 }  // namespace znas::cuda

@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "gpu.hpp"
 #include "znas/cuda/kernels.hpp"
 
 namespace znas::cuda {
@@ -35,9 +36,8 @@ cudaError_t count_correct(const float* logits, const std::int64_t* labels, std::
                           cudaStream_t stream) {
     if (masks == 0) return cudaSuccess;
     if (masks > static_cast<std::size_t>(std::numeric_limits<int>::max())) return cudaErrorInvalidValue;
-    count_of_mask<<<static_cast<unsigned>(masks), kThreads, 0, stream>>>(logits, labels, images, classes,
-                                                                         counts);
-    return cudaGetLastError();
+    return launch(count_of_mask, dim3(static_cast<unsigned>(masks)), dim3(kThreads), stream, logits, labels,
+                  images, classes, counts);
 }
 
 }  // namespace znas::cuda

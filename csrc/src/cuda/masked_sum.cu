@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "gpu.hpp"
 #include "znas/cuda/kernels.hpp"
 
 namespace znas::cuda {
@@ -30,9 +31,8 @@ cudaError_t masked_sum(const float* const* tensors, const float* coefficients, s
                        std::size_t size, float* out, cudaStream_t stream) {
     if (size == 0) return cudaSuccess;
     const std::size_t blocks = std::min((size - 1) / kThreads + 1, kMostBlocks);
-    sum_terms<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(tensors, coefficients, terms, size,
-                                                                      out);
-    return cudaGetLastError();
+    return launch(sum_terms, dim3(static_cast<unsigned>(blocks)), dim3(kThreads), stream, tensors,
+                  coefficients, terms, size, out);
 }
 
 }  // namespace znas::cuda

@@ -1,0 +1,41 @@
+// Compiled masks on a GPU: the steps of znas/native/program.hpp as kernels, one stream per call.
+#pragma once
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "znas/native/program.hpp"
+
+namespace znas::cuda {
+
+// What CUDA refused, in one line with its own words.
+class Error : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+// GPUs that this process can use; 0 where there is no driver.
+int device_count();
+
+// The layout of programs whose masks are loaded onto a GPU. float32 runs on CUDA cores, the halves on tensor
+// cores; sums are float32 in all of them.
+const native::Layout& layout(native::Precision precision);
+
+// Images in a GPU's memory.
+class Images;
+// images [count, channels, height, width] of that shape.
+std::shared_ptr<const Images> upload(const float* images, int count, const native::Shape& shape, int device);
+
+// A compiled mask in a GPU's memory.
+class Loaded;
+// compiled: of a program with a layout of this file; it must outlive what is returned.
+std::shared_ptr<const Loaded> load(std::shared_ptr<const native::Compiled> compiled, int device);
+
+// As native::run, on the device that both were brought to; safe to call from several threads at once. Where
+// the memory is too small for all images together, they go in halves, quarters and so on (Output::together),
+// under batch normalisation an Error.
+native::Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted);
+
+}  // namespace znas::cuda

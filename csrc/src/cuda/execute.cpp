@@ -1,0 +1,620 @@
+// A mask's blob, and the train of kernels that a tile of images goes through.
+#include "znas/cuda/execute.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "compiled.hpp"
+#include "elements.hpp"
+#include "steps.hpp"
+#include "znas/codes.hpp"
+
+namespace znas::cuda {
+
+namespace {
+
+using native::Compiled;
+using native::CompiledLinear;
+using native::CompiledStep;
+using native::kBlock;
+using native::Output;
+using native::PlaneSpec;
+using native::Shape;
+using native::Value;
+
+class OutOfMemory : public Error {
+  public:
+    using Error::Error;
+};
+
+void check(cudaError_t error, const char* what) {
+    if (error == cudaSuccess) return;
+    cudaGetLastError();  // or the next call would report it once more
+    const std::string text = std::string(what) + ": " + cudaGetErrorString(error);
+    if (error == cudaErrorMemoryAllocation) throw OutOfMemory(text);
+    throw Error(text);
+}
+
+std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+// ---- layouts
+
+void pack_float32(const float* weights, std::ptrdiff_t channels, char* words) {
+    std::memcpy(words, weights, sizeof(float) * static_cast<std::size_t>(channels) * kBlock);
+}
+
+// [input channel 16][output channel 16] -> [lane][first, second half of its sums][4 input channels], so that
+// lane 4 g + j reads what multiply_add wants of it at once: its columns are the output channels 4 j .. 4 j +
+// 3 and its rows the input channels 4 j .. 4 j + 3 that it loads of a pixel.
+template <class P>
+void pack_half(const float* weights, std::ptrdiff_t channels, char* words) {
+    auto* out = reinterpret_cast<std::uint32_t*>(words);
+    for (std::ptrdiff_t first = 0; first < channels; first += kBlock) {
+        for (int lane = 0; lane < 32; ++lane) {
+            const int g = lane / 4, j = lane % 4;
+            for (int half = 0; half < 2; ++half) {
+                const int output = g / 2 * 4 + half * 2 + g % 2;
+                for (int pair = 0; pair < 2; ++pair) {
+                    float x[2];
+                    for (int i = 0; i < 2; ++i) {
+                        const std::ptrdiff_t channel = first + 4 * j + 2 * pair + i;
+                        x[i] = channel < channels ? weights[channel * kBlock + output] : 0.0F;
+                    }
+                    *out++ = P::narrow(x[0], x[1]);
+                }
+            }
+        }
+    }
+}
+
+constexpr native::Layout kFloat32{4, 4, 4 * kBlock * 4, pack_float32, nullptr};
+constexpr native::Layout kBFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<BFloat16>, nullptr};
+constexpr native::Layout kFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<Float16>, nullptr};
+
+// ---- device memory
+
+// Streams of a device that no call uses at the moment.
+class Streams {
+  public:
+    cudaStream_t take(int device) {
+        {
+            const std::lock_guard guard(lock_);
+            auto& idle = idle_[device];
+            if (!idle.empty()) {
+                const cudaStream_t stream = idle.back();
+                idle.pop_back();
+                return stream;
+            }
+        }
+        keep_freed_memory(device);
+        cudaStream_t stream = nullptr;
+        check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+        return stream;
+    }
+    void give(int device, cudaStream_t stream) {
+        const std::lock_guard guard(lock_);
+        idle_[device].push_back(stream);
+    }
+
+  private:
+    // Or every synchronisation would hand it back to the driver.
+    static void keep_freed_memory(int device) {
+        cudaMemPool_t pool = nullptr;
+        check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
+        std::uint64_t all = UINT64_MAX;
+        check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all),
+              "cudaMemPoolSetAttribute");
+    }
+
+    std::mutex lock_;
+    std::map<int, std::vector<cudaStream_t>> idle_;
+};
+
+Streams& streams() {
+    static auto* all = new Streams;  // never destroyed: the driver may be gone by then
+    return *all;
+}
+
+// A stream of one's own, for one call on one device.
+class Stream {
+  public:
+    explicit Stream(int device) : device_(device) {
+        check(cudaSetDevice(device), "cudaSetDevice");
+        stream_ = streams().take(device);
+    }
+    ~Stream() { streams().give(device_, stream_); }
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
+    operator cudaStream_t() const { return stream_; }
+    void wait() const { check(cudaStreamSynchronize(stream_), "the GPU failed"); }
+
+  private:
+    int device_;
+    cudaStream_t stream_;
+};
+
+// Memory that is ours until the stream has done what it was asked before the end of this object.
+template <class T>
+class Buffer {
+  public:
+    Buffer(cudaStream_t stream, std::size_t size) : stream_(stream), size_(size) {
+        void* data = nullptr;
+        if (size != 0) check(cudaMallocAsync(&data, size * sizeof(T), stream), "cudaMalloc");
+        data_ = static_cast<T*>(data);
+    }
+    Buffer(cudaStream_t stream, std::span<const T> values) : Buffer(stream, values.size()) {
+        if (size_ == 0) return;
+        check(cudaMemcpyAsync(data_, values.data(), values.size_bytes(), cudaMemcpyHostToDevice, stream),
+              "cudaMemcpy");
+    }
+    ~Buffer() {
+        if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+    }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    T* data() const { return data_; }
+    void copy_to(std::vector<T>& values) const {
+        values.resize(size_);
+        if (size_ == 0) return;
+        check(cudaMemcpyAsync(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost, stream_),
+              "cudaMemcpy");
+    }
+
+  private:
+    cudaStream_t stream_;
+    std::size_t size_;
+    T* data_;
+};
+
+// Memory that outlives the call which made it; no stream has work on it when it is given back.
+template <class T>
+class Resident {
+  public:
+    Resident(int device, std::span<const T> values) : device_(device) {
+        const Stream stream(device);
+        void* data = nullptr;
+        check(cudaMallocAsync(&data, std::max<std::size_t>(values.size_bytes(), 1), stream), "cudaMalloc");
+        data_ = static_cast<T*>(data);
+        if (!values.empty()) {
+            check(cudaMemcpyAsync(data, values.data(), values.size_bytes(), cudaMemcpyHostToDevice, stream),
+                  "cudaMemcpy");
+        }
+        stream.wait();
+    }
+    ~Resident() {
+        const Stream stream(device_);
+        cudaFreeAsync(data_, stream);
+    }
+    Resident(const Resident&) = delete;
+    Resident& operator=(const Resident&) = delete;
+
+    T* data() const { return data_; }
+    int device() const { return device_; }
+
+  private:
+    int device_;
+    T* data_;
+};
+
+// ---- blobs
+
+class Blob {
+  public:
+    template <class T>
+    Offset put(const std::vector<T>& values) {
+        const Offset place = (bytes_.size() + 15) / 16 * 16;
+        bytes_.resize(place + values.size() * sizeof(T));
+        if (!values.empty()) std::memcpy(bytes_.data() + place, values.data(), values.size() * sizeof(T));
+        return place;
+    }
+    template <class T>
+    Offset put(const T& value) {
+        return put(std::vector<T>{value});
+    }
+    const std::vector<char>& bytes() const { return bytes_; }
+
+  private:
+    std::vector<char> bytes_;
+};
+
+Plane plane_of(const Compiled& compiled, const PlaneSpec& spec, int value) {
+    const Shape& shape = compiled.value(value).shape;
+    return {spec.offset, spec.bytes, native::blocks_of(shape), shape.height, shape.width,
+            spec.halo,   spec.used};
+}
+Plane raw(const Compiled& compiled, int value) { return plane_of(compiled, compiled.raw[at(value)], value); }
+Plane relu(const Compiled& compiled, int value) {
+    return plane_of(compiled, compiled.relu[at(value)], value);
+}
+Plane plain(const Compiled& compiled, int value) {
+    return plane_of(compiled, compiled.plain[at(value)], value);
+}
+
+}  // namespace
+
+class Images {
+  public:
+    Images(const float* images, int count, const Shape& shape, int device)
+        : count(count),
+          memory(device, {images, at(count) * at(shape.channels) * at(shape.height) * at(shape.width)}) {}
+
+    int count;
+    Resident<float> memory;
+};
+
+class Loaded {
+  public:
+    Loaded(std::shared_ptr<const Compiled> of, int on) : compiled(std::move(of)), device(on) {
+        Blob blob;
+        moments.assign(compiled->raw.size(), kNoMoments);
+        for (const CompiledStep& step : compiled->steps) {
+            const Value& value = compiled->value(step.value);
+            if (value.moments) {
+                moments[at(step.value)] = static_cast<int>(moment_floats);
+                moment_floats += at(native::blocks_of(value.shape)) * kBlock * 3;
+            }
+            switch (value.kind) {
+                case Value::Kind::kSum:
+                    sums[step.value] = sum_spec(blob, step);
+                    break;
+                case Value::Kind::kDepthwise:
+                case Value::Kind::kMaxPool:
+                    windows[step.value] = window_spec(blob, step);
+                    break;
+                case Value::Kind::kImages:
+                    break;
+            }
+        }
+        head = head_spec(blob);
+        memory.emplace(device, blob.bytes());
+    }
+
+    // A sum: its spec on this side, and where the other side finds it.
+    struct Sum {
+        SumSpec spec;
+        Offset place;
+    };
+
+    std::shared_ptr<const Compiled> compiled;
+    int device;
+    std::map<int, Sum> sums;            // by value
+    std::map<int, WindowSpec> windows;  // by value
+    HeadSpec head;
+    std::vector<int> moments;       // per value, in floats; kNoMoments
+    std::size_t moment_floats = 0;  // of all values
+    std::size_t affine_floats = 0;  // of the largest step
+    std::optional<Resident<char>> memory;
+
+  private:
+    Sum sum_spec(Blob& blob, const CompiledStep& step) {
+        const Compiled& c = *compiled;
+        const Shape& shape = c.value(step.value).shape;
+        std::vector<float> affine = step.affine.bias;
+        std::vector<LinearSpec> linears;
+        for (const CompiledLinear& linear : step.affine.linears) {
+            affine.insert(affine.end(), linear.scale.begin(), linear.scale.end());
+            linears.push_back(
+                {raw(c, linear.source), linear.normalised ? moments[at(linear.source)] : kNoMoments});
+        }
+        affine_floats = std::max(affine_floats, affine.size());
+        std::vector<PoolSpec> pools;
+        for (const auto& pool : step.pools) {
+            std::vector<Plane> planes;
+            std::vector<float> scales;
+            for (const CompiledLinear& linear : pool.linears) {
+                planes.push_back(raw(c, linear.source));
+                scales.insert(scales.end(), linear.scale.begin(), linear.scale.end());
+            }
+            pools.push_back({pool.kernel, pool.stride, pool.padding, static_cast<int>(planes.size()),
+                             blob.put(planes), blob.put(scales)});
+        }
+        std::vector<ProductSpec> products;
+        for (const auto& product : step.products) {
+            products.push_back({product.rectified ? relu(c, product.source) : plain(c, product.source),
+                                product.stride, product.words, product.taps, blob.put(product.offsets),
+                                blob.put(product.weights)});
+        }
+        const SumSpec spec{native::blocks_of(shape),
+                           shape.height,
+                           shape.width,
+                           static_cast<int>(linears.size()),
+                           static_cast<int>(pools.size()),
+                           static_cast<int>(products.size()),
+                           blob.put(affine),
+                           blob.put(linears),
+                           blob.put(pools),
+                           blob.put(products),
+                           raw(c, step.value),
+                           relu(c, step.value),
+                           plain(c, step.value)};
+        return {spec, blob.put(spec)};
+    }
+
+    WindowSpec window_spec(Blob& blob, const CompiledStep& step) const {
+        const Compiled& c = *compiled;
+        const native::Term& term = c.value(step.value).terms[0];
+        if (c.value(step.value).kind == Value::Kind::kMaxPool) {
+            return {raw(c, term.source), raw(c, step.value), term.kernel, term.stride, term.padding, 1, 0};
+        }
+        return {term.rectified ? relu(c, term.source) : plain(c, term.source),
+                plain(c, step.value),
+                term.kernel,
+                term.stride,
+                term.padding,
+                term.dilation,
+                blob.put(step.depthwise)};
+    }
+
+    HeadSpec head_spec(Blob& blob) const {
+        const native::Head& from = compiled->head();
+        std::vector<HeadSource> sources;
+        int features = 0;
+        for (const int value : from.sources) {
+            sources.push_back({raw(*compiled, value), compiled->value(value).shape.channels});
+            features += sources.back().channels;
+        }
+        return {static_cast<int>(sources.size()),
+                from.classes,
+                features,
+                from.rectified,
+                blob.put(sources),
+                blob.put(from.weights)};
+    }
+};
+
+namespace {
+
+// One call: everything that lives as long as its tiles.
+template <class P>
+class Pass {
+  public:
+    Pass(const Loaded& loaded, const Images& images, const std::vector<int>& wanted)
+        : loaded_(loaded),
+          compiled_(*loaded.compiled),
+          images_(images),
+          wanted_(wanted),
+          stream_(loaded.device),
+          moments_(stream_, loaded.moment_floats),
+          affine_(stream_, compiled_.batch() ? loaded.affine_floats : 0),
+          partial_(stream_, compiled_.batch() ? partial_doubles() : 0),
+          pooled_(stream_, at(images.count) * at(loaded.head.features)),
+          logits_(stream_, at(images.count) * at(loaded.head.classes)) {
+        for (const int site : wanted) {
+            words_.emplace_back(
+                std::make_unique<Buffer<std::uint64_t>>(stream_, at(images.count) * site_words(site)));
+        }
+        for (const int site : compiled_.kept) {
+            features_.emplace_back(
+                std::make_unique<Buffer<float>>(stream_, at(images.count) * site_size(site)));
+        }
+    }
+
+    Output run() {
+        Output output;
+        output.together = take_arena();
+        for (int begin = 0; begin < images_.count; begin += output.together) {
+            tile(begin, std::min(output.together, images_.count - begin), output.together);
+        }
+        logits_.copy_to(output.logits);
+        pooled_.copy_to(output.pooled);
+        output.codes.resize(words_.size());
+        for (std::size_t i = 0; i < words_.size(); ++i) words_[i]->copy_to(output.codes[i]);
+        output.features.resize(features_.size());
+        for (std::size_t i = 0; i < features_.size(); ++i) features_[i]->copy_to(output.features[i]);
+        std::vector<float> moments;
+        moments_.copy_to(moments);
+        stream_.wait();
+        for (std::size_t v = 0; v < loaded_.moments.size(); ++v) {
+            const Value& value = compiled_.value(static_cast<int>(v));
+            if (!value.moments) continue;
+            // A value that is not live has none.
+            const auto part = [&](int which) {
+                if (loaded_.moments[v] == kNoMoments) return std::vector<float>{};
+                const auto first =
+                    moments.begin() + loaded_.moments[v] +
+                    static_cast<std::ptrdiff_t>(which) * native::blocks_of(value.shape) * kBlock;
+                return std::vector<float>(first, first + value.shape.channels);
+            };
+            output.means.push_back(part(0));
+            output.variances.push_back(part(1));
+        }
+        return output;
+    }
+
+  private:
+    std::size_t partial_doubles() const {
+        std::size_t most = 0;
+        for (const CompiledStep& step : compiled_.steps) {
+            const Value& value = compiled_.value(step.value);
+            if (value.moments) most = std::max(most, at(native::blocks_of(value.shape)) * kBlock * 2);
+        }
+        return most * at(images_.count);
+    }
+
+    std::size_t site_size(int site) const {
+        std::size_t size = 0;
+        for (const int value : compiled_.site(site)) {
+            const Shape& shape = compiled_.value(value).shape;
+            size += at(shape.channels) * at(shape.height) * at(shape.width);
+        }
+        return size;
+    }
+    std::size_t site_words(int site) const { return code_words(site_size(site)); }
+
+    // Takes memory for as many images together as there is room for: all, a half, a quarter ...
+    int take_arena() {
+        for (int size = images_.count;; size = (size + 1) / 2) {
+            try {
+                arena_ = std::make_unique<Buffer<char>>(stream_, arena_bytes(size));
+                return size;
+            } catch (const OutOfMemory&) {
+                if (size == 1 || compiled_.batch()) throw;
+            }
+        }
+    }
+    std::size_t arena_bytes(int images) const {
+        std::size_t bytes = std::max<std::size_t>(compiled_.image_bytes, 1) * at(images);
+        for (const int value : coded()) bytes += at(images) * code_entries(value) * sizeof(std::uint16_t);
+        return bytes;
+    }
+    std::size_t code_entries(int value) const {
+        const Shape& shape = compiled_.value(value).shape;
+        return at(native::blocks_of(shape)) * at(shape.height) * at(shape.width);
+    }
+    // The values of wanted sites, each once.
+    std::vector<int> coded() const {
+        std::vector<int> values;
+        for (const int site : wanted_) {
+            for (const int value : compiled_.site(site)) values.push_back(value);
+        }
+        std::sort(values.begin(), values.end());
+        values.erase(std::unique(values.begin(), values.end()), values.end());
+        return values;
+    }
+
+    void tile(int begin, int count, int capacity) {
+        const Tile tile{arena_->data(), capacity, count};
+        auto* codes = reinterpret_cast<std::uint16_t*>(arena_->data() + compiled_.image_bytes * at(capacity));
+        std::map<int, std::uint16_t*> codes_of;
+        for (const int value : coded()) {
+            codes_of[value] = codes;
+            codes += code_entries(value) * at(capacity);
+        }
+        const char* blob = loaded_.memory->data();
+        for (const CompiledStep& step : compiled_.steps) {
+            const Value& value = compiled_.value(step.value);
+            switch (value.kind) {
+                case Value::Kind::kImages: {
+                    const Shape& s = value.shape;
+                    const float* images =
+                        images_.memory.data() + at(begin) * at(s.channels) * at(s.height) * at(s.width);
+                    check(Steps<P>::load_images(images, s.channels, plain(compiled_, step.value), tile,
+                                                stream_),
+                          "load_images");
+                    break;
+                }
+                case Value::Kind::kSum:
+                    sum(step.value, blob, tile, codes_of);
+                    break;
+                case Value::Kind::kDepthwise:
+                    check(Steps<P>::depthwise(blob, loaded_.windows.at(step.value), tile, stream_),
+                          "depthwise");
+                    break;
+                case Value::Kind::kMaxPool:
+                    check(max_pool(loaded_.windows.at(step.value), tile, stream_), "max_pool");
+                    break;
+            }
+            if (value.moments) {
+                const MomentsSpec spec{raw(compiled_, step.value),
+                                       moments_.data() + loaded_.moments[at(step.value)]};
+                check(measure(spec, tile, partial_.data(), stream_), "measure");
+            }
+        }
+        check(classify(blob, loaded_.head, tile, pooled_.data() + at(begin) * at(loaded_.head.features),
+                       logits_.data() + at(begin) * at(loaded_.head.classes), stream_),
+              "classify");
+        for (std::size_t i = 0; i < wanted_.size(); ++i) gather_site(i, begin, tile, codes_of);
+        for (std::size_t i = 0; i < features_.size(); ++i) copy_site(i, begin, tile);
+    }
+
+    void sum(int value, const char* blob, const Tile& tile, const std::map<int, std::uint16_t*>& codes_of) {
+        const Loaded::Sum& step = loaded_.sums.at(value);
+        const float* affine = reinterpret_cast<const float*>(blob + step.spec.affine);
+        if (compiled_.batch()) {
+            check(normalise(blob, step.place, step.spec, moments_.data(), affine_.data(), stream_),
+                  "normalise");
+            affine = affine_.data();
+        }
+        const auto codes = codes_of.find(value);
+        check(Steps<P>::sum(blob, step.place, step.spec, affine, tile,
+                            codes == codes_of.end() ? nullptr : codes->second, stream_),
+              "sum");
+    }
+
+    void gather_site(std::size_t i, int begin, const Tile& tile,
+                     const std::map<int, std::uint16_t*>& codes_of) {
+        std::vector<Segment> segments;
+        Offset bit = 0;
+        for (const int value : compiled_.site(wanted_[i])) {
+            const Shape& shape = compiled_.value(value).shape;
+            const int pixels = shape.height * shape.width;
+            for (int b = 0; b < native::blocks_of(shape); ++b) {
+                const int channels = std::min(kBlock, shape.channels - b * kBlock);
+                segments.push_back(
+                    {bit, channels, pixels, codes_of.at(value) + at(b) * at(pixels), code_entries(value)});
+                bit += at(channels) * at(pixels);
+            }
+        }
+        const Buffer<Segment> there(stream_, std::span<const Segment>(segments));
+        const std::size_t words = site_words(wanted_[i]);
+        check(gather(there.data(), static_cast<int>(segments.size()), words_[i]->data() + at(begin) * words,
+                     words, tile, stream_),
+              "gather");
+    }
+
+    void copy_site(std::size_t i, int begin, const Tile& tile) {
+        const std::size_t entries = site_size(compiled_.kept[i]);
+        float* out = features_[i]->data() + at(begin) * entries;
+        for (const int value : compiled_.site(compiled_.kept[i])) {
+            const Shape& shape = compiled_.value(value).shape;
+            check(copy_out({raw(compiled_, value), shape.channels, out, entries}, tile, stream_), "copy_out");
+            out += at(shape.channels) * at(shape.height) * at(shape.width);
+        }
+    }
+
+    const Loaded& loaded_;
+    const Compiled& compiled_;
+    const Images& images_;
+    const std::vector<int>& wanted_;
+    Stream stream_;
+    Buffer<float> moments_, affine_;
+    Buffer<double> partial_;
+    Buffer<float> pooled_, logits_;
+    std::unique_ptr<Buffer<char>> arena_;                        // all planes, then all codes
+    std::vector<std::unique_ptr<Buffer<std::uint64_t>>> words_;  // per wanted site
+    std::vector<std::unique_ptr<Buffer<float>>> features_;       // per kept site
+};
+
+}  // namespace
+
+int device_count() {
+    int count = 0;
+    return cudaGetDeviceCount(&count) == cudaSuccess ? count : (cudaGetLastError(), 0);
+}
+
+const native::Layout& layout(native::Precision precision) {
+    switch (precision) {
+        case native::Precision::kBFloat16:
+            return kBFloat16;
+        case native::Precision::kFloat16:
+            return kFloat16;
+        case native::Precision::kFloat32:
+            break;
+    }
+    return kFloat32;
+}
+
+std::shared_ptr<const Images> upload(const float* images, int count, const Shape& shape, int device) {
+    return std::make_shared<const Images>(images, count, shape, device);
+}
+
+std::shared_ptr<const Loaded> load(std::shared_ptr<const Compiled> compiled, int device) {
+    return std::make_shared<const Loaded>(std::move(compiled), device);
+}
+
+Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted) {
+    if (images.memory.device() != loaded.device) throw Error("images and mask are on different GPUs");
+    const native::Layout* of = loaded.compiled->layout;
+    if (of == &kBFloat16) return Pass<BFloat16>(loaded, images, wanted).run();
+    if (of == &kFloat16) return Pass<Float16>(loaded, images, wanted).run();
+    return Pass<Float32>(loaded, images, wanted).run();
+}
+
+}  // namespace znas::cuda
