@@ -63,7 +63,7 @@ def test_float16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> No
     batch = images.images[:20]
     reference = get_backend("torch")(space, small(space), norm=norm)
     run = session(exported(space, norm, "float16", environment))
-    expected = reference.prepare(environment, norm=norm, reads=frozenset())
+    expected = reference.prepare(environment, norm=norm, reads=frozenset(), device="cpu")
     for mask in (space.mixture(), space.do(1, 3), space.drop(2), np.zeros(space.shape, np.float32)):
         logits = expected(mask, batch).logits
         (found,) = run.run(["logits"], {"images": batch, "mask": mask})
@@ -83,7 +83,7 @@ def test_bfloat16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> N
     batch = images.images[:2]
     run = ReferenceEvaluator(exported(space, norm, "bfloat16", environment))
     expected = get_backend("torch")(space, small(space), norm=norm).prepare(
-        environment, norm=norm, reads=frozenset()
+        environment, norm=norm, reads=frozenset(), device="cpu"
     )
     logits = expected(space.mixture(), batch).logits
     (found,) = run.run(["logits"], {"images": batch, "mask": space.mixture()})
