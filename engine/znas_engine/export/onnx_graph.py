@@ -4,8 +4,8 @@ The mask multiplies activations, not weights: constant weights keep ONNX Runtime
 1.6 times faster than weights computed at run time. Normalisation with frozen statistics is folded into the
 convolution before it.
 
-An edge under a mask that is an input is a node `nas::MaskedSum`. The model holds its body as a function, which
-is put in its place where the model is read; TensorRT prefers a plugin of that name.
+An edge under a mask that is an input is a node `nas::MaskedSum`. The model holds its body as a function that
+takes its place where the model is read; TensorRT prefers a plugin of that name.
 
 In float16 and bfloat16 graphs, inputs and outputs stay float32 and are cast at the border. The moments of a
 batch, the global average and the classifier stay float32 too: they cost little, and rounding would add up.
