@@ -34,7 +34,8 @@ _WORD = 64
 
 
 class TensorRt(Evaluator):
-    """One plan per environment; weights and statistics are those of `--backend ort`, bit for bit."""
+    """Weights and statistics are those of `--backend ort`, bit for bit. TensorRT has one plan for all
+    environments, whose weights it replaces; TensorRT-RTX has one per environment."""
 
     name = "trt"
     packages = ("onnxruntime", *library.FLAVOUR.distribution)
@@ -48,18 +49,20 @@ class TensorRt(Evaluator):
     ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
         built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
-        return _Supernet(self, built, reads, device)
+        return _Supernet(self, built, model, reads, device)
 
 
 class _Supernet:
     """A `MaskedPass`: one engine, and a `_Run` per number of images."""
 
-    def __init__(self, backend: TensorRt, plan: bytes, reads: frozenset[str], device: str) -> None:
+    def __init__(
+        self, backend: TensorRt, plan: bytes, model: bytes, reads: frozenset[str], device: str
+    ) -> None:
         self.graph = backend.graph
         self.reads = reads
         self.device = device
         with torch.cuda.device(device):
-            self.engine = library.deserialize(plan)
+            self.engine = library.deserialize(plan, model)
             self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self.runs: dict[tuple[int, ...], _Run] = {}
         self.lock = Lock()

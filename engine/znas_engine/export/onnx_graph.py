@@ -111,6 +111,16 @@ def export_statistics(graph: Graph, weights: Weights, *, mask: tuple[int, int]) 
     return _serialised(writer, mask, {})
 
 
+def structure(model: bytes) -> bytes:
+    """`model` without weights and metadata: what the graphs of different environments have in common."""
+    found = onnx.load_from_string(model)
+    for constant in found.graph.initializer:
+        if constant.data_type != TensorProto.INT64:
+            constant.ClearField("raw_data")
+    found.ClearField("metadata_props")
+    return bytes(found.SerializeToString(deterministic=True))
+
+
 def _serialised(writer: _Writer, mask: Mask | tuple[int, int] | None, metadata: Mapping[str, str]) -> bytes:
     image_shape: list[str | int | None] = ["n", *writer.graph.nodes[0].shape]
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, image_shape)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from znas_engine.errors import InvalidValueError, MissingDependencyError
 from znas_engine.export.cache import load, load_or_build, store
+from znas_engine.export.onnx_graph import structure
 from znas_engine.gpu import Gpu, gpu
 from znas_engine.supernet.normalisation import CHUNK
 from znas_engine.tensorrt import library
@@ -31,9 +32,9 @@ class Target:
         return f"{where}compute capability {self.capability} with {self.flavour.name} {self.version}"
 
     def key(self, model: bytes, dtype: str) -> dict[str, object]:
-        """What tells one plan from another."""
+        """What tells one plan from another: not the weights, where they can be replaced."""
         return {
-            "graph": hashlib.sha256(model).hexdigest(),
+            "graph": hashlib.sha256(structure(model) if library.REFITS else model).hexdigest(),
             "dtype": dtype,
             "images": [1, *IMAGES],
             **self.timing_key(),
@@ -82,7 +83,8 @@ def target(capability: str | None = None, *, device: str = "cuda:0") -> Target:
 
 
 def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], None]) -> bytes:
-    """The plan of an exported graph, from the cache if it was built before.
+    """The plan of an exported graph, from the cache if it was built before, perhaps with other weights (see
+    `library.deserialize`).
 
     dtype: that of the graph. report: told when a plan is built, and what was wrong with an older one.
 
