@@ -33,7 +33,7 @@ def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.parametrize("backend", ["torch", "ort"])
+@pytest.mark.parametrize("backend", ["torch", "ort", "auto"])
 def test_a_search_needs_no_compiler(backend: str, pure: Path) -> None:
     size = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8"]
     done = subprocess.run(
@@ -46,3 +46,7 @@ def test_a_search_needs_no_compiler(backend: str, pure: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("|")
     assert "the C++ kernels are not installed" in done.stderr
+    fallen_back = (
+        "--backend auto runs ort on cpu; native cannot: the package znas_engine._core is not installed"
+    )
+    assert (fallen_back in done.stderr) == (backend == "auto")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 
+from znas_engine.devices import number_of
 from znas_engine.errors import MissingDependencyError
 
 #: CUdevice_attribute values of cuda.h.
@@ -37,6 +38,15 @@ def gpus() -> list[Gpu]:
         raise MissingDependencyError(f"the NVIDIA driver shows no GPU (cuInit gave {code})")
     driver = _driver(management)
     return [_describe(cuda, index, driver) for index in range(count.value)]
+
+
+def gpu(device: str) -> Gpu:
+    """The one that CUDA calls `device`, such as "cuda:1"; MissingDependencyError where there is none."""
+    found = gpus()
+    if number_of(device) >= len(found):
+        names = ", ".join(f"cuda:{number}" for number in range(len(found)))
+        raise MissingDependencyError(f"this machine has {names}")
+    return found[number_of(device)]
 
 
 def _describe(cuda: ctypes.CDLL, index: int, driver: str) -> Gpu:

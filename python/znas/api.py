@@ -57,7 +57,10 @@ def search(
             `znas.presets`.
         space: "nasbench201" or "darts".
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
-        backend: "auto", "native", "ort", "torch" or "trt".
+        backend: "native", "ort", "torch" or "trt"; "auto" is the first of these that can run here, and
+            `report` is told what those before it lack.
+        device: "cpu", "cuda:N" or several GPUs, "cuda:0,cuda:1", among which masks are shared out; "auto" is
+            the first GPU for trt and the CPU for the others.
         dtype: what products read, "float32", "bfloat16" (native, trt) or "float16" (trt).
         score: "naswot", the paper's "accuracy" (needs labels), or another of `znas_engine.scores`; several
             are joined by "+", as in "naswot+path_norm+flops".
@@ -94,6 +97,8 @@ def search(
         settings = settings_from(preset or DEFAULT, **arguments)
     elif arguments or preset is not None:
         raise TypeError("give either `settings` or keyword arguments, not both")
+    if settings.remark is not None:
+        report(settings.remark)
     started = time.perf_counter()
     space = get_space(settings.space)
     knowledge = _knowledge(settings)

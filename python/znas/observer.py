@@ -75,10 +75,16 @@ class Observer:
             s = self.settings
             kind = get_backend(s.backend)
             self._evaluator = kind(
-                self.space, self.macro, norm=s.norm, dtype=s.dtype, threads=s.threads, report=self.report
+                self.space,
+                self.macro,
+                norm=s.norm,
+                dtype=s.dtype,
+                devices=s.devices,
+                threads=s.threads,
+                report=self.report,
             )
             self._environments = draw_environments(
                 self.dataset, count=s.envs, images=s.images, init=s.init, seed=s.seed
             )
-            self.device, self.packages = kind.device, kind.packages
+            self.device, self.packages = s.device, kind.packages
         return self._evaluator

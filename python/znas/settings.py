@@ -15,6 +15,7 @@ from znas.selection.race import check_race
 from znas.selection.strategies import ORDERS
 from znas_engine.backends import check_dtype, check_score, choose_backend
 from znas_engine.data import DATASETS
+from znas_engine.devices import parse_devices
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.scores import StaticScore, get_scores
 from znas_engine.spaces import get_space
@@ -48,6 +49,7 @@ class SearchSettings:
     data: str = "gaussian"
     data_dir: Path | None = None
     backend: str = "auto"
+    device: str = "auto"
     score: str = "naswot"
     p: Probability = 0.5
     intervention: str = "gaussian"
@@ -74,13 +76,18 @@ class SearchSettings:
     channels: int | None = None
     cells: int | None = None
     resolution: int | None = None
+    #: What the user should know about the choice that `backend="auto"` was.
+    remark: str | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         space = get_space(self.space)
         if self.data not in DATASETS:
             raise unknown_choice("data set", self.data, DATASETS)
         scores = get_scores(self.score)
-        object.__setattr__(self, "backend", choose_backend(self.backend, scores))
+        choice = choose_backend(self.backend, scores, self.device)
+        object.__setattr__(self, "backend", choice.backend)
+        object.__setattr__(self, "device", ",".join(choice.devices))
+        object.__setattr__(self, "remark", choice.remark)
         check_dtype(self.backend, self.dtype)
         for score in scores:
             check_score(score, self.backend, self.dtype)
@@ -126,6 +133,11 @@ class SearchSettings:
             self._check_several_scores()
         if self.race is not None:
             self._check_race(self.race)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Where passes run; masks are shared out among several."""
+        return parse_devices(self.device)
 
     @property
     def rows(self) -> tuple[tuple[int, str], ...]:

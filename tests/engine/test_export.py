@@ -22,6 +22,7 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.export.onnx_graph import ONNX_DTYPES, _rounded, export
+from znas_engine.graph import Mixed
 from znas_engine.scores import READS
 from znas_engine.spaces import SPACES, SearchSpace
 from znas_engine.supernet.normalisation import NORMS, Statistics
@@ -63,7 +64,7 @@ def test_float16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> No
     batch = images.images[:20]
     reference = get_backend("torch")(space, small(space), norm=norm)
     run = session(exported(space, norm, "float16", environment))
-    expected = reference.prepare(environment, norm=norm, reads=frozenset())
+    expected = reference.prepare(environment, norm=norm, reads=frozenset(), device="cpu")
     for mask in (space.mixture(), space.do(1, 3), space.drop(2), np.zeros(space.shape, np.float32)):
         logits = expected(mask, batch).logits
         (found,) = run.run(["logits"], {"images": batch, "mask": mask})
@@ -83,7 +84,7 @@ def test_bfloat16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> N
     batch = images.images[:2]
     run = ReferenceEvaluator(exported(space, norm, "bfloat16", environment))
     expected = get_backend("torch")(space, small(space), norm=norm).prepare(
-        environment, norm=norm, reads=frozenset()
+        environment, norm=norm, reads=frozenset(), device="cpu"
     )
     logits = expected(space.mixture(), batch).logits
     (found,) = run.run(["logits"], {"images": batch, "mask": space.mixture()})
@@ -118,6 +119,32 @@ def test_a_weight_that_overflows_is_named(dtype: str, value: float) -> None:
     graph = NB201.supernet(small(NB201))
     with pytest.raises(InvalidValueError, match=rf"must be finite in {dtype} but its largest .* use float32"):
         export(graph, weights, statistics=None, mask=NB201.shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_every_masked_edge_is_one_function(space: SearchSpace[Any], images: Batch) -> None:
+    """`nas::MaskedSum`, whose body is in the model and whose attribute lets a TensorRT plugin take it over; a
+    mask that is compiled in leaves none."""
+    environment = Environment(0, "gaussian", images)
+    model = onnx.load_from_string(exported(space, "identity", "float32", environment))
+    (function,) = model.functions
+    assert (function.domain, function.name) == ("nas", "MaskedSum")
+    edges = [node for node in model.graph.node if node.domain == "nas"]
+    assert {edge.op_type for edge in edges} == {"MaskedSum"}
+    assert {(each.name, each.s) for edge in edges for each in edge.attribute} == {
+        ("plugin_namespace", b"nas")
+    }
+    graph = space.supernet(small(space))
+    slots = [
+        slot for node in graph.nodes if isinstance(node, Mixed) for slot in node.slots if slot is not None
+    ]
+    assert len(slots) == sum(len(edge.input) - 1 for edge in edges)
+    assert {len(edge.input) for edge in edges} == {len(function.input)}
+    fixed = onnx.load_from_string(
+        export(graph, environment.weight, statistics=Statistics.identity(graph), mask=space.mixture())
+    )
+    assert not fixed.functions
+    assert {node.domain for node in fixed.graph.node} == {""}
 
 
 def test_an_unknown_dtype_names_the_nearest(images: Batch) -> None:

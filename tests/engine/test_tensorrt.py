@@ -48,9 +48,11 @@ NB201 = SPACES["nasbench201"]
 AMPERE, BLACKWELL = "8.6", "12.0"
 
 
-def model(space: SearchSpace[Any], macro: Macro, *, norm: str = "identity", dtype: str = "float32") -> bytes:
+def model(
+    space: SearchSpace[Any], macro: Macro, *, norm: str = "identity", dtype: str = "float32", seed: int = 1
+) -> bytes:
     pixels = np.random.default_rng(0).standard_normal((8, 3, macro.resolution, macro.resolution))
-    environment = Environment(1, "gaussian", Batch(pixels.astype(np.float32), None))
+    environment = Environment(seed, "gaussian", Batch(pixels.astype(np.float32), None))
     return get_backend("ort")(space, macro, norm=norm).export(environment, reads=["codes"], dtype=dtype)
 
 
@@ -167,6 +169,35 @@ targets = st.builds(
     gpu=st.none() | st.builds(Gpu, name=names, capability=st.just("9.0"), driver=versions),
 )
 wanted = st.tuples(targets, st.sampled_from([b"one", b"two"]), st.sampled_from(GRAPH_DTYPES))
+
+
+@pytest.mark.parametrize("dtype", GRAPH_DTYPES)
+def test_plans_whose_weights_can_be_replaced_are_shared(
+    dtype: str, times: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Environments share a plan, graphs of another structure do not; without refitting, nothing is shared."""
+    macro = small(NB201)
+    one, other = (model(NB201, macro, norm="calibrated", dtype=dtype, seed=seed) for seed in (1, 2))
+    unlike = [
+        model(NB201, macro, norm="batch", dtype=dtype),
+        model(NB201, replace(macro, channels=6), norm="calibrated", dtype=dtype),
+        model(SPACES["darts"], small(SPACES["darts"]), norm="calibrated", dtype=dtype),
+    ]
+    assert times.key(one, dtype) != times.key(other, dtype)
+    monkeypatch.setattr(library, "REFITS", True)
+    keys = [times.key(graph, dtype) for graph in (one, other, *unlike)]
+    assert keys[0] == keys[1]
+    assert len({str(key) for key in keys}) == 4
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
+def test_tensorrt_rtx_needs_a_gpu_for_plans_that_it_can_refit(
+    tiny: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why `REFITS` is false for it: such plans could not be built ahead."""
+    monkeypatch.setattr(library, "REFITS", True)
+    with pytest.raises(TensorRTError, match=r"cannot build a plan: .*CUDA"):
+        library.build(tiny, images=IMAGES, capability=AMPERE)
 
 
 @given(one=wanted, other=wanted)

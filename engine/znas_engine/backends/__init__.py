@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
 from znas_engine.backends.base import (
+    DEVICES,
     DTYPES,
     GRADIENTS,
     Evaluator,
     MaskedPass,
     Scores,
+    check_devices,
     check_dtype,
     check_score,
+    default_device,
 )
+from znas_engine.devices import kind_of, number_of, parse_devices
 from znas_engine.errors import MissingDependencyError, unknown_choice
 from znas_engine.scores import GradientScore, Score
 
 __all__ = [
     "BACKENDS",
+    "DEVICES",
     "DTYPES",
+    "Choice",
     "Evaluator",
     "MaskedPass",
     "Scores",
@@ -37,23 +42,48 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Where an evaluator is, and `missing`: what it needs and does not find here, with the way out."""
+    """Where an evaluator is, and `missing`: what a device needs and is not here, with the way out."""
 
     module: str
     evaluator: str
-    missing: Callable[[], str | None]
+    missing: Callable[[str], str | None]
 
 
 def _package(name: str, remedy: str) -> str | None:
     return None if find_spec(name) is not None else f"the package {name} is not installed: {remedy}"
 
 
-def _tensorrt() -> str | None:
-    from znas_engine.gpu import gpus
+def _native(device: str) -> str | None:
+    absent = _package("znas_engine._core", "install a C++20 compiler, then reinstall znas-engine")
+    if absent or kind_of(device) == "cpu":
+        return absent
+    count = getattr(import_module("znas_engine._core"), "cuda_device_count", None)
+    if count is None:
+        return "znas-engine was built without CUDA: install the CUDA toolkit, then reinstall znas-engine"
+    if absent := _gpu(device):
+        return absent
+    if number_of(device) >= count():
+        return "the NVIDIA driver is too old for the CUDA that znas-engine was built with: update it"
+    return None
+
+
+def _onnxruntime(device: str) -> str | None:
+    return _package("onnxruntime", "pip install onnxruntime")
+
+
+def _torch(device: str) -> str | None:
+    absent = _package("torch", "pip install torch")
+    if absent or kind_of(device) == "cpu":
+        return absent
+    return _gpu(device) or _torch_cuda()
+
+
+def _tensorrt(device: str) -> str | None:
+    from znas_engine.gpu import gpu
 
     absent = []
     try:
-        capability = gpus()[0].capability
+        capability = gpu(device).capability
     except MissingDependencyError as error:
         absent.append(str(error))
     try:
@@ -67,6 +97,20 @@ def _tensorrt() -> str | None:
             f"{library.FLAVOUR} does not serve the compute capability {capability} of this GPU: "
             "pip install 'znas-engine[trt]' and uninstall TensorRT-RTX"
         )
+    return _torch_cuda()
+
+
+def _gpu(device: str) -> str | None:
+    from znas_engine.gpu import gpu
+
+    try:
+        gpu(device)
+    except MissingDependencyError as error:
+        return str(error)
+    return None
+
+
+def _torch_cuda() -> str | None:
     import torch
 
     if not torch.cuda.is_available():
@@ -74,59 +118,89 @@ def _tensorrt() -> str | None:
     return None
 
 
-#: By name, in order of `auto`'s preference.
+#: By name, in order of `auto`'s preference: the fastest first.
 BACKENDS: dict[str, Backend] = {
-    "native": Backend(
-        "znas_engine.backends.native",
-        "Native",
-        partial(_package, "znas_engine._core", "install a C++20 compiler, then reinstall znas-engine"),
-    ),
-    "ort": Backend(
-        "znas_engine.backends.onnxruntime",
-        "OnnxRuntime",
-        partial(_package, "onnxruntime", "pip install onnxruntime"),
-    ),
-    "torch": Backend(
-        "znas_engine.backends.torch_reference",
-        "TorchReference",
-        partial(_package, "torch", "pip install torch"),
-    ),
+    "native": Backend("znas_engine.backends.native", "Native", _native),
+    "ort": Backend("znas_engine.backends.onnxruntime", "OnnxRuntime", _onnxruntime),
+    "torch": Backend("znas_engine.backends.torch_reference", "TorchReference", _torch),
     # Last: its passes have not been run on a GPU yet (docs/decisions).
     "trt": Backend("znas_engine.backends.tensorrt", "TensorRt", _tensorrt),
 }
 
 
-def missing(name: str) -> str | None:
-    """What the backend needs and does not find on this machine, with the way out; None if it can run."""
+def missing(name: str, device: str | None = None) -> str | None:
+    """What the backend needs and does not find here to run on `device`, with the way out; None if it can run.
+
+    device: the backend's default if None.
+    """
     if name not in BACKENDS:
         raise unknown_choice("backend", name, ["auto", *BACKENDS])
-    return BACKENDS[name].missing()
+    return BACKENDS[name].missing(device or default_device(name))
 
 
-def can_run(name: str, *, raise_error: bool = False) -> bool:
+def can_run(name: str, device: str | None = None, *, raise_error: bool = False) -> bool:
     """Whether this machine can run the backend; with `raise_error`, say what is missing instead of False."""
-    reason = missing(name)
+    reason = missing(name, device)
     if reason is not None and raise_error:
-        raise MissingDependencyError(f"--backend {name} cannot run here: {reason}")
+        where = "" if device is None else f" on {device}"
+        raise MissingDependencyError(f"--backend {name} cannot run{where} here: {reason}")
     return reason is None
 
 
-def choose_backend(name: str, scores: Sequence[Score] = ()) -> str:
-    """`auto` -> the first backend that can run here and run the scores; any other name is checked against
-    this machine and returned."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What will run, and where. remark: what a faster one lacks here that `auto` would have taken, if any."""
+
+    backend: str
+    devices: tuple[str, ...]
+    remark: str | None = None
+
+
+def choose_backend(name: str, scores: Sequence[Score] = (), device: str = "auto") -> Choice:
+    """`auto` -> the first backend that can run the scores on the device; any other name is checked.
+
+    device: as `parse_devices` reads it, or `auto`, a backend's own default.
+
+    Raises:
+        InvalidValueError: an unknown backend or device, or one that does not serve the other.
+        MissingDependencyError: the backend, or with `auto` every one, lacks something here.
+    """
+    if name not in ("auto", *BACKENDS):
+        raise unknown_choice("backend", name, ["auto", *BACKENDS])
     if name == "auto" and any(isinstance(score, GradientScore) for score in scores):
         name = GRADIENTS
+    devices = () if device == "auto" else parse_devices(device)
+    if name != "auto":
+        check_devices(name, devices)
+    for each in devices:
+        if kind_of(each) == "cuda" and (absent := _gpu(each)):
+            raise MissingDependencyError(f"--device {each} is not here: {absent}; use --device cpu")
     if name == "auto":
-        for candidate in BACKENDS:
-            if can_run(candidate):
-                return candidate
-        raise MissingDependencyError("no backend can run here: pip install onnxruntime, or pip install torch")
-    can_run(name, raise_error=True)
-    return name
+        return _choose(devices)
+    if not devices:
+        can_run(name, raise_error=True)
+    for each in devices:
+        can_run(name, each, raise_error=True)
+    return Choice(name, devices or (default_device(name),))
+
+
+def _choose(devices: tuple[str, ...]) -> Choice:
+    """`auto`: the first of BACKENDS that serves the devices, or has its default, and lacks nothing."""
+    lacking: list[str] = []
+    for name in BACKENDS:
+        served = devices or (default_device(name),)
+        if not all(kind_of(device) in DEVICES[name] for device in served):
+            continue
+        reason = next((reason for device in served if (reason := missing(name, device))), None)
+        if reason is None:
+            remark = f"--backend auto runs {name} on {', '.join(served)}; {'; '.join(lacking)}"
+            return Choice(name, served, remark if lacking else None)
+        lacking.append(f"{name} cannot: {reason}")
+    raise MissingDependencyError(f"no backend can run here; {'; '.join(lacking)}")
 
 
 def get_backend(name: str) -> type[Evaluator]:
-    """The evaluator class of a backend that can run here."""
-    backend = BACKENDS[choose_backend(name)]
+    """The evaluator class of a backend that can run here on its default device, or of `auto`."""
+    backend = BACKENDS[choose_backend(name).backend]
     found: type[Evaluator] = getattr(import_module(backend.module), backend.evaluator)
     return found

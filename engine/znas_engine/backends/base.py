@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -10,12 +12,13 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from znas_engine.devices import FIRST, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.export import GRAPH_DTYPES
@@ -35,6 +38,7 @@ from znas_engine.supernet.normalisation import check_norm, chunks
 
 Images = NDArray[np.float32]
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
 #: bfloat16: four standard deviations of what rounding weights to 8 bits does in a row of 50 convolutions,
@@ -42,7 +46,7 @@ Progress = Callable[[int, int], None]
 LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 4.7e-2}
 #: The rows of a batch: all of them.
 ALL = slice(None)
-#: Passes, static scores and networks (one environment each) that are kept between calls.
+#: Passes, static scores and networks (one environment each) that are kept between calls, per device.
 PREPARED = 16
 #: The backend of gradient scores.
 GRADIENTS = "torch"
@@ -64,12 +68,58 @@ def check_dtype(backend: str, dtype: str) -> str:
     return dtype
 
 
+#: Kinds of devices that a backend runs on, its default first.
+DEVICES: dict[str, tuple[str, ...]] = {
+    "native": ("cpu", "cuda"),
+    "ort": ("cpu",),
+    "torch": ("cpu", "cuda"),
+    "trt": ("cuda",),
+}
+
+
+def default_device(backend: str) -> str:
+    """Where a backend runs if nobody says where."""
+    return FIRST[DEVICES[backend][0]]
+
+
+def check_devices(backend: str, devices: Sequence[str]) -> tuple[str, ...]:
+    """`devices` themselves, or InvalidValueError where that backend does not run on one of them."""
+    kinds = DEVICES[backend]
+    for device in devices:
+        if kind_of(device) not in kinds:
+            others = [name for name, served in DEVICES.items() if kind_of(device) in served]
+            raise InvalidValueError(
+                f"`device` must be {' or '.join(kinds)} for the backend {backend} but got {device}; "
+                f"use --backend {' or '.join(others)} for {kind_of(device)}"
+            )
+    return tuple(devices)
+
+
 class Workers(ThreadPoolExecutor):
     """Threads that an exception (an interrupt, say) relieves of the masks they have not begun.
+
+    Each belongs to one of `places` devices, in turn: at least one thread to every device. begin: what a
+    thread does first.
 
     The linear algebra of scores runs on the thread that calls it: its matrices are small, and a BLAS that
     spreads them spends its time waiting.
     """
+
+    def __init__(self, threads: int, *, places: int, begin: Callable[[], object] = lambda: None) -> None:
+        self._thread = threading.local()
+        turns = itertools.cycle(range(places))
+
+        def take_place() -> None:
+            self._thread.place = next(turns)
+            begin()
+
+        super().__init__(max(threads, places), thread_name_prefix="znas", initializer=take_place)
+
+    @property
+    def place(self) -> int:
+        """Which of the devices the calling thread, one of these, belongs to."""
+        place: int = self._thread.place
+        return place
 
     def __enter__(self) -> Workers:
         self._blas = threadpool_limits(1, user_api="blas")
@@ -113,15 +163,15 @@ class Evaluator(ABC):
     """Runs batches of masks through the supernet of one space.
 
     space, macro: which supernet. norm: one of NORMS. dtype: what products
-    read; sums are float32. threads: worker threads; each pass runs on one of
-    them, start to end, so results do not depend on their number. report: receives one-line remarks
-    (a cache entry rebuilt, for instance) that the user should see.
+    read; sums are float32. devices: where passes run, the backend's default if
+    None; masks are shared out among several. threads: worker threads, at least
+    one per device; each pass runs on one of them, start to end, so results do not depend on their number.
+    report: receives one-line remarks (a cache entry rebuilt, for instance) that the user should see.
     """
 
     name: ClassVar[str]
     #: Distributions whose versions a result depends on.
     packages: ClassVar[tuple[str, ...]]
-    device: ClassVar[str] = "cpu"
 
     def __init__(
         self,
@@ -130,6 +180,7 @@ class Evaluator(ABC):
         *,
         norm: str = "calibrated",
         dtype: str = "float32",
+        devices: Sequence[str] | None = None,
         threads: int = 1,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -139,14 +190,20 @@ class Evaluator(ABC):
         self.macro = macro
         self.norm = check_norm(norm)
         self.dtype = check_dtype(self.name, dtype)
+        self.devices = check_devices(self.name, devices or [default_device(self.name)])
         self.threads = threads
         self.report = report
         self.graph: Graph = space.supernet(macro)
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
 
     @abstractmethod
-    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
-        """Draw the weights, calibrate, compile: everything that masks share. reads: members of READS."""
+    def prepare(
+        self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
+    ) -> MaskedPass:
+        """Draw the weights, calibrate, compile: everything that masks share on one of `devices`.
+
+        reads: members of READS.
+        """
 
     def evaluate(
         self,
@@ -183,7 +240,9 @@ class Evaluator(ABC):
                 for each in scores:
                     check_batch(each, environment)
                 started = time.perf_counter()
-                measure = self._measure(workers, environment, scores, rows)
+                measure = self._shared_out(
+                    workers, partial(self._measure, workers, environment, scores, rows)
+                )
                 prepared = time.perf_counter()
                 for g, column in enumerate(workers.map(measure, masks)):
                     values[k, :, g] = column
@@ -202,22 +261,36 @@ class Evaluator(ABC):
         """What a forward score sees of every mask [G, E, O]; `evaluate` is the same followed by scores."""
         check_masks(masks, self.space)
         with self._workers() as workers:
-            view = self._view(workers, environment, probe, frozenset(reads), ALL)
+            view = self._shared_out(
+                workers, partial(self._view, workers, environment, probe, frozenset(reads), ALL)
+            )
             return list(workers.map(view, masks))
 
-    def network(self, environment: Environment, norm: str) -> Any:
+    def network(self, environment: Environment, norm: str, device: str) -> Any:
         """The supernet as a differentiable function, for gradient scores: the backend torch alone has it."""
         raise AssertionError(f"the backend {self.name} has no gradients")
 
+    def _shared_out(
+        self, workers: Workers, make: Callable[[int], Callable[[Mask], T]]
+    ) -> Callable[[Mask], T]:
+        """What `make` makes for every device, each worker thread calling its own device's."""
+        made = [make(place) for place in range(len(self.devices))]
+        return lambda mask: made[workers.place](mask)
+
     def _measure(
-        self, workers: ThreadPoolExecutor, environment: Environment, scores: Sequence[Score], rows: slice
+        self,
+        workers: Workers,
+        environment: Environment,
+        scores: Sequence[Score],
+        rows: slice,
+        place: int,
     ) -> Callable[[Mask], list[float]]:
-        """The function from a mask to all scores, each pass run once."""
+        """The function from a mask to all scores, each pass run once, on the device `devices[place]`."""
         views = {
-            probe: self._view(workers, environment, probe, reads, rows)
+            probe: self._view(workers, environment, probe, reads, rows, place)
             for probe, reads in probes_of(scores, self.norm).items()
         }
-        rules = [self._rule(workers, environment, score, rows) for score in scores]
+        rules = [self._rule(workers, environment, score, rows, place) for score in scores]
 
         def measure(mask: Mask) -> list[float]:
             seen = {probe: view(mask) for probe, view in views.items()}
@@ -232,7 +305,7 @@ class Evaluator(ABC):
         return measure
 
     def _rule(
-        self, workers: ThreadPoolExecutor, environment: Environment, score: Score, rows: slice
+        self, workers: Workers, environment: Environment, score: Score, rows: slice, place: int
     ) -> Callable[[Mask, Mapping[Probe, Observation]], float]:
         """How a score comes about, from a mask and what all probes show of it."""
         match score:
@@ -246,7 +319,9 @@ class Evaluator(ABC):
             case GradientScore():
                 norm = score.norm or self.norm
                 network = self._kept(
-                    workers, (environment, "network", norm), lambda: self.network(environment, norm)
+                    workers,
+                    (place, environment, "network", norm),
+                    lambda: self.network(environment, norm, self.devices[place]),
                 )
                 batch = environment.batch[rows]
                 return lambda mask, seen: score(network, mask, batch)
@@ -255,16 +330,19 @@ class Evaluator(ABC):
 
     def _view(
         self,
-        workers: ThreadPoolExecutor,
+        workers: Workers,
         environment: Environment,
         probe: Probe,
         reads: frozenset[str],
         rows: slice,
+        place: int,
     ) -> Callable[[Mask], Observation]:
         """The function from a mask to what a probe shows of it, on some of its images."""
         norm = probe.norm or self.norm
         run: MaskedPass = self._kept(
-            workers, (environment, norm, reads), lambda: self.prepare(environment, norm=norm, reads=reads)
+            workers,
+            (place, environment, norm, reads),
+            lambda: self.prepare(environment, norm=norm, reads=reads, device=self.devices[place]),
         )
         return partial(
             self._observe,
@@ -273,18 +351,18 @@ class Evaluator(ABC):
             labels=environment.batch[rows].labels,
         )
 
-    def _kept(self, workers: ThreadPoolExecutor, key: Hashable, make: Callable[[], Any]) -> Any:
+    def _kept(self, workers: Workers, key: Hashable, make: Callable[[], Any]) -> Any:
         """What was made under that key, made once for all calls."""
         if key not in self._made:
             self._made[key] = workers.submit(make).result()
-            while len(self._made) > PREPARED:
+            while len(self._made) > PREPARED * len(self.devices):
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
         return self._made[key]
 
     def _workers(self) -> Workers:
         """All of a backend's arithmetic happens in these threads."""
-        return Workers(self.threads, thread_name_prefix="znas")
+        return Workers(self.threads, places=len(self.devices))
 
     def _observe(
         self, mask: Mask, run: MaskedPass, images: Images, labels: NDArray[np.int64] | None

@@ -34,7 +34,9 @@ class Native(Evaluator):
     name = "native"
     packages = ()
 
-    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+    def prepare(
+        self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
+    ) -> MaskedPass:
         return _Supernet(self, environment, self._statistics(environment, norm), reads)
 
     def lower(

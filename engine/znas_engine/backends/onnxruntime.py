@@ -34,7 +34,9 @@ class OnnxRuntime(Evaluator):
     name = "ort"
     packages = ("onnxruntime",)
 
-    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+    def prepare(
+        self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
+    ) -> MaskedPass:
         return _Supernet(self, environment, norm, self._statistics(environment, norm), reads)
 
     def export(

@@ -1,4 +1,4 @@
-"""`--backend trt`: the graph of `--backend ort` as a TensorRT plan, its mask an input, on the first GPU.
+"""`--backend trt`: the graph of `--backend ort` as a TensorRT plan, its mask an input.
 
 The plan code is tested with the real builder. The passes below have not been run on a GPU yet.
 """
@@ -34,30 +34,36 @@ _WORD = 64
 
 
 class TensorRt(Evaluator):
-    """One plan per environment; weights and statistics are those of `--backend ort`, bit for bit."""
+    """Weights and statistics are those of `--backend ort`, bit for bit. TensorRT has one plan for all
+    environments, whose weights it replaces; TensorRT-RTX has one per environment."""
 
     name = "trt"
     packages = ("onnxruntime", *library.FLAVOUR.distribution)
-    device = "cuda:0"
 
     @cached_property
     def exporter(self) -> OnnxRuntime:
         return OnnxRuntime(self.space, self.macro, norm=self.norm, report=self.report)
 
-    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
+    def prepare(
+        self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
+    ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
-        built = plan(model, dtype=self.dtype, target=target(), report=self.report)
-        return _Supernet(self, built, reads)
+        built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
+        return _Supernet(self, built, model, reads, device)
 
 
 class _Supernet:
     """A `MaskedPass`: one engine, and a `_Run` per number of images."""
 
-    def __init__(self, backend: TensorRt, plan: bytes, reads: frozenset[str]) -> None:
+    def __init__(
+        self, backend: TensorRt, plan: bytes, model: bytes, reads: frozenset[str], device: str
+    ) -> None:
         self.graph = backend.graph
         self.reads = reads
-        self.engine = library.deserialize(plan)
-        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self.device = device
+        with torch.cuda.device(device):
+            self.engine = library.deserialize(plan, model)
+            self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self.runs: dict[tuple[int, ...], _Run] = {}
         self.lock = Lock()
 
@@ -66,7 +72,7 @@ class _Supernet:
         codes = {code_output(value): value for value, modules in sites.items() if modules}
         features = [feature_output(at) for at in (self.graph.cells if "features" in self.reads else ())]
         pooled = ["pooled"] if "pooled" in self.reads else []
-        with self.lock, device_errors():
+        with self.lock, device_errors(), torch.cuda.device(self.device):
             if images.shape not in self.runs:
                 self.runs[images.shape] = _Run(self.engine, self.stream, images.shape)
             found = self.runs[images.shape](mask, images, ["logits", *pooled, *codes, *features])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass, Workers, check_masks
+from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import (
@@ -39,13 +40,16 @@ Watch = Callable[[int, Tensor], None]
 
 
 class TorchReference(Evaluator):
-    """`--backend torch`: needs neither a compiler nor ONNX."""
+    """`--backend torch`: needs neither a compiler nor ONNX. On GPUs, where it has not been run yet, TF32 is
+    off: float32 means float32."""
 
     name = "torch"
     packages = ("torch",)
 
-    def prepare(self, environment: Environment, *, norm: str, reads: frozenset[str]) -> MaskedPass:
-        network = self.network(environment, norm)
+    def prepare(
+        self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
+    ) -> MaskedPass:
+        network = self.network(environment, norm, device)
         roots = self.graph.cells if "features" in reads else ()
         pooled = {self.graph.penultimate} if "pooled" in reads else set()
 
@@ -56,7 +60,7 @@ class TorchReference(Evaluator):
 
             def watch(i: int, value: Tensor) -> None:
                 if sites.get(i):
-                    packed = kernels.pack_codes(value.flatten(1))
+                    packed = kernels.pack_codes(value.flatten(1).cpu())
                     codes[i] = CodeSite(packed, value[0].numel(), sites[i])
                 if i in roots or i in pooled:
                     kept[i] = value
@@ -66,8 +70,8 @@ class TorchReference(Evaluator):
             return Observation(
                 logits.numpy(),
                 codes=tuple(codes[i] for i in sites if sites[i]),
-                pooled=kept[self.graph.penultimate].numpy() if pooled else None,
-                features=tuple(kept[i].numpy() for i in roots),
+                pooled=kept[self.graph.penultimate].cpu().numpy() if pooled else None,
+                features=tuple(kept[i].cpu().numpy() for i in roots),
             )
 
         return run
@@ -95,13 +99,13 @@ class TorchReference(Evaluator):
     def _watched(
         self, mask: Mask, names: dict[int, str], environment: Environment
     ) -> dict[str, NDArray[np.float32]]:
-        network = self.network(environment, self.norm)
+        network = self.network(environment, self.norm, self.devices[0])
         images = environment.batch.images
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names.values()}
 
         def watch(i: int, value: Tensor) -> None:
             if i in names:
-                parts[names[i]].append(value.numpy())
+                parts[names[i]].append(value.cpu().numpy())
 
         with torch.inference_mode():
             for rows in chunks(len(images)):
@@ -112,9 +116,12 @@ class TorchReference(Evaluator):
                 raise NonFiniteScoreError(f"{name} is not finite under {self.space.describe(mask)}")
         return values
 
-    def network(self, environment: Environment, norm: str) -> Network:
+    def network(self, environment: Environment, norm: str, device: str) -> Network:
+        if kind_of(device) == "cuda":
+            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+            torch.backends.cuda.matmul.fp32_precision = "ieee"
         weights = {
-            i: torch.from_numpy(environment.weight(node))
+            i: torch.from_numpy(environment.weight(node)).to(device)
             for i, node in enumerate(self.graph.nodes)
             if isinstance(node, Conv | Linear)
         }
@@ -132,8 +139,8 @@ class TorchReference(Evaluator):
             def measure(i: int, value: Tensor) -> None:
                 if i in inputs:
                     variance, mean = torch.var_mean(value, (0, 2, 3), correction=0)
-                    statistics.mean[inputs[i]] = mean.numpy()
-                    statistics.variance[inputs[i]] = variance.numpy()
+                    statistics.mean[inputs[i]] = mean.cpu().numpy()
+                    statistics.variance[inputs[i]] = variance.cpu().numpy()
 
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
             with torch.inference_mode():
@@ -144,13 +151,11 @@ class TorchReference(Evaluator):
 
     def _workers(self) -> Workers:
         # One pass, one core: the sums inside a pass are then the same for every number of threads.
-        return Workers(
-            self.threads, thread_name_prefix="znas", initializer=torch.set_num_threads, initargs=(1,)
-        )
+        return Workers(self.threads, places=len(self.devices), begin=partial(torch.set_num_threads, 1))
 
 
 class Network:
-    """Walks the graph; statistics None means those of the images in hand.
+    """Walks the graph on the device of its weights; statistics None means those of the images in hand.
 
     A plain function of images and weights: differentiable in both, and safe to call from several threads.
     """
@@ -158,11 +163,12 @@ class Network:
     def __init__(self, graph: Graph, weights: dict[int, Tensor], statistics: Statistics | None) -> None:
         self.graph = graph
         self.weights = weights
+        self.device = next(iter(weights.values())).device
         self.statistics: dict[int, tuple[Tensor, Tensor]] = {}
         if statistics is not None:
             for i, mean in statistics.mean.items():
-                variance = torch.from_numpy(statistics.variance[i])
-                self.statistics[i] = (torch.from_numpy(mean)[:, None, None], variance[:, None, None])
+                both = torch.from_numpy(np.stack([mean, statistics.variance[i]])).to(self.device)
+                self.statistics[i] = (both[0, :, None, None], both[1, :, None, None])
 
     def __call__(
         self,
@@ -173,7 +179,7 @@ class Network:
         watch: Watch = lambda i, value: None,
         roots: Iterable[int] = (),
     ) -> Tensor:
-        """mask float32 [E, O], images [n, 3, H, W] -> logits [n, classes].
+        """mask float32 [E, O], images [n, 3, H, W] -> logits [n, classes] on the device of the images.
 
         weights: by position in the graph; None means the environment's own. watch: sees every live value,
         and those that `roots` need.
@@ -183,15 +189,16 @@ class Network:
         live = self.graph.live(mask, roots)
         last_use = {j: i for i in range(len(nodes)) if live[i] for j in live_inputs(nodes[i], mask)}
         values: dict[int, Tensor] = {}
+        here = images.to(self.device)
         for i, node in enumerate(nodes):
             if not live[i]:
                 continue
-            x = images if isinstance(node, Input) else self._value(i, node, values, mask, images, weights)
+            x = here if isinstance(node, Input) else self._value(i, node, values, mask, here, weights)
             values[i] = x
             watch(i, x)
             for j in {j for j in live_inputs(node, mask) if last_use[j] == i}:
                 del values[j]
-        return values[len(nodes) - 1]
+        return values[len(nodes) - 1].to(images.device)
 
     def _value(
         self,

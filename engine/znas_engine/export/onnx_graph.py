@@ -4,6 +4,9 @@ The mask multiplies activations, not weights: constant weights keep ONNX Runtime
 1.6 times faster than weights computed at run time. Normalisation with frozen statistics is folded into the
 convolution before it.
 
+An edge under a mask that is an input is a node `nas::MaskedSum`. The model holds its body as a function that
+takes its place where the model is read; TensorRT prefers a plugin of that name.
+
 In float16 and bfloat16 graphs, inputs and outputs stay float32 and are cast at the border. The moments of a
 batch, the global average and the classifier stay float32 too: they cost little, and rounding would add up.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -34,6 +38,7 @@ from znas_engine.graph import (
     Pool,
     Relu,
     Shift,
+    Slot,
     live_inputs,
 )
 from znas_engine.spaces.base import Mask
@@ -41,6 +46,8 @@ from znas_engine.supernet.normalisation import EPSILON, Statistics
 
 OPSET = 22  # the first that allows bfloat16 convolutions
 IR_VERSION = 10
+#: Of our own operators.
+DOMAIN = "nas"
 ONNX_DTYPES = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
@@ -104,6 +111,16 @@ def export_statistics(graph: Graph, weights: Weights, *, mask: tuple[int, int]) 
     return _serialised(writer, mask, {})
 
 
+def structure(model: bytes) -> bytes:
+    """`model` without weights and metadata: what the graphs of different environments have in common."""
+    found = onnx.load_from_string(model)
+    for constant in found.graph.initializer:
+        if constant.data_type != TensorProto.INT64:
+            constant.ClearField("raw_data")
+    found.ClearField("metadata_props")
+    return bytes(found.SerializeToString(deterministic=True))
+
+
 def _serialised(writer: _Writer, mask: Mask | tuple[int, int] | None, metadata: Mapping[str, str]) -> bytes:
     image_shape: list[str | int | None] = ["n", *writer.graph.nodes[0].shape]
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, image_shape)]
@@ -111,7 +128,8 @@ def _serialised(writer: _Writer, mask: Mask | tuple[int, int] | None, metadata: 
         inputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, list(mask)))
     model = helper.make_model(
         helper.make_graph(writer.nodes, "znas", inputs, writer.outputs, writer.initializers),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        functions=[writer.masked_sum] if writer.masked_sum else [],
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
         ir_version=IR_VERSION,
         producer_name="znas-engine",
     )
@@ -132,6 +150,7 @@ class _Writer:
     outputs: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
     live: list[bool] = field(init=False)
+    masked_sum: Any = None
     _constants: dict[str, str] = field(default_factory=dict)
     _relus: dict[int, str] = field(default_factory=dict)
     _measured: list[tuple[str, str]] = field(default_factory=list)
@@ -253,11 +272,18 @@ class _Writer:
 
     def _mixed(self, node: Mixed, names: dict[int, str]) -> str:
         terms: list[str] = []
-        for j, slot in zip(node.inputs, node.slots, strict=True):
-            if slot is None or (self.mask is not None and self.mask[slot] == 1):
-                terms.append(names[j])
-            elif self.mask is None or self.mask[slot] != 0:
-                terms.append(self.node("Mul", [names[j], self._coefficient(slot)]))
+        for edge, members in groupby(
+            zip(node.inputs, node.slots, strict=True), lambda pair: pair[1] and pair[1][0]
+        ):
+            if edge is not None and self.mask is None:
+                terms.append(self._masked_sum(edge, {slot: names[j] for j, slot in members if slot}))
+                continue
+            for j, slot in members:
+                if slot is None or (self.mask is not None and self.mask[slot] == 1):
+                    terms.append(names[j])
+                elif self.mask is not None and self.mask[slot] != 0:
+                    weight = self.weight(f"mask_{slot[0]}_{slot[1]}", self.mask[slot])
+                    terms.append(self.node("Mul", [names[j], weight]))
         if not terms:
             axes = self.constant("all_but_batch", np.array([1, 2, 3], np.int64))
             anchor = self.node("ReduceMean", ["images", axes], keepdims=1)
@@ -268,15 +294,15 @@ class _Writer:
             total = self.node("Add", [total, term])
         return total
 
-    def _coefficient(self, slot: tuple[int, int]) -> str:
-        """The mask's entry as a scalar; one node per slot, shared by all cells."""
-        name = f"mask_{slot[0]}_{slot[1]}"
-        if self.mask is not None:
-            return self.weight(name, self.mask[slot])
-        if name not in self._constants:
-            index = self.constant(f"{name}_at", np.array(slot, np.int64))
-            self._constants[name] = self.node("GatherND", [self.cast("mask", self.dtype), index], output=name)
-        return self._constants[name]
+    def _masked_sum(self, edge: int, values: Mapping[Slot, str]) -> str:
+        """An edge under the mask's row, which all cells share."""
+        row = f"mask_{edge}"
+        if row not in self._constants:
+            at = self.constant(f"{row}_at", np.array(list(values), np.int64))
+            self._constants[row] = self.node("GatherND", [self.cast("mask", self.dtype), at], output=row)
+        self.masked_sum = _masked_sum(len(values))
+        # TensorRT looks for a plugin only where this attribute names its namespace.
+        return self.node("MaskedSum", [row, *values.values()], domain=DOMAIN, plugin_namespace=DOMAIN)
 
     def statistics_output(self) -> None:
         """All measured means, then all variances: float32 [2, sum of channels]."""
@@ -320,6 +346,23 @@ class _Writer:
             self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
             self._constants[name] = name
         return name
+
+
+def _masked_sum(terms: int) -> Any:
+    """The function `nas::MaskedSum`: weights [terms], as many values of one shape -> their weighted sum."""
+    weights, values, products = (
+        [f"{kind}_{i}" for i in range(terms)] for kind in ("weight", "value", "product")
+    )
+    nodes = [
+        helper.make_node("Split", ["weights"], weights, axis=0, num_outputs=terms),
+        *(
+            helper.make_node("Mul", pair[:2], pair[2:])
+            for pair in zip(values, weights, products, strict=True)
+        ),
+        helper.make_node("Sum", products, ["sum"]),
+    ]
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_function(DOMAIN, "MaskedSum", ["weights", *values], ["sum"], nodes, opsets)
 
 
 def _rounded(name: str, value: NDArray[np.float32], dtype: str) -> Any:

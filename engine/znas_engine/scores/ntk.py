@@ -44,6 +44,6 @@ class Ntk(GradientScore):
                 gradients = torch.autograd.grad(each, list(weights.values()), retain_graph=not alone)
                 jacobian.append(torch.cat([gradient.flatten() for gradient in gradients]))
         stacked = torch.stack(jacobian)
-        eigenvalues = np.linalg.eigvalsh((stacked @ stacked.T).double().numpy())
+        eigenvalues = np.linalg.eigvalsh((stacked @ stacked.T).double().cpu().numpy())
         share = eigenvalues[0] / eigenvalues[-1] if eigenvalues[-1] > 0 else 0.0
         return -1 / max(float(share), RESOLUTION)

@@ -31,6 +31,9 @@ VERSION: str = trt.__version__
 #: TensorRT-RTX builds for compute capabilities that are named, and captures CUDA graphs itself. TensorRT
 #: times kernels on the GPU at hand and builds for that one.
 BUILDS_AHEAD = CAPTURES_GRAPHS = FLAVOUR.name == RTX
+#: Whether one plan serves all graphs that differ in weights alone. TensorRT-RTX builds such plans only where
+#: there is a GPU, which would rule out building ahead.
+REFITS = not BUILDS_AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ def build(
         raise TensorRTError(f"{FLAVOUR} cannot read the exported graph: {reasons}")
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
+    if REFITS:
+        config.set_flag(trt.BuilderFlag.REFIT)
     if BUILDS_AHEAD:
         number = check_capability(capability).replace(".", "")
         config.num_compute_capabilities = 1
@@ -96,11 +101,19 @@ def build(
     return Built(bytes(plan), b"" if BUILDS_AHEAD else bytes(config.get_timing_cache().serialize()))
 
 
-def deserialize(plan: bytes) -> trt.ICudaEngine:
-    """The engine of a plan, on the current GPU. Raises TensorRTError where the library refuses it."""
+def deserialize(plan: bytes, model: bytes) -> trt.ICudaEngine:
+    """The engine of a plan with the weights of `model`, on the current GPU. Not run on one yet.
+
+    Raises TensorRTError where the library refuses the plan or the weights.
+    """
     engine = trt.Runtime(_LOG).deserialize_cuda_engine(plan)
     if engine is None:
         raise TensorRTError(f"{FLAVOUR} cannot use this plan here: {_LOG.last}")
+    if REFITS:
+        refitter = trt.Refitter(engine, _LOG)
+        read = trt.OnnxParserRefitter(refitter, _LOG).refit_from_bytes(model)
+        if not (read and refitter.refit_cuda_engine()):
+            raise TensorRTError(f"{FLAVOUR} cannot give this plan other weights: {_LOG.last}")
     return engine
 
 

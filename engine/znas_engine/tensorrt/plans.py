@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from znas_engine.errors import InvalidValueError, MissingDependencyError
 from znas_engine.export.cache import load, load_or_build, store
-from znas_engine.gpu import Gpu, gpus
+from znas_engine.export.onnx_graph import structure
+from znas_engine.gpu import Gpu, gpu
 from znas_engine.supernet.normalisation import CHUNK
 from znas_engine.tensorrt import library
 from znas_engine.tensorrt.flavours import Flavour
@@ -31,9 +32,9 @@ class Target:
         return f"{where}compute capability {self.capability} with {self.flavour.name} {self.version}"
 
     def key(self, model: bytes, dtype: str) -> dict[str, object]:
-        """What tells one plan from another."""
+        """What tells one plan from another: not the weights, where they can be replaced."""
         return {
-            "graph": hashlib.sha256(model).hexdigest(),
+            "graph": hashlib.sha256(structure(model) if library.REFITS else model).hexdigest(),
             "dtype": dtype,
             "images": [1, *IMAGES],
             **self.timing_key(),
@@ -54,35 +55,36 @@ class Target:
         return versions if self.gpu is None else versions | {"driver": self.gpu.driver}
 
 
-def target(capability: str | None = None) -> Target:
+def target(capability: str | None = None, *, device: str = "cuda:0") -> Target:
     """Where plans of the installed flavour will run.
 
-    capability: such as "8.6"; None means that of the first GPU.
+    capability: such as "8.6"; None means that of `device`.
 
     Raises:
         InvalidValueError: the flavour does not build for that compute capability here.
         MissingDependencyError: a GPU is needed and there is none.
     """
     if library.BUILDS_AHEAD:
-        named = gpus()[0].capability if capability is None else capability
+        named = gpu(device).capability if capability is None else capability
         return Target(library.FLAVOUR, library.VERSION, library.check_capability(named), None)
     ahead = "to build ahead for another, use TensorRT-RTX alone: pip install 'znas-engine[trt-rtx]'"
     try:
-        gpu = gpus()[0]
+        found = gpu(device)
     except MissingDependencyError as error:
         raise MissingDependencyError(
             f"{library.FLAVOUR} builds on the GPU at hand: {error}; {ahead}"
         ) from error
-    if capability not in (None, gpu.capability):
+    if capability not in (None, found.capability):
         raise InvalidValueError(
-            f"the compute capability must be {gpu.capability}, that of {gpu.name}, for {library.FLAVOUR} "
+            f"the compute capability must be {found.capability}, that of {found.name}, for {library.FLAVOUR} "
             f"but got {capability}; {ahead}"
         )
-    return Target(library.FLAVOUR, library.VERSION, gpu.capability, gpu)
+    return Target(library.FLAVOUR, library.VERSION, found.capability, found)
 
 
 def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], None]) -> bytes:
-    """The plan of an exported graph, from the cache if it was built before.
+    """The plan of an exported graph, from the cache if it was built before, perhaps with other weights (see
+    `library.deserialize`).
 
     dtype: that of the graph. report: told when a plan is built, and what was wrong with an older one.
 

@@ -89,7 +89,9 @@ def _backend(name: str, request: Request) -> Run:
     from znas_engine.backends import get_backend
 
     evaluator = get_backend(name)(request.space, request.macro, dtype=request.dtype)
-    masked_pass = evaluator.prepare(request.environment, norm=evaluator.norm, reads=frozenset())
+    masked_pass = evaluator.prepare(
+        request.environment, norm=evaluator.norm, reads=frozenset(), device=evaluator.devices[0]
+    )
     images = request.environment.batch.images
 
     def run(mask: Mask) -> NDArray[np.float32]:

@@ -36,6 +36,7 @@ def diagnose(
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
+    device: options.Device = "auto",
     score: options.Score = "naswot",
     inits: Annotated[
         str, typer.Option(help="Families of weights, separated by commas; the first is the base's.")
@@ -115,6 +116,7 @@ def diagnose(
         data=data,
         data_dir=data_dir,
         backend=backend,
+        device=device,
         score=score,
         p=parse_p(p or "0.5"),
         prior=prior,
@@ -131,6 +133,8 @@ def diagnose(
     )
     truth = None if table is None else read_table(table, get_space(space))
     report = (lambda line: None) if quiet else remark
+    if settings.remark is not None:
+        report(settings.remark)
     found: Diagnosis | Robustness
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
         if robustness:

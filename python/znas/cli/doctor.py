@@ -15,7 +15,8 @@ import typer
 from znas.cli import options
 from znas.settings import available_threads
 from znas_engine import __version__, kernels
-from znas_engine.backends import BACKENDS, can_run, choose_backend
+from znas_engine.backends import BACKENDS, DEVICES, can_run, choose_backend, missing
+from znas_engine.devices import FIRST
 from znas_engine.errors import MissingDependencyError
 from znas_engine.export.cache import cache_root
 from znas_engine.gpu import gpus
@@ -61,14 +62,14 @@ def _checks() -> Iterator[Check]:
         yield Check(
             "kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine"
         )
-    for name, backend in BACKENDS.items():
-        reason = backend.missing()
+    for name in BACKENDS:
+        reason = missing(name)
         if reason is None:
-            yield Check(f"backend {name}", "ok", _packages(name))
+            yield Check(f"backend {name}", "ok", f"{_packages(name)}{_elsewhere(name)}")
         else:
             yield Check(f"backend {name}", "missing", reason)
     if any(can_run(name) for name in BACKENDS):
-        yield Check("auto", "ok", f"--backend auto runs {choose_backend('auto')}")
+        yield Check("auto", "ok", f"--backend auto runs {choose_backend('auto').backend}")
     else:
         yield Check("auto", "broken", "no backend can run: pip install onnxruntime, or pip install torch")
     yield _package("onnx", "writes exported graphs", "pip install onnx")
@@ -92,6 +93,15 @@ def _packages(backend: str) -> str:
         case _:
             package = "onnxruntime" if backend == "ort" else backend
             return f"{package} {_version(package) or '(unknown version)'}"
+
+
+def _elsewhere(backend: str) -> str:
+    """Whether a backend can run on the kinds of devices that are not its default."""
+    devices = [FIRST[kind] for kind in DEVICES[backend][1:]]
+    return "".join(
+        f"; not on {device}: {reason}" if (reason := missing(backend, device)) else f"; {device} too"
+        for device in devices
+    )
 
 
 def _version(package: str) -> str | None:

@@ -20,7 +20,20 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder that holds cifar-10-batches-py or cifar-100-python, or one folder per class."),
 ]
-Backend = Annotated[str, typer.Option(help=f"auto | {' | '.join(BACKENDS)}.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help=f"{' | '.join(BACKENDS)} | auto, the first of these that can run here, which says what "
+        "those before it lack."
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | auto: cuda:0 for trt, "
+        "cpu for the others."
+    ),
+]
 SCORE = typer.Option(help=f"Score function: {' | '.join(SCORES)}; or several of them joined by '+'.")
 Score = Annotated[str, SCORE]
 Envs = Annotated[int, typer.Option(help="Environments (weights and images) to average over.")]

@@ -42,6 +42,7 @@ def fit(
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
+    device: options.Device = "auto",
     score: Annotated[
         str | None, typer.Option(help="Score function; naswot for random, accuracy for one-shot supernets.")
     ] = None,
@@ -111,6 +112,7 @@ def fit(
             data=data,
             data_dir=data_dir,
             backend=backend,
+            device=device,
             score=score or ("accuracy" if trained else "naswot"),
             images=images,
             norm=norm or ("batch" if trained else "calibrated"),
@@ -118,6 +120,8 @@ def fit(
             seed=seed,
             threads=available_threads() if threads is None else threads,
         )
+        if settings.remark is not None:
+            remark(settings.remark)
         dataset = load(data, data_dir=data_dir, resolution=resolution)
         macro = resize(
             searched.search_macro(resolution=dataset.resolution, classes=dataset.classes),
@@ -125,7 +129,14 @@ def fit(
             cells=cells,
         )
         kind = get_backend(settings.backend)
-        evaluator = kind(searched, macro, norm=settings.norm, threads=settings.threads, report=remark)
+        evaluator = kind(
+            searched,
+            macro,
+            norm=settings.norm,
+            devices=settings.devices,
+            threads=settings.threads,
+            report=remark,
+        )
         facts |= {
             "data": dataset.origin,
             "images": images,
@@ -133,6 +144,7 @@ def fit(
             "norm": settings.norm,
             "init": init,
             "backend": kind.name,
+            "device": settings.device,
             "supernet": {"channels": macro.channels, "cells": macro.cells, "resolution": macro.resolution},
         }
         work = out.with_suffix(out.suffix + ".work")

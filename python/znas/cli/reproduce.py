@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from znas.cli import options
-from znas.cli.console import progress_bar
+from znas.cli.console import progress_bar, remark
 from znas.cli.console import table as columns
 from znas.settings import SHIPPED, SearchSettings, available_threads
 
@@ -59,6 +59,7 @@ def table1(
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
+    device: options.Device = "auto",
     images: options.Images = 64,
     threads: options.Threads = None,
     channels: options.Channels = None,
@@ -78,7 +79,9 @@ def table1(
     """
     from znas.reproduce.darts_tables import TABLE1
 
-    settings = _settings("darts", data, data_dir, backend, images, seed, threads, channels, cells, resolution)
+    settings = _settings(
+        "darts", data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
+    )
     sheets = [_darts_table(TABLE1, settings, rows, prior, seeds, out, quiet=quiet)]
     if table is not None:
         sheets.append(
@@ -97,6 +100,7 @@ def table3(
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
+    device: options.Device = "auto",
     images: options.Images = 64,
     threads: options.Threads = None,
     channels: options.Channels = None,
@@ -116,7 +120,9 @@ def table3(
     """
     from znas.reproduce.darts_tables import TABLE3
 
-    settings = _settings("darts", data, data_dir, backend, images, seed, threads, channels, cells, resolution)
+    settings = _settings(
+        "darts", data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
+    )
     _show([_darts_table(TABLE3, settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
 
 
@@ -131,6 +137,7 @@ def table2(
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
+    device: options.Device = "auto",
     images: options.Images = 64,
     threads: options.Threads = None,
     channels: options.Channels = None,
@@ -154,7 +161,18 @@ def table2(
     from znas_engine.spaces import get_space
 
     settings = _settings(
-        "nasbench201", data, data_dir, backend, images, seed, threads, channels, cells, resolution
+        "nasbench201",
+        data,
+        data_dir,
+        backend,
+        device,
+        images,
+        seed,
+        threads,
+        channels,
+        cells,
+        resolution,
+        quiet,
     )
     chosen = choose(settings.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
@@ -186,6 +204,7 @@ def correlation(
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
+    device: options.Device = "auto",
     envs: options.Envs = 1,
     images: options.Images = 64,
     norm: options.Norm = "calibrated",
@@ -208,7 +227,9 @@ def correlation(
       znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
         --scores naswot,params,naswot+params --out runs/sample
     """
-    settings = _settings(space, data, data_dir, backend, images, seed, threads, channels, cells, resolution)
+    settings = _settings(
+        space, data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
+    )
     found = _correlate(
         replace(settings, envs=envs, norm=norm),
         backend,
@@ -238,18 +259,21 @@ def _settings(
     data: str,
     data_dir: Path | None,
     backend: str,
+    device: str,
     images: int,
     seed: int,
     threads: int | None,
     channels: int | None,
     cells: int | None,
     resolution: int | None,
+    quiet: bool,
 ) -> SearchSettings:
-    return SearchSettings(
+    settings = SearchSettings(
         space=space,
         data=data,
         data_dir=data_dir,
         backend=backend,
+        device=device,
         images=images,
         seed=seed,
         threads=available_threads() if threads is None else threads,
@@ -257,6 +281,9 @@ def _settings(
         cells=cells,
         resolution=resolution,
     )
+    if settings.remark is not None and not quiet:
+        remark(settings.remark)
+    return settings
 
 
 def _darts_table(

@@ -26,6 +26,7 @@ def search(
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
+    device: options.Device = "auto",
     preset: Annotated[
         str,
         typer.Option(
@@ -125,6 +126,7 @@ def search(
         data=data,
         data_dir=data_dir,
         backend=backend,
+        device=device,
         score=score,
         p=None if p is None else parse_p(p),
         intervention=intervention,

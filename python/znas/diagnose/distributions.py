@@ -148,6 +148,7 @@ class Collector:
             macro,
             norm=settings.norm,
             dtype=settings.dtype,
+            devices=settings.devices,
             threads=settings.threads,
             report=report,
         )
@@ -167,6 +168,7 @@ class Collector:
             "macro": asdict(self.evaluator.macro),
             "data": self.dataset.origin,
             "backend": s.backend,
+            "device": s.device,
             "dtype": s.dtype,
             "score": s.score,
             "images": s.images,

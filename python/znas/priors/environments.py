@@ -51,6 +51,7 @@ def fit_environments(
         "macro": asdict(evaluator.macro),
         "norm": evaluator.norm,
         "backend": evaluator.name,
+        "device": ",".join(evaluator.devices),
         "score": score.name,
         **identity,
     }

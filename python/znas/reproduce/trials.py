@@ -66,7 +66,18 @@ def run_trials(
 def identity(settings: SearchSettings) -> dict[str, Any]:
     """What the finished searches of a work file have in common."""
     dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-    names = ("space", "backend", "dtype", "images", "norm", "channels", "cells", "resolution", "threads")
+    names = (
+        "space",
+        "backend",
+        "device",
+        "dtype",
+        "images",
+        "norm",
+        "channels",
+        "cells",
+        "resolution",
+        "threads",
+    )
     return {
         "job": "reproduce searches",
         "znas": __version__,

@@ -1,0 +1,210 @@
+"""Where passes run: names of devices, which backend serves which, and masks shared out among several."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import small
+from tests.znas.test_cli import refused, search
+from znas_engine import backends
+from znas_engine.backends import DEVICES, choose_backend, get_backend, missing
+from znas_engine.data import Batch
+from znas_engine.devices import parse_devices
+from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError, MissingDependencyError
+from znas_engine.scores import Observation, get_scores
+from znas_engine.spaces import SPACES, Mask
+
+NB201 = SPACES["nasbench201"]
+without_gpu = pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"),
+    [
+        ("cpu", ("cpu",)),
+        ("cuda", ("cuda:0",)),
+        ("cuda:12", ("cuda:12",)),
+        ("cuda:1, cuda:0", ("cuda:1", "cuda:0")),
+    ],
+)
+def test_names_of_devices(text: str, devices: tuple[str, ...]) -> None:
+    assert parse_devices(text) == devices
+    assert parse_devices(",".join(devices)) == devices
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "gpu",
+        "CPU",
+        "cpu:0",
+        "cuda:",
+        "cuda:-1",
+        "cuda:01",
+        "cuda:1000",
+        "cuda:0,cuda",
+        "cpu,cuda:0",
+        "cpu,cpu",
+    ],
+)
+def test_other_names_are_refused(text: str) -> None:
+    with pytest.raises(InvalidValueError, match=rf"`device` must be cpu, cuda:N, or .* but got '{text}'"):
+        choose_backend("native", device=text)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_a_backend_refuses_devices_that_it_does_not_serve(name: str, device: str) -> None:
+    kind = device.partition(":")[0]
+    if kind in DEVICES[name]:
+        assert missing(name, device) is None or kind == "cuda"
+    else:
+        others = " or ".join(other for other, kinds in DEVICES.items() if kind in kinds)
+        with pytest.raises(
+            InvalidValueError,
+            match=rf"for the backend {name} but got {device}; use --backend {others} for {kind}",
+        ):
+            choose_backend(name, device=device)
+
+
+class Watched(get_backend("torch")):  # type: ignore[misc]
+    """Counts what is prepared, and which thread runs which pass."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.prepared: list[str] = []
+        self.passes: Counter[tuple[int, int]] = Counter()
+
+    def prepare(self, environment: Environment, *, device: str, **named: Any) -> Any:
+        number = len(self.prepared)
+        self.prepared.append(device)
+        run = super().prepare(environment, device=device, **named)
+
+        def watched(mask: Mask, images: Any) -> Observation:
+            self.passes[number, threading.get_ident()] += 1
+            found: Observation = run(mask, images)
+            return found
+
+        return watched
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_masks_shared_out_among_devices_score_alike(threads: int, images: Batch) -> None:
+    """To the bit and in order; each thread keeps to its own device, each device prepares once."""
+    rng = np.random.default_rng(0)
+    masks = rng.random((24, *NB201.shape), dtype=np.float32)
+    environment = Environment(3, "gaussian", images)
+    scores = get_scores("naswot+flops+snip")
+    one = Watched(NB201, small(NB201), devices=["cpu"])
+    two = Watched(NB201, small(NB201), devices=["cpu", "cpu"], threads=threads)
+    expected, found = (
+        backend.evaluate(masks, score=scores, environments=[environment]).values for backend in (one, two)
+    )
+    assert np.array_equal(expected, found)
+    assert two.prepared == ["cpu", "cpu"]
+    ran = list(two.passes)
+    assert {number for number, _ in ran} == {0, 1}
+    assert len({thread for _, thread in ran}) == len(ran) <= max(threads, 2)
+    again = two.evaluate(masks[::-1].copy(), score=scores, environments=[environment]).values
+    assert np.array_equal(again, expected[:, ::-1])
+    assert two.prepared == ["cpu", "cpu"]
+
+
+def test_observations_are_shared_out_too(images: Batch) -> None:
+    masks = np.stack([NB201.do(0, o) for o in range(5)])
+    found = [
+        get_backend("native")(NB201, small(NB201), devices=["cpu"] * count).observe(
+            masks, Environment(3, "gaussian", images), reads=["codes"]
+        )
+        for count in (1, 3)
+    ]
+    for a, b in zip(*found, strict=True):
+        assert np.array_equal(a.logits, b.logits)
+        for one, other in zip(a.codes, b.codes, strict=True):
+            assert np.array_equal(one.packed, other.packed)
+
+
+@without_gpu
+@pytest.mark.parametrize("backend", ["native", "torch", "trt", "auto"])
+def test_without_a_gpu_its_name_is_refused(backend: str) -> None:
+    message = refused(search("--backend", backend, "--device", "cuda:0"))
+    assert "--device cuda:0 is not here: no NVIDIA driver is installed" in message
+    assert message.endswith("; use --device cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "cuda:2"], "--device cuda:2 is not here: this machine has cuda:0, cuda:1; use"),
+        (
+            ["--device", "cuda:0,cuda:7", "--backend", "torch"],
+            "--device cuda:7 is not here: this machine has",
+        ),
+        (
+            ["--device", "cuda:1", "--backend", "torch"],
+            "torch cannot run on cuda:1 here: PyTorch .* no CUDA: install",
+        ),
+        (
+            ["--device", "cuda:0"],
+            "no backend can run here; native cannot: .*; torch cannot: .*; trt cannot: ",
+        ),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_one_line(options: list[str], message: str, driver: Path) -> None:
+    place = {"LD_LIBRARY_PATH": str(driver), "GPUS": "2", "CAPABILITY": "86"}
+    assert re.search(message, refused(search(*options, **place)))
+
+
+@pytest.mark.parametrize(
+    ("count", "line"),
+    [(None, "was built without CUDA: install the CUDA toolkit"), (0, "driver is too old"), (1, None)],
+)
+def test_what_the_native_backend_needs_for_a_gpu(
+    count: int | None, line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = backends.import_module("znas_engine._core")
+    monkeypatch.setattr(backends, "_gpu", lambda device: None)
+    if count is None:
+        monkeypatch.delattr(core, "cuda_device_count", raising=False)
+    else:
+        monkeypatch.setattr(core, "cuda_device_count", lambda: count, raising=False)
+    reason = missing("native", "cuda:0")
+    assert (reason is None) if line is None else (reason is not None and line in reason)
+
+
+def test_auto_says_what_a_faster_backend_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend("auto") == backends.Choice("native", ("cpu",))
+    found = backends.find_spec
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name.endswith("_core") else found(name))
+    choice = choose_backend("auto")
+    assert (choice.backend, choice.devices) == ("ort", ("cpu",))
+    assert choice.remark == (
+        "--backend auto runs ort on cpu; native cannot: the package znas_engine._core is not installed: "
+        "install a C++20 compiler, then reinstall znas-engine"
+    )
+    assert choose_backend("ort").remark is None
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(
+        MissingDependencyError, match=r"no backend can run here; native cannot: .*; trt cannot: "
+    ):
+        choose_backend("auto")
+
+
+def test_auto_keeps_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU, `ort` is never considered; what comes before the first that can run is named."""
+    monkeypatch.setattr(backends, "_gpu", lambda device: None)
+    monkeypatch.setattr(backends, "_torch_cuda", lambda: None)
+    monkeypatch.setattr(backends, "missing", lambda name, device: "no" if name == "native" else None)
+    choice = choose_backend("auto", device="cuda:0,cuda:1")
+    assert choice == backends.Choice(
+        "torch", ("cuda:0", "cuda:1"), "--backend auto runs torch on cuda:0, cuda:1; native cannot: no"
+    )
