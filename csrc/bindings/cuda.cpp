@@ -46,7 +46,8 @@ py::tuple run(const Loaded& loaded, const Images& images, const std::vector<int>
 }  // namespace
 
 void register_cuda(py::module_& m) {
-    py::register_exception<cuda::Error>(m, "CudaError");
+    const auto& error = py::register_exception<cuda::Error>(m, "CudaError");
+    py::register_exception<cuda::OutOfMemory>(m, "CudaMemoryError", error);
     m.def("cuda_device_count", &cuda::device_count, "GPUs that this process can use; 0 without a driver.");
     py::class_<Images>(m, "CudaImages");
     py::class_<Loaded>(m, "CudaMask").def("run", &run, py::arg("images"), py::arg("wanted"));

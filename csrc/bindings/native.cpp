@@ -110,8 +110,7 @@ py::tuple as_tuple(native::Output output, std::size_t images) {
     py::list features;
     for (auto& site : output.features) features.append(rows(std::move(site), images));
     return py::make_tuple(rows(std::move(output.logits), images), codes,
-                          rows(std::move(output.pooled), images), features, output.means, output.variances,
-                          output.together);
+                          rows(std::move(output.pooled), images), features, output.means, output.variances);
 }
 
 void register_native(py::module_& m) {

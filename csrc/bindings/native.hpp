@@ -15,8 +15,7 @@ using FloatArray = pybind11::array_t<float, pybind11::array::c_style | pybind11:
 std::vector<float> numbers(const FloatArray& array);
 // Refuses what has not the shape [n, channels, height, width] of the program's images.
 void check_images(const native::Program& program, const FloatArray& images);
-// logits, codes per wanted site, pooled, features per kept site, means and variances per value with moments,
-// images that went through the network at a time.
+// logits, codes per wanted site, pooled, features per kept site, means and variances per value with moments.
 pybind11::tuple as_tuple(native::Output output, std::size_t images);
 
 // The classes ProgramBuilder, Program and Compiled: what backends/native.py is made of.

@@ -1,4 +1,4 @@
-// A mask's blob, and the train of kernels that a tile of images goes through.
+// A mask's blob, and the train of kernels that images go through.
 #include "znas/cuda/execute.hpp"
 
 #include <algorithm>
@@ -26,11 +26,6 @@ using native::Output;
 using native::PlaneSpec;
 using native::Shape;
 using native::Value;
-
-class OutOfMemory : public Error {
-  public:
-    using Error::Error;
-};
 
 void check(cudaError_t error, const char* what) {
     if (error == cudaSuccess) return;
@@ -257,8 +252,10 @@ class Loaded {
         for (const CompiledStep& step : compiled->steps) {
             const Value& value = compiled->value(step.value);
             if (value.moments) {
+                const std::size_t channels = at(native::blocks_of(value.shape)) * kBlock;
                 moments[at(step.value)] = static_cast<int>(moment_floats);
-                moment_floats += at(native::blocks_of(value.shape)) * kBlock * 3;
+                moment_floats += channels * 3;
+                moment_channels = std::max(moment_channels, channels);
             }
             switch (value.kind) {
                 case Value::Kind::kSum:
@@ -287,9 +284,10 @@ class Loaded {
     std::map<int, Sum> sums;            // by value
     std::map<int, WindowSpec> windows;  // by value
     HeadSpec head;
-    std::vector<int> moments;       // per value, in floats; kNoMoments
-    std::size_t moment_floats = 0;  // of all values
-    std::size_t affine_floats = 0;  // of the largest step
+    std::vector<int> moments;         // per value, in floats; kNoMoments
+    std::size_t moment_floats = 0;    // of all values
+    std::size_t moment_channels = 0;  // of the widest value with moments
+    std::size_t affine_floats = 0;    // of the largest step
     std::optional<Resident<char>> memory;
 
   private:
@@ -371,7 +369,7 @@ class Loaded {
 
 namespace {
 
-// One call: everything that lives as long as its tiles.
+// One call: all images through all steps.
 template <class P>
 class Pass {
   public:
@@ -380,151 +378,93 @@ class Pass {
           compiled_(*loaded.compiled),
           images_(images),
           wanted_(wanted),
+          coded_(values_of(wanted)),
           stream_(loaded.device),
+          planes_(stream_, compiled_.image_bytes * at(images.count)),
+          codes_(stream_, code_entries() * at(images.count)),
           moments_(stream_, loaded.moment_floats),
           affine_(stream_, compiled_.batch() ? loaded.affine_floats : 0),
-          partial_(stream_, compiled_.batch() ? partial_doubles() : 0),
+          partial_(stream_, compiled_.batch() ? loaded.moment_channels * 2 * at(images.count) : 0),
           pooled_(stream_, at(images.count) * at(loaded.head.features)),
-          logits_(stream_, at(images.count) * at(loaded.head.classes)) {
-        for (const int site : wanted) {
-            words_.emplace_back(
-                std::make_unique<Buffer<std::uint64_t>>(stream_, at(images.count) * site_words(site)));
-        }
-        for (const int site : compiled_.kept) {
-            features_.emplace_back(
-                std::make_unique<Buffer<float>>(stream_, at(images.count) * site_size(site)));
+          logits_(stream_, at(images.count) * at(loaded.head.classes)),
+          tile_{planes_.data(), images.count} {
+        std::uint16_t* codes = codes_.data();
+        for (const int value : coded_) {
+            codes_of_[value] = codes;
+            codes += entries(value) * at(images.count);
         }
     }
 
     Output run() {
+        for (const CompiledStep& step : compiled_.steps) run(step.value);
+        const char* blob = loaded_.memory->data();
+        check(classify(blob, loaded_.head, tile_, pooled_.data(), logits_.data(), stream_), "classify");
         Output output;
-        output.together = take_arena();
-        for (int begin = 0; begin < images_.count; begin += output.together) {
-            tile(begin, std::min(output.together, images_.count - begin), output.together);
-        }
         logits_.copy_to(output.logits);
         pooled_.copy_to(output.pooled);
-        output.codes.resize(words_.size());
-        for (std::size_t i = 0; i < words_.size(); ++i) words_[i]->copy_to(output.codes[i]);
-        output.features.resize(features_.size());
-        for (std::size_t i = 0; i < features_.size(); ++i) features_[i]->copy_to(output.features[i]);
+        for (const int site : wanted_) gather_site(site, output.codes.emplace_back());
+        for (const int site : compiled_.kept) copy_site(site, output.features.emplace_back());
         std::vector<float> moments;
         moments_.copy_to(moments);
         stream_.wait();
-        for (std::size_t v = 0; v < loaded_.moments.size(); ++v) {
-            const Value& value = compiled_.value(static_cast<int>(v));
-            if (!value.moments) continue;
-            // A value that is not live has none.
-            const auto part = [&](int which) {
-                if (loaded_.moments[v] == kNoMoments) return std::vector<float>{};
-                const auto first =
-                    moments.begin() + loaded_.moments[v] +
-                    static_cast<std::ptrdiff_t>(which) * native::blocks_of(value.shape) * kBlock;
-                return std::vector<float>(first, first + value.shape.channels);
-            };
-            output.means.push_back(part(0));
-            output.variances.push_back(part(1));
-        }
+        hand_out(moments, output);
         return output;
     }
 
   private:
-    std::size_t partial_doubles() const {
-        std::size_t most = 0;
-        for (const CompiledStep& step : compiled_.steps) {
-            const Value& value = compiled_.value(step.value);
-            if (value.moments) most = std::max(most, at(native::blocks_of(value.shape)) * kBlock * 2);
-        }
-        return most * at(images_.count);
-    }
-
-    std::size_t site_size(int site) const {
-        std::size_t size = 0;
-        for (const int value : compiled_.site(site)) {
-            const Shape& shape = compiled_.value(value).shape;
-            size += at(shape.channels) * at(shape.height) * at(shape.width);
-        }
-        return size;
-    }
-    std::size_t site_words(int site) const { return code_words(site_size(site)); }
-
-    // Takes memory for as many images together as there is room for: all, a half, a quarter ...
-    int take_arena() {
-        for (int size = images_.count;; size = (size + 1) / 2) {
-            try {
-                arena_ = std::make_unique<Buffer<char>>(stream_, arena_bytes(size));
-                return size;
-            } catch (const OutOfMemory&) {
-                if (size == 1 || compiled_.batch()) throw;
-            }
-        }
-    }
-    std::size_t arena_bytes(int images) const {
-        std::size_t bytes = std::max<std::size_t>(compiled_.image_bytes, 1) * at(images);
-        for (const int value : coded()) bytes += at(images) * code_entries(value) * sizeof(std::uint16_t);
-        return bytes;
-    }
-    std::size_t code_entries(int value) const {
-        const Shape& shape = compiled_.value(value).shape;
-        return at(native::blocks_of(shape)) * at(shape.height) * at(shape.width);
-    }
-    // The values of wanted sites, each once.
-    std::vector<int> coded() const {
+    // The values of sites, each once.
+    std::vector<int> values_of(const std::vector<int>& sites) const {
         std::vector<int> values;
-        for (const int site : wanted_) {
+        for (const int site : sites) {
             for (const int value : compiled_.site(site)) values.push_back(value);
         }
         std::sort(values.begin(), values.end());
         values.erase(std::unique(values.begin(), values.end()), values.end());
         return values;
     }
-
-    void tile(int begin, int count, int capacity) {
-        const Tile tile{arena_->data(), capacity, count};
-        auto* codes = reinterpret_cast<std::uint16_t*>(arena_->data() + compiled_.image_bytes * at(capacity));
-        std::map<int, std::uint16_t*> codes_of;
-        for (const int value : coded()) {
-            codes_of[value] = codes;
-            codes += code_entries(value) * at(capacity);
-        }
-        const char* blob = loaded_.memory->data();
-        for (const CompiledStep& step : compiled_.steps) {
-            const Value& value = compiled_.value(step.value);
-            switch (value.kind) {
-                case Value::Kind::kImages: {
-                    const Shape& s = value.shape;
-                    const float* images =
-                        images_.memory.data() + at(begin) * at(s.channels) * at(s.height) * at(s.width);
-                    check(Steps<P>::load_images(images, s.channels, plain(compiled_, step.value), tile,
-                                                stream_),
-                          "load_images");
-                    break;
-                }
-                case Value::Kind::kSum:
-                    sum(step.value, blob, tile, codes_of);
-                    break;
-                case Value::Kind::kDepthwise:
-                    check(Steps<P>::depthwise(blob, loaded_.windows.at(step.value), tile, stream_),
-                          "depthwise");
-                    break;
-                case Value::Kind::kMaxPool:
-                    check(max_pool(loaded_.windows.at(step.value), tile, stream_), "max_pool");
-                    break;
-            }
-            if (value.moments) {
-                const MomentsSpec spec{raw(compiled_, step.value),
-                                       moments_.data() + loaded_.moments[at(step.value)]};
-                check(measure(spec, tile, partial_.data(), stream_), "measure");
-            }
-        }
-        check(classify(blob, loaded_.head, tile, pooled_.data() + at(begin) * at(loaded_.head.features),
-                       logits_.data() + at(begin) * at(loaded_.head.classes), stream_),
-              "classify");
-        for (std::size_t i = 0; i < wanted_.size(); ++i) gather_site(i, begin, tile, codes_of);
-        for (std::size_t i = 0; i < features_.size(); ++i) copy_site(i, begin, tile);
+    // Codes of a value, per image.
+    std::size_t entries(int value) const {
+        const Shape& shape = compiled_.value(value).shape;
+        return at(native::blocks_of(shape)) * at(shape.height) * at(shape.width);
+    }
+    std::size_t code_entries() const {
+        std::size_t all = 0;
+        for (const int value : coded_) all += entries(value);
+        return all;
+    }
+    static std::size_t units(const Shape& shape) {
+        return at(shape.channels) * at(shape.height) * at(shape.width);
+    }
+    std::size_t site_units(int site) const {
+        std::size_t all = 0;
+        for (const int value : compiled_.site(site)) all += units(compiled_.value(value).shape);
+        return all;
     }
 
-    void sum(int value, const char* blob, const Tile& tile, const std::map<int, std::uint16_t*>& codes_of) {
+    void run(int value) {
+        const char* blob = loaded_.memory->data();
+        switch (compiled_.value(value).kind) {
+            case Value::Kind::kImages:
+                check(Steps<P>::load_images(images_.memory.data(), compiled_.value(value).shape.channels,
+                                            plain(compiled_, value), tile_, stream_),
+                      "load_images");
+                break;
+            case Value::Kind::kSum:
+                sum(value, blob);
+                break;
+            case Value::Kind::kDepthwise:
+                check(Steps<P>::depthwise(blob, loaded_.windows.at(value), tile_, stream_), "depthwise");
+                break;
+            case Value::Kind::kMaxPool:
+                check(max_pool(loaded_.windows.at(value), tile_, stream_), "max_pool");
+                break;
+        }
+        if (!compiled_.value(value).moments) return;
+        const MomentsSpec spec{raw(compiled_, value), moments_.data() + loaded_.moments[at(value)]};
+        check(measure(spec, tile_, partial_.data(), stream_), "measure");
+    }
+
+    void sum(int value, const char* blob) {
         const Loaded::Sum& step = loaded_.sums.at(value);
         const float* affine = reinterpret_cast<const float*>(blob + step.spec.affine);
         if (compiled_.batch()) {
@@ -532,40 +472,61 @@ class Pass {
                   "normalise");
             affine = affine_.data();
         }
-        const auto codes = codes_of.find(value);
-        check(Steps<P>::sum(blob, step.place, step.spec, affine, tile,
-                            codes == codes_of.end() ? nullptr : codes->second, stream_),
+        const auto codes = codes_of_.find(value);
+        check(Steps<P>::sum(blob, step.place, step.spec, affine, tile_,
+                            codes == codes_of_.end() ? nullptr : codes->second, stream_),
               "sum");
     }
 
-    void gather_site(std::size_t i, int begin, const Tile& tile,
-                     const std::map<int, std::uint16_t*>& codes_of) {
+    void gather_site(int site, std::vector<std::uint64_t>& words) {
         std::vector<Segment> segments;
         Offset bit = 0;
-        for (const int value : compiled_.site(wanted_[i])) {
+        for (const int value : compiled_.site(site)) {
             const Shape& shape = compiled_.value(value).shape;
             const int pixels = shape.height * shape.width;
             for (int b = 0; b < native::blocks_of(shape); ++b) {
                 const int channels = std::min(kBlock, shape.channels - b * kBlock);
                 segments.push_back(
-                    {bit, channels, pixels, codes_of.at(value) + at(b) * at(pixels), code_entries(value)});
+                    {bit, channels, pixels, codes_of_.at(value) + at(b) * at(pixels), entries(value)});
                 bit += at(channels) * at(pixels);
             }
         }
         const Buffer<Segment> there(stream_, std::span<const Segment>(segments));
-        const std::size_t words = site_words(wanted_[i]);
-        check(gather(there.data(), static_cast<int>(segments.size()), words_[i]->data() + at(begin) * words,
-                     words, tile, stream_),
+        const std::size_t image_words = code_words(site_units(site));
+        const Buffer<std::uint64_t> gathered(stream_, image_words * at(images_.count));
+        check(gather(there.data(), static_cast<int>(segments.size()), gathered.data(), image_words, tile_,
+                     stream_),
               "gather");
+        gathered.copy_to(words);
     }
 
-    void copy_site(std::size_t i, int begin, const Tile& tile) {
-        const std::size_t entries = site_size(compiled_.kept[i]);
-        float* out = features_[i]->data() + at(begin) * entries;
-        for (const int value : compiled_.site(compiled_.kept[i])) {
+    void copy_site(int site, std::vector<float>& features) {
+        const std::size_t image_floats = site_units(site);
+        const Buffer<float> copied(stream_, image_floats * at(images_.count));
+        float* out = copied.data();
+        for (const int value : compiled_.site(site)) {
             const Shape& shape = compiled_.value(value).shape;
-            check(copy_out({raw(compiled_, value), shape.channels, out, entries}, tile, stream_), "copy_out");
-            out += at(shape.channels) * at(shape.height) * at(shape.width);
+            check(copy_out({raw(compiled_, value), shape.channels, out, image_floats}, tile_, stream_),
+                  "copy_out");
+            out += units(shape);
+        }
+        copied.copy_to(features);
+    }
+
+    // A value that is not live has no moments.
+    void hand_out(const std::vector<float>& moments, Output& output) const {
+        for (std::size_t v = 0; v < loaded_.moments.size(); ++v) {
+            const Value& value = compiled_.value(static_cast<int>(v));
+            if (!value.moments) continue;
+            const auto part = [&](int which) -> std::vector<float> {
+                if (loaded_.moments[v] == kNoMoments) return {};
+                const auto first =
+                    moments.begin() + loaded_.moments[v] +
+                    static_cast<std::ptrdiff_t>(which) * native::blocks_of(value.shape) * kBlock;
+                return {first, first + value.shape.channels};
+            };
+            output.means.push_back(part(0));
+            output.variances.push_back(part(1));
         }
     }
 
@@ -573,13 +534,15 @@ class Pass {
     const Compiled& compiled_;
     const Images& images_;
     const std::vector<int>& wanted_;
+    std::vector<int> coded_;
     Stream stream_;
+    Buffer<char> planes_;
+    Buffer<std::uint16_t> codes_;
     Buffer<float> moments_, affine_;
     Buffer<double> partial_;
     Buffer<float> pooled_, logits_;
-    std::unique_ptr<Buffer<char>> arena_;                        // all planes, then all codes
-    std::vector<std::unique_ptr<Buffer<std::uint64_t>>> words_;  // per wanted site
-    std::vector<std::unique_ptr<Buffer<float>>> features_;       // per kept site
+    Tile tile_;
+    std::map<int, std::uint16_t*> codes_of_;  // per value of a wanted site, [image][block][pixel]
 };
 
 }  // namespace

@@ -28,7 +28,7 @@ __device__ int block_pixels(const Plane& plane) { return (plane.height + 2 * pla
 // The first four channels of pixel (y, x).
 template <class Four>
 __device__ Four* pixel_of(const Tile& tile, const Plane& plane, int image, int block, int y, int x) {
-    char* data = tile.arena + plane.offset * static_cast<Offset>(tile.capacity) +
+    char* data = tile.arena + plane.offset * static_cast<Offset>(tile.images) +
                  plane.bytes * static_cast<Offset>(image);
     const int pixel = block * block_pixels(plane) + (y + plane.halo) * pitch(plane) + x + plane.halo;
     return reinterpret_cast<Four*>(data) + static_cast<std::int64_t>(pixel) * kFours;

@@ -15,7 +15,7 @@ namespace znas::cuda {
 
 using Offset = std::uint64_t;  // in bytes
 
-// Image n of a tile is at arena + offset * capacity + bytes * n.
+// Image n of a tile is at arena + offset * images + bytes * n.
 struct Plane {
     Offset offset = 0, bytes = 0;
     int blocks = 0, height = 0, width = 0, halo = 0;
@@ -25,7 +25,7 @@ struct Plane {
 // The images that go through the network together, and the memory of all their planes.
 struct Tile {
     char* arena;
-    int capacity, images;
+    int images;
 };
 
 constexpr int kNoMoments = -1;

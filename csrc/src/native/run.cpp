@@ -307,7 +307,6 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
     const std::size_t image = static_cast<std::size_t>(in.channels) * in.height * in.width;
     const auto classes = static_cast<std::size_t>(compiled.head().classes);
     Output output;
-    output.together = size;
     output.logits.resize(static_cast<std::size_t>(count) * classes);
     for (const int site : wanted) {
         output.codes.emplace_back(static_cast<std::size_t>(count) * code_words(site_size(compiled, site)));

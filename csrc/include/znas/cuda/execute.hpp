@@ -16,6 +16,12 @@ class Error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// There is no room for that many images together, or for the mask.
+class OutOfMemory : public Error {
+  public:
+    using Error::Error;
+};
+
 // GPUs that this process can use; 0 where there is no driver.
 int device_count();
 
@@ -33,9 +39,8 @@ class Loaded;
 // compiled: of a program with a layout of this file; it must outlive what is returned.
 std::shared_ptr<const Loaded> load(std::shared_ptr<const native::Compiled> compiled, int device);
 
-// As native::run, on the device that both were brought to; safe to call from several threads at once. Where
-// the memory is too small for all images together, they go in halves, quarters and so on (Output::together),
-// under batch normalisation an Error.
+// As native::run, on the device that both were brought to, all images together; safe to call from several
+// threads at once.
 native::Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted);
 
 }  // namespace znas::cuda

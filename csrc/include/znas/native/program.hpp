@@ -72,7 +72,6 @@ struct Output {
     std::vector<float> pooled;                         // what the classifier reads [images, channels]
     std::vector<std::vector<float>> features;          // per kept site [images, channels, height, width]
     std::vector<std::vector<float>> means, variances;  // per value with moments, where live
-    int together = 0;                                  // images that went through the network at a time
 };
 
 class Compiled;
