@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from znas_engine import kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass, Workers, check_masks
+from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
+from znas_engine.backends.torch_errors import device_errors
+from znas_engine.backends.workers import Workers
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
@@ -65,7 +67,7 @@ class TorchReference(Evaluator):
                 if i in roots or i in pooled:
                     kept[i] = value
 
-            with torch.inference_mode():
+            with torch.inference_mode(), device_errors():
                 logits = network(mask, torch.from_numpy(images), watch=watch, roots=roots)
             return Observation(
                 logits.numpy(),

@@ -118,10 +118,13 @@ def deserialize(plan: bytes, model: bytes) -> trt.ICudaEngine:
 
 
 def create_context(engine: trt.ICudaEngine) -> trt.IExecutionContext:
-    """A context of its own shapes and buffers; with TensorRT-RTX it also captures CUDA graphs by itself."""
+    """A context of its own shapes, whose memory is the caller's to give; with TensorRT-RTX it also captures
+    CUDA graphs by itself."""
+    memory = trt.ExecutionContextAllocationStrategy.USER_MANAGED
     if not CAPTURES_GRAPHS:
-        return engine.create_execution_context()
+        return engine.create_execution_context(memory)
     settings = engine.create_runtime_config()
+    settings.set_execution_context_allocation_strategy(memory)
     settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     return engine.create_execution_context(settings)
 
