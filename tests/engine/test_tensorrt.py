@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given
@@ -84,6 +85,13 @@ def test_graphs_of_all_dtypes_build(capability: str, dtype: str, space: SearchSp
 def test_graphs_that_normalise_each_batch_build(dtype: str) -> None:
     graph = model(NB201, small(NB201), norm="batch", dtype=dtype)
     assert library.build(graph, images=IMAGES, capability=AMPERE).plan
+
+
+@pytest.mark.parametrize("capability", [AMPERE, BLACKWELL])
+def test_graphs_whose_cells_have_masks_of_their_own_build(capability: str) -> None:
+    graph = model(NB201, small(NB201), norm="identity", dtype="float16")
+    assert onnx.load_from_string(graph).graph.input[1].type.tensor_type.shape.dim[0].dim_value == 6
+    assert library.build(graph, images=IMAGES, capability=capability).plan
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

@@ -6,7 +6,7 @@ The plan code is tested with the real builder. The passes below have not been ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
@@ -20,10 +20,12 @@ from torch import Tensor
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime import OnnxRuntime
 from znas_engine.backends.torch_errors import device_errors
+from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.environment import Environment
 from znas_engine.export import code_output, feature_output
 from znas_engine.scores import CodeSite, Observation
 from znas_engine.spaces import Mask
+from znas_engine.supernet.rescale import Rescale, Scaled, unscaled
 from znas_engine.tensorrt import library
 from znas_engine.tensorrt.plans import plan, target
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _WORD = 64
+#: Images of the pass that scales are taken from.
+PROBED = 4
+Scaling = Callable[[Mask], Scaled]
 
 
 class TensorRt(Evaluator):
@@ -50,16 +55,31 @@ class TensorRt(Evaluator):
     ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
         built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
-        return _Supernet(self, built, model, reads, device)
+        return _Supernet(self, built, model, self._scaling(environment, norm), reads, device)
+
+    def _scaling(self, environment: Environment, norm: str) -> Scaling:
+        """From masks to those that the graph takes."""
+        if self.exporter.mask_shape(norm, self.dtype) == self.space.shape:
+            return unscaled(self.graph)
+        reference = TorchReference(self.space, self.macro, norm=norm)
+        images = environment.batch.images[:PROBED]
+        return Rescale(self.graph, self.space.mixture(), reference.powers(environment, images))
 
 
 class _Supernet:
     """A `BatchedPass`: one engine, and a `_Run` per number of images."""
 
     def __init__(
-        self, backend: TensorRt, plan: bytes, model: bytes, reads: frozenset[str], device: str
+        self,
+        backend: TensorRt,
+        plan: bytes,
+        model: bytes,
+        scaling: Scaling,
+        reads: frozenset[str],
+        device: str,
     ) -> None:
         self.graph = backend.graph
+        self.scaling = scaling
         self.reads = reads
         self.device = device
         with torch.cuda.device(device):
@@ -71,10 +91,15 @@ class _Supernet:
     def __call__(self, mask: Mask, images: Images) -> Observation:
         sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         codes = {code_output(value): value for value, modules in sites.items() if modules}
-        features = [feature_output(at) for at in (self.graph.cells if "features" in self.reads else ())]
-        pooled = ["pooled"] if "pooled" in self.reads else []
+        cells = self.graph.cells if "features" in self.reads else ()
+        values = {feature_output(at): at for at in cells} | {"logits": -1}
+        if "pooled" in self.reads:
+            values["pooled"] = self.graph.penultimate
+        scaled = self.scaling(mask)
         with self._run(images) as run:
-            found = run(mask, images, ["logits", *pooled, *codes, *features])
+            found = run(scaled.mask, images, [*values, *codes])
+        for name, at in values.items():
+            found[name] = np.ldexp(found[name], scaled.exponents[at])
         return Observation(
             found["logits"],
             codes=tuple(
@@ -82,12 +107,16 @@ class _Supernet:
                 for name, value in codes.items()
             ),
             pooled=found.get("pooled"),
-            features=tuple(found[name] for name in features),
+            features=tuple(found[feature_output(at)] for at in cells),
         )
 
     def batch(self, masks: Mask, images: Images) -> NDArray[np.float32]:
+        scaled = [self.scaling(mask) for mask in masks]
         with self._run(images) as run:
-            return run.logits(masks, images)
+            logits = run.logits(np.stack([each.mask for each in scaled]), images)
+        exponents = np.array([each.exponents[-1] for each in scaled])
+        restored: NDArray[np.float32] = np.ldexp(logits, exponents[:, None, None])
+        return restored
 
     @contextmanager
     def _run(self, images: Images) -> Iterator[_Run]:
@@ -141,7 +170,7 @@ class _Run:
             }
 
     def logits(self, masks: Mask, images: Images) -> NDArray[np.float32]:
-        """float32 [G, n, classes] of all masks; the host waits once."""
+        """float32 [G, n, classes] of all masks [G, ...]; the host waits once."""
         with torch.cuda.stream(self.stream):
             self.buffers["images"].copy_(torch.tensor(images))
             logits = self.buffers["logits"]
@@ -153,7 +182,7 @@ class _Run:
             return found
 
     def _start(self, mask: Tensor) -> None:
-        """A pass under mask [E, O] over the images in the buffer, queued on the stream."""
+        """A pass under a mask over the images in the buffer, queued on the stream."""
         self.buffers["mask"].copy_(mask)
         if self.graph is None:
             library.enqueue(self.context, self.stream.cuda_stream)

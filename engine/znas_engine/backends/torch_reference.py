@@ -98,6 +98,35 @@ class TorchReference(Evaluator):
         with self._workers() as workers:
             return list(workers.map(partial(self._watched, mask, {known[n]: n for n in names}), environments))
 
+    def powers(self, environment: Environment, images: Images) -> dict[int, NDArray[np.float64]]:
+        """What `Rescale` needs: under the mixture, the mean products of the terms of all sums, by position.
+
+        A concatenation counts as a sum of terms that share nothing.
+        """
+        nodes = self.graph.nodes
+        sums = [i for i, node in enumerate(nodes) if isinstance(node, Mixed | Concat)]
+        last_use = {j: i for i in sums for j in nodes[i].inputs}
+        seen: dict[int, Tensor] = {}
+        found: dict[int, NDArray[np.float64]] = {}
+
+        def watch(i: int, value: Tensor) -> None:
+            if i in sums:
+                terms = [seen[j].double().flatten() for j in nodes[i].inputs]
+                if isinstance(nodes[i], Concat):
+                    found[i] = np.diag([float((term @ term) / value.numel()) for term in terms])
+                else:
+                    stacked = torch.stack(terms)
+                    found[i] = (stacked @ stacked.T / value.numel()).cpu().numpy()
+                for j in {j for j in nodes[i].inputs if last_use[j] == i}:
+                    del seen[j]
+            if i in last_use:
+                seen[i] = value
+
+        with torch.inference_mode():
+            network = self.network(environment, self.norm, self.devices[0])
+            network(self.space.mixture(), torch.from_numpy(images), watch=watch)
+        return found
+
     def _watched(
         self, mask: Mask, names: dict[int, str], environment: Environment
     ) -> dict[str, NDArray[np.float32]]:
