@@ -137,11 +137,11 @@ class Scores:
 class Evaluator(ABC):
     """Runs batches of masks through the supernet of one space.
 
-    space, macro: which supernet. norm: one of NORMS. dtype: what products
-    read; sums are float32. devices: where passes run, the backend's default if
-    None; masks are shared out among several. threads: worker threads, at least
-    one per device; each pass runs on one of them, start to end, so results do not depend on their number.
-    report: receives one-line remarks (a cache entry rebuilt, for instance) that the user should see.
+    space, macro: which supernet. norm: one of NORMS. dtype: what products read; sums are float32. devices:
+    where passes run, the backend's default if None; masks are shared out among several. threads: worker
+    threads, at least one per device; each pass runs on one of them, start to end, so results do not depend
+    on their number. report: receives one-line remarks (a cache entry rebuilt, for instance) that the user
+    should see.
     """
 
     name: ClassVar[str]
@@ -205,6 +205,7 @@ class Evaluator(ABC):
                 backend cannot run; a score that needs labels on images that have none; too few or too many
                 images for a score.
             NonFiniteScoreError: logits or a score that are not finite; the message names the mask.
+            DeviceError: a GPU is lost, or one image is too much for its memory.
         """
         check_masks(masks, self.space)
         scores = (score,) if isinstance(score, Score) else tuple(score)
