@@ -34,6 +34,14 @@ class StorageError(ZnasError, OSError):
     """The cache or a run folder cannot be read or written."""
 
 
+class DeviceError(ZnasError):
+    """A GPU fails while it works."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The memory of a GPU is full."""
+
+
 class TensorRTError(ZnasError):
     """TensorRT refuses a graph, a plan or a pass; the message holds its own words."""
 

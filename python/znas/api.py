@@ -137,6 +137,7 @@ def search(
         params=network.parameters,
         flops=network.flops,
         device=observer.device,
+        agreement=observer.agreement,
         origin=dataset.origin,
         p=scorer.settled_p,
         auto=scorer.auto,

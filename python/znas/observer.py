@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ class Observer:
     """
 
     device = "cpu"
+    #: Share of the first environment's images whose largest logit under the mixture is that of float32; None
+    #: in float32.
+    agreement: float | None = None
     packages: tuple[str, ...] = ()
 
     def __init__(
@@ -87,4 +91,16 @@ class Observer:
                 self.dataset, count=s.envs, images=s.images, init=s.init, seed=s.seed
             )
             self.device, self.packages = s.device, kind.packages
+            if s.dtype != "float32":
+                started = time.perf_counter()
+                self.agreement = self._agree(self._evaluator, self._environments[0])
+                self.setup_seconds += time.perf_counter() - started
         return self._evaluator
+
+    def _agree(self, evaluator: Evaluator, environment: Environment) -> float:
+        whole = get_backend("auto")(self.space, self.macro, norm=evaluator.norm, threads=evaluator.threads)
+        half, full = (
+            each.observe(self.space.mixture()[None], environment)[0].logits.argmax(1)
+            for each in (evaluator, whole)
+        )
+        return float((half == full).mean())

@@ -93,6 +93,8 @@ class SearchResult:
         was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
+    agreement: share of the first environment's images whose largest logit under the mixture is that of
+        float32; None in float32, and where nothing was measured.
     """
 
     settings: SearchSettings
@@ -102,6 +104,7 @@ class SearchResult:
     params: int
     flops: int
     device: str
+    agreement: float | None
     origin: str
     p: float | tuple[float, ...]
     auto: AutoP | None
@@ -154,6 +157,7 @@ class SearchResult:
             "seed": s.seed,
             "backend": s.backend,
             "device": self.device,
+            "agreement": self.agreement,
             "observed": self.observed,
             "intervened": self.intervened,
             "ensembles": {"observed": self.ensembles_observed, "intervened": self.ensembles_intervened},

@@ -10,15 +10,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import small
 from tests.znas.test_cli import refused, search
 from znas_engine import backends
 from znas_engine.backends import DEVICES, choose_backend, get_backend, missing
+from znas_engine.backends.base import BatchedPass
+from znas_engine.backends.chunked import Chunked
+from znas_engine.backends.torch_errors import device_errors
 from znas_engine.data import Batch
 from znas_engine.devices import parse_devices
 from znas_engine.environment import Environment
-from znas_engine.errors import InvalidValueError, MissingDependencyError
+from znas_engine.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    InvalidValueError,
+    MissingDependencyError,
+    NonFiniteScoreError,
+)
 from znas_engine.scores import Observation, get_scores
 from znas_engine.spaces import SPACES, Mask
 
@@ -131,6 +143,126 @@ def test_observations_are_shared_out_too(images: Batch) -> None:
         assert np.array_equal(a.logits, b.logits)
         for one, other in zip(a.codes, b.codes, strict=True):
             assert np.array_equal(one.packed, other.packed)
+
+
+class Batching(get_backend("torch")):  # type: ignore[misc]
+    """The reference, its passes batched; `fits` images go through at once."""
+
+    together = 4
+    fits = 64
+
+    def prepare(self, environment: Environment, **named: Any) -> BatchedPass:
+        single = super().prepare(environment, **named)
+        self.sizes: list[tuple[int, int]] = []
+
+        class Pass:
+            def __call__(_, mask: Mask, images: Any) -> Observation:
+                self.sizes.append((0, len(images)))
+                found: Observation = single(mask, images)
+                return found
+
+            def batch(_, masks: Mask, images: Any) -> Any:
+                if len(images) > self.fits:
+                    raise DeviceMemoryError("full")
+                self.sizes.append((len(masks), len(images)))
+                return np.stack([single(mask, images).logits for mask in masks])
+
+        return Pass()
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_batched_passes_score_alike(places: int, images: Batch) -> None:
+    """In order, for scores that read logits alone; other scores get their passes one by one."""
+    masks = np.random.default_rng(0).random((11, *NB201.shape), dtype=np.float32)
+    environment = Environment(3, "gaussian", images)
+    single = get_backend("torch")(NB201, small(NB201))
+    batching = Batching(NB201, small(NB201), devices=["cpu"] * places)
+    seen = []
+    for names in ("accuracy+flops", "accuracy+naswot"):
+        done: list[int] = []
+        expected, found = (
+            backend.evaluate(
+                masks,
+                score=get_scores(names),
+                environments=[environment],
+                progress=lambda step, total, done=done: done.append(step),  # type: ignore[misc]
+            ).values
+            for backend in (single, batching)
+        )
+        assert np.array_equal(expected, found)
+        assert done == [*range(1, 12), *range(1, 12)]
+        seen.append({count for count, _ in batching.sizes})
+    assert seen == [{3, 4}, {0}]
+
+
+def test_a_batched_pass_names_the_mask_that_overflows(images: Batch) -> None:
+    masks = np.stack([NB201.mixture(), NB201.mixture() * np.float32(1e30)])
+    with pytest.raises(NonFiniteScoreError, match=r"not finite under the mask \[\[2\.0+\d*e\+29"):
+        Batching(NB201, small(NB201), norm="identity").evaluate(
+            masks, score=get_scores("accuracy"), environments=[Environment(3, "gaussian", images)]
+        )
+
+
+def test_a_full_device_gets_fewer_images(images: Batch) -> None:
+    """Halved with a word, and the scores of frozen statistics stay; those of a batch are not redefined."""
+    environment = Environment(3, "gaussian", images)
+    masks = NB201.mixture()[None]
+    said: list[str] = []
+    for norm in ("identity", "batch"):
+        backend = Batching(NB201, small(NB201), norm=norm, report=said.append)
+        backend.fits = 20
+        arguments: Any = {"score": get_scores("accuracy"), "environments": [environment]}
+        if norm == "batch":
+            with pytest.raises(DeviceMemoryError, match="full"):
+                backend.evaluate(masks, **arguments)
+            continue
+        found = backend.evaluate(masks, **arguments).values
+        expected = get_backend("torch")(NB201, small(NB201), norm=norm).evaluate(masks, **arguments).values
+        assert np.array_equal(found, expected)
+        assert {size for _, size in backend.sizes} == {14}  # 70 images in 5 chunks of at most 16
+    assert said == [f"the GPU's memory is full: {size} images at a time from here on" for size in (32, 16)]
+
+
+@given(images=st.integers(1, 300), fits=st.integers(0, 70))
+def test_chunks_shrink_until_they_fit(images: int, fits: int) -> None:
+    said: list[str] = []
+    chunked = Chunked(said.append)
+
+    def run(rows: slice) -> int:
+        if rows.stop - rows.start > fits:
+            raise DeviceMemoryError("full")
+        return rows.stop - rows.start
+
+    if fits == 0:
+        with pytest.raises(DeviceMemoryError):
+            chunked(run, images)
+        return
+    sizes = chunked(run, images)
+    assert sum(sizes) == images
+    assert max(sizes) <= fits
+    assert len(said) == 6 - chunked.size.bit_length() + 1
+    assert chunked(run, images) == sizes
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB\nmore"),
+            DeviceMemoryError,
+            "memory is full .*2 GiB",
+        ),
+        (
+            torch.AcceleratorError("CUDA error: launch failure\nmore"),
+            DeviceError,
+            "GPU failed .CUDA error: launch",
+        ),
+    ],
+)
+def test_a_full_or_lost_gpu_is_one_line(error: Exception, kind: type[DeviceError], line: str) -> None:
+    with pytest.raises(kind, match=line) as caught, device_errors():
+        raise error
+    assert "\n" not in str(caught.value)
 
 
 @without_gpu

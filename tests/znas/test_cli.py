@@ -177,7 +177,12 @@ def test_a_native_search_imports_no_framework() -> None:
 
 def test_bfloat16_is_named_in_the_result_and_refused_elsewhere() -> None:
     done = search("--json", "--backend", "native", "--dtype", "bfloat16")
-    assert json.loads(done.stdout)["dtype"] == "bfloat16"
+    result = json.loads(done.stdout)
+    assert result["dtype"] == "bfloat16"
+    assert 0.5 < result["agreement"] <= 1
+    line = f"precision   bfloat16; {result['agreement']:.1%} of the images keep float32's class"
+    assert line in search("--backend", "native", "--dtype", "bfloat16").stdout
+    assert json.loads(search("--json").stdout)["agreement"] is None
     message = refused(search("--backend", "torch", "--dtype", "bfloat16"))
     assert "use --backend native or trt for bfloat16" in message
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from znas_engine.backends.chunked import Chunked
+from znas_engine.backends.workers import Workers
 from znas_engine.devices import FIRST, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
@@ -95,43 +94,6 @@ def check_devices(backend: str, devices: Sequence[str]) -> tuple[str, ...]:
     return tuple(devices)
 
 
-class Workers(ThreadPoolExecutor):
-    """Threads that an exception (an interrupt, say) relieves of the masks they have not begun.
-
-    Each belongs to one of `places` devices, in turn: at least one thread to every device. begin: what a
-    thread does first.
-
-    The linear algebra of scores runs on the thread that calls it: its matrices are small, and a BLAS that
-    spreads them spends its time waiting.
-    """
-
-    def __init__(self, threads: int, *, places: int, begin: Callable[[], object] = lambda: None) -> None:
-        self._thread = threading.local()
-        turns = itertools.cycle(range(places))
-
-        def take_place() -> None:
-            self._thread.place = next(turns)
-            begin()
-
-        super().__init__(max(threads, places), thread_name_prefix="znas", initializer=take_place)
-
-    @property
-    def place(self) -> int:
-        """Which of the devices the calling thread, one of these, belongs to."""
-        place: int = self._thread.place
-        return place
-
-    def __enter__(self) -> Workers:
-        self._blas = threadpool_limits(1, user_api="blas")
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        try:
-            self.shutdown(cancel_futures=kind is not None)
-        finally:
-            self._blas.restore_original_limits()
-
-
 class MaskedPass(Protocol):
     """One environment's network, ready to run; safe to call from several threads at once."""
 
@@ -140,6 +102,19 @@ class MaskedPass(Protocol):
 
         The codes are those of `graph.relu_sites`, in its order, for every chunk of images alike. The order
         of units within a site is the backend's own, the same for every image.
+
+        Raises DeviceMemoryError where that many images do not fit into the device's memory.
+        """
+
+
+@runtime_checkable
+class BatchedPass(MaskedPass, Protocol):
+    """A pass on a device that takes many masks before the host waits for it."""
+
+    def batch(self, masks: Mask, images: Images) -> NDArray[np.float32]:
+        """masks float32 [G, E, O], images float32 [n, 3, H, W] -> logits float32 [G, n, classes].
+
+        Raises DeviceMemoryError like a single pass.
         """
 
 
@@ -162,16 +137,18 @@ class Scores:
 class Evaluator(ABC):
     """Runs batches of masks through the supernet of one space.
 
-    space, macro: which supernet. norm: one of NORMS. dtype: what products
-    read; sums are float32. devices: where passes run, the backend's default if
-    None; masks are shared out among several. threads: worker threads, at least
-    one per device; each pass runs on one of them, start to end, so results do not depend on their number.
-    report: receives one-line remarks (a cache entry rebuilt, for instance) that the user should see.
+    space, macro: which supernet. norm: one of NORMS. dtype: what products read; sums are float32. devices:
+    where passes run, the backend's default if None; masks are shared out among several. threads: worker
+    threads, at least one per device; each pass runs on one of them, start to end, so results do not depend
+    on their number. report: receives one-line remarks (a cache entry rebuilt, for instance) that the user
+    should see.
     """
 
     name: ClassVar[str]
     #: Distributions whose versions a result depends on.
     packages: ClassVar[tuple[str, ...]]
+    #: Masks that a thread gets at once where only logits are read: more than one for a `BatchedPass`.
+    together: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -195,6 +172,7 @@ class Evaluator(ABC):
         self.report = report
         self.graph: Graph = space.supernet(macro)
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
+        self._chunked = Chunked(report)
 
     @abstractmethod
     def prepare(
@@ -218,14 +196,16 @@ class Evaluator(ABC):
 
         rows: the images of every batch that are shown; weights and calibration stay those of the whole batch.
 
-        Memory is bounded whatever G and the image count: a thread holds one mask and one chunk of images,
-        and for scores that read features those of all images, of which they allow few.
+        Memory is bounded whatever G and the image count: a thread holds `together` masks and one chunk of
+        images, and for scores that read features those of all images, of which they allow few. Chunks are
+        smaller where a device's memory is full, unless statistics are those of a chunk.
 
         Raises:
             InvalidValueError: masks of another shape or dtype, negative or not finite; a score that this
                 backend cannot run; a score that needs labels on images that have none; too few or too many
                 images for a score.
             NonFiniteScoreError: logits or a score that are not finite; the message names the mask.
+            DeviceError: a GPU is lost, or one image is too much for its memory.
         """
         check_masks(masks, self.space)
         scores = (score,) if isinstance(score, Score) else tuple(score)
@@ -244,7 +224,8 @@ class Evaluator(ABC):
                     workers, partial(self._measure, workers, environment, scores, rows)
                 )
                 prepared = time.perf_counter()
-                for g, column in enumerate(workers.map(measure, masks)):
+                columns = itertools.chain.from_iterable(workers.map(measure, self._batches(masks, scores)))
+                for g, column in enumerate(columns):
                     values[k, :, g] = column
                     done += passes
                     progress(done, total)
@@ -264,11 +245,19 @@ class Evaluator(ABC):
             view = self._shared_out(
                 workers, partial(self._view, workers, environment, probe, frozenset(reads), ALL)
             )
-            return list(workers.map(view, masks))
+            return [seen for (seen,) in workers.map(view, masks[:, None])]
 
     def network(self, environment: Environment, norm: str, device: str) -> Any:
         """The supernet as a differentiable function, for gradient scores: the backend torch alone has it."""
         raise AssertionError(f"the backend {self.name} has no gradients")
+
+    def _batches(self, masks: Mask, scores: Sequence[Score]) -> list[Mask]:
+        """What a worker thread gets at once: one mask, or where only logits are read up to `together`, fewer
+        if devices would be left without any."""
+        size = 1
+        if not any(probes_of(scores, self.norm).values()):
+            size = max(1, min(self.together, -(-len(masks) // len(self.devices))))
+        return [masks[first : first + size] for first in range(0, len(masks), size)]
 
     def _shared_out(
         self, workers: Workers, make: Callable[[int], Callable[[Mask], T]]
@@ -284,25 +273,39 @@ class Evaluator(ABC):
         scores: Sequence[Score],
         rows: slice,
         place: int,
-    ) -> Callable[[Mask], list[float]]:
-        """The function from a mask to all scores, each pass run once, on the device `devices[place]`."""
+    ) -> Callable[[Mask], list[list[float]]]:
+        """The function from masks [G, E, O] to all scores of each, each pass run once, on the device
+        `devices[place]`."""
         views = {
             probe: self._view(workers, environment, probe, reads, rows, place)
             for probe, reads in probes_of(scores, self.norm).items()
         }
         rules = [self._rule(workers, environment, score, rows, place) for score in scores]
 
-        def measure(mask: Mask) -> list[float]:
-            seen = {probe: view(mask) for probe, view in views.items()}
-            found = [rule(mask, seen) for rule in rules]
-            for score, value in zip(scores, found, strict=True):
-                if not math.isfinite(value):
-                    raise NonFiniteScoreError(
-                        f"{score.name} is {value} under the mask {self.space.describe(mask)}"
-                    )
-            return found
+        def measure(masks: Mask) -> list[list[float]]:
+            seen = {probe: view(masks) for probe, view in views.items()}
+            return [
+                self._column(scores, rules, mask, {probe: found[g] for probe, found in seen.items()})
+                for g, mask in enumerate(masks)
+            ]
 
         return measure
+
+    def _column(
+        self,
+        scores: Sequence[Score],
+        rules: Sequence[Callable[[Mask, Mapping[Probe, Observation]], float]],
+        mask: Mask,
+        seen: Mapping[Probe, Observation],
+    ) -> list[float]:
+        """All scores of one mask."""
+        found = [rule(mask, seen) for rule in rules]
+        for score, value in zip(scores, found, strict=True):
+            if not math.isfinite(value):
+                raise NonFiniteScoreError(
+                    f"{score.name} is {value} under the mask {self.space.describe(mask)}"
+                )
+        return found
 
     def _rule(
         self, workers: Workers, environment: Environment, score: Score, rows: slice, place: int
@@ -336,20 +339,34 @@ class Evaluator(ABC):
         reads: frozenset[str],
         rows: slice,
         place: int,
-    ) -> Callable[[Mask], Observation]:
-        """The function from a mask to what a probe shows of it, on some of its images."""
+    ) -> Callable[[Mask], list[Observation]]:
+        """The function from masks [G, E, O] to what a probe shows of each, on some of its images."""
         norm = probe.norm or self.norm
         run: MaskedPass = self._kept(
             workers,
             (place, environment, norm, reads),
             lambda: self.prepare(environment, norm=norm, reads=reads, device=self.devices[place]),
         )
-        return partial(
-            self._observe,
-            run=run,
-            images=probe.images(environment)[rows],
-            labels=environment.batch[rows].labels,
-        )
+        images = probe.images(environment)[rows]
+        labels = environment.batch[rows].labels
+
+        def view(masks: Mask) -> list[Observation]:
+            def see(part: slice) -> list[Observation]:
+                if not reads and isinstance(run, BatchedPass):
+                    return [Observation(logits) for logits in run.batch(masks, images[part])]
+                return [run(mask, images[part]) for mask in masks]
+
+            # Chunks are part of the definition of batch statistics.
+            if norm == "batch":
+                parts = [see(part) for part in chunks(len(images))]
+            else:
+                parts = self._chunked(see, len(images))
+            return [
+                self._joined(mask, seen, labels)
+                for mask, seen in zip(masks, zip(*parts, strict=True), strict=True)
+            ]
+
+        return view
 
     def _kept(self, workers: Workers, key: Hashable, make: Callable[[], Any]) -> Any:
         """What was made under that key, made once for all calls."""
@@ -364,10 +381,10 @@ class Evaluator(ABC):
         """All of a backend's arithmetic happens in these threads."""
         return Workers(self.threads, places=len(self.devices))
 
-    def _observe(
-        self, mask: Mask, run: MaskedPass, images: Images, labels: NDArray[np.int64] | None
+    def _joined(
+        self, mask: Mask, parts: Sequence[Observation], labels: NDArray[np.int64] | None
     ) -> Observation:
-        parts = [run(mask, images[rows]) for rows in chunks(len(images))]
+        """What was seen of one mask in all chunks of images."""
         logits = np.concatenate([part.logits for part in parts])
         if not np.isfinite(logits).all():
             raise NonFiniteScoreError(

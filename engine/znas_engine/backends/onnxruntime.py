@@ -54,6 +54,13 @@ class OnnxRuntime(Evaluator):
         norm = self.norm if norm is None else norm
         return self.whole(environment, norm, self._statistics(environment, norm), reads, dtype)
 
+    def mask_shape(self, norm: str, dtype: str) -> tuple[int, ...]:
+        """Of the mask that the exported graph takes: [E, O], or where float16 would overflow, because nothing
+        normalises, [cells, E, O], with scales in it (see `rescale`)."""
+        if norm == "identity" and dtype == "float16":
+            return (len(self.graph.cells), *self.space.shape)
+        return self.space.shape
+
     def whole(
         self,
         environment: Environment,
@@ -71,13 +78,14 @@ class OnnxRuntime(Evaluator):
                 self.graph,
                 environment.weight,
                 statistics=statistics,
-                mask=self.space.shape,
+                mask=shape,
                 reads=reads,
                 dtype=dtype,
                 metadata={name: str(value) for name, value in key.items()},
             )
 
-        key = self._key(environment, norm) | {"reads": sorted(reads), "dtype": dtype}
+        shape = self.mask_shape(norm, dtype)
+        key = self._key(environment, norm) | {"reads": sorted(reads), "dtype": dtype, "mask": shape}
         if statistics is not None:
             key["statistics"] = hashlib.sha256(statistics.pack().tobytes()).hexdigest()
         return load_or_build("onnx", key, build, report=self.report)

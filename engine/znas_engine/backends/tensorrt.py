@@ -6,7 +6,7 @@ The plan code is tested with the real builder. The passes below have not been ru
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
@@ -19,11 +19,13 @@ from torch import Tensor
 
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime import OnnxRuntime
+from znas_engine.backends.torch_errors import device_errors
+from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.environment import Environment
-from znas_engine.errors import TensorRTError
 from znas_engine.export import code_output, feature_output
 from znas_engine.scores import CodeSite, Observation
 from znas_engine.spaces import Mask
+from znas_engine.supernet.rescale import Rescale, Scaled, unscaled
 from znas_engine.tensorrt import library
 from znas_engine.tensorrt.plans import plan, target
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _WORD = 64
+#: Images of the pass that scales are taken from.
+PROBED = 4
+Scaling = Callable[[Mask], Scaled]
 
 
 class TensorRt(Evaluator):
@@ -39,6 +44,7 @@ class TensorRt(Evaluator):
 
     name = "trt"
     packages = ("onnxruntime", *library.FLAVOUR.distribution)
+    together = 64
 
     @cached_property
     def exporter(self) -> OnnxRuntime:
@@ -49,16 +55,31 @@ class TensorRt(Evaluator):
     ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
         built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
-        return _Supernet(self, built, model, reads, device)
+        return _Supernet(self, built, model, self._scaling(environment, norm), reads, device)
+
+    def _scaling(self, environment: Environment, norm: str) -> Scaling:
+        """From masks to those that the graph takes."""
+        if self.exporter.mask_shape(norm, self.dtype) == self.space.shape:
+            return unscaled(self.graph)
+        reference = TorchReference(self.space, self.macro, norm=norm)
+        images = environment.batch.images[:PROBED]
+        return Rescale(self.graph, self.space.mixture(), reference.powers(environment, images))
 
 
 class _Supernet:
-    """A `MaskedPass`: one engine, and a `_Run` per number of images."""
+    """A `BatchedPass`: one engine, and a `_Run` per number of images."""
 
     def __init__(
-        self, backend: TensorRt, plan: bytes, model: bytes, reads: frozenset[str], device: str
+        self,
+        backend: TensorRt,
+        plan: bytes,
+        model: bytes,
+        scaling: Scaling,
+        reads: frozenset[str],
+        device: str,
     ) -> None:
         self.graph = backend.graph
+        self.scaling = scaling
         self.reads = reads
         self.device = device
         with torch.cuda.device(device):
@@ -70,12 +91,15 @@ class _Supernet:
     def __call__(self, mask: Mask, images: Images) -> Observation:
         sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         codes = {code_output(value): value for value, modules in sites.items() if modules}
-        features = [feature_output(at) for at in (self.graph.cells if "features" in self.reads else ())]
-        pooled = ["pooled"] if "pooled" in self.reads else []
-        with self.lock, device_errors(), torch.cuda.device(self.device):
-            if images.shape not in self.runs:
-                self.runs[images.shape] = _Run(self.engine, self.stream, images.shape)
-            found = self.runs[images.shape](mask, images, ["logits", *pooled, *codes, *features])
+        cells = self.graph.cells if "features" in self.reads else ()
+        values = {feature_output(at): at for at in cells} | {"logits": -1}
+        if "pooled" in self.reads:
+            values["pooled"] = self.graph.penultimate
+        scaled = self.scaling(mask)
+        with self._run(images) as run:
+            found = run(scaled.mask, images, [*values, *codes])
+        for name, at in values.items():
+            found[name] = np.ldexp(found[name], scaled.exponents[at])
         return Observation(
             found["logits"],
             codes=tuple(
@@ -83,8 +107,28 @@ class _Supernet:
                 for name, value in codes.items()
             ),
             pooled=found.get("pooled"),
-            features=tuple(found[name] for name in features),
+            features=tuple(found[feature_output(at)] for at in cells),
         )
+
+    def batch(self, masks: Mask, images: Images) -> NDArray[np.float32]:
+        scaled = [self.scaling(mask) for mask in masks]
+        with self._run(images) as run:
+            logits = run.logits(np.stack([each.mask for each in scaled]), images)
+        exponents = np.array([each.exponents[-1] for each in scaled])
+        restored: NDArray[np.float32] = np.ldexp(logits, exponents[:, None, None])
+        return restored
+
+    @contextmanager
+    def _run(self, images: Images) -> Iterator[_Run]:
+        """The run for that many images, for this thread alone. A full memory frees those of all others."""
+        with self.lock, device_errors(), torch.cuda.device(self.device):
+            try:
+                if images.shape not in self.runs:
+                    self.runs[images.shape] = _Run(self.engine, self.stream, images.shape)
+                yield self.runs[images.shape]
+            except torch.OutOfMemoryError:
+                self.runs.clear()
+                raise
 
 
 class _Run:
@@ -95,9 +139,13 @@ class _Run:
         self.stream = stream
         self.context = library.create_context(engine)
         self.context.set_input_shape("images", shape)
+        # Memory for these shapes and no more, so that fewer images need less.
+        needed = self.context.update_device_memory_size_for_shapes()
         self.buffers: dict[str, Tensor] = {}
         self.graph: torch.cuda.CUDAGraph | None = None
         with torch.cuda.stream(stream):
+            self.workspace = torch.empty(needed, dtype=torch.uint8, device="cuda")
+            self.context.set_device_memory(self.workspace.data_ptr(), needed)
             for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
                 dtype = torch.bool if name.startswith("codes_") else torch.float32
                 size = library.sizes(self.context.get_tensor_shape(name))
@@ -113,34 +161,33 @@ class _Run:
     def __call__(self, mask: Mask, images: Images, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """The outputs of those names; codes are packed, uint8 [n, bytes]."""
         with torch.cuda.stream(self.stream):
-            self.buffers["mask"].copy_(torch.tensor(mask))
             self.buffers["images"].copy_(torch.tensor(images))
-            if self.graph is None:
-                library.enqueue(self.context, self.stream.cuda_stream)
-            else:
-                self.graph.replay()
+            self._start(torch.tensor(mask))
             values = {name: self.buffers[name] for name in names}
             return {
                 name: (pack_bits(value) if value.dtype == torch.bool else value).cpu().numpy()
                 for name, value in values.items()
             }
 
+    def logits(self, masks: Mask, images: Images) -> NDArray[np.float32]:
+        """float32 [G, n, classes] of all masks [G, ...]; the host waits once."""
+        with torch.cuda.stream(self.stream):
+            self.buffers["images"].copy_(torch.tensor(images))
+            logits = self.buffers["logits"]
+            kept = logits.new_empty(len(masks), *logits.shape)
+            for mask, row in zip(torch.tensor(masks).cuda(), kept, strict=True):
+                self._start(mask)
+                row.copy_(logits)
+            found: NDArray[np.float32] = kept.cpu().numpy()
+            return found
 
-@contextmanager
-def device_errors() -> Iterator[None]:
-    """Raises TensorRTError, one line, where PyTorch finds the GPU's memory full or the GPU lost."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TensorRTError(
-            f"the GPU's memory is full ({_first_line(error)}); free some, or search with fewer --channels"
-        ) from error
-    except torch.AcceleratorError as error:
-        raise TensorRTError(f"the GPU failed ({_first_line(error)}); nvidia-smi shows its state") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    def _start(self, mask: Tensor) -> None:
+        """A pass under a mask over the images in the buffer, queued on the stream."""
+        self.buffers["mask"].copy_(mask)
+        if self.graph is None:
+            library.enqueue(self.context, self.stream.cuda_stream)
+        else:
+            self.graph.replay()
 
 
 def pack_bits(active: Tensor) -> Tensor:

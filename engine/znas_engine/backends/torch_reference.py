@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from znas_engine import kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass, Workers, check_masks
+from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
+from znas_engine.backends.torch_errors import device_errors
+from znas_engine.backends.workers import Workers
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
@@ -65,7 +67,7 @@ class TorchReference(Evaluator):
                 if i in roots or i in pooled:
                     kept[i] = value
 
-            with torch.inference_mode():
+            with torch.inference_mode(), device_errors():
                 logits = network(mask, torch.from_numpy(images), watch=watch, roots=roots)
             return Observation(
                 logits.numpy(),
@@ -95,6 +97,35 @@ class TorchReference(Evaluator):
                 raise InvalidValueError(f"the node {name!r} has no value under {self.space.describe(mask)}")
         with self._workers() as workers:
             return list(workers.map(partial(self._watched, mask, {known[n]: n for n in names}), environments))
+
+    def powers(self, environment: Environment, images: Images) -> dict[int, NDArray[np.float64]]:
+        """What `Rescale` needs: under the mixture, the mean products of the terms of all sums, by position.
+
+        A concatenation counts as a sum of terms that share nothing.
+        """
+        nodes = self.graph.nodes
+        sums = [i for i, node in enumerate(nodes) if isinstance(node, Mixed | Concat)]
+        last_use = {j: i for i in sums for j in nodes[i].inputs}
+        seen: dict[int, Tensor] = {}
+        found: dict[int, NDArray[np.float64]] = {}
+
+        def watch(i: int, value: Tensor) -> None:
+            if i in sums:
+                terms = [seen[j].double().flatten() for j in nodes[i].inputs]
+                if isinstance(nodes[i], Concat):
+                    found[i] = np.diag([float((term @ term) / value.numel()) for term in terms])
+                else:
+                    stacked = torch.stack(terms)
+                    found[i] = (stacked @ stacked.T / value.numel()).cpu().numpy()
+                for j in {j for j in nodes[i].inputs if last_use[j] == i}:
+                    del seen[j]
+            if i in last_use:
+                seen[i] = value
+
+        with torch.inference_mode():
+            network = self.network(environment, self.norm, self.devices[0])
+            network(self.space.mixture(), torch.from_numpy(images), watch=watch)
+        return found
 
     def _watched(
         self, mask: Mask, names: dict[int, str], environment: Environment

@@ -38,11 +38,11 @@ from znas_engine.graph import (
     Pool,
     Relu,
     Shift,
-    Slot,
     live_inputs,
 )
 from znas_engine.spaces.base import Mask
 from znas_engine.supernet.normalisation import EPSILON, Statistics
+from znas_engine.supernet.rescale import cell_of
 
 OPSET = 22  # the first that allows bfloat16 convolutions
 IR_VERSION = 10
@@ -61,7 +61,7 @@ def export(
     weights: Weights,
     *,
     statistics: Statistics | None,
-    mask: Mask | tuple[int, int] | None = None,
+    mask: Mask | tuple[int, ...] | None = None,
     reads: Collection[str] = (),
     dtype: str = "float32",
     metadata: Mapping[str, str] = {},
@@ -69,8 +69,9 @@ def export(
     """`graph` as a checked ONNX model, serialised.
 
     statistics: frozen ones, or None for those of the images in hand.
-    mask: the shape (edges, operations) of a mask that is an input of the model, or a mask to compile in
-        (zero terms and dead nodes are left out), or None for a discrete architecture's own graph.
+    mask: the shape (edges, operations) of a mask that is an input of the model, or (cells, edges, operations)
+        where each of `graph.cells` has its own (see `rescale`); or a mask [edges, operations] to compile in
+        (zero terms and dead nodes are left out); or None for a discrete architecture's own graph.
     reads: what the model gives besides logits. "codes": one bool output `code_output(v)` per value of
         `graph.relu_sites`; "features": one `feature_output(v)` per value of `graph.cells`; "pooled": what
         the classifier reads.
@@ -85,7 +86,9 @@ def export(
     if dtype not in GRAPH_DTYPES:
         raise unknown_choice("dtype", dtype, GRAPH_DTYPES)
     fixed = mask if isinstance(mask, np.ndarray) else None
-    writer = _Writer(graph, weights, statistics, fixed, graph.cells if "features" in reads else (), dtype)
+    roots = graph.cells if "features" in reads else ()
+    per_cell = isinstance(mask, tuple) and len(mask) == 3
+    writer = _Writer(graph, weights, statistics, fixed, roots, dtype, per_cell)
     names = writer.write()
     writer.output("logits", names[len(graph.nodes) - 1], [graph.classes])
     if "pooled" in reads:
@@ -105,7 +108,7 @@ def export(
 
 def export_statistics(graph: Graph, weights: Weights, *, mask: tuple[int, int]) -> bytes:
     """A model whose only output is the packed `statistics` of the images in hand (see `Statistics.pack`)."""
-    writer = _Writer(graph, weights, None, None, (), "float32")
+    writer = _Writer(graph, weights, None, None, (), "float32", per_cell=False)
     writer.write()
     writer.statistics_output()
     return _serialised(writer, mask, {})
@@ -121,7 +124,7 @@ def structure(model: bytes) -> bytes:
     return bytes(found.SerializeToString(deterministic=True))
 
 
-def _serialised(writer: _Writer, mask: Mask | tuple[int, int] | None, metadata: Mapping[str, str]) -> bytes:
+def _serialised(writer: _Writer, mask: Mask | tuple[int, ...] | None, metadata: Mapping[str, str]) -> bytes:
     image_shape: list[str | int | None] = ["n", *writer.graph.nodes[0].shape]
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, image_shape)]
     if isinstance(mask, tuple):
@@ -146,6 +149,7 @@ class _Writer:
     mask: Mask | None
     roots: tuple[int, ...]
     dtype: str
+    per_cell: bool
     nodes: list[Any] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
@@ -219,7 +223,7 @@ class _Writer:
             case Concat():
                 return self.node("Concat", inputs, axis=1)
             case Mixed():
-                return self._mixed(node, names)
+                return self._mixed(i, node, names)
             case GlobalAverage():
                 return self.node(
                     "Flatten", [self.node("GlobalAveragePool", [self.cast(inputs[0], "float32")])]
@@ -270,13 +274,15 @@ class _Writer:
     def _channels(self, name: str, values: NDArray[np.float64]) -> str:
         return self.weight(name, values.astype(np.float32)[None, :, None, None])
 
-    def _mixed(self, node: Mixed, names: dict[int, str]) -> str:
+    def _mixed(self, i: int, node: Mixed, names: dict[int, str]) -> str:
         terms: list[str] = []
         for edge, members in groupby(
             zip(node.inputs, node.slots, strict=True), lambda pair: pair[1] and pair[1][0]
         ):
             if edge is not None and self.mask is None:
-                terms.append(self._masked_sum(edge, {slot: names[j] for j, slot in members if slot}))
+                place = (cell_of(self.graph, i), edge) if self.per_cell else (edge,)
+                values = {(*place, slot[1]): names[j] for j, slot in members if slot}
+                terms.append(self._masked_sum(place, values))
                 continue
             for j, slot in members:
                 if slot is None or (self.mask is not None and self.mask[slot] == 1):
@@ -294,9 +300,10 @@ class _Writer:
             total = self.node("Add", [total, term])
         return total
 
-    def _masked_sum(self, edge: int, values: Mapping[Slot, str]) -> str:
-        """An edge under the mask's row, which all cells share."""
-        row = f"mask_{edge}"
+    def _masked_sum(self, place: tuple[int, ...], values: Mapping[tuple[int, ...], str]) -> str:
+        """An edge under the mask's row at `place`, which all cells share unless each has its own; values by
+        their places in the mask."""
+        row = "_".join(map(str, ("mask", *place)))
         if row not in self._constants:
             at = self.constant(f"{row}_at", np.array(list(values), np.int64))
             self._constants[row] = self.node("GatherND", [self.cast("mask", self.dtype), at], output=row)

@@ -32,9 +32,9 @@ def check_norm(norm: str) -> str:
     return norm
 
 
-def chunks(images: int) -> list[slice]:
-    """Splits a batch into the fewest chunks of at most CHUNK images, sizes differing by at most one."""
-    count = -(-images // CHUNK)
+def chunks(images: int, size: int = CHUNK) -> list[slice]:
+    """Splits a batch into the fewest chunks of at most `size` images, sizes differing by at most one."""
+    count = -(-images // size)
     bounds = [images * k // count for k in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(bounds)]
 

@@ -118,12 +118,18 @@ def deserialize(plan: bytes, model: bytes) -> trt.ICudaEngine:
 
 
 def create_context(engine: trt.ICudaEngine) -> trt.IExecutionContext:
-    """A context of its own shapes and buffers; with TensorRT-RTX it also captures CUDA graphs by itself."""
-    if not CAPTURES_GRAPHS:
-        return engine.create_execution_context()
-    settings = engine.create_runtime_config()
-    settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-    return engine.create_execution_context(settings)
+    """A context of its own shapes, whose memory is the caller's to give; with TensorRT-RTX it also captures
+    CUDA graphs by itself. Raises TensorRTError if it cannot be made. Not run on a GPU yet."""
+    how: trt.ExecutionContextAllocationStrategy | trt.IRuntimeConfig
+    how = memory = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    if CAPTURES_GRAPHS:
+        how = engine.create_runtime_config()
+        how.set_execution_context_allocation_strategy(memory)
+        how.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    context = engine.create_execution_context(how)
+    if context is None:
+        raise TensorRTError(f"{FLAVOUR} cannot run this plan here: {_LOG.last}")
+    return context
 
 
 def sizes(shape: trt.Dims) -> tuple[int, ...]:

@@ -47,7 +47,8 @@ def export(
     It is the graph that `search --backend ort` runs in its first environment under the same options; with
     --codes, that of --score naswot. The images are needed only by norm=calibrated, which measures its
     statistics on them. With --compute-capability, the plan that `search --backend trt` makes of that graph
-    is built, kept in the cache for it, and written; TensorRT-RTX needs no GPU for that.
+    is built, kept in the cache for it, and written; TensorRT-RTX needs no GPU for that. With --dtype float16
+    --norm identity the mask has a row per cell too, for scales (znas_engine.supernet.rescale).
 
     \b
     Examples:
@@ -105,7 +106,7 @@ def export(
         "built_by": place and str(place.flavour),
         "inputs": {
             "images": ["n", 3, macro.resolution, macro.resolution],
-            "mask": list(searched.shape),
+            "mask": list(backend.mask_shape(norm, dtype)),
         },
         "outputs": ["logits", *(["codes"] if codes else [])],
         "edges": [edge.label for edge in searched.edges],

@@ -196,6 +196,10 @@ def _print(result: SearchResult, out: Path | None) -> None:
             f"ensembles   {result.ensembles_observed} observed, {result.ensembles_intervened} intervened"
         )
     typer.echo(f"images      {result.origin}")
+    if result.agreement is not None:
+        typer.echo(
+            f"precision   {s.dtype}; {result.agreement:.1%} of the images keep float32's class (mixture)"
+        )
     t = result.seconds
     typer.echo(
         f"seconds     {t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation "
