@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from znas_engine.backends import BACKENDS, missing
+from znas_engine.backends import BACKENDS, DEVICES, missing
 from znas_engine.data import Batch, load
+from znas_engine.devices import FIRST
 from znas_engine.spaces import Macro, SearchSpace, resize
 
 # No test asserts a time: a busy machine must not fail one.
@@ -108,6 +109,18 @@ def backends(*, but: str = "") -> list[Any]:
     why = missing("trt")
     skip = pytest.mark.skipif(why is not None, reason=f"--backend trt: {why}")
     return [pytest.param(name, marks=[skip] * (name == "trt")) for name in BACKENDS if name != but]
+
+
+def targets(*, but: tuple[str, str] = ("", "")) -> list[Any]:
+    """Every backend on the first device of every kind that it serves, skipped where that cannot run."""
+    found = []
+    for name in BACKENDS:
+        for kind in DEVICES[name]:
+            why = missing(name, FIRST[kind])
+            skip = pytest.mark.skipif(why is not None, reason=f"--backend {name} --device {kind}: {why}")
+            if (name, kind) != but:
+                found.append(pytest.param(name, FIRST[kind], marks=skip, id=f"{name}-{kind}"))
+    return found
 
 
 SMALL = {"nasbench201": {"channels": 4, "cells": 1}, "darts": {"channels": 4, "cells": 3}}

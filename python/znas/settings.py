@@ -88,7 +88,7 @@ class SearchSettings:
         object.__setattr__(self, "backend", choice.backend)
         object.__setattr__(self, "device", ",".join(choice.devices))
         object.__setattr__(self, "remark", choice.remark)
-        check_dtype(self.backend, self.dtype)
+        check_dtype(self.backend, choice.devices, self.dtype)
         for score in scores:
             check_score(score, self.backend, self.dtype)
         object.__setattr__(self, "p", check_p(self.p))

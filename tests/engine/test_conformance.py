@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import backends, small
+from tests.conftest import small, targets
 from znas_engine import kernels
-from znas_engine.backends import DTYPES, Evaluator, get_backend
+from znas_engine.backends import Evaluator, dtypes_of, get_backend
 from znas_engine.backends import native as native_module
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -21,11 +21,11 @@ from znas_engine.spaces import SPACES, Mask, SearchSpace
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 
-#: (backend, dtype) of all that compute in something else than float32.
+#: (backend, device, dtype) of all that compute in something else than float32.
 HALVES = [
-    pytest.param(*backend.values, dtype, marks=backend.marks)
-    for backend in backends()
-    for dtype in DTYPES.get(backend.values[0], ())
+    pytest.param(*target.values, dtype, marks=target.marks, id=f"{target.id}-{dtype}")
+    for target in targets()
+    for dtype in dtypes_of(*target.values)
     if dtype != "float32"
 ]
 
@@ -53,21 +53,21 @@ def named_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
     }
 
 
-def supernets(space: SearchSpace[Any], norm: str, name: str) -> tuple[Evaluator, Evaluator]:
+def supernets(space: SearchSpace[Any], norm: str, name: str, device: str) -> tuple[Evaluator, Evaluator]:
     macro = small(space)
     return get_backend("torch")(space, macro, norm=norm), get_backend(name)(
-        space, macro, norm=norm, threads=2
+        space, macro, norm=norm, devices=[device], threads=2
     )
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("init", INITIALISATIONS)
-@pytest.mark.parametrize("name", backends(but="torch"))
+@pytest.mark.parametrize(("name", "device"), targets(but=("torch", "cpu")))
 def test_logits_counts_codes_and_features(
-    name: str, init: str, norm: str, space: SearchSpace[Any], images: Batch
+    name: str, device: str, init: str, norm: str, space: SearchSpace[Any], images: Batch
 ) -> None:
-    reference, backend = supernets(space, norm, name)
+    reference, backend = supernets(space, norm, name, device)
     environment = Environment(11, init, images)
     assert images.labels is not None
     kinds = named_masks(space)
@@ -119,11 +119,13 @@ def gram(site: CodeSite) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize(("name", "dtype"), HALVES)
-def test_half_precision(name: str, dtype: str, norm: str, space: SearchSpace[Any], images: Batch) -> None:
+@pytest.mark.parametrize(("name", "device", "dtype"), HALVES)
+def test_half_precision(
+    name: str, device: str, dtype: str, norm: str, space: SearchSpace[Any], images: Batch
+) -> None:
     """Logits within the named tolerance of the float32 reference."""
     reference = get_backend("torch")(space, small(space), norm=norm)
-    backend = get_backend(name)(space, small(space), norm=norm, dtype=dtype, threads=2)
+    backend = get_backend(name)(space, small(space), norm=norm, dtype=dtype, devices=[device], threads=2)
     environment = Environment(11, "gaussian", images)
     kinds = named_masks(space)
     masks = np.stack(list(kinds.values()))
@@ -137,7 +139,7 @@ def test_half_precision(name: str, dtype: str, norm: str, space: SearchSpace[Any
 def test_ort_has_no_bfloat16() -> None:
     space = SPACES["nasbench201"]
     with pytest.raises(
-        InvalidValueError, match=r"`dtype` must be float32 for the backend ort .*use --backend native"
+        InvalidValueError, match=r"`dtype` must be float32 for the backend ort on cpu .*use --backend native"
     ):
         get_backend("ort")(space, small(space), dtype="bfloat16")
 
@@ -163,15 +165,15 @@ def test_native_on_every_instruction_set(
             assert np.abs(observed.logits - expected.logits).max() <= tolerance
 
 
-@pytest.mark.parametrize("name", backends())
+@pytest.mark.parametrize(("name", "device"), targets())
 @pytest.mark.parametrize("norm", ["calibrated", "identity"])
-def test_frozen_norms_see_each_image_alone(name: str, norm: str, images: Batch) -> None:
+def test_frozen_norms_see_each_image_alone(name: str, device: str, norm: str, images: Batch) -> None:
     """Under frozen statistics a pass is per image: logits and features of a permuted batch are permuted."""
     space = SPACES["nasbench201"]
     macro = small(space)
-    backend = get_backend(name)(space, macro, norm=norm)
+    backend = get_backend(name)(space, macro, norm=norm, devices=[device])
     environment = Environment(5, "gaussian", images)
-    run = backend.prepare(environment, norm=norm, reads=frozenset(READS), device=backend.devices[0])
+    run = backend.prepare(environment, norm=norm, reads=frozenset(READS), device=device)
     order = np.random.default_rng(0).permutation(20)
     straight = run(space.mixture(), images.images[:20])
     permuted = run(space.mixture(), np.ascontiguousarray(images.images[:20][order]))
@@ -180,8 +182,8 @@ def test_frozen_norms_see_each_image_alone(name: str, norm: str, images: Batch) 
         np.testing.assert_allclose(b, a[order], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", backends())
-def test_zero_masked_operations_cannot_matter(name: str, images: Batch) -> None:
+@pytest.mark.parametrize(("name", "device"), targets())
+def test_zero_masked_operations_cannot_matter(name: str, device: str, images: Batch) -> None:
     """A path's logits do not change when the other operations' weights do."""
     space = SPACES["nasbench201"]
     path = space.mask(space.parse("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"))
@@ -192,7 +194,7 @@ def test_zero_masked_operations_cannot_matter(name: str, images: Batch) -> None:
             return weight * 100 if "nor_conv" in node.name else weight
 
     logits = [
-        get_backend(name)(space, small(space), norm="identity")
+        get_backend(name)(space, small(space), norm="identity", devices=[device])
         .observe(path[None], kind(5, "gaussian", images))[0]
         .logits
         for kind in (Environment, OtherConvolutions)

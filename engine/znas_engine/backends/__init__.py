@@ -9,7 +9,6 @@ from importlib.util import find_spec
 
 from znas_engine.backends.base import (
     DEVICES,
-    DTYPES,
     GRADIENTS,
     Evaluator,
     MaskedPass,
@@ -18,6 +17,7 @@ from znas_engine.backends.base import (
     check_dtype,
     check_score,
     default_device,
+    dtypes_of,
 )
 from znas_engine.devices import kind_of, number_of, parse_devices
 from znas_engine.errors import MissingDependencyError, unknown_choice
@@ -26,7 +26,6 @@ from znas_engine.scores import GradientScore, Score
 __all__ = [
     "BACKENDS",
     "DEVICES",
-    "DTYPES",
     "Choice",
     "Evaluator",
     "MaskedPass",
@@ -34,6 +33,7 @@ __all__ = [
     "can_run",
     "check_dtype",
     "check_score",
+    "dtypes_of",
     "choose_backend",
     "get_backend",
     "missing",
@@ -60,11 +60,9 @@ def _native(device: str) -> str | None:
     count = getattr(import_module("znas_engine._core"), "cuda_device_count", None)
     if count is None:
         return "znas-engine was built without CUDA: install the CUDA toolkit, then reinstall znas-engine"
-    if absent := _gpu(device):
-        return absent
-    if number_of(device) >= count():
-        return "the NVIDIA driver is too old for the CUDA that znas-engine was built with: update it"
-    return None
+    if number_of(device) < count():
+        return None
+    return _gpu(device) or "the NVIDIA driver is too old for the CUDA that znas-engine was built with: update it"
 
 
 def _onnxruntime(device: str) -> str | None:

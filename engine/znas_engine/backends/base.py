@@ -51,19 +51,31 @@ PREPARED = 16
 GRADIENTS = "torch"
 
 
-#: Backends that compute in something else than float32 too.
-DTYPES: dict[str, tuple[str, ...]] = {"native": ("float32", "bfloat16"), "trt": GRAPH_DTYPES}
+#: What backends compute in on a kind of device, where it is not float32 alone.
+DTYPES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("native", "cpu"): ("float32", "bfloat16"),
+    ("native", "cuda"): ("float32", "float16", "bfloat16"),
+    ("trt", "cuda"): GRAPH_DTYPES,
+}
 
 
-def check_dtype(backend: str, dtype: str) -> str:
-    """`dtype` itself, or InvalidValueError where that backend cannot compute in it."""
-    allowed = DTYPES.get(backend, ("float32",))
-    if dtype not in allowed:
-        others = [name for name, dtypes in DTYPES.items() if dtype in dtypes]
-        raise InvalidValueError(
-            f"`dtype` must be {' or '.join(allowed)} for the backend {backend} but got {dtype!r}"
-            + (f"; use --backend {' or '.join(others)} for {dtype}" if others else "")
-        )
+def dtypes_of(backend: str, device: str) -> tuple[str, ...]:
+    """What the backend computes in on that device."""
+    return DTYPES.get((backend, kind_of(device)), ("float32",))
+
+
+def check_dtype(backend: str, devices: Sequence[str], dtype: str) -> str:
+    """`dtype` itself, or InvalidValueError where that backend cannot compute in it on one of the devices."""
+    for device in devices:
+        allowed = dtypes_of(backend, device)
+        if dtype not in allowed:
+            others = [
+                f"--backend {name} --device {kind}" for (name, kind), dtypes in DTYPES.items() if dtype in dtypes
+            ]
+            raise InvalidValueError(
+                f"`dtype` must be {' or '.join(allowed)} for the backend {backend} on {device} but got {dtype!r}"
+                + (f"; use {' or '.join(others)} for {dtype}" if others else "")
+            )
     return dtype
 
 
@@ -166,8 +178,8 @@ class Evaluator(ABC):
         self.space = space
         self.macro = macro
         self.norm = check_norm(norm)
-        self.dtype = check_dtype(self.name, dtype)
         self.devices = check_devices(self.name, devices or [default_device(self.name)])
+        self.dtype = check_dtype(self.name, self.devices, dtype)
         self.threads = threads
         self.report = report
         self.graph: Graph = space.supernet(macro)

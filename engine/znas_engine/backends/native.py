@@ -1,8 +1,14 @@
-"""The supernet on our own executor: linear pieces merged per mask, activations kept in cache."""
+"""The supernet on our own executor: linear pieces merged per mask, activations kept in cache.
+
+A program of fused steps is compiled per mask; a processor runs it image by image, a GPU all images step by
+step. The GPU's kernels are tested on a processor that plays the GPU; they have not been run on a GPU yet.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from threading import Lock
 from typing import Any
@@ -12,7 +18,9 @@ import numpy as np
 from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_lowering import Lowering
+from znas_engine.devices import kind_of, number_of
 from znas_engine.environment import Environment
+from znas_engine.errors import DeviceError, DeviceMemoryError
 from znas_engine.scores import CodeSite, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
@@ -21,6 +29,8 @@ _core: Any = import_module("znas_engine._core")
 
 #: Masks whose merged weights are kept at a time: chunks of one mask follow one another.
 COMPILED = 8
+#: Chunks of images that are kept on a GPU: masks follow one another.
+SHOWN = 16
 
 
 def fastest_isa() -> str:
@@ -37,31 +47,99 @@ class Native(Evaluator):
     def prepare(
         self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
     ) -> MaskedPass:
-        return _Supernet(self, environment, self._statistics(environment, norm), reads)
+        with device_errors():
+            executor = _executor(device)
+            statistics = self._statistics(environment, norm, executor)
+            return _Supernet(self, executor, environment, statistics, reads)
 
     def lower(
-        self, environment: Environment, statistics: Statistics | None, *, dtype: str
+        self, environment: Environment, statistics: Statistics | None, *, dtype: str, target: str
     ) -> tuple[Lowering, Any]:
-        """The program of one environment, and how its values relate to the graph's."""
+        """The program of one environment, and how its values relate to the graph's.
+
+        target: an instruction set, or "cuda".
+        """
         builder = _core.ProgramBuilder()
         lowering = Lowering(self.graph, environment.weight, statistics, self.space.shape[1], builder)
-        return lowering, builder.build(dtype, fastest_isa())
+        return lowering, builder.build(dtype, target)
 
-    def _statistics(self, environment: Environment, norm: str) -> Statistics | None:
+    def _statistics(
+        self, environment: Environment, norm: str, executor: Processor | Gpu
+    ) -> Statistics | None:
         """Measured in float32 whatever the dtype: a pass rounds merged weights, calibration would round
         others and add an error of its own."""
         if norm == "batch":
             return None
         if norm == "identity":
             return Statistics.identity(self.graph)
-        lowering, program = self.lower(environment, None, dtype="float32")
+        lowering, program = self.lower(environment, None, dtype="float32", target=executor.target)
         images = environment.batch.images[chunks(len(environment.batch.images))[0]]
-        *_, means, variances = program.compile(self.space.mixture(), []).run(images, [])
+        mixture = executor.compile(program, self.space.mixture(), [])
+        *_, means, variances = mixture.run(executor.show(program, images), [])
         mean, variance = (
             {position: np.array(row, np.float32) for position, row in zip(lowering.norms, rows, strict=True)}
             for rows in (means, variances)
         )
         return Statistics(mean, variance)
+
+
+class Processor:
+    """Runs programs on this machine's processor."""
+
+    def __init__(self) -> None:
+        self.target = fastest_isa()
+
+    def compile(self, program: Any, mask: Mask, kept: list[int]) -> Any:
+        """What `mask` leaves of the program; kept: sites whose values a run hands out."""
+        return program.compile(mask, kept)
+
+    def show(self, program: Any, images: Images) -> Any:
+        """The images as what was compiled reads them."""
+        return images
+
+
+class Gpu:
+    """Runs programs on one GPU."""
+
+    target = "cuda"
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        #: (address, images) -> the images there, and here, so that the address stays theirs.
+        self.shown: OrderedDict[tuple[int, int], tuple[Any, Images]] = OrderedDict()
+        self.lock = Lock()
+
+    def compile(self, program: Any, mask: Mask, kept: list[int]) -> Any:
+        return _core.cuda_load(program, mask, kept, self.number)
+
+    def show(self, program: Any, images: Images) -> Any:
+        """Images are copied once for all masks: they must not change."""
+        key = (images.ctypes.data, len(images))
+        with self.lock:
+            if key not in self.shown:
+                self.shown[key] = (_core.cuda_upload(program, images, self.number), images)
+                while len(self.shown) > SHOWN:
+                    self.shown.popitem(last=False)
+            self.shown.move_to_end(key)
+            return self.shown[key][0]
+
+
+def _executor(device: str) -> Processor | Gpu:
+    return Processor() if kind_of(device) == "cpu" else Gpu(number_of(device))
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """DeviceMemoryError where a GPU's memory is full, DeviceError where the GPU fails otherwise."""
+    if not hasattr(_core, "CudaError"):
+        yield
+        return
+    try:
+        yield
+    except _core.CudaMemoryError as error:
+        raise DeviceMemoryError(f"the GPU's memory is full ({error}); search with fewer --channels") from error
+    except _core.CudaError as error:
+        raise DeviceError(f"the GPU failed ({error}); nvidia-smi shows its state") from error
 
 
 class _Supernet:
@@ -70,12 +148,16 @@ class _Supernet:
     def __init__(
         self,
         backend: Native,
+        executor: Processor | Gpu,
         environment: Environment,
         statistics: Statistics | None,
         reads: frozenset[str],
     ) -> None:
         self.graph = backend.graph
-        lowering, self.program = backend.lower(environment, statistics, dtype=backend.dtype)
+        self.executor = executor
+        lowering, self.program = backend.lower(
+            environment, statistics, dtype=backend.dtype, target=executor.target
+        )
         self.sites = lowering.sites
         self.reads = reads
         self.cells, self.features = self.graph.cells, lowering.features
@@ -88,9 +170,10 @@ class _Supernet:
         nodes = self.graph.nodes
         sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         wanted = [value for value, modules in sites.items() if modules]
-        logits, packed, pooled, features, _, _ = self._compiled(mask).run(
-            images, [self.sites[value] for value in wanted]
-        )
+        with device_errors():
+            logits, packed, pooled, features, _, _ = self._compiled(mask).run(
+                self.executor.show(self.program, images), [self.sites[value] for value in wanted]
+            )
         return Observation(
             logits,
             codes=tuple(
@@ -110,7 +193,7 @@ class _Supernet:
             if key in self.compiled:
                 self.compiled.move_to_end(key)
                 return self.compiled[key]
-        made = self.program.compile(mask, self.features)
+        made = self.executor.compile(self.program, mask, self.features)
         with self.lock:
             self.compiled[key] = made
             while len(self.compiled) > COMPILED:
