@@ -11,6 +11,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +28,19 @@ from tests.conftest import small
 from tests.znas.test_cli import refused, znas_engine
 from znas_engine import kernels
 from znas_engine.backends import get_backend
+from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.onnxruntime import session
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
 from znas_engine.export import GRAPH_DTYPES
 from znas_engine.gpu import Gpu, gpus
-from znas_engine.spaces import SPACES, Macro, SearchSpace
+from znas_engine.scores import READS
+from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace
 from znas_engine.tensorrt.flavours import FLAVOURS
 
 try:
-    from znas_engine.backends.tensorrt import pack_bits
+    from znas_engine.backends.tensorrt import TensorRt, _Supernet, pack_bits
     from znas_engine.tensorrt import library
     from znas_engine.tensorrt.plans import IMAGES, Target, plan, target
 except MissingDependencyError as error:
@@ -295,6 +300,58 @@ def test_export_builds_a_plan_ahead(root: Path, tmp_path: Path) -> None:
     )
     assert "but got 9.0" in message
     assert not (tmp_path / "three").exists()
+
+
+class Hosted:
+    """A `_Run` without a GPU: ONNX Runtime passes the graph, and packs codes as the device would."""
+
+    def __init__(self, model: bytes) -> None:
+        self.session = session(model)
+
+    def __call__(self, mask: Mask, images: Any, names: Iterable[str]) -> dict[str, Any]:
+        wanted = list(names)
+        outputs = self.session.run(wanted, {"images": images, "mask": mask})
+        return {
+            name: pack_bits(torch.from_numpy(value)).numpy() if name.startswith("codes_") else value
+            for name, value in zip(wanted, outputs, strict=True)
+        }
+
+    def logits(self, masks: Mask, images: Any) -> Any:
+        return np.stack([self(mask, images, ["logits"])["logits"] for mask in masks])
+
+
+@pytest.mark.parametrize("norm", ["identity", "calibrated"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_what_surrounds_a_pass(dtype: str, norm: str, images: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks scaled and values scaled back, outputs by name, codes packed, batches: all but the GPU."""
+    batch = images[:6]
+    environment = Environment(3, "gaussian", batch)
+    backend = TensorRt(NB201, small(NB201), norm=norm, dtype=dtype)
+    monkeypatch.setattr(_Supernet, "_run", lambda self, images: nullcontext(self.hosted))
+    found = _Supernet.__new__(_Supernet)
+    found.graph, found.reads = backend.graph, frozenset(READS)
+    found.scaling = backend._scaling(environment, norm)
+    found.hosted = Hosted(backend.exporter.export(environment, reads=READS, dtype=dtype))  # type: ignore[attr-defined]
+    masks = np.stack([NB201.mixture(), NB201.do(1, 3), np.ones(NB201.shape, np.float32)])
+    reference = get_backend("torch")(NB201, small(NB201), norm=norm)
+    together = found.batch(masks, batch.images)
+    for logits, mask, expected in zip(
+        together, masks, reference.observe(masks, environment, reads=READS), strict=True
+    ):
+        seen = found(mask, batch.images)
+        assert np.array_equal(seen.logits, logits)
+        assert seen.pooled is not None
+        assert expected.pooled is not None
+        for a, b in zip(
+            (expected.logits, expected.pooled, *expected.features),
+            (seen.logits, seen.pooled, *seen.features),
+            strict=True,
+        ):
+            assert b.dtype == np.float32
+            assert np.abs(a - b).max() <= LOGIT_TOLERANCE[dtype] * np.abs(a).max()
+        assert [(s.bits, s.modules, s.packed.shape) for s in seen.codes] == [
+            (s.bits, s.modules, s.packed.shape) for s in expected.codes
+        ]
 
 
 @given(units=st.integers(1, 200), images=st.integers(1, 4), seed=st.integers(0, 100))
