@@ -59,7 +59,7 @@ def jacobian_alone(network: Network, mask: Mask, images: Tensor) -> Tensor:
     import torch
 
     parts = []
-    for some in images.split(ALONE):
+    for some in torch.split(images, ALONE):
         values: dict[int, Tensor] = {}
         weights = leaves(network, mask)
         logits = network(mask, some, weights=weights, watch=values.__setitem__)
