@@ -304,22 +304,28 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
     }
 
     // A plane's place is free again after its last reader.
-    std::vector<std::size_t> last(count, 0);
     for (std::size_t s = 0; s < compiled->steps.size(); ++s) {
         const CompiledStep& step = compiled->steps[s];
-        const auto read = [&](int source) { last[static_cast<std::size_t>(source)] = s; };
-        last[static_cast<std::size_t>(step.value)] = s;
-        for (const auto& linear : step.affine.linears) read(linear.source);
-        for (const auto& product : step.products) read(product.source);
+        const auto read = [&](std::vector<PlaneSpec>& planes, int value) {
+            planes[static_cast<std::size_t>(value)].last = s;
+        };
+        for (auto* planes : {&compiled->raw, &compiled->relu, &compiled->plain}) read(*planes, step.value);
+        for (const auto& linear : step.affine.linears) read(compiled->raw, linear.source);
+        for (const auto& product : step.products) {
+            read(product.rectified ? compiled->relu : compiled->plain, product.source);
+        }
         for (const auto& pool : step.pools) {
-            for (const auto& linear : pool.linears) read(linear.source);
+            for (const auto& linear : pool.linears) read(compiled->raw, linear.source);
         }
         const Value& value = values_[static_cast<std::size_t>(step.value)];
-        if (value.kind == Value::Kind::kDepthwise || value.kind == Value::Kind::kMaxPool) {
-            read(value.terms[0].source);
+        if (value.kind == Value::Kind::kMaxPool) read(compiled->raw, value.terms[0].source);
+        if (value.kind == Value::Kind::kDepthwise) {
+            read(value.terms[0].rectified ? compiled->relu : compiled->plain, value.terms[0].source);
         }
     }
-    for (const int source : outputs) last[static_cast<std::size_t>(source)] = compiled->steps.size();
+    for (const int source : outputs) {
+        compiled->raw[static_cast<std::size_t>(source)].last = compiled->steps.size();
+    }
     Places places;
     const int element = layout_->element_bytes;
     const auto each = [&](std::size_t v, const auto& visit) {
@@ -338,9 +344,8 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
             plane.offset = places.take(plane.bytes);
         });
         for (std::size_t u = 0; u <= v; ++u) {
-            if (!live[u] || last[u] != s) continue;
             each(u, [&](const PlaneSpec& plane, int) {
-                if (plane.used) places.give(plane.offset, plane.bytes);
+                if (plane.used && plane.last == s) places.give(plane.offset, plane.bytes);
             });
         }
     }

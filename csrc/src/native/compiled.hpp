@@ -14,6 +14,7 @@ struct PlaneSpec {
     std::size_t offset = 0, bytes = 0;
     int halo = 0;
     bool used = false;
+    std::size_t last = 0;  // the step that reads it last
 };
 
 struct CompiledLinear {

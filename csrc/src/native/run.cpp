@@ -232,7 +232,7 @@ class Tile {
                                 product.weights.data()});
         }
         auto& codes = codes_[static_cast<std::size_t>(step.value)];
-        steps_.sum({blocks, shape.height, shape.width, affine.bias.data(), linears.data(),
+        steps_.sum({shape.channels, shape.height, shape.width, affine.bias.data(), linears.data(),
                     static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
                     raw(step.value, n), relu(step.value, n), plain(step.value, n),
                     codes.empty()

@@ -44,7 +44,7 @@ struct Linear {
 
 // out = bias + sum of scale * raw + sum of convolutions; stored wherever a pointer is not null.
 struct SumStep {
-    int blocks, height, width;
+    int channels, height, width;
     const float* bias;  // [blocks][kBlock]
     const Linear* linears;
     int linear_count;

@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "step_kernels.hpp"
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -98,6 +98,9 @@ inline Lanes rectify(Lanes x) { return x < 0 ? Lanes{} : x; }  // NaN passes
 inline unsigned positive(Lanes x) {
 #ifdef __AVX512F__
     return _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_GT_OQ);
+#elif defined(__AVX2__)
+    return static_cast<unsigned>(
+        _mm256_movemask_ps(_mm256_cmp_ps((__m256)x, _mm256_setzero_ps(), _CMP_GT_OQ)));
 #else
     float lanes[kLanes];
     store(lanes, x);
@@ -113,8 +116,9 @@ typename P::Element* at(const HaloPlane& plane, std::ptrdiff_t block, std::ptrdi
     return data + (block * plane.block_pixels() + plane.origin() + pixel) * kBlock;
 }
 
-// kPixels neighbours in a row of kBlocks output blocks.
-template <class P, int kPixels, int kBlocks>
+// kPixels neighbours in a row of kBlocks output blocks, of which products fill the first kUsed registers:
+// the others belong to channels beyond the last.
+template <class P, int kPixels, int kBlocks, int kUsed>
 struct Tile {
     Lanes sums[kBlocks][kPixels][kParts];
 
@@ -133,7 +137,7 @@ struct Tile {
                 const int words = left < kBlockWords ? left : kBlockWords;
 #pragma GCC unroll 4
                 for (int k = 0; k < words; ++k) {
-                    for (int part = 0; part < kParts; ++part) {
+                    for (int part = 0; part < kUsed; ++part) {
                         typename P::Weights w[kBlocks];
 #pragma GCC unroll 4
                         for (int b = 0; b < kBlocks; ++b) {
@@ -157,9 +161,9 @@ struct Tile {
     }
 };
 
-template <class P, int kPixels, int kBlocks>
+template <class P, int kPixels, int kBlocks, int kUsed>
 void sum_tile(const SumStep& step, int block, int row, int column) {
-    Tile<P, kPixels, kBlocks> tile;
+    Tile<P, kPixels, kBlocks, kUsed> tile;
     const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(step.height) * step.width;
     const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(row) * step.width + column;
 #pragma GCC unroll 4
@@ -222,18 +226,19 @@ void sum_tile(const SumStep& step, int block, int row, int column) {
     }
 }
 
-template <class P, int kPixels, int kBlocks>
+template <class P, int kPixels, int kBlocks, int kUsed = kParts>
 int sum_row(const SumStep& step, int block, int row, int column) {
     for (; column + kPixels <= step.width; column += kPixels) {
-        sum_tile<P, kPixels, kBlocks>(step, block, row, column);
+        sum_tile<P, kPixels, kBlocks, kUsed>(step, block, row, column);
     }
     return column;
 }
 
 template <class P>
 void sum(const SumStep& step) {
-    for (int block = 0; block < step.blocks;) {
-        const bool two = kLanes == 16 && step.width < 16 && block + 2 <= step.blocks;
+    for (int block = 0; block * kBlock < step.channels;) {
+        const int left = step.channels - block * kBlock;
+        const bool two = kLanes == 16 && step.width < 16 && left > kBlock;
         for (int row = 0; row < step.height; ++row) {
             int column = 0;
             if constexpr (kLanes == 16) {
@@ -244,6 +249,13 @@ void sum(const SumStep& step) {
                 }
                 column = sum_row<P, 16, 1>(step, block, row, column);
                 column = sum_row<P, 8, 1>(step, block, row, column);
+            }
+            if constexpr (kParts > 1) {
+                if (left <= kLanes) {
+                    column = sum_row<P, 8, 1, 1>(step, block, row, column);
+                    sum_row<P, 1, 1, 1>(step, block, row, column);
+                    continue;
+                }
             }
             column = sum_row<P, 4, 1>(step, block, row, column);
             sum_row<P, 1, 1>(step, block, row, column);

@@ -8,7 +8,7 @@ import numpy as np
 
 from znas_engine.data import Batch
 from znas_engine.scores.base import GradientScore
-from znas_engine.scores.gradients import leaves
+from znas_engine.scores.gradients import jacobian_alone, jacobian_together
 from znas_engine.spaces.base import Mask
 from znas_engine.supernet.normalisation import chunks
 
@@ -33,17 +33,10 @@ class Ntk(GradientScore):
     def __call__(self, network: Network, mask: Mask, batch: Batch) -> float:
         import torch
 
-        weights = leaves(network, mask)
+        images = torch.from_numpy(batch.images)
         # Frozen statistics see each image alone; those of a batch need all of it.
-        alone = bool(network.statistics)
-        n = len(batch.images)
-        jacobian = []
-        for rows in [slice(i, i + 1) for i in range(n)] if alone else chunks(n):
-            sums = network(mask, torch.from_numpy(batch.images[rows]), weights=weights).sum(1)
-            for each in sums:
-                gradients = torch.autograd.grad(each, list(weights.values()), retain_graph=not alone)
-                jacobian.append(torch.cat([gradient.flatten() for gradient in gradients]))
-        stacked = torch.stack(jacobian)
+        each = jacobian_alone if network.statistics else jacobian_together
+        stacked = torch.cat([each(network, mask, images[rows]) for rows in chunks(len(images))])
         eigenvalues = np.linalg.eigvalsh((stacked @ stacked.T).double().cpu().numpy())
         share = eigenvalues[0] / eigenvalues[-1] if eigenvalues[-1] > 0 else 0.0
         return -1 / max(float(share), RESOLUTION)

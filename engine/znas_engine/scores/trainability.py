@@ -48,11 +48,12 @@ class Trainability(ForwardScore):
 
 def jacobian_gain(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
     """g of a cell from its d[i - 1] [n, C, H, W] and its d[i] [n, C', H / f, W / f]; FLOOR at least."""
-    n, channels, height, width = before.shape
-    factor = height // after.shape[2]
+    channels = before.shape[1]
+    factor = before.shape[2] // after.shape[2]
     if factor > 1:
-        tiles = before.reshape(n, channels, height // factor, factor, width // factor, factor)
-        before = tiles.mean((3, 5))
+        zero = np.zeros((), np.float32)
+        columns = sum((before[..., i::factor] for i in range(factor)), zero)
+        before = sum((columns[:, :, i::factor] for i in range(factor)), zero) / np.float32(factor**2)
     x, y = (d.transpose(0, 2, 3, 1).reshape(-1, d.shape[1]) for d in (before, after))
     energy = (x.T @ x).astype(np.float64)
     mean = np.trace(energy) / channels
