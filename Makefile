@@ -4,9 +4,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.?pp' -o -name '*.inl' -o -name 'py.typed')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
+# Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
+CUDA ?= AUTO
 
 .PHONY: search test bench lint format test-cpp test-sanitized test-minimum test-tensorrt cuda clean
 
@@ -44,7 +46,7 @@ test-cpp:
 # masks, both spaces, all norms, both precisions, every instruction set. The sanitizers are loaded before Python
 # and report to stderr, which pytest must not capture; fresh memory is NaN, so that reading it shows.
 test-sanitized: $(VENV)/.installed-dev
-	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=ON $(PYTHON_MODULE)
 	cmake --build $(SANITIZED) --parallel
 	rm -rf $(SANITIZED)/python
 	cmake --install $(SANITIZED) --prefix $(SANITIZED)/python
@@ -58,11 +60,24 @@ test-sanitized: $(VENV)/.installed-dev
 test-minimum: $(VENV)-minimum/.installed
 	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest -n auto tests/engine tests/znas
 
-# The CUDA kernels, every warning an error, and their test, which ctest skips where there is no GPU.
-cuda:
-	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_PYTHON=OFF -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON -DZNAS_WERROR=ON
-	cmake --build build/cuda --parallel --target test_cuda
-	ctest --test-dir build/cuda --tests-regex cuda --output-on-failure
+# The GPU half, every warning an error. First with nvcc, for all GPUs: it must load without one, and its tests
+# run where there is one (ctest skips test_cuda elsewhere). Then the same sources on a processor that plays
+# the GPU, with the conformance test.
+PYTHON_MODULE = -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+EMULATED := build/emulated
+cuda: $(VENV)/.installed-dev
+	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
+	cmake --build build/cuda --parallel
+	ctest --test-dir build/cuda --output-on-failure
+	cd build/cuda && $(abspath $(BIN)/python) -c 'import _core; print("built for GPUs; here are", _core.cuda_device_count())'
+	cmake -S . -B $(EMULATED) -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_EMULATED_GPU=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
+	cmake --build $(EMULATED) --parallel
+	ctest --test-dir $(EMULATED) --output-on-failure
+	rm -rf $(EMULATED)/python
+	cmake --install $(EMULATED) --prefix $(EMULATED)/python
+	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/python/znas_engine
+	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED)/python $(BIN)/python -m pytest -n auto tests/engine/test_conformance.py \
+		tests/engine/test_native_cuda.py -k "test_native_cuda or (native-cuda and not uniform and not constant)"
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.
 test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed
@@ -73,16 +88,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
-	$(BIN)/pip install --quiet .
+	$(BIN)/pip install --quiet -C cmake.define.ZNAS_BUILD_CUDA=$(CUDA) .
 	touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
-	$(BIN)/pip install --quiet -C cmake.define.ZNAS_WERROR=$(WERROR) '.[dev]'
+	$(BIN)/pip install --quiet -C cmake.define.ZNAS_WERROR=$(WERROR) -C cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)-minimum/.installed: $(SOURCES) tests/minimum-versions.txt
 	$(PYTHON) -m venv $(VENV)-minimum
-	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt '.[dev]'
+	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt -C cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
 	touch $@
 
 build/tensorrt/.installed: pyproject.toml $(BIN)/python

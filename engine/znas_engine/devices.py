@@ -8,6 +8,8 @@ from znas_engine.errors import InvalidValueError
 
 #: The first device of every kind.
 FIRST = {"cpu": "cpu", "cuda": "cuda:0"}
+#: Images that go through a network together where statistics are frozen and results do not depend on it.
+TOGETHER = {"cpu": 64, "cuda": 256}
 
 
 def parse_devices(text: str) -> tuple[str, ...]:

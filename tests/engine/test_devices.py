@@ -226,7 +226,7 @@ def test_a_full_device_gets_fewer_images(images: Batch) -> None:
 @given(images=st.integers(1, 300), fits=st.integers(0, 70))
 def test_chunks_shrink_until_they_fit(images: int, fits: int) -> None:
     said: list[str] = []
-    chunked = Chunked(said.append)
+    chunked = Chunked(64, said.append)
 
     def run(rows: slice) -> int:
         if rows.stop - rows.start > fits:

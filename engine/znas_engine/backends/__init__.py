@@ -33,8 +33,8 @@ __all__ = [
     "can_run",
     "check_dtype",
     "check_score",
-    "dtypes_of",
     "choose_backend",
+    "dtypes_of",
     "get_backend",
     "missing",
 ]
@@ -62,7 +62,9 @@ def _native(device: str) -> str | None:
         return "znas-engine was built without CUDA: install the CUDA toolkit, then reinstall znas-engine"
     if number_of(device) < count():
         return None
-    return _gpu(device) or "the NVIDIA driver is too old for the CUDA that znas-engine was built with: update it"
+    return (
+        _gpu(device) or "the NVIDIA driver is too old for the CUDA that znas-engine was built with: update it"
+    )
 
 
 def _onnxruntime(device: str) -> str | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.workers import Workers
-from znas_engine.devices import FIRST, kind_of
+from znas_engine.devices import FIRST, TOGETHER, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.export import GRAPH_DTYPES
@@ -70,11 +70,13 @@ def check_dtype(backend: str, devices: Sequence[str], dtype: str) -> str:
         allowed = dtypes_of(backend, device)
         if dtype not in allowed:
             others = [
-                f"--backend {name} --device {kind}" for (name, kind), dtypes in DTYPES.items() if dtype in dtypes
+                f"--backend {name} --device {kind}"
+                for (name, kind), dtypes in DTYPES.items()
+                if dtype in dtypes
             ]
             raise InvalidValueError(
-                f"`dtype` must be {' or '.join(allowed)} for the backend {backend} on {device} but got {dtype!r}"
-                + (f"; use {' or '.join(others)} for {dtype}" if others else "")
+                f"`dtype` must be {' or '.join(allowed)} for the backend {backend} on {device} "
+                f"but got {dtype!r}" + (f"; use {' or '.join(others)} for {dtype}" if others else "")
             )
     return dtype
 
@@ -184,7 +186,7 @@ class Evaluator(ABC):
         self.report = report
         self.graph: Graph = space.supernet(macro)
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
-        self._chunked = Chunked(report)
+        self._chunked = Chunked(min(TOGETHER[kind_of(device)] for device in self.devices), report)
 
     @abstractmethod
     def prepare(

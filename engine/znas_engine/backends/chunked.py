@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TypeVar
 
 from znas_engine.errors import DeviceMemoryError
-from znas_engine.supernet.normalisation import CHUNK, chunks
+from znas_engine.supernet.normalisation import chunks
 
 T = TypeVar("T")
 
@@ -15,11 +15,11 @@ T = TypeVar("T")
 class Chunked:
     """Runs something over all images; safe to call from several threads.
 
-    size: images that go through the network together, at first CHUNK. report: told when it is halved.
+    size: images that go through the network together, at first. report: told when it is halved.
     """
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self.size = CHUNK
+    def __init__(self, size: int, report: Callable[[str], None]) -> None:
+        self.size = size
         self.report = report
         self.lock = Lock()
 

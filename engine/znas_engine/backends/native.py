@@ -137,7 +137,9 @@ def device_errors() -> Iterator[None]:
     try:
         yield
     except _core.CudaMemoryError as error:
-        raise DeviceMemoryError(f"the GPU's memory is full ({error}); search with fewer --channels") from error
+        raise DeviceMemoryError(
+            f"the GPU's memory is full ({error}); search with fewer --channels"
+        ) from error
     except _core.CudaError as error:
         raise DeviceError(f"the GPU failed ({error}); nvidia-smi shows its state") from error
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.devices import TOGETHER, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import unknown_choice
 from znas_engine.spaces import Macro, Mask, SearchSpace
@@ -31,6 +32,11 @@ class Request:
     macro: Macro
     environment: Environment
     dtype: str
+    device: str = "cpu"
+
+    def chunks(self) -> list[slice]:
+        """The images that go through the network together."""
+        return chunks(len(self.environment.batch.images), TOGETHER[kind_of(self.device)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Contender:
 
     shares: what its threads divide among themselves, whole "masks" or the work inside "operations".
     one_hot_only: it differs from another contender only there. ready: the masks of a timed call were run
-    before, so that work per mask (sessions of pruned graphs) is not counted.
+    before, so that work per mask (sessions of pruned graphs) is not counted. devices: kinds that it runs on.
     """
 
     prepare: str
@@ -48,6 +54,7 @@ class Contender:
     shares: str = "masks"
     one_hot_only: bool = False
     ready: bool = False
+    devices: tuple[str, ...] = ("cpu",)
 
     def prepared(self, request: Request) -> Run:
         """Draw the weights, calibrate, compile: everything that masks share."""
@@ -69,18 +76,21 @@ def native_backend(request: Request) -> Run:
     return _backend("native", request)
 
 
+def trt_backend(request: Request) -> Run:
+    return _backend("trt", request)
+
+
 def ort_whole(request: Request) -> Run:
     """The exported graph with its mask as an input, whatever the mask."""
     from znas_engine.backends.onnxruntime import OnnxRuntime, session
 
-    images = request.environment.batch.images
+    images, parts = request.environment.batch.images, request.chunks()
     running = session(OnnxRuntime(request.space, request.macro).export(request.environment))
 
     def run(mask: Mask) -> NDArray[np.float32]:
-        parts = [
-            running.run(["logits"], {"images": images[rows], "mask": mask})[0] for rows in chunks(len(images))
-        ]
-        return np.concatenate(parts)
+        return np.concatenate(
+            [running.run(["logits"], {"images": images[rows], "mask": mask})[0] for rows in parts]
+        )
 
     return run
 
@@ -88,29 +98,45 @@ def ort_whole(request: Request) -> Run:
 def _backend(name: str, request: Request) -> Run:
     from znas_engine.backends import get_backend
 
-    evaluator = get_backend(name)(request.space, request.macro, dtype=request.dtype)
+    evaluator = get_backend(name)(request.space, request.macro, dtype=request.dtype, devices=[request.device])
     masked_pass = evaluator.prepare(
-        request.environment, norm=evaluator.norm, reads=frozenset(), device=evaluator.devices[0]
+        request.environment, norm=evaluator.norm, reads=frozenset(), device=request.device
     )
-    images = request.environment.batch.images
+    images, parts = request.environment.batch.images, request.chunks()
 
     def run(mask: Mask) -> NDArray[np.float32]:
-        return np.concatenate([masked_pass(mask, images[rows]).logits for rows in chunks(len(images))])
+        return np.concatenate([masked_pass(mask, images[rows]).logits for rows in parts])
 
     return run
 
 
+_BOTH = ("cpu", "cuda")
+_GPU = ("cuda",)
 CONTENDERS: dict[str, Contender] = {
-    "eager": Contender("znas.bench.eager:eager", shares="operations"),
-    "eager-nhwc": Contender("znas.bench.eager:channels_last", shares="operations"),
-    "compile": Contender("znas.bench.eager:compiled", shares="operations"),
+    "eager": Contender("znas.bench.eager:eager", shares="operations", devices=_BOTH),
+    "eager-nhwc": Contender("znas.bench.eager:channels_last", shares="operations", devices=_BOTH),
+    "compile": Contender("znas.bench.eager:compiled", shares="operations", devices=_BOTH),
+    "graph": Contender("znas.bench.eager:cuda_graph", shares="operations", devices=_GPU),
     "ort": Contender("znas.bench.contenders:ort_backend", backend="ort"),
     "ort-ready": Contender("znas.bench.contenders:ort_backend", one_hot_only=True, ready=True),
     "ort-whole": Contender("znas.bench.contenders:ort_whole", one_hot_only=True),
-    "torch": Contender("znas.bench.contenders:torch_backend", backend="torch"),
-    "native": Contender("znas.bench.contenders:native_backend", backend="native"),
-    "native-bf16": Contender("znas.bench.contenders:native_backend", backend="native", dtype="bfloat16"),
+    "torch": Contender("znas.bench.contenders:torch_backend", backend="torch", devices=_BOTH),
+    "native": Contender("znas.bench.contenders:native_backend", backend="native", devices=_BOTH),
+    "native-bf16": Contender(
+        "znas.bench.contenders:native_backend", backend="native", dtype="bfloat16", devices=_BOTH
+    ),
+    "native-fp16": Contender(
+        "znas.bench.contenders:native_backend", backend="native", dtype="float16", devices=_GPU
+    ),
+    "trt": Contender("znas.bench.contenders:trt_backend", backend="trt", devices=_GPU),
+    "trt-bf16": Contender("znas.bench.contenders:trt_backend", backend="trt", dtype="bfloat16", devices=_GPU),
+    "trt-fp16": Contender("znas.bench.contenders:trt_backend", backend="trt", dtype="float16", devices=_GPU),
 }
+
+
+def contenders_on(device: str) -> tuple[str, ...]:
+    """Who runs on that device."""
+    return tuple(name for name, contender in CONTENDERS.items() if kind_of(device) in contender.devices)
 
 
 def get_contender(name: str) -> Contender:

@@ -6,20 +6,23 @@ import hashlib
 import os
 import platform
 import re
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from znas.settings import available_threads
 from znas_engine import __version__, kernels
+from znas_engine.gpu import gpu
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime")
 #: The flags of /proc/cpuinfo that decide how fast a masked pass can be.
 ISA_PREFIXES = ("avx", "amx", "fma", "f16c", "bf16", "sve", "asimd")
 
 
-def machine() -> dict[str, Any]:
-    """The processor by the names that /proc/cpuinfo gives it, and what the engine makes of it."""
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """The processor by the names that /proc/cpuinfo gives it, and what the engine makes of it; the GPU that
+    the device is, if it is one."""
     facts = _cpuinfo()
     model = facts.get("model name") or platform.processor() or platform.machine()
     return {
@@ -31,14 +34,15 @@ def machine() -> dict[str, Any]:
         "isas": list(kernels.available_isas()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-    }
+    } | ({} if device == "cpu" else {"gpu": asdict(gpu(device))})
 
 
-def result_path() -> Path:
-    """MACHINE/COMMIT.json: model, family and number of the processor, its cores; seven digits of the commit
-    (the version where there is none), -dirty as in `kernels.commit`."""
-    facts = machine()
-    parts = [facts["model"], facts["family"], facts["number"], facts["cores"], "cores"]
+def result_path(device: str = "cpu") -> Path:
+    """MACHINE/COMMIT.json: model, family and number of the processor, its cores, or the name of the GPU;
+    seven digits of the commit (the version where there is none), -dirty as in `kernels.commit`."""
+    facts = machine(device)
+    processor = [facts["model"], facts["family"], facts["number"], facts["cores"], "cores"]
+    parts = [facts["gpu"]["name"]] if "gpu" in facts else processor
     words = " ".join(str(part) for part in parts if part is not None)
     name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
     return Path(name) / f"{short(kernels.commit()) or __version__}.json"

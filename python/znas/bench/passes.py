@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Arena:
         self.names = tuple(names)
         self.cache = cache
         self._stack = ExitStack()
-        self._workers: dict[str, Worker | WorkerFailed] = {}
+        self._workers: dict[tuple[str, str], Worker | WorkerFailed] = {}
         self.space, macro, environment = supernet.build()
         self.graph: Graph = self.space.supernet(macro)
         self.labels = environment.batch.labels
@@ -55,13 +56,17 @@ class Arena:
 
     def worker(self, name: str) -> Worker:
         """Started when it is first asked for; WorkerFailed, each time, if that failed."""
-        if name not in self._workers:
+        return self._started(name, self.supernet)
+
+    def _started(self, name: str, supernet: Supernet) -> Worker:
+        key = (name, supernet.device)
+        if key not in self._workers:
             try:
-                made = Worker(get_contender(name), self.supernet, self.threads, self.cache)
-                self._workers[name] = self._stack.enter_context(made)
+                made = Worker(get_contender(name), supernet, self.threads, self.cache)
+                self._workers[key] = self._stack.enter_context(made)
             except WorkerFailed as failure:
-                self._workers[name] = failure
-        found = self._workers[name]
+                self._workers[key] = failure
+        found = self._workers[key]
         if isinstance(found, WorkerFailed):
             raise found
         return found
@@ -81,9 +86,9 @@ class Arena:
         return rows
 
     def expected(self, kind: str) -> tuple[Mask, Logits]:
-        """The masks of the check, and the reference's logits [G, n, classes] for them."""
+        """The masks of the check, and the reference's logits [G, n, classes] for them, on the processor."""
         masks = masks_at(self.space, kind, 0, CHECKED)
-        return masks, self.worker(REFERENCE).logits(masks)
+        return masks, self._started(REFERENCE, replace(self.supernet, device="cpu")).logits(masks)
 
     def checked(self, part: str, group: Group) -> list[Row]:
         """Rows without times: whether each entrant's logits are those of the reference."""

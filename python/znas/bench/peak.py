@@ -1,6 +1,6 @@
 """What the machine itself can do: the fastest matrix product that its libraries reach.
 
-python -m znas.bench.peak      (with OMP_NUM_THREADS in its environment) prints the rows as JSON
+python -m znas.bench.peak cpu      (with OMP_NUM_THREADS in its environment) prints the rows as JSON
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,20 @@ from znas.bench.process import WorkerFailed, environment
 
 #: Sides of the square matrices; the best of them counts.
 SIDES = (512, 1024, 2048)
+GPU_SIDES = (4096, 8192)
+#: Bytes of a copy on a GPU: more than its caches hold.
+COPIED = 1 << 30
 #: Products per side. The best of them counts: a peak is what the machine can do, not what it did.
 PRODUCTS = 5
 #: Either one multiplies bfloat16 in hardware.
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-def measure(threads: int, cache: Path) -> list[dict[str, Any]]:
+def measure(threads: int, device: str, cache: Path) -> list[dict[str, Any]]:
     """Rows of one thread count, one per library and dtype. gflops: 2 x side^3 / 1e9 over the best seconds;
-    seconds: the products of the best side."""
+    seconds: the products of the best side. On a GPU the best copy too: gbytes read and written per second."""
     done = subprocess.run(
-        [sys.executable, "-m", "znas.bench.peak"],
+        [sys.executable, "-m", "znas.bench.peak", device],
         env=environment(cache, threads),
         capture_output=True,
         text=True,
@@ -38,10 +41,15 @@ def measure(threads: int, cache: Path) -> list[dict[str, Any]]:
     if done.returncode:
         raise WorkerFailed(done.stderr.strip().split("\n")[-1])
     rows: list[dict[str, Any]] = json.loads(done.stdout)
-    return [row | {"threads": threads} for row in rows]
+    return [row | {"threads": threads, "device": device} for row in rows]
 
 
 def main() -> None:
+    device = sys.argv[1]
+    print(json.dumps(_of_processor() if device == "cpu" else _of_gpu(device)))
+
+
+def _of_processor() -> list[dict[str, Any]]:
     import torch
 
     torch_library = (
@@ -53,19 +61,43 @@ def main() -> None:
     ]
     if BFLOAT16_FLAGS & set(isa_flags()):
         rows.append(_best("bfloat16", "torch.mm (oneDNN)", _torch_product(torch.bfloat16)))
-    print(json.dumps(rows))
+    return rows
 
 
-def _best(dtype: str, library: str, make: Callable[[int], Callable[[], object]]) -> dict[str, Any]:
-    samples: dict[int, list[float]] = {}
-    for side in SIDES:
-        product = make(side)
-        product()
-        samples[side] = []
-        for _ in range(PRODUCTS):
-            started = time.perf_counter()
-            product()
-            samples[side].append(time.perf_counter() - started)
+def _of_gpu(device: str) -> list[dict[str, Any]]:
+    """Written for a GPU and not run on one yet."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    library = f"torch.mm (cuBLAS, {torch.cuda.get_device_name(device)})"
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    rows = [
+        _best(name, library, _torch_product(dtype, device), GPU_SIDES, lambda: torch.cuda.synchronize(device))
+        for name, dtype in dtypes.items()
+    ]
+    source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    seconds = _timed(lambda: target.copy_(source), lambda: torch.cuda.synchronize(device))
+    return [
+        *rows,
+        {
+            "part": "bandwidth",
+            "contender": library.replace("torch.mm", "copy"),
+            "gbytes": 2 * COPIED / min(seconds) / 1e9,
+            "seconds": seconds,
+            "passed": True,
+        },
+    ]
+
+
+def _best(
+    dtype: str,
+    library: str,
+    make: Callable[[int], Callable[[], object]],
+    sides: Sequence[int] = SIDES,
+    wait: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    samples = {side: _timed(make(side), wait) for side in sides}
     speed = {side: 2 * side**3 / min(seconds) / 1e9 for side, seconds in samples.items()}
     side = max(speed, key=lambda side: speed[side])
     return {
@@ -79,11 +111,23 @@ def _best(dtype: str, library: str, make: Callable[[int], Callable[[], object]])
     }
 
 
-def _torch_product(dtype: Any) -> Callable[[int], Callable[[], object]]:
+def _timed(work: Callable[[], object], wait: Callable[[], object]) -> list[float]:
+    work()
+    wait()
+    seconds = []
+    for _ in range(PRODUCTS):
+        started = time.perf_counter()
+        work()
+        wait()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _torch_product(dtype: Any, device: str = "cpu") -> Callable[[int], Callable[[], object]]:
     import torch
 
     def make(side: int) -> Callable[[], object]:
-        a, b = (torch.rand(side, side).to(dtype) for _ in range(2))
+        a, b = (torch.rand(side, side).to(device, dtype) for _ in range(2))
         return lambda: torch.mm(a, b)
 
     return make

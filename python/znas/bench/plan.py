@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from znas.bench.contenders import CONTENDERS, get_contender
+from znas.bench.contenders import contenders_on, get_contender
 from znas.settings import available_threads
 from znas_engine.data import Dataset, load
+from znas_engine.devices import kind_of, parse_devices
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace, get_space, resize
@@ -22,10 +23,10 @@ MASK_KINDS = ("do", "one-hot", "mixture")
 SCALED = ("eager", "ort", "native")
 SCALED_IMAGES = (16, 32, 64, 128)
 SCALED_MASKS = (1, 2, 4, 8, 16)
-#: Fields of a plan that takes about two minutes: a look, not a claim.
+#: Contenders of a quick run, and its other fields: about two minutes on a processor, a look, not a claim.
+QUICK_CONTENDERS = ("eager", "ort", "ort-ready", "torch", "native", "native-bf16")
 QUICK: dict[str, Any] = {
     "parts": ("peak", "passes", "start", "search"),
-    "contenders": ("eager", "ort", "ort-ready", "torch", "native", "native-bf16"),
     "kinds": ("do", "one-hot"),
     "images": (16,),
     "threads": (available_threads(),),
@@ -40,7 +41,7 @@ SEED = 11
 
 @dataclass(frozen=True, slots=True)
 class Supernet:
-    """Which network on which images; None is the space's or the data set's own."""
+    """Which network on which images, and where it runs; None is the space's or the data set's own."""
 
     space: str
     images: int
@@ -49,6 +50,7 @@ class Supernet:
     channels: int | None = None
     cells: int | None = None
     resolution: int | None = None
+    device: str = "cpu"
 
     def build(self) -> tuple[SearchSpace[Any], Macro, Environment]:
         space = get_space(self.space)
@@ -83,6 +85,7 @@ class Group:
             "images": self.supernet.images,
             "masks": self.masks,
             "threads": self.threads,
+            "device": self.supernet.device,
         }
 
 
@@ -90,6 +93,7 @@ class Group:
 class Plan:
     """Everything that a run measures, checked before any work starts.
 
+    device: where all contenders run; contenders: those that do if none is named.
     images, threads, kinds: axes of the table of passes. masks: per timed call. rounds: timed calls per row.
     repeats: of a start and of a whole search. probabilities: of the searches.
 
@@ -98,7 +102,7 @@ class Plan:
 
     parts: tuple[str, ...] = PARTS
     spaces: tuple[str, ...] = tuple(SPACES)
-    contenders: tuple[str, ...] = field(default_factory=lambda: tuple(CONTENDERS))
+    contenders: tuple[str, ...] = ()
     kinds: tuple[str, ...] = MASK_KINDS
     images: tuple[int, ...] = (64,)
     threads: tuple[int, ...] = field(default_factory=lambda: tuple(sorted({1, available_threads()})))
@@ -111,14 +115,22 @@ class Plan:
     channels: int | None = None
     cells: int | None = None
     resolution: int | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
+        (device,) = parse_devices(self.device)
+        object.__setattr__(self, "device", device)
+        object.__setattr__(self, "contenders", self.contenders or contenders_on(device))
         for what, values, choices in (("part", self.parts, PARTS), ("kind of mask", self.kinds, MASK_KINDS)):
             for value in values:
                 if value not in choices:
                     raise unknown_choice(what, value, choices)
         for name in self.contenders:
-            get_contender(name)
+            if kind_of(device) not in get_contender(name).devices:
+                raise InvalidValueError(
+                    f"the contender {name!r} does not run on {device}: choose one of "
+                    + ", ".join(contenders_on(device))
+                )
         numbers = {"images": self.images, "threads": self.threads, "rounds": (self.rounds,)}
         for what, counts in numbers.items():
             for count in counts:
@@ -128,7 +140,9 @@ class Plan:
             self.supernet(name, max(self.images)).build()
 
     def supernet(self, space: str, images: int) -> Supernet:
-        return Supernet(space, images, self.data, self.data_dir, self.channels, self.cells, self.resolution)
+        return Supernet(
+            space, images, self.data, self.data_dir, self.channels, self.cells, self.resolution, self.device
+        )
 
     def groups(self) -> Iterator[tuple[Group, tuple[str, ...]]]:
         """Every group of passes with its contenders, those of one supernet and thread count together."""
@@ -150,6 +164,12 @@ class Plan:
                     for images in SCALED_IMAGES:
                         if images != self.images[0]:
                             yield Group(self.supernet(space, images), threads, "do", self.masks), lines
+
+
+def quick_contenders(device: str) -> tuple[str, ...]:
+    """Those of QUICK_CONTENDERS that run on the device."""
+    here = contenders_on(device)
+    return tuple(name for name in QUICK_CONTENDERS if name in here)
 
 
 def mask_at(space: SearchSpace[Any], kind: str, index: int) -> Mask:

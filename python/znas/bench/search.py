@@ -63,6 +63,7 @@ def command(group: Group, contender: Contender, p: float, seed: int) -> list[str
         "space": supernet.space,
         "backend": contender.backend,
         "dtype": contender.dtype,
+        "device": supernet.device,
         "p": p,
         "seed": seed,
         "images": supernet.images,

@@ -12,7 +12,19 @@ import numpy as np
 from znas.bench.contenders import BASELINE
 
 #: Fields that tell rows apart.
-IDENTITY = ("part", "space", "kind", "images", "masks", "threads", "contender", "dtype", "cache", "p")
+IDENTITY = (
+    "part",
+    "space",
+    "kind",
+    "images",
+    "masks",
+    "threads",
+    "device",
+    "contender",
+    "dtype",
+    "cache",
+    "p",
+)
 
 
 @dataclass(frozen=True, slots=True)

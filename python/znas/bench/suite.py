@@ -36,7 +36,7 @@ def run(plan: Plan, work: Path, *, progress: Progress = lambda done, total: None
         "suite": "znas-engine bench",
         "version": suite_version(),
         "commit": kernels.commit(),
-        "machine": machine(),
+        "machine": machine(plan.device),
         "versions": versions(),
         "plan": asdict(plan),
     }
@@ -79,7 +79,7 @@ def _pieces(plan: Plan, cache: Path) -> Iterator[_Piece]:
     """Nothing is started before a piece's `measure` is called."""
     if "peak" in plan.parts:
         for threads in plan.threads:
-            yield _Piece(f"peak, {threads} threads", 1, partial(_peak, threads, cache))
+            yield _Piece(f"peak, {threads} threads", 1, partial(_peak, threads, plan.device, cache))
     together = groupby(plan.groups(), lambda pair: (pair[0].supernet, pair[0].threads, pair[1]))
     for (supernet, threads, names), found in together:
         with Arena(supernet, threads, names, cache) as arena:
@@ -101,8 +101,8 @@ def _pieces(plan: Plan, cache: Path) -> Iterator[_Piece]:
             yield _Piece(_key("search", group), steps, measure)
 
 
-def _peak(threads: int, cache: Path, progress: Callable[[], None]) -> list[Row]:
-    return peak.measure(threads, cache)
+def _peak(threads: int, device: str, cache: Path, progress: Callable[[], None]) -> list[Row]:
+    return peak.measure(threads, device, cache)
 
 
 def _key(part: str, group: Group) -> str:

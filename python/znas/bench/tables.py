@@ -29,8 +29,9 @@ def header(document: dict[str, Any]) -> str:
     busy = "" if load is None else f", load {load:.1f} before the first row"
     packages = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
     at = short(document["commit"]) or "not in a checkout"
+    card = f"{found['gpu']['name']}; " if "gpu" in found else ""
     return (
-        f"{found['model']}, {found['cores']} cores, {', '.join(found['isas'])}{busy}; "
+        f"{card}{found['model']}, {found['cores']} cores, {', '.join(found['isas'])}{busy}; "
         f"commit {at}, suite {document['version']}; {packages}"
     )
 
@@ -46,6 +47,12 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
             "Matrix product of the machine's libraries: best of all sizes and products",
             ("threads", "dtype", "GFLOP/s", "library"),
             [(str(r["threads"]), r["dtype"], f"{r['gflops']:.0f}", r["contender"]) for r in peak],
+        )
+    if bandwidth := parts.get("bandwidth"):
+        yield Table(
+            "Memory of the GPU: best copy, bytes read and written",
+            ("threads", "GB/s", "copy"),
+            [(str(r["threads"]), f"{r['gbytes']:.0f}", r["contender"]) for r in bandwidth],
         )
     if passes := parts.get("passes"):
         yield Table(

@@ -28,7 +28,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a library that prints must not be taken for an answer
     contender = Contender(**given["contender"])
-    space, macro, environment = Supernet(**given["supernet"]).build()
+    supernet = Supernet(**given["supernet"])
+    space, macro, environment = supernet.build()
     run: Run | None = None
     sharing = given["threads"] if contender.shares == "masks" else 1
     with ThreadPoolExecutor(sharing) as threads:
@@ -36,7 +37,7 @@ def main() -> None:
             command = json.loads(line)
             if run is None:
                 started = time.perf_counter()
-                run = contender.prepared(Request(space, macro, environment, contender.dtype))
+                run = contender.prepared(Request(space, macro, environment, contender.dtype, supernet.device))
                 answer: dict[str, Any] = {"prepare": time.perf_counter() - started}
             elif "out" in command:
                 masks = np.load(command["masks"], allow_pickle=False)

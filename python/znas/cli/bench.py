@@ -13,7 +13,7 @@ from znas.cli.console import progress_bar
 
 Spaces = Annotated[list[str] | None, typer.Option("--space", help="Repeatable; all spaces by default.")]
 Contenders = Annotated[
-    list[str] | None, typer.Option("--backend", help="A contender, repeatable; all by default.")
+    list[str] | None, typer.Option("--backend", help="A contender, repeatable; all of the device by default.")
 ]
 Kinds = Annotated[
     list[str] | None, typer.Option("--masks", help="do | one-hot | mixture; repeatable, all by default.")
@@ -39,6 +39,7 @@ def bench(
         list[int] | None, typer.Option("--threads", help="Repeatable; 1 and all cores by default.")
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Timed calls per row of passes.")] = None,
+    device: Annotated[str, typer.Option(help="Where all contenders run: cpu | cuda:N.")] = "cpu",
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     channels: options.Channels = None,
@@ -57,19 +58,22 @@ def bench(
     """Measure what masked passes, starts and whole searches cost here, beside what people use instead.
 
     Contenders: eager, eager-nhwc and compile (the supernet as NAS code bases write it; ratios are to
-    eager), ort (ort-ready: sessions made before; ort-whole: never pruned), torch (the reference), native,
-    native-bf16. Each is first checked against the reference; one that fails gets no time. They take turns.
+    eager), graph (eager in CUDA graphs), ort (ort-ready: sessions made before; ort-whole: never pruned),
+    torch (the reference), native, native-bf16, native-fp16, trt, trt-bf16, trt-fp16, as far as the device
+    has them. Each is first checked against the reference on the processor; one that fails gets no time.
+    They take turns.
 
     \b
     Examples:
       znas-engine bench --quick
       znas-engine bench --out bench/results
+      znas-engine bench --device cuda:0 --images 256 --out bench/results
       znas-engine bench --part passes --space darts --backend eager --backend native --masks do
     """
     import tempfile
 
     from znas.bench.machine import result_path
-    from znas.bench.plan import QUICK, Plan
+    from znas.bench.plan import QUICK, Plan, quick_contenders
     from znas.bench.suite import run
     from znas_engine.errors import StorageError
     from znas_engine.export.cache import write_atomically
@@ -82,7 +86,7 @@ def bench(
         "images": images,
         "threads": threads,
     }
-    chosen = (QUICK if quick else {}) | {
+    chosen = (QUICK | {"contenders": quick_contenders(device)} if quick else {}) | {
         name: tuple(dict.fromkeys(values)) for name, values in repeated.items() if values
     }
     if rounds is not None:
@@ -94,10 +98,11 @@ def bench(
         channels=channels,
         cells=cells,
         resolution=resolution,
+        device=device,
     )
     with tempfile.TemporaryDirectory(prefix="znas-bench-") as scratch:
         if out is not None and out.suffix != ".json":
-            out = out / result_path()
+            out = out / result_path(device)
         if out is not None and out.exists():
             raise StorageError(f"the output file {out} exists already; name another one or remove it")
         work = Path(scratch) / "work" if out is None else out.with_suffix(".json.work")

@@ -1,0 +1,65 @@
+"""`--backend native` on GPUs: what the conformance test does not see. Skipped without a GPU; `make cuda` runs
+it on a processor that plays one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import small
+from znas_engine.backends import get_backend, missing
+from znas_engine.data import Batch
+from znas_engine.environment import Environment
+from znas_engine.errors import DeviceMemoryError
+from znas_engine.scores import get_scores
+from znas_engine.spaces import SPACES
+
+NB201 = SPACES["nasbench201"]
+pytestmark = pytest.mark.skipif(
+    missing("native", "cuda:0") is not None, reason=f"no GPU: {missing('native', 'cuda:0')}"
+)
+
+
+def evaluate(images: Batch, **options: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    masks = np.stack([NB201.do(edge, 1 + edge % 4) for edge in range(6)])
+    environments = [Environment(seed, "gaussian", images) for seed in (3, 4)]
+    evaluator = get_backend("native")(NB201, small(NB201), **options)
+    return evaluator.evaluate(masks, score=get_scores("naswot+accuracy"), environments=environments).values
+
+
+@pytest.mark.skipif(missing("native", "cuda:1") is not None, reason="one GPU only")
+def test_two_gpus_give_what_one_gives(images: Batch) -> None:
+    """Masks are shared out, and results do not depend on who got which."""
+    one = evaluate(images, devices=["cuda:0"])
+    assert np.array_equal(one, evaluate(images, devices=["cuda:0", "cuda:1"], threads=3))
+
+
+def test_threads_do_not_matter(images: Batch) -> None:
+    assert np.array_equal(
+        evaluate(images, devices=["cuda:0"]), evaluate(images, devices=["cuda:0"], threads=4)
+    )
+
+
+emulated = pytest.mark.skipif("ZNAS_EMULATED_GPUS" not in os.environ, reason="the GPU is a real one")
+
+
+@emulated
+def test_a_full_memory_halves_the_images(images: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer images at a time, with a word, and the same scores."""
+    expected = evaluate(images, devices=["cuda:0"], norm="identity")
+    said: list[str] = []
+    monkeypatch.setenv("ZNAS_EMULATED_GPU_BYTES", str(5 << 20))
+    found = evaluate(images, devices=["cuda:0"], norm="identity", report=said.append)
+    assert np.array_equal(expected, found)
+    assert said
+    assert all("images at a time from here on" in line for line in said)
+
+
+@emulated
+def test_a_memory_too_small_is_one_line(images: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZNAS_EMULATED_GPU_BYTES", "100000")
+    with pytest.raises(DeviceMemoryError, match=r"^the GPU's memory is full \(.*\); search with fewer"):
+        evaluate(images, devices=["cuda:0"])
