@@ -47,7 +47,7 @@ struct Meeting {
 
 struct Warp {
     Meeting meeting;
-    std::array<Slots, 2> slots{};  // in turn: nobody is two exchanges ahead
+    std::array<Slots, 2> slots;  // in turn: nobody is two exchanges ahead
 };
 
 struct Thread {
@@ -124,7 +124,7 @@ void wait_for_block() { meet(block_here.all); }
 
 unsigned lane() { return block_here.current % kLanes; }
 
-const Slots& exchange(const std::array<char, kSlotBytes>& slot) {
+const Slots& exchange(const Slot& slot) {
     Warp& warp = block_here.warps[block_here.current / kLanes];
     Slots& slots = warp.slots[warp.meeting.turn % 2];
     slots[lane()] = slot;

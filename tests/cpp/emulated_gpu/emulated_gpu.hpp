@@ -30,23 +30,29 @@ namespace znas::emulated {
 // Runs every thread of every block to its end.
 cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block);
 
-inline constexpr std::size_t kSlotBytes = 32;
-using Slots = std::array<std::array<char, kSlotBytes>, 32>;
+struct Slot {
+    alignas(16) char bytes[48];
+};
+using Slots = std::array<Slot, 32>;
 
 void wait_for_block();
 // Waits until all lanes of the warp have handed in their slot; what all handed in.
-const Slots& exchange(const std::array<char, kSlotBytes>& slot);
+const Slots& exchange(const Slot& slot);
 unsigned lane();
 
+// What every lane handed in; valid until the second exchange from here.
 template <class T>
-std::array<T, 32> all_lanes(const T& mine) {
-    static_assert(sizeof(T) <= kSlotBytes);
-    std::array<char, kSlotBytes> slot{};
-    std::memcpy(slot.data(), &mine, sizeof mine);
-    const Slots& slots = exchange(slot);
-    std::array<T, 32> found;
-    for (std::size_t i = 0; i < found.size(); ++i) std::memcpy(&found[i], slots[i].data(), sizeof(T));
-    return found;
+struct Lanes {
+    const Slots& slots;
+    const T* operator[](unsigned lane) const { return reinterpret_cast<const T*>(slots[lane].bytes); }
+};
+
+template <class T>
+Lanes<T> all_lanes(const T& mine) {
+    static_assert(sizeof(T) <= sizeof(Slot));
+    Slot slot;
+    std::memcpy(slot.bytes, &mine, sizeof mine);
+    return {exchange(slot)};
 }
 
 }  // namespace znas::emulated
@@ -62,7 +68,7 @@ inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long m
 }
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
-    return znas::emulated::all_lanes(value)[znas::emulated::lane() ^ static_cast<unsigned>(mask)];
+    return *znas::emulated::all_lanes(value)[znas::emulated::lane() ^ static_cast<unsigned>(mask)];
 }
 
 namespace znas::cuda {
@@ -81,24 +87,21 @@ template <class Half>
 void multiply_add(float (&upper)[2], float (&lower)[2], const std::uint32_t (&a)[4], std::uint32_t b0,
                   std::uint32_t b1) {
     struct Share {
-        std::uint32_t a[4], b[2];
+        float2 a[4], b[2];
     };
-    const auto shares = emulated::all_lanes(Share{{a[0], a[1], a[2], a[3]}, {b0, b1}});
+    const Share mine{{Half::widen(a[0]), Half::widen(a[1]), Half::widen(a[2]), Half::widen(a[3])},
+                     {Half::widen(b0), Half::widen(b1)}};
+    const auto shares = emulated::all_lanes(mine);
     const unsigned g = emulated::lane() / 4, j = emulated::lane() % 4;
     for (unsigned column = 0; column < 2; ++column) {
-        double sums[2] = {upper[column], lower[column]};
-        for (unsigned row = 0; row < 2; ++row) {
-            for (unsigned i = 0; i < 4; ++i) {
-                for (unsigned half = 0; half < 2; ++half) {
-                    const float2 x = Half::widen(shares[4 * g + i].a[row + 2 * half]);
-                    const float2 w = Half::widen(shares[4 * (2 * j + column) + i].b[half]);
-                    sums[row] += static_cast<double>(x.x) * static_cast<double>(w.x) +
-                                 static_cast<double>(x.y) * static_cast<double>(w.y);
-                }
+        for (unsigned i = 0; i < 4; ++i) {
+            for (unsigned half = 0; half < 2; ++half) {
+                const float2& w = shares[4 * (2 * j + column) + i]->b[half];
+                const float2 &x = shares[4 * g + i]->a[2 * half], &y = shares[4 * g + i]->a[2 * half + 1];
+                upper[column] += x.x * w.x + x.y * w.y;
+                lower[column] += y.x * w.x + y.y * w.y;
             }
         }
-        upper[column] = static_cast<float>(sums[0]);
-        lower[column] = static_cast<float>(sums[1]);
     }
 }
 
