@@ -184,8 +184,8 @@ class Resident {
         stream.wait();
     }
     ~Resident() {
-        const Stream stream(device_);
-        cudaFreeAsync(data_, stream);
+        // Nothing to be done where that fails: the GPU is lost, or the process ends and the driver is gone.
+        if (cudaSetDevice(device_) == cudaSuccess) cudaFreeAsync(data_, nullptr);
     }
     Resident(const Resident&) = delete;
     Resident& operator=(const Resident&) = delete;

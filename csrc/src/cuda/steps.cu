@@ -149,6 +149,7 @@ struct Lane {
 
     __device__ void add_product(const ProductSpec& product) {
         using Four = typename P::Four;
+        __syncwarp();  // windows at borders are smaller, and a matrix product wants all lanes at once
         const Four* x[kPixels];
         ZNAS_UNROLL
         for (int q = 0; q < kPixels; ++q) {
