@@ -6,16 +6,16 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from znas_engine.devices import TOGETHER
 from znas_engine.errors import InvalidValueError, MissingDependencyError
 from znas_engine.export.cache import load, load_or_build, store
 from znas_engine.export.onnx_graph import structure
 from znas_engine.gpu import Gpu, gpu
-from znas_engine.supernet.normalisation import CHUNK
 from znas_engine.tensorrt import library
 from znas_engine.tensorrt.flavours import Flavour
 
 #: Images that a plan is tuned for, and the most that it takes: what goes through the network together.
-IMAGES = (CHUNK, CHUNK)
+IMAGES = (TOGETHER["cuda"], TOGETHER["cuda"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,9 @@ NORM = typer.Option(help=f"Normalisation: {' | '.join(NORMS)}.")
 Norm = Annotated[str, NORM]
 Dtype = Annotated[
     str,
-    typer.Option(help="What products read: float32 | bfloat16 (native, trt) | float16 (trt)."),
+    typer.Option(
+        help="What products read: float32 | bfloat16 (native, trt) | float16 (native on a GPU, trt)."
+    ),
 ]
 Init = Annotated[str, typer.Option(help=f"Weights: {' | '.join(INITIALISATIONS)}.")]
 Seed = Annotated[int, typer.Option(help="Decides weights, images, interventions and ties.")]
