@@ -23,7 +23,7 @@ from znas.bench.contenders import CONTENDERS, Contender, Request, torch_backend
 from znas.bench.machine import result_path, short
 from znas.bench.passes import Arena, check
 from znas.bench.plan import MASK_KINDS, Group, Plan, Supernet, mask_at, masks_at
-from znas.bench.statistics import gflops_of, middle, percentiles, speedup_of
+from znas.bench.statistics import gflops_of, identity, middle, percentiles, speedup_of
 from znas.bench.suite import run
 from znas_engine import __version__, kernels
 from znas_engine.backends.base import LOGIT_TOLERANCE
@@ -142,6 +142,11 @@ def test_masks(kind: str, space: SearchSpace[Any]) -> None:
     ("wrong", "message"),
     [
         ({"contenders": ("nativ",)}, "unknown contender 'nativ'.*did you mean 'native'"),
+        ({"device": "cuda:0,cuda:1"}, "`device` must be one device here but got 'cuda:0,cuda:1'"),
+        (
+            {"device": "cuda", "contenders": ("ort",)},
+            "the contender 'ort' does not run on cuda:0: choose one of",
+        ),
         ({"kinds": ("one_hot",)}, "unknown kind of mask 'one_hot'.*did you mean 'one-hot'"),
         ({"parts": ("passs",)}, "unknown part 'passs'.*did you mean 'passes'"),
         ({"threads": (0,)}, "`threads` must be at least 1 but got 0"),
@@ -363,3 +368,8 @@ def called(*arguments: object) -> str:
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_rows_from_before_devices_compare_with_those_of_the_processor() -> None:
+    old = {"part": "passes", "space": "darts", "contender": "native"}
+    assert identity(old) == identity(old | {"device": "cpu"}) != identity(old | {"device": "cuda:0"})

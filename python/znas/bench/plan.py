@@ -118,7 +118,9 @@ class Plan:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        (device,) = parse_devices(self.device)
+        device, *others = parse_devices(self.device)
+        if others:
+            raise InvalidValueError(f"`device` must be one device here but got {self.device!r}")
         object.__setattr__(self, "device", device)
         object.__setattr__(self, "contenders", self.contenders or contenders_on(device))
         for what, values, choices in (("part", self.parts, PARTS), ("kind of mask", self.kinds, MASK_KINDS)):

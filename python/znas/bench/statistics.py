@@ -66,8 +66,9 @@ def speedups(baseline: Sequence[float], samples: Sequence[float]) -> list[float]
 
 
 def identity(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be equal for two rows to be the same measurement."""
-    return tuple(row.get(name) for name in IDENTITY)
+    """What must be equal for two rows to be the same measurement; rows that name no device are of the CPU."""
+    known = {"device": "cpu"} | row
+    return tuple(known.get(name) for name in IDENTITY)
 
 
 def baseline_of(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
