@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from znas.cli import main
 from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
 from znas.reproduce.published import column_key, method, published
 from znas.reproduce.rows import choose, proxied, rows
+from znas.reproduce.sets import sets
 from znas.reproduce.statistics import paired_p, rank_correlations, summary
 from znas.reproduce.table2 import table2
 from znas.reproduce.trials import run_trials
@@ -309,6 +311,52 @@ def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> 
         )
 
 
+def test_sets_are_every_combination_by_its_ranking_and_its_winners(table_file: Path, tmp_path: Path) -> None:
+    """Against plain loops: every set's tau and the mean of the cells that it puts first."""
+    from scipy.stats import kendalltau
+
+    table = read_table(table_file, NB201)
+    rng = np.random.default_rng(3)
+    rows = rng.permutation(len(table.genotypes))[:300]
+    first: dict[Any, int] = {}
+    for i in rows:
+        first.setdefault(canonical(table.genotypes[i]), int(i))  # type: ignore[arg-type]
+    truth = {i: float(table.columns["cifar10_test_200ep"][i] + rng.random()) for i in rows.tolist()}
+    measured = {
+        name: dict(zip(rows.tolist(), rng.random(300), strict=True)) for name in ("swap", "zen", "flops")
+    }
+    measured["zen"] = {i: truth[i] for i in rows.tolist()}
+    lines = ["arch,swap,zen,flops,measured_accuracy"]
+    for i in rows.tolist():
+        values = [repr(float(measured[name][i])) for name in measured]
+        lines.append(",".join([str(table.genotypes[i]), *values, repr(truth[i])]))
+    (tmp_path / "correlation-scores.csv").write_text("\n".join(lines))
+
+    sheet = sets(tmp_path, NB201, largest=2, top=7, by="top", show=4, column=None)
+    kept = list(first.values())
+    expected = {}
+    for names in (("swap",), ("zen",), ("flops",), ("swap", "zen"), ("swap", "flops"), ("zen", "flops")):
+        total = {
+            i: sum(
+                math.log(sum(measured[name][j] <= measured[name][i] for j in kept) / len(kept))
+                for name in names
+            )
+            for i in kept
+        }
+        best = sorted(kept, key=lambda i: -total[i])[:7]
+        tau = kendalltau([total[i] for i in kept], [truth[i] for i in kept]).statistic
+        expected["+".join(names)] = (tau, sum(truth[i] for i in best) / 7)
+    found = {row["scores"]: (row["tau"], row["top"]) for row in sheet.data["rows"]}
+    assert found.keys() == expected.keys()
+    for name, numbers in expected.items():
+        assert found[name] == pytest.approx(numbers)
+    assert sheet.data["rows"][0]["scores"] == "zen"  # the accuracy itself
+    assert [row["top"] for row in sheet.data["rows"]] == sorted(
+        (t for _, t in expected.values()), reverse=True
+    )
+    assert len(sheet.cells) == 4
+
+
 def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path) -> None:
     space = Darts()
     rng = np.random.default_rng(0)
@@ -366,6 +414,15 @@ def test_commands_write_every_format(
     for name in ("table2", "correlation"):
         assert {f"{name}.{suffix}" for suffix in ("md", "csv", "json", "png")} <= written
     assert {"figure-cost.png", "figure-scatter.png"} <= written
+    code, text, _ = command(
+        capsys, "sets", "--out", str(out), "--largest", "2", "--by", "top", "--column", "other", "--json"
+    )
+    assert code == 0
+    assert json.loads(text) == json.loads((out / "sets.json").read_text())
+    for wrong, message in ((["--largest", "3"], "between 1 and 2"), (["--by", "rho"], "'rho'")):
+        code, _, err = command(capsys, "sets", "--out", str(out), "--largest", "2", *wrong)
+        assert code == 2
+        assert message in err
     for path in out.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
     with (out / "correlation-scores.csv").open(newline="") as file:
@@ -405,6 +462,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     place = ["--out", str(tmp_path / "a")]
     for arguments, message in (
         (["figures"], "holds no accuracies to draw"),
+        (["sets"], "correlation-scores.csv does not exist"),
         (["table2", "--rows", "naswot-11", "--data", "gaussian"], "unknown row"),
         (["table2"], "`data_dir` is required for cifar10"),
         (["table2", "--data", "gaussian", "--rows", "paper-p0"], "needs labels"),

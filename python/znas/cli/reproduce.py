@@ -1,4 +1,4 @@
-"""`znas-engine reproduce`: table1, table2, table3, correlation, figures"""
+"""`znas-engine reproduce`: table1, table2, table3, correlation, sets, figures"""
 
 from __future__ import annotations
 
@@ -240,6 +240,36 @@ def correlation(
         quiet=quiet,
     )
     _show([found], as_json=as_json)
+
+
+@reproduce.command()
+def sets(
+    out: Annotated[Path, typer.Option(help="The folder in which correlation left its scores.")],
+    by: Annotated[
+        str, typer.Option(help="tau (Kendall's), or top (mean accuracy of those that a set puts first).")
+    ] = "tau",
+    largest: Annotated[int, typer.Option(help="Scores per set, at most.")] = 6,
+    top: Annotated[int, typer.Option(help="How many of the first architectures are averaged.")] = 10,
+    show: Annotated[int, typer.Option(help="Sets shown; sets.csv holds all.")] = 10,
+    column: Annotated[
+        str | None, typer.Option(help="Accuracy column of the table; the first by default.")
+    ] = None,
+    space: options.Space = "nasbench201",
+    as_json: options.Json = False,
+) -> None:
+    """Every set of the scores that `correlation` measured: how it ranks, and what it puts first.
+
+    \b
+    Example:
+      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --out runs/correlation
+      znas-engine reproduce sets --out runs/correlation --by top
+    """
+    from znas.reproduce import sets as measure
+    from znas_engine.spaces import get_space
+
+    sheet = measure.sets(out, get_space(space), largest=largest, top=top, by=by, show=show, column=column)
+    sheet.save(out, "sets")
+    _show([sheet], as_json=as_json)
 
 
 @reproduce.command("figures")

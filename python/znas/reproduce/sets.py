@@ -1,0 +1,81 @@
+"""Which scores belong together: every set of a correlation's scores, by its ranking and by its winners."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from znas.reproduce.correlation import unique_rows
+from znas.reproduce.figures import SCORES_FILE
+from znas.reproduce.sheet import Sheet
+from znas.selection.aggregate import ranks
+from znas.selection.criteria import Floats
+from znas.tables import read_table
+from znas_engine.errors import InvalidValueError
+from znas_engine.scores import SCORES
+from znas_engine.spaces import SearchSpace
+
+#: What the sets can be put in order by.
+ORDERS = ("tau", "top")
+
+
+def sets(
+    folder: Path, space: SearchSpace[Any], *, largest: int, top: int, by: str, show: int, column: str | None
+) -> Sheet:
+    """Every set of 1 to `largest` scores that `reproduce correlation` measured into `folder`, among the first
+    architecture of every function: Kendall's tau of its sum of log(rank), and the mean accuracy of the `top`
+    architectures that it puts first. The sheet shows the best `show` sets by one of the two and holds all.
+
+    Choosing a set here and reporting it on the same column overstates it; see docs/evidence.md.
+
+    Raises InvalidValueError: numbers outside their domain, nothing measured, one score only.
+    """
+    from scipy.stats import kendalltau
+
+    if by not in ORDERS:
+        raise InvalidValueError(f"`by` must be one of {', '.join(ORDERS)} but got {by!r}")
+    path = folder / SCORES_FILE
+    if not path.is_file():
+        raise InvalidValueError(
+            f"{path} does not exist: run znas-engine reproduce correlation with this --out"
+        )
+    measured = read_table(path, space)
+    name, accuracy = measured.column(column or next(c for c in measured.columns if c not in SCORES))
+    scores = [score for score in measured.columns if score in SCORES]
+    rows = unique_rows(measured.genotypes)
+    truth = accuracy[rows]
+    for what, value, most in (
+        ("largest", largest, len(scores)),
+        ("top", top, len(rows)),
+        ("show", show, None),
+    ):
+        if value < 1 or (most is not None and value > most):
+            limit = "at least 1" if most is None else f"between 1 and {most}"
+            raise InvalidValueError(f"`{what}` must be {limit} but got {value}")
+    logs = np.log(ranks(np.stack([measured.columns[score][rows] for score in scores])) / len(rows))
+    found: list[dict[str, Any]] = []
+    for size in range(1, largest + 1):
+        for members in combinations(range(len(scores)), size):
+            total: Floats = logs[list(members)].sum(0)
+            found.append(
+                {
+                    "scores": "+".join(scores[i] for i in members),
+                    "tau": float(kendalltau(total, truth).statistic),
+                    "top": float(truth[np.argsort(-total, kind="stable")[:top]].mean()),
+                }
+            )
+    found.sort(key=lambda entry: entry[by], reverse=True)
+    return Sheet(
+        title=f"{len(found):,} sets of up to {largest} of {len(scores)} scores, by {by}, on {name}",
+        headings=["scores", "Kendall tau", f"mean of the first {top}"],
+        cells=[[e["scores"], f"{e['tau']:.3f}", f"{e['top']:.2f}"] for e in found[:show]],
+        notes=[
+            f"among the first architecture of every function, {len(rows):,} of {len(measured.genotypes):,}",
+            "a set sums log(rank / n) of its scores; both numbers are of the column they are chosen on",
+        ],
+        records=found,
+        data={"table": "sets", "column": name, "top": top, "architectures": len(rows), "rows": found},
+    )
