@@ -63,19 +63,13 @@ struct Runnable {
     std::shared_ptr<const native::Compiled> compiled;
 };
 
+// [count, columns] without a copy.
 template <typename T>
-py::array_t<T> rows(const std::vector<T>& flat, std::size_t count) {
-    py::array_t<T> out({count, flat.size() / (count ? count : 1)});
-    std::copy(flat.begin(), flat.end(), out.mutable_data());
-    return out;
-}
-
-// The same without a copy.
-py::array_t<float> rows(std::vector<float>&& flat, std::size_t count) {
-    auto* owned = new std::vector<float>(std::move(flat));
-    const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<float>*>(p); });
+py::array_t<T> rows(std::vector<T>&& flat, std::size_t count) {
+    auto* owned = new std::vector<T>(std::move(flat));
+    const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
     const std::size_t columns = owned->size() / (count ? count : 1);
-    return py::array_t<float>({count, columns}, owned->data(), owner);
+    return py::array_t<T>({count, columns}, owned->data(), owner);
 }
 
 py::tuple run(const Runnable& runnable, const FloatArray& images, const std::vector<int>& wanted) {
@@ -106,7 +100,7 @@ void check_images(const native::Program& program, const FloatArray& images) {
 
 py::tuple as_tuple(native::Output output, std::size_t images) {
     py::list codes;
-    for (const auto& site : output.codes) codes.append(rows(site, images));
+    for (auto& site : output.codes) codes.append(rows(std::move(site), images));
     py::list features;
     for (auto& site : output.features) features.append(rows(std::move(site), images));
     return py::make_tuple(rows(std::move(output.logits), images), codes,

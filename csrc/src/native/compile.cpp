@@ -118,9 +118,9 @@ Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<i
     : values_(std::move(values)), head_(std::move(head)), sites_(std::move(sites)), layout_(&layout) {
     batch_ = std::any_of(values_.begin(), values_.end(), [](const Value& value) { return value.moments; });
     for (std::size_t v = 0; v < values_.size(); ++v) {
-        const Value& value = values_[v];
+        Value& value = values_[v];
         auto& packed = packed_.emplace_back();
-        for (const Term& term : value.terms) {
+        for (Term& term : value.terms) {
             const bool constant = term.kind == Term::Kind::kConstant;
             if (!constant && (term.source < 0 || term.source >= static_cast<int>(v))) {
                 throw std::invalid_argument("a term of value " + std::to_string(v) + " reads value " +
@@ -146,6 +146,7 @@ Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<i
                              : value.kind == Value::Kind::kDepthwise
                                  ? reorder_depthwise(term, value.shape.channels)
                                  : std::vector<float>{});
+            if (!packed.back().empty()) term.values = {};  // one copy of the weights is enough
         }
     }
 }

@@ -19,29 +19,66 @@ struct Moments {
     std::vector<float> mean, variance, scale;  // [blocks * kBlock]; scale = 1 / sqrt(variance + epsilon)
 };
 
+// Where the codes of a value go: from bit `bit` of every image's words on.
+struct CodePlace {
+    std::uint64_t* words;  // [images][per_image]
+    std::size_t per_image, bit;
+};
+
+// Appends the codes of one image, [block][pixel]: channels beyond the last of a block take no bits.
+void append(const std::uint16_t* code, const Shape& shape, std::uint64_t* words, std::size_t bit) {
+    const int pixels = shape.height * shape.width, blocks = blocks_of(shape);
+    for (int b = 0; b < blocks; ++b) {
+        const int width = std::min(kBlock, shape.channels - b * kBlock);
+        if (std::endian::native == std::endian::little && width == kBlock && bit % kBlock == 0) {
+            std::memcpy(reinterpret_cast<char*>(words) + bit / 8, code,
+                        sizeof *code * static_cast<std::size_t>(pixels));
+            code += pixels;
+            bit += static_cast<std::size_t>(pixels) * kBlock;
+            continue;
+        }
+        for (int p = 0; p < pixels; ++p, bit += static_cast<std::size_t>(width)) {
+            const std::uint64_t unit = *code++;
+            words[bit / 64] |= unit << (bit % 64);
+            if (bit % 64 + static_cast<std::size_t>(width) > 64)
+                words[bit / 64 + 1] |= unit >> (64 - bit % 64);
+        }
+    }
+}
+
 class Tile {
   public:
-    Tile(const Compiled& compiled, int images, const std::vector<int>& wanted)
+    // codes: per wanted site the words of all images of the run, zero.
+    Tile(const Compiled& compiled, int images, const std::vector<int>& wanted,
+         std::vector<std::vector<std::uint64_t>>& codes, std::size_t total)
         : compiled_(compiled),
           steps_(*compiled.layout->steps),
           capacity_(images),
           arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]),
           scratch_(compiled.scratch_floats),
           moments_(compiled.raw.size()),
-          codes_(compiled.raw.size()) {
-        for (const int site : wanted) {
-            for (const int value : compiled.site(site)) {
+          code_places_(compiled.raw.size()) {
+        std::size_t largest = 0;
+        for (std::size_t w = 0; w < wanted.size(); ++w) {
+            std::size_t bit = 0;
+            for (const int value : compiled.site(wanted[w])) {
                 const Shape& shape = compiled.value(value).shape;
-                codes_[static_cast<std::size_t>(value)].resize(static_cast<std::size_t>(images) *
-                                                               blocks_of(shape) * shape.height * shape.width);
+                const std::size_t pixels = static_cast<std::size_t>(shape.height) * shape.width;
+                code_places_[static_cast<std::size_t>(value)].push_back(
+                    {codes[w].data(), codes[w].size() / total, bit});
+                bit += pixels * static_cast<std::size_t>(shape.channels);
+                largest = std::max(largest, pixels * static_cast<std::size_t>(blocks_of(shape)));
             }
         }
+        codes_.resize(largest);
     }
     ~Tile() { ::operator delete[](arena_, std::align_val_t{64}); }
     Tile(const Tile&) = delete;
     Tile& operator=(const Tile&) = delete;
 
-    void run(const float* images, int count) {
+    // `count` images, the first of which is number `first` of the run.
+    void run(const float* images, int first, int count) {
+        first_ = first;
         for (const CompiledStep& step : compiled_.steps) {
             const Value& value = compiled_.value(step.value);
             const Affine affine = compiled_.batch() ? normalised(step) : Affine{};
@@ -95,33 +132,6 @@ class Tile {
             double total = 0;
             for (std::size_t i = 0; i < features; ++i) total += weights[i] * pooled[i];
             logits[k] = static_cast<float>(total);
-        }
-    }
-
-    // Appends the codes of image `n`: channels beyond the last of a block take no bits.
-    void gather(const std::vector<int>& site, int n, std::uint64_t* words) const {
-        std::size_t bit = 0;
-        for (const int value : site) {
-            const Shape& shape = compiled_.value(value).shape;
-            const int pixels = shape.height * shape.width, blocks = blocks_of(shape);
-            const std::uint16_t* code = codes_[static_cast<std::size_t>(value)].data() +
-                                        static_cast<std::size_t>(n) * blocks * pixels;
-            for (int b = 0; b < blocks; ++b) {
-                const int width = std::min(kBlock, shape.channels - b * kBlock);
-                if (std::endian::native == std::endian::little && width == kBlock && bit % kBlock == 0) {
-                    std::memcpy(reinterpret_cast<char*>(words) + bit / 8, code,
-                                sizeof *code * static_cast<std::size_t>(pixels));
-                    code += pixels;
-                    bit += static_cast<std::size_t>(pixels) * kBlock;
-                    continue;
-                }
-                for (int p = 0; p < pixels; ++p, bit += static_cast<std::size_t>(width)) {
-                    const std::uint64_t unit = *code++;
-                    words[bit / 64] |= unit << (bit % 64);
-                    if (bit % 64 + static_cast<std::size_t>(width) > 64)
-                        words[bit / 64 + 1] |= unit >> (64 - bit % 64);
-                }
-            }
         }
     }
 
@@ -231,13 +241,15 @@ class Tile {
                                 product.stride, product.words, product.taps, product.offsets.data(),
                                 product.weights.data()});
         }
-        auto& codes = codes_[static_cast<std::size_t>(step.value)];
+        const std::vector<CodePlace>& places = code_places_[static_cast<std::size_t>(step.value)];
         steps_.sum({shape.channels, shape.height, shape.width, affine.bias.data(), linears.data(),
                     static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
                     raw(step.value, n), relu(step.value, n), plain(step.value, n),
-                    codes.empty()
-                        ? nullptr
-                        : codes.data() + static_cast<std::size_t>(n) * blocks * shape.height * shape.width});
+                    places.empty() ? nullptr : codes_.data()});
+        for (const CodePlace& place : places) {
+            const std::size_t image = static_cast<std::size_t>(first_) + static_cast<std::size_t>(n);
+            append(codes_.data(), shape, place.words + image * place.per_image, place.bit);
+        }
     }
 
     void depthwise(const CompiledStep& step, int n) {
@@ -285,7 +297,9 @@ class Tile {
     char* arena_;
     std::vector<float> scratch_;
     std::vector<Moments> moments_;
-    std::vector<std::vector<std::uint16_t>> codes_;  // per value [image][block][pixel]
+    std::vector<std::vector<CodePlace>> code_places_;  // per value
+    std::vector<std::uint16_t> codes_;                 // of one value and image [block][pixel]
+    int first_ = 0;
 };
 
 // Entries of a site's values, per image.
@@ -316,17 +330,13 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
     }
     const std::size_t width = compiled.head().weights.size() / std::max<std::size_t>(classes, 1);
     output.pooled.resize(static_cast<std::size_t>(count) * width);
-    Tile tile(compiled, size, wanted);
+    Tile tile(compiled, size, wanted, output.codes, static_cast<std::size_t>(count));
     for (int begin = 0; begin < count; begin += size) {
         const int here = std::min(size, count - begin);
-        tile.run(images + static_cast<std::size_t>(begin) * image, here);
+        tile.run(images + static_cast<std::size_t>(begin) * image, begin, here);
         for (int n = 0; n < here; ++n) {
             const auto at = static_cast<std::size_t>(begin + n);
             tile.classify(n, output.pooled.data() + at * width, output.logits.data() + at * classes);
-            for (std::size_t w = 0; w < wanted.size(); ++w) {
-                const std::size_t words = code_words(site_size(compiled, wanted[w]));
-                tile.gather(compiled.site(wanted[w]), n, output.codes[w].data() + at * words);
-            }
             for (std::size_t k = 0; k < compiled.kept.size(); ++k) {
                 const std::vector<int>& site = compiled.site(compiled.kept[k]);
                 const std::size_t entries = site_size(compiled, compiled.kept[k]);

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,6 @@ from znas_engine.supernet.normalisation import Statistics, chunks
 
 _core: Any = import_module("znas_engine._core")
 
-#: Masks whose merged weights are kept at a time: chunks of one mask follow one another.
-COMPILED = 8
 #: Chunks of images that are kept on a GPU: masks follow one another.
 SHOWN = 16
 
@@ -165,8 +163,8 @@ class _Supernet:
         self.cells, self.features = self.graph.cells, lowering.features
         if "features" not in reads:
             self.cells, self.features = (), []
-        self.compiled: OrderedDict[bytes, Any] = OrderedDict()
-        self.lock = Lock()
+        #: Of each thread, the mask that it ran last: chunks of one mask follow one another.
+        self.last = local()
 
     def __call__(self, mask: Mask, images: Images) -> Observation:
         nodes = self.graph.nodes
@@ -191,13 +189,7 @@ class _Supernet:
 
     def _compiled(self, mask: Mask) -> Any:
         key = mask.tobytes()
-        with self.lock:
-            if key in self.compiled:
-                self.compiled.move_to_end(key)
-                return self.compiled[key]
-        made = self.executor.compile(self.program, mask, self.features)
-        with self.lock:
-            self.compiled[key] = made
-            while len(self.compiled) > COMPILED:
-                self.compiled.popitem(last=False)
-        return made
+        if getattr(self.last, "key", None) != key:
+            self.last.compiled = self.executor.compile(self.program, mask, self.features)
+            self.last.key = key
+        return self.last.compiled

@@ -32,6 +32,8 @@ from znas_engine.supernet.normalisation import EPSILON, Statistics
 
 Vector = NDArray[np.float32]
 NO_SLOT = -1
+#: Operations that one sum adds up under batch normalisation.
+TOGETHER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,12 @@ class Lowering:
         self.norms: list[int] = []
         self.sites: dict[int, int] = {}
         read_by_relu = {n.inputs[0] for n in graph.nodes if isinstance(n, Relu)}
+        # A value is made where it is first read: what an edge needs is not kept while those before it run.
         for position, node in enumerate(graph.nodes):
             if isinstance(node, Input | Mixed):
                 self.value(position)
-            if position in read_by_relu:
-                self.sites[position] = self._site(position)
+        for position in sorted(read_by_relu):
+            self.sites[position] = self._site(position)
         self.features = [
             self.sites[position] if position in self.sites else self._site(position)
             for position in graph.cells
@@ -107,7 +110,7 @@ class Lowering:
             source = self.value(node.inputs[0])
             made = self.builder.max_pool(node.shape, source, node.kernel, node.stride, node.padding)
         elif isinstance(node, Mixed) and self.statistics is None:
-            made = self._edge_by_edge(node)
+            made = self._few_by_few(node)
         else:
             made = self._sum(node.shape, self.terms(position), moments=False)
         self.made[position] = made
@@ -150,17 +153,19 @@ class Lowering:
                 found.append(term)
         return found
 
-    def _edge_by_edge(self, node: Mixed) -> int:
-        """The node as a chain of sums, one per edge.
+    def _few_by_few(self, node: Mixed) -> int:
+        """The node as a chain of sums, of `TOGETHER` operations of one edge at most.
 
-        Batch normalisation needs every operation's output whole, of all images; this way those of one edge
-        are all that has to be kept.
+        Batch normalisation needs every operation's output whole, of all images; this way only those of one
+        sum have to be kept.
         """
-        edges = groupby(zip(node.inputs, node.slots, strict=True), key=lambda pair: pair[1] and pair[1][0])
+        inputs = zip(node.inputs, node.slots, strict=True)
         before: list[_Term] = []
-        for _, edge in edges:
-            made = self._sum(node.shape, [*before, *self._mixed(edge)], moments=False)
-            before = [self._plain(made, node.shape[0])]
+        for edge in (list(pairs) for _, pairs in groupby(inputs, key=lambda pair: pair[1] and pair[1][0])):
+            for first in range(0, len(edge), TOGETHER):
+                few = self._mixed(edge[first : first + TOGETHER])
+                made = self._sum(node.shape, [*before, *few], moments=False)
+                before = [self._plain(made, node.shape[0])]
         return made
 
     def _operand(self, position: int) -> list[_Term]:

@@ -48,7 +48,7 @@ struct Term {
     bool normalised = false;  // reads source by its own moments; linear terms only
     int kernel = 1, stride = 1, padding = 0, dilation = 1, shift = 0;
     std::vector<float> values;  // scale [channels] of kLinear and kAveragePool, constant of kConstant,
-                                // [out, in, kernel, kernel] of kProduct
+                                // [out, in, kernel, kernel] of kProduct; a program keeps these packed
 };
 
 struct Value {
