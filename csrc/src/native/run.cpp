@@ -19,6 +19,16 @@ struct Moments {
     std::vector<float> mean, variance, scale;  // [blocks * kBlock]; scale = 1 / sqrt(variance + epsilon)
 };
 
+// Entries of a site's values, per image.
+std::size_t site_size(const Compiled& compiled, int site) {
+    std::size_t size = 0;
+    for (const int value : compiled.site(site)) {
+        const Shape& shape = compiled.value(value).shape;
+        size += static_cast<std::size_t>(shape.channels) * shape.height * shape.width;
+    }
+    return size;
+}
+
 // Where the codes of a value go: from bit `bit` of every image's words on.
 struct CodePlace {
     std::uint64_t* words;  // [images][per_image]
@@ -50,7 +60,7 @@ class Tile {
   public:
     // codes: per wanted site the words of all images of the run, zero.
     Tile(const Compiled& compiled, int images, const std::vector<int>& wanted,
-         std::vector<std::vector<std::uint64_t>>& codes, std::size_t total)
+         std::vector<std::vector<std::uint64_t>>& codes)
         : compiled_(compiled),
           steps_(*compiled.layout->steps),
           capacity_(images),
@@ -60,12 +70,12 @@ class Tile {
           code_places_(compiled.raw.size()) {
         std::size_t largest = 0;
         for (std::size_t w = 0; w < wanted.size(); ++w) {
+            const std::size_t per_image = code_words(site_size(compiled, wanted[w]));
             std::size_t bit = 0;
             for (const int value : compiled.site(wanted[w])) {
                 const Shape& shape = compiled.value(value).shape;
                 const std::size_t pixels = static_cast<std::size_t>(shape.height) * shape.width;
-                code_places_[static_cast<std::size_t>(value)].push_back(
-                    {codes[w].data(), codes[w].size() / total, bit});
+                code_places_[static_cast<std::size_t>(value)].push_back({codes[w].data(), per_image, bit});
                 bit += pixels * static_cast<std::size_t>(shape.channels);
                 largest = std::max(largest, pixels * static_cast<std::size_t>(blocks_of(shape)));
             }
@@ -302,16 +312,6 @@ class Tile {
     int first_ = 0;
 };
 
-// Entries of a site's values, per image.
-std::size_t site_size(const Compiled& compiled, int site) {
-    std::size_t size = 0;
-    for (const int value : compiled.site(site)) {
-        const Shape& shape = compiled.value(value).shape;
-        size += static_cast<std::size_t>(shape.channels) * shape.height * shape.width;
-    }
-    return size;
-}
-
 }  // namespace
 
 Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted) {
@@ -330,7 +330,7 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
     }
     const std::size_t width = compiled.head().weights.size() / std::max<std::size_t>(classes, 1);
     output.pooled.resize(static_cast<std::size_t>(count) * width);
-    Tile tile(compiled, size, wanted, output.codes, static_cast<std::size_t>(count));
+    Tile tile(compiled, size, wanted, output.codes);
     for (int begin = 0; begin < count; begin += size) {
         const int here = std::min(size, count - begin);
         tile.run(images + static_cast<std::size_t>(begin) * image, begin, here);

@@ -161,6 +161,16 @@ struct Tile {
     }
 };
 
+// visit(pixel, part) of every register of a row of pixels, unrolled: what it indexes stays in registers.
+template <int kPixels, class Visit>
+inline __attribute__((always_inline)) void each_part(Visit visit) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 16
+        for (int part = 0; part < kParts; ++part) visit(p, part);
+    }
+}
+
 template <class P, int kPixels, int kBlocks, int kUsed>
 void sum_tile(const SumStep& step, int block, int row, int column) {
     Tile<P, kPixels, kBlocks, kUsed> tile;
@@ -200,28 +210,33 @@ void sum_tile(const SumStep& step, int block, int row, int column) {
             tile.template add<2>(product, block, pixel);
         }
     }
+#pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {
-        for (int p = 0; p < kPixels; ++p) {
-            const std::ptrdiff_t out = (block + b) * plane + first + p;
-            unsigned code = 0;
-            for (int part = 0; part < kParts; ++part) {
-                const Lanes sum = tile.sums[b][p][part];
-                if (step.raw) store(step.raw + out * kBlock + part * kLanes, sum);
-                if (step.relu.data) {
-                    const std::ptrdiff_t to =
-                        static_cast<std::ptrdiff_t>(row) * step.relu.pitch() + column + p;
-                    P::write(at<P>(step.relu, block + b, to) + part * kLanes, rectify(sum));
-                }
-                if (step.plain.data) {
-                    const std::ptrdiff_t to =
-                        static_cast<std::ptrdiff_t>(row) * step.plain.pitch() + column + p;
-                    P::write(at<P>(step.plain, block + b, to) + part * kLanes, sum);
-                }
-                if (step.codes) {
-                    code |= positive(sum) << (part * kLanes);
-                }
-            }
-            if (step.codes) step.codes[out] = static_cast<std::uint16_t>(code);
+        const auto& sums = tile.sums[b];
+        if (step.raw) {
+            float* to = step.raw + ((block + b) * plane + first) * kBlock;
+            each_part<kPixels>(
+                [&](int p, int part) { store(to + p * kBlock + part * kLanes, sums[p][part]); });
+        }
+        if (step.relu.data) {
+            auto* to =
+                at<P>(step.relu, block + b, static_cast<std::ptrdiff_t>(row) * step.relu.pitch() + column);
+            each_part<kPixels>(
+                [&](int p, int part) { P::write(to + p * kBlock + part * kLanes, rectify(sums[p][part])); });
+        }
+        if (step.plain.data) {
+            auto* to =
+                at<P>(step.plain, block + b, static_cast<std::ptrdiff_t>(row) * step.plain.pitch() + column);
+            each_part<kPixels>(
+                [&](int p, int part) { P::write(to + p * kBlock + part * kLanes, sums[p][part]); });
+        }
+        if (step.codes) {
+            unsigned codes[kPixels] = {};
+            each_part<kPixels>(
+                [&](int p, int part) { codes[p] |= positive(sums[p][part]) << (part * kLanes); });
+            std::uint16_t* to = step.codes + (block + b) * plane + first;
+#pragma GCC unroll 16
+            for (int p = 0; p < kPixels; ++p) to[p] = static_cast<std::uint16_t>(codes[p]);
         }
     }
 }

@@ -14,7 +14,7 @@ from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
 from znas.tables import read_table
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SearchSpace
 
@@ -31,7 +31,8 @@ def sets(
 
     Choosing a set here and reporting it on the same column overstates it; see docs/evidence.md.
 
-    Raises InvalidValueError: numbers outside their domain, nothing measured, one score only.
+    Raises InvalidValueError: numbers outside their domain, nothing measured.
+    Raises DataError: a file without scores or accuracies.
     """
     from scipy.stats import kendalltau
 
@@ -43,8 +44,11 @@ def sets(
             f"{path} does not exist: run znas-engine reproduce correlation with this --out"
         )
     measured = read_table(path, space)
-    name, accuracy = measured.column(column or next(c for c in measured.columns if c not in SCORES))
-    scores = [score for score in measured.columns if score in SCORES]
+    scores = [name for name in measured.columns if name in SCORES]
+    accuracies = [name for name in measured.columns if name not in SCORES]
+    if not scores or not accuracies:
+        raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")
+    name, accuracy = measured.column(column or accuracies[0])
     rows = unique_rows(measured.genotypes)
     truth = accuracy[rows]
     for what, value, most in (
