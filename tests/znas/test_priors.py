@@ -434,6 +434,7 @@ def test_fit_show_and_check(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["fit", "--source", "dream", "--out", "x.json"], "unknown source 'dream'"),
+        (["fit", "--score", "naswot+flops", "--out", "x.json"], "one score but got 'naswot+flops'"),
         (["fit", "--source", "table", "--out", "x.json"], "needs --table FILE"),
         (["fit", "--out", "x.json", "--envs", "1"], "`envs` must be at least 2"),
         (["show", "absent.json"], "cannot be read"),

@@ -83,5 +83,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
-        print("znas-engine: interrupted; nothing was written", file=sys.stderr)
+        print("znas-engine: interrupted; no result was written", file=sys.stderr)
     sys.exit(code)

@@ -120,6 +120,8 @@ def fit(
             seed=seed,
             threads=available_threads() if threads is None else threads,
         )
+        if "+" in settings.score:
+            raise InvalidValueError(f"a prior is of one score but got {settings.score!r}: fit one for each")
         if settings.remark is not None:
             remark(settings.remark)
         dataset = load(data, data_dir=data_dir, resolution=resolution)
