@@ -414,9 +414,7 @@ def test_commands_write_every_format(
     for name in ("table2", "correlation"):
         assert {f"{name}.{suffix}" for suffix in ("md", "csv", "json", "png")} <= written
     assert {"figure-cost.png", "figure-scatter.png"} <= written
-    code, text, _ = command(
-        capsys, "sets", "--out", str(out), "--largest", "2", "--by", "top", "--column", "other", "--json"
-    )
+    code, text, _ = command(capsys, "sets", "--out", str(out), "--by", "top", "--column", "other", "--json")
     assert code == 0
     assert json.loads(text) == json.loads((out / "sets.json").read_text())
     for wrong, message in ((["--largest", "3"], "between 1 and 2"), (["--by", "rho"], "'rho'")):

@@ -248,7 +248,9 @@ def sets(
     by: Annotated[
         str, typer.Option(help="tau (Kendall's), or top (mean accuracy of those that a set puts first).")
     ] = "tau",
-    largest: Annotated[int, typer.Option(help="Scores per set, at most.")] = 6,
+    largest: Annotated[
+        int | None, typer.Option(help="Scores per set, at most; 6, or all that were measured, by default.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many of the first architectures are averaged.")] = 10,
     show: Annotated[int, typer.Option(help="Sets shown; sets.csv holds all.")] = 10,
     column: Annotated[

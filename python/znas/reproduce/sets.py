@@ -14,16 +14,25 @@ from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
 from znas.tables import read_table
-from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError, unknown_choice
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SearchSpace
 
 #: What the sets can be put in order by.
 ORDERS = ("tau", "top")
+#: Scores per set unless told: 847 sets of ten scores.
+LARGEST = 6
 
 
 def sets(
-    folder: Path, space: SearchSpace[Any], *, largest: int, top: int, by: str, show: int, column: str | None
+    folder: Path,
+    space: SearchSpace[Any],
+    *,
+    largest: int | None,
+    top: int,
+    by: str,
+    show: int,
+    column: str | None,
 ) -> Sheet:
     """Every set of 1 to `largest` scores that `reproduce correlation` measured into `folder`, among the first
     architecture of every function: Kendall's tau of its sum of log(rank), and the mean accuracy of the `top`
@@ -37,7 +46,7 @@ def sets(
     from scipy.stats import kendalltau
 
     if by not in ORDERS:
-        raise InvalidValueError(f"`by` must be one of {', '.join(ORDERS)} but got {by!r}")
+        raise unknown_choice("order of sets", by, ORDERS)
     path = folder / SCORES_FILE
     if not path.is_file():
         raise InvalidValueError(
@@ -49,6 +58,7 @@ def sets(
     if not scores or not accuracies:
         raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")
     name, accuracy = measured.column(column or accuracies[0])
+    largest = min(LARGEST, len(scores)) if largest is None else largest
     rows = unique_rows(measured.genotypes)
     truth = accuracy[rows]
     for what, value, most in (
