@@ -39,7 +39,8 @@ struct Network {
     std::vector<std::vector<int>> sites;
 };
 
-// images -> sum (stem) -> depthwise, max pool -> sum with every kind of term, one of them strided.
+// images -> sum (stem) -> sum of 3x3 windows of two planes -> depthwise, max pool -> sum with every kind of
+// term, one of them strided.
 Network network(int channels, int kernel, int dilation, bool moments) {
     std::mt19937 rng(5);
     const auto c = static_cast<std::size_t>(channels);
@@ -48,25 +49,34 @@ Network network(int channels, int kernel, int dilation, bool moments) {
     net.values.push_back({Value::Kind::kImages, {3, kSize, kSize}, {}, false});
     net.values.push_back(
         {Value::Kind::kSum, whole, {product(0, kNoSlot, false, 3, 1, normal(rng, c * 27, 0.3F))}, moments});
-    Term depthwise = product(1, kNoSlot, true, kernel, 2, normal(rng, c * kernel * kernel, 0.3F));
+    net.values.push_back(
+        {Value::Kind::kSum,
+         whole,
+         {product(1, 6, true, 3, 1, normal(rng, c * c * 9, 0.1F)),
+          product(1, 7, true, 1, 1, normal(rng, c * c, 0.2F)),
+          product(1, kNoSlot, false, 3, 1, normal(rng, c * c * 9, 0.1F)),
+          {Term::Kind::kAveragePool, 1, 8, false, false, 3, 1, 1, 1, 0, normal(rng, c, 1)},
+          {Term::Kind::kConstant, -1, kNoSlot, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)}},
+         false});
+    Term depthwise = product(2, kNoSlot, true, kernel, 2, normal(rng, c * kernel * kernel, 0.3F));
     depthwise.dilation = dilation;
     depthwise.padding = dilation * (kernel / 2);
     net.values.push_back({Value::Kind::kDepthwise, half, {depthwise}, false});
     net.values.push_back({Value::Kind::kMaxPool,
                           half,
-                          {{Term::Kind::kLinear, 1, kNoSlot, false, false, 3, 2, 1, 1, 0, {}}},
+                          {{Term::Kind::kLinear, 2, kNoSlot, false, false, 3, 2, 1, 1, 0, {}}},
                           false});
     net.values.push_back({Value::Kind::kSum,
                           half,
-                          {product(1, 0, true, 3, 2, normal(rng, c * c * 9, 0.1F)),
-                           product(1, 1, true, 1, 2, normal(rng, c * c, 0.2F)),
-                           product(2, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
-                           {Term::Kind::kAveragePool, 1, 3, false, false, 3, 2, 1, 1, 0, normal(rng, c, 1)},
-                           {Term::Kind::kLinear, 3, 4, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)},
+                          {product(2, 0, true, 3, 2, normal(rng, c * c * 9, 0.1F)),
+                           product(2, 1, true, 1, 2, normal(rng, c * c, 0.2F)),
+                           product(3, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
+                           {Term::Kind::kAveragePool, 2, 3, false, false, 3, 2, 1, 1, 0, normal(rng, c, 1)},
+                           {Term::Kind::kLinear, 4, 4, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)},
                            {Term::Kind::kConstant, -1, 5, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)}},
                           false});
-    net.head = {{4}, true, 7, normal(rng, 7 * c, 1)};
-    net.sites = {{1}, {4, 1}};
+    net.head = {{5}, true, 7, normal(rng, 7 * c, 1)};
+    net.sites = {{2}, {5, 1}};
     return net;
 }
 
@@ -250,12 +260,12 @@ void check_features(const Output& found, int n, const std::vector<std::vector<do
 void check(const Network& net, const char* what) {
     std::mt19937 rng(9);
     const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
-    const std::vector<std::vector<float>> masks = {{1, 1, 1, 1, 1, 1},
-                                                   {0.5F, 0, 0.25F, 0, 2, 0},
-                                                   {0, 1, 0, 0, 0, 0},
-                                                   {0, 0, 0, 1, 0, 1},
-                                                   {0, 0, 0, 0, 0, 0}};
-    // Values 4 and 1 are handed out, one after another, also where the mask cuts them off.
+    const std::vector<std::vector<float>> masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1},
+                                                   {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0},
+                                                   {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F},
+                                                   {0, 0, 0, 1, 0, 1, 0, 0, 1},
+                                                   {0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    // Values 5 and 1 are handed out, one after another, also where the mask cuts them off.
     const int kept = 1;
     for (const Executor& executor : executors()) {
         const Program program(net.values, net.head, net.sites, *executor.layout);
@@ -287,7 +297,7 @@ void check(const Network& net, const char* what) {
 void check_moments(const Network& net) {
     std::mt19937 rng(2);
     const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
-    const std::vector<float> mask(6, 1.0F);
+    const std::vector<float> mask(9, 1.0F);
     const auto channels = static_cast<std::size_t>(net.values[1].shape.channels);
     std::vector<double> sum(channels), square(channels);
     for (int n = 0; n < kImages; ++n) {

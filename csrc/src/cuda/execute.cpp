@@ -59,9 +59,9 @@ void pack_half(const float* weights, std::ptrdiff_t channels, char* words) {
     }
 }
 
-constexpr native::Layout kFloat32{4, 4, 4 * kBlock * 4, pack_float32, nullptr};
-constexpr native::Layout kBFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<BFloat16>, nullptr};
-constexpr native::Layout kFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<Float16>, nullptr};
+constexpr native::Layout kFloat32{4, 4, 4 * kBlock * 4, pack_float32, nullptr, nullptr};
+constexpr native::Layout kBFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<BFloat16>, nullptr, nullptr};
+constexpr native::Layout kFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<Float16>, nullptr, nullptr};
 
 // ---- blobs
 

@@ -65,6 +65,33 @@ struct Merged {
     std::map<std::array<int, 2>, std::vector<float>> taps;  // (dy, dx) -> [output block][in][kBlock]
 };
 
+// Whether winograd.inl computes it: a dense 3x3 window of a plane that squares of 2 x 2 pixels tile. The
+// transform of three channels costs more than it saves.
+bool transforms(const Layout& layout, const Merged& convolution, int stride, const Shape& in,
+                const Shape& out) {
+    constexpr std::array<int, 2> kFirst{-1, -1}, kLast{1, 1};
+    return layout.pack_transformed != nullptr && stride == 1 && in.channels > 3 && in.height == out.height &&
+           in.width == out.width && out.height % 2 == 0 && out.width % 2 == 0 &&
+           convolution.taps.size() == 9 && convolution.taps.begin()->first == kFirst &&
+           convolution.taps.rbegin()->first == kLast;
+}
+
+// -> [position][output block][word]
+std::vector<char> transformed(const Layout& layout, const Merged& convolution, int in, int blocks,
+                              std::size_t block_bytes) {
+    const std::size_t position_bytes = block_bytes * static_cast<std::size_t>(blocks);
+    std::vector<char> weights(kPositions * position_bytes);
+    for (int b = 0; b < blocks; ++b) {
+        std::vector<const float*> taps;
+        for (const auto& [place, tap] : convolution.taps) {
+            taps.push_back(tap.data() + static_cast<std::ptrdiff_t>(b) * in * kBlock);
+        }
+        layout.pack_transformed(taps.data(), in, weights.data() + static_cast<std::size_t>(b) * block_bytes,
+                                static_cast<std::ptrdiff_t>(position_bytes));
+    }
+    return weights;
+}
+
 CompiledLinear& linear_for(std::vector<CompiledLinear>& linears, int source, bool normalised, int blocks) {
     for (CompiledLinear& linear : linears) {
         if (linear.source == source && linear.normalised == normalised) return linear;
@@ -276,6 +303,13 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
                                         {},
                                         {}};
                 const std::size_t tap_bytes = static_cast<std::size_t>(product.words) * layout_->word_bytes;
+                if (transforms(*layout_, convolution, product.stride,
+                               values_[static_cast<std::size_t>(key[0])].shape, value.shape)) {
+                    product.transformed = true;
+                    product.weights = transformed(*layout_, convolution, in, blocks, tap_bytes);
+                    step.products.push_back(std::move(product));
+                    continue;
+                }
                 product.weights.resize(static_cast<std::size_t>(blocks) * product.taps * tap_bytes);
                 const PlaneSpec& plane =
                     (product.rectified ? compiled->relu
@@ -293,6 +327,16 @@ std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
                     ++tap;
                 }
                 step.products.push_back(std::move(product));
+            }
+            int transformed_blocks = 0;
+            for (const CompiledProduct& product : step.products) {
+                if (product.transformed)
+                    transformed_blocks += blocks_of(values_[static_cast<std::size_t>(product.source)].shape);
+            }
+            if (transformed_blocks > 0) {
+                compiled->transformed_floats = std::max(
+                    compiled->transformed_floats,
+                    transformed_floats(transformed_blocks, blocks, value.shape.height, value.shape.width));
             }
             for (const CompiledPool& pool : step.pools) {
                 const auto area = static_cast<std::size_t>(pool.height * pool.width +

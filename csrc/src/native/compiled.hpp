@@ -30,6 +30,7 @@ struct CompiledProduct {
     std::vector<std::array<int, 2>> places;  // per tap (dy, dx)
     std::vector<std::int32_t> offsets;       // per tap, in pixels of the input plane
     std::vector<char> weights;
+    bool transformed = false;  // weights are those of a TransformedProduct, taps unused
 };
 
 struct CompiledPool {
@@ -60,6 +61,7 @@ class Compiled {
     std::vector<int> kept;                    // sites whose raw planes are handed out
     std::size_t image_bytes = 0;              // of all planes, per image
     std::size_t scratch_floats = 0;           // for pools, per image
+    std::size_t transformed_floats = 0;       // for transformed products
 
     const Value& value(int i) const { return program->values_[static_cast<std::size_t>(i)]; }
     const Head& head() const { return program->head_; }

@@ -66,6 +66,7 @@ class Tile {
           capacity_(images),
           arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]),
           scratch_(compiled.scratch_floats),
+          transformed_(compiled.transformed_floats),
           moments_(compiled.raw.size()),
           code_places_(compiled.raw.size()) {
         std::size_t largest = 0;
@@ -225,35 +226,48 @@ class Tile {
         const int blocks = blocks_of(shape);
         std::vector<Linear> linears;
         std::vector<Product> products;
+        std::vector<TransformedProduct> transformed;
         for (const CompiledLinear& linear : affine.linears) {
             linears.push_back({raw(linear.source, n), linear.scale.data()});
         }
         const std::vector<float> ones(step.pools.empty() ? 0 : static_cast<std::size_t>(blocks) * kBlock,
                                       1.0F);
         float* scratch = scratch_.data();
+        const auto block = static_cast<std::ptrdiff_t>(blocks) * kBlock;
         for (const CompiledPool& pool : step.pools) {
-            std::vector<Linear> pooled;
-            for (const CompiledLinear& linear : pool.linears) {
-                pooled.push_back({raw(linear.source, n), linear.scale.data()});
+            float* averaged = scratch;
+            scratch += shape.height * shape.width * block;
+            const float* source = raw(pool.linears[0].source, n);
+            const float* scale = pool.linears[0].scale.data();
+            if (pool.linears.size() > 1) {
+                std::vector<Linear> pooled;
+                for (const CompiledLinear& linear : pool.linears) {
+                    pooled.push_back({raw(linear.source, n), linear.scale.data()});
+                }
+                steps_.combine(pooled.data(), static_cast<int>(pooled.size()), blocks,
+                               static_cast<std::ptrdiff_t>(pool.height) * pool.width, scratch);
+                source = scratch;
+                scale = ones.data();
+                scratch += pool.height * pool.width * block;
             }
-            float* combined = scratch;
-            float* averaged =
-                combined + static_cast<std::ptrdiff_t>(pool.height) * pool.width * blocks * kBlock;
-            scratch = averaged + static_cast<std::ptrdiff_t>(shape.height) * shape.width * blocks * kBlock;
-            steps_.combine(pooled.data(), static_cast<int>(pooled.size()), blocks,
-                           static_cast<std::ptrdiff_t>(pool.height) * pool.width, combined);
-            steps_.average_pool({combined, blocks, pool.height, pool.width, averaged, shape.height,
-                                 shape.width, pool.kernel, pool.stride, pool.padding});
-            linears.push_back({averaged, ones.data()});
+            steps_.average_pool({source, blocks, pool.height, pool.width, averaged, shape.height, shape.width,
+                                 pool.kernel, pool.stride, pool.padding});
+            linears.push_back({averaged, scale});
         }
         for (const CompiledProduct& product : step.products) {
-            products.push_back({product.rectified ? relu(product.source, n) : plain(product.source, n),
-                                product.stride, product.words, product.taps, product.offsets.data(),
+            const HaloPlane input = product.rectified ? relu(product.source, n) : plain(product.source, n);
+            if (product.transformed) {
+                transformed.push_back({input, product.words, product.weights.data()});
+                continue;
+            }
+            products.push_back({input, product.stride, product.words, product.taps, product.offsets.data(),
                                 product.weights.data()});
         }
+        std::vector<Product> pointwise(transformed.size());
         const std::vector<CodePlace>& places = code_places_[static_cast<std::size_t>(step.value)];
         steps_.sum({shape.channels, shape.height, shape.width, affine.bias.data(), linears.data(),
                     static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
+                    transformed.data(), static_cast<int>(transformed.size()), transformed_.data(),
                     raw(step.value, n), relu(step.value, n), plain(step.value, n),
                     places.empty() ? nullptr : codes_.data()});
         for (const CodePlace& place : places) {
@@ -306,6 +320,7 @@ class Tile {
     int capacity_;
     char* arena_;
     std::vector<float> scratch_;
+    std::vector<float> transformed_;
     std::vector<Moments> moments_;
     std::vector<std::vector<CodePlace>> code_places_;  // per value
     std::vector<std::uint16_t> codes_;                 // of one value and image [block][pixel]

@@ -42,18 +42,43 @@ struct Linear {
     const float* scale = nullptr;  // [blocks][kBlock]
 };
 
+// A 3x3 product computed as in winograd.inl. weights: [16 positions][output block][word][kBlock] words.
+struct TransformedProduct {
+    HaloPlane input;
+    int words = 0;
+    const char* weights = nullptr;
+};
+
 // out = bias + sum of scale * raw + sum of convolutions; stored wherever a pointer is not null.
 struct SumStep {
     int channels, height, width;
-    const float* bias;  // [blocks][kBlock]
+    const float* bias;  // [blocks][kBlock]; null: zero
     const Linear* linears;
     int linear_count;
     const Product* products;
     int product_count;
+    const TransformedProduct* transformed;
+    int transformed_count;
+    float* scratch;  // transformed_floats of them, where there is such a product
     float* raw;
     HaloPlane relu, plain;
     std::uint16_t* codes;  // [blocks][height][width], bit c: channel c is positive
 };
+
+// Transformed products are computed a strip of rows at a time, `strip_tiles` squares of 2 x 2 pixels.
+constexpr int kStripTiles = 16;
+constexpr int kPositions = 16;  // of a transformed square
+inline int strip_rows(int height, int width) {
+    const int pairs = 2 * kStripTiles / width;
+    return 2 * (pairs < 1 ? 1 : pairs > height / 2 ? height / 2 : pairs);
+}
+// blocks: of all inputs of transformed products, and of the output.
+inline std::size_t transformed_floats(int blocks_in, int blocks_out, int height, int width) {
+    const std::size_t pixels = static_cast<std::size_t>(strip_rows(height, width)) * width;
+    const std::size_t block = pixels * kBlock;
+    return block / 4 * kPositions * static_cast<std::size_t>(blocks_in + blocks_out) +
+           block * static_cast<std::size_t>(blocks_out);
+}
 
 // A depthwise convolution: every channel of `out` is that of `in` with its own kernel x kernel filter.
 struct DepthwiseStep {

@@ -24,8 +24,11 @@ inline Lanes load(const float* from) {
 inline void store(float* to, Lanes value) { std::memcpy(to, &value, sizeof value); }
 inline Lanes splat(float value) { return Lanes{} + value; }
 
+constexpr int kWordBytes = kBlock * 4;  // of weights
+
 struct Float32 {
     using Element = float;
+    static constexpr bool kTransforms = true;
     static constexpr int kWordChannels = 1;
     using Weights = Lanes;
     static Weights load_weights(const char* words) { return load(reinterpret_cast<const float*>(words)); }
@@ -50,6 +53,7 @@ inline std::uint16_t to_bfloat16(float value) {
 
 struct BFloat16 {
     using Element = std::uint16_t;
+    static constexpr bool kTransforms = false;  // differences of rounded numbers
     static constexpr int kWordChannels = 2;
     static Lanes read(const Element* x) {
         Halves halves;
@@ -122,40 +126,45 @@ template <class P, int kPixels, int kBlocks, int kUsed>
 struct Tile {
     Lanes sums[kBlocks][kPixels][kParts];
 
+    // Up to a block of input channels. weights: of block 0; those of the next are `block_weights` bytes on.
+    template <int kStride>
+    inline __attribute__((always_inline)) void add_words(const char* weights, std::ptrdiff_t block_weights,
+                                                         const typename P::Element* x, int words) {
+#pragma GCC unroll 4
+        for (int k = 0; k < words; ++k) {
+            for (int part = 0; part < kUsed; ++part) {
+                typename P::Weights w[kBlocks];
+#pragma GCC unroll 4
+                for (int b = 0; b < kBlocks; ++b) {
+                    w[b] = P::load_weights(weights + b * block_weights + part * kLanes * 4);
+                }
+#pragma GCC unroll 16
+                for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 4
+                    for (int b = 0; b < kBlocks; ++b) {
+                        sums[b][p][part] = P::multiply_add(sums[b][p][part], w[b], x + p * kStride * kBlock);
+                    }
+                }
+            }
+            x += P::kWordChannels;
+            weights += kWordBytes;
+        }
+    }
+
     template <int kStride>
     inline __attribute__((always_inline)) void add(const Product& product, int block, std::ptrdiff_t pixel) {
-        constexpr int kWord = kBlock * 4;  // bytes of weights per word
         const std::ptrdiff_t block_weights =
-            static_cast<std::ptrdiff_t>(product.taps) * product.words * kWord;
+            static_cast<std::ptrdiff_t>(product.taps) * product.words * kWordBytes;
         const char* weights = product.weights + block * block_weights;
         constexpr int kBlockWords = kBlock / P::kWordChannels;
         for (int tap = 0; tap < product.taps; ++tap) {
-            const auto* origin = at<P>(product.input, 0, pixel + product.offsets[tap]);
+            const auto* x = at<P>(product.input, 0, pixel + product.offsets[tap]);
             for (int begin = 0; begin < product.words; begin += kBlockWords) {
-                const auto* x = origin;
                 const int left = product.words - begin;
                 const int words = left < kBlockWords ? left : kBlockWords;
-#pragma GCC unroll 4
-                for (int k = 0; k < words; ++k) {
-                    for (int part = 0; part < kUsed; ++part) {
-                        typename P::Weights w[kBlocks];
-#pragma GCC unroll 4
-                        for (int b = 0; b < kBlocks; ++b) {
-                            w[b] = P::load_weights(weights + b * block_weights + part * kLanes * 4);
-                        }
-#pragma GCC unroll 16
-                        for (int p = 0; p < kPixels; ++p) {
-#pragma GCC unroll 4
-                            for (int b = 0; b < kBlocks; ++b) {
-                                sums[b][p][part] =
-                                    P::multiply_add(sums[b][p][part], w[b], x + p * kStride * kBlock);
-                            }
-                        }
-                    }
-                    x += P::kWordChannels;
-                    weights += kWord;
-                }
-                origin += product.input.block_pixels() * kBlock;
+                add_words<kStride>(weights, block_weights, x, words);
+                weights += static_cast<std::ptrdiff_t>(words) * kWordBytes;
+                x += product.input.block_pixels() * kBlock;
             }
         }
     }
@@ -171,8 +180,19 @@ inline __attribute__((always_inline)) void each_part(Visit visit) {
     }
 }
 
+// What a strip of rows begins with besides the bias: [blocks][rows][width][kBlock].
+struct Start {
+    const float* values = nullptr;
+    int first_row = 0, rows = 0;
+
+    const float* at(int block, int row, int column, int width) const {
+        const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(block) * rows + row - first_row;
+        return values + (line * width + column) * kBlock;
+    }
+};
+
 template <class P, int kPixels, int kBlocks, int kUsed>
-void sum_tile(const SumStep& step, int block, int row, int column) {
+void sum_tile(const SumStep& step, const Start& start, int block, int row, int column) {
     Tile<P, kPixels, kBlocks, kUsed> tile;
     const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(step.height) * step.width;
     const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(row) * step.width + column;
@@ -181,8 +201,17 @@ void sum_tile(const SumStep& step, int block, int row, int column) {
 #pragma GCC unroll 16
         for (int p = 0; p < kPixels; ++p) {
             for (int part = 0; part < kParts; ++part) {
-                tile.sums[b][p][part] = load(step.bias + (block + b) * kBlock + part * kLanes);
+                const std::ptrdiff_t channel = (block + b) * kBlock + part * kLanes;
+                tile.sums[b][p][part] = step.bias ? load(step.bias + channel) : Lanes{};
             }
+        }
+    }
+    if (start.values) {
+#pragma GCC unroll 4
+        for (int b = 0; b < kBlocks; ++b) {
+            const float* from = start.at(block + b, row, column, step.width);
+            each_part<kPixels>(
+                [&](int p, int part) { tile.sums[b][p][part] += load(from + p * kBlock + part * kLanes); });
         }
     }
     for (int i = 0; i < step.linear_count; ++i) {
@@ -242,41 +271,52 @@ void sum_tile(const SumStep& step, int block, int row, int column) {
 }
 
 template <class P, int kPixels, int kBlocks, int kUsed = kParts>
-int sum_row(const SumStep& step, int block, int row, int column) {
+int sum_row(const SumStep& step, const Start& start, int block, int row, int column) {
     for (; column + kPixels <= step.width; column += kPixels) {
-        sum_tile<P, kPixels, kBlocks, kUsed>(step, block, row, column);
+        sum_tile<P, kPixels, kBlocks, kUsed>(step, start, block, row, column);
     }
     return column;
 }
 
+// Rows `begin` to `end` of all that is not transformed.
 template <class P>
-void sum(const SumStep& step) {
+void sum_rows(const SumStep& step, const Start& start, int begin, int end) {
     for (int block = 0; block * kBlock < step.channels;) {
         const int left = step.channels - block * kBlock;
         const bool two = kLanes == 16 && step.width < 16 && left > kBlock;
-        for (int row = 0; row < step.height; ++row) {
+        for (int row = begin; row < end; ++row) {
             int column = 0;
             if constexpr (kLanes == 16) {
                 if (two) {
-                    column = sum_row<P, 8, 2>(step, block, row, column);
-                    sum_row<P, 1, 2>(step, block, row, column);
+                    column = sum_row<P, 8, 2>(step, start, block, row, column);
+                    sum_row<P, 1, 2>(step, start, block, row, column);
                     continue;
                 }
-                column = sum_row<P, 16, 1>(step, block, row, column);
-                column = sum_row<P, 8, 1>(step, block, row, column);
+                column = sum_row<P, 16, 1>(step, start, block, row, column);
+                column = sum_row<P, 8, 1>(step, start, block, row, column);
             }
             if constexpr (kParts > 1) {
                 if (left <= kLanes) {
-                    column = sum_row<P, 8, 1, 1>(step, block, row, column);
-                    sum_row<P, 1, 1, 1>(step, block, row, column);
+                    column = sum_row<P, 8, 1, 1>(step, start, block, row, column);
+                    sum_row<P, 1, 1, 1>(step, start, block, row, column);
                     continue;
                 }
             }
-            column = sum_row<P, 4, 1>(step, block, row, column);
-            sum_row<P, 1, 1>(step, block, row, column);
+            column = sum_row<P, 4, 1>(step, start, block, row, column);
+            sum_row<P, 1, 1>(step, start, block, row, column);
         }
         block += two ? 2 : 1;
     }
+}
+
+#include "winograd.inl"
+
+template <class P>
+void sum(const SumStep& step) {
+    if constexpr (P::kTransforms) {
+        if (step.transformed_count > 0) return sum_strips<P>(step);
+    }
+    sum_rows<P>(step, {}, 0, step.height);
 }
 
 template <class P, int kKernel, int kStride, int kDilation, int kPixels>
@@ -488,7 +528,12 @@ constexpr StepTable kSteps = {sum<P>, depthwise<P>, average_pool, max_pool, comb
 
 template <class P>
 constexpr Layout layout() {
-    return {sizeof(typename P::Element), P::kWordChannels, kBlock * 4, pack<P>, &kSteps<P>};
+    return {sizeof(typename P::Element),
+            P::kWordChannels,
+            kBlock * 4,
+            pack<P>,
+            P::kTransforms ? pack_transformed : nullptr,
+            &kSteps<P>};
 }
 
 }  // namespace

@@ -26,6 +26,10 @@ struct Layout {
     int word_bytes;     // of a word, which holds a block of output channels
     // weights [channels][a block of outputs] float32 -> words
     void (*pack)(const float* weights, std::ptrdiff_t channels, char* words);
+    // taps [9][channels][a block of outputs] float32 of a 3x3 kernel -> its 16 positions (see winograd.inl),
+    // `position_bytes` apart; null where such products are not transformed.
+    void (*pack_transformed)(const float* const* taps, std::ptrdiff_t channels, char* words,
+                             std::ptrdiff_t position_bytes);
     const StepTable* steps;  // what `run` calls; null where a GPU runs instead: see cuda.hpp
 };
 
