@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,13 +36,37 @@ Images upload(const native::Program& program, const FloatArray& images, int devi
     return {cuda::upload(pixels, static_cast<int>(count), shape, device), count};
 }
 
+struct Codes {
+    std::shared_ptr<const cuda::Codes> there;
+    std::size_t images;
+};
+
 py::tuple run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted) {
-    native::Output output;
+    cuda::Output output;
     {
         const py::gil_scoped_release released;
         output = cuda::run(*loaded.mask, *images.there, wanted);
     }
-    return as_tuple(std::move(output), images.count);
+    py::object codes = py::cast(Codes{std::move(output.packed), images.count});
+    return as_tuple(std::move(output), std::move(codes), images.count);
+}
+
+py::list packed(const Codes& codes) {
+    std::vector<std::vector<std::uint64_t>> words;
+    {
+        const py::gil_scoped_release released;
+        words = cuda::download(*codes.there);
+    }
+    return rows_of_each(std::move(words), codes.images);
+}
+
+py::array_t<std::int64_t> agreements(const Codes& codes, const std::vector<std::int64_t>& times) {
+    std::vector<std::int64_t> gram;
+    {
+        const py::gil_scoped_release released;
+        gram = cuda::agreements(*codes.there, times);
+    }
+    return rows(std::move(gram), codes.images);
 }
 
 }  // namespace
@@ -51,6 +77,7 @@ void register_cuda(py::module_& m) {
     m.def("cuda_device_count", &cuda::device_count, "GPUs that this process can use; 0 without a driver.");
     py::class_<Images>(m, "CudaImages");
     py::class_<Loaded>(m, "CudaMask").def("run", &run, py::arg("images"), py::arg("wanted"));
+    py::class_<Codes>(m, "CudaCodes").def("packed", &packed).def("agreements", &agreements, py::arg("times"));
     m.def("cuda_upload", &upload, py::arg("program"), py::arg("images"), py::arg("device"));
     m.def(
         "cuda_load",

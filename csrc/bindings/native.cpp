@@ -63,15 +63,6 @@ struct Runnable {
     std::shared_ptr<const native::Compiled> compiled;
 };
 
-// [count, columns] without a copy.
-template <typename T>
-py::array_t<T> rows(std::vector<T>&& flat, std::size_t count) {
-    auto* owned = new std::vector<T>(std::move(flat));
-    const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
-    const std::size_t columns = owned->size() / (count ? count : 1);
-    return py::array_t<T>({count, columns}, owned->data(), owner);
-}
-
 py::tuple run(const Runnable& runnable, const FloatArray& images, const std::vector<int>& wanted) {
     check_images(*runnable.program, images);
     native::Output output;
@@ -81,7 +72,8 @@ py::tuple run(const Runnable& runnable, const FloatArray& images, const std::vec
         const py::gil_scoped_release released;
         output = native::run(*runnable.compiled, pixels, static_cast<int>(count), wanted);
     }
-    return as_tuple(std::move(output), count);
+    py::list codes = rows_of_each(std::move(output.codes), count);
+    return as_tuple(std::move(output), std::move(codes), count);
 }
 
 }  // namespace
@@ -98,13 +90,10 @@ void check_images(const native::Program& program, const FloatArray& images) {
                           std::to_string(in.height) + ", " + std::to_string(in.width) + "]");
 }
 
-py::tuple as_tuple(native::Output output, std::size_t images) {
-    py::list codes;
-    for (auto& site : output.codes) codes.append(rows(std::move(site), images));
-    py::list features;
-    for (auto& site : output.features) features.append(rows(std::move(site), images));
-    return py::make_tuple(rows(std::move(output.logits), images), codes,
-                          rows(std::move(output.pooled), images), features, output.means, output.variances);
+py::tuple as_tuple(native::Output output, py::object codes, std::size_t images) {
+    return py::make_tuple(rows(std::move(output.logits), images), std::move(codes),
+                          rows(std::move(output.pooled), images),
+                          rows_of_each(std::move(output.features), images), output.means, output.variances);
 }
 
 void register_native(py::module_& m) {

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "znas/native/program.hpp"
@@ -15,12 +16,26 @@ using FloatArray = pybind11::array_t<float, pybind11::array::c_style | pybind11:
 std::vector<float> numbers(const FloatArray& array);
 // Refuses what has not the shape [n, channels, height, width] of the program's images.
 void check_images(const native::Program& program, const FloatArray& images);
-// logits, codes per wanted site, pooled, features per kept site, means and variances per value with moments.
-pybind11::tuple as_tuple(native::Output output, std::size_t images);
+// [count, columns] without a copy.
+template <typename T>
+pybind11::array_t<T> rows(std::vector<T>&& flat, std::size_t count) {
+    auto* owned = new std::vector<T>(std::move(flat));
+    const pybind11::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+    const std::size_t columns = owned->size() / (count ? count : 1);
+    return pybind11::array_t<T>({count, columns}, owned->data(), owner);
+}
+template <typename T>
+pybind11::list rows_of_each(std::vector<std::vector<T>>&& sites, std::size_t count) {
+    pybind11::list all;
+    for (auto& site : sites) all.append(rows(std::move(site), count));
+    return all;
+}
+// logits, codes, pooled, features per kept site, means and variances per value with moments.
+pybind11::tuple as_tuple(native::Output output, pybind11::object codes, std::size_t images);
 
 // The classes ProgramBuilder, Program and Compiled: what backends/native.py is made of.
 void register_native(pybind11::module_& m);
-// The classes CudaImages and CudaMask, and what makes them: the same on a GPU.
+// The classes CudaImages, CudaMask and CudaCodes, and what makes them: the same on a GPU.
 void register_cuda(pybind11::module_& m);
 
 }  // namespace znas::bindings

@@ -13,7 +13,7 @@ from znas.selection.aggregate import OF_ONE_SCORE, get_aggregate
 from znas.selection.criteria import is_exact
 from znas.selection.race import check_race
 from znas.selection.strategies import ORDERS
-from znas_engine.backends import check_dtype, check_score, choose_backend
+from znas_engine.backends import check_score, choose_backend
 from znas_engine.data import DATASETS
 from znas_engine.devices import parse_devices
 from znas_engine.errors import InvalidValueError, unknown_choice
@@ -84,11 +84,10 @@ class SearchSettings:
         if self.data not in DATASETS:
             raise unknown_choice("data set", self.data, DATASETS)
         scores = get_scores(self.score)
-        choice = choose_backend(self.backend, scores, self.device)
+        choice = choose_backend(self.backend, scores, self.device, self.dtype)
         object.__setattr__(self, "backend", choice.backend)
         object.__setattr__(self, "device", ",".join(choice.devices))
         object.__setattr__(self, "remark", choice.remark)
-        check_dtype(self.backend, choice.devices, self.dtype)
         for score in scores:
             check_score(score, self.backend, self.dtype)
         object.__setattr__(self, "p", check_p(self.p))

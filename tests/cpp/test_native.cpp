@@ -201,7 +201,9 @@ std::vector<Executor> executors() {
                          [](const auto& compiled, const auto& images, const auto& wanted) {
                              const auto there =
                                  znas::cuda::upload(images.data(), kImages, {3, kSize, kSize}, 0);
-                             return znas::cuda::run(*znas::cuda::load(compiled, 0), *there, wanted);
+                             auto found = znas::cuda::run(*znas::cuda::load(compiled, 0), *there, wanted);
+                             found.codes = znas::cuda::download(*found.packed);
+                             return Output(std::move(found));
                          }});
     }
 #endif

@@ -287,7 +287,7 @@ def test_without_a_gpu_its_name_is_refused(backend: str) -> None:
         ),
         (
             ["--device", "cuda:0"],
-            "no backend can run here; native cannot: .*; torch cannot: .*; trt cannot: ",
+            "no backend can run float32 here; native cannot: .*; torch cannot: .*; trt cannot: ",
         ),
     ],
 )
@@ -326,9 +326,25 @@ def test_auto_says_what_a_faster_backend_lacks(monkeypatch: pytest.MonkeyPatch) 
     assert choose_backend("ort").remark is None
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     with pytest.raises(
-        MissingDependencyError, match=r"no backend can run here; native cannot: .*; trt cannot: "
+        MissingDependencyError, match=r"no backend can run float32 here; native cannot: .*; trt cannot: "
     ):
         choose_backend("auto")
+
+
+def test_auto_keeps_to_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that cannot compute in it is not considered, and never taken in another dtype instead."""
+    assert choose_backend("auto", dtype="bfloat16").backend == "native"
+    monkeypatch.setattr(backends, "missing", lambda name, device: "no" if name in ("native", "trt") else None)
+    with pytest.raises(
+        MissingDependencyError, match=r"^no backend can run bfloat16 here; native cannot: no; trt cannot: no$"
+    ):
+        choose_backend("auto", dtype="bfloat16")
+    for dtype, device, expected in (
+        ("float16", "cpu", r"float32 or bfloat16 for the backend native on cpu but got 'float16'"),
+        ("float33", "auto", r"float32 or bfloat16 for the backend native on cpu but got 'float33'"),
+    ):
+        with pytest.raises(InvalidValueError, match=f"^`dtype` must be {expected}"):
+            choose_backend("auto", device=device, dtype=dtype)
 
 
 def test_auto_keeps_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

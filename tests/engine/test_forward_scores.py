@@ -26,6 +26,7 @@ from znas_engine.scores import (
     BATCH,
     CodeSite,
     ForwardScore,
+    HostCodes,
     Observation,
     StaticScore,
     get_score,
@@ -319,7 +320,7 @@ bit_tables = st.tuples(
 def test_swap_and_linear_regions_count_distinct_columns_and_rows(tables: list[NDArray[np.bool_]]) -> None:
     tables = [np.resize(t, (len(tables[0]), t.shape[1])) for t in tables]
     whole = np.hstack(tables)
-    seen = Observation(np.zeros((len(whole), 2), np.float32), codes=tuple(map(site_of, tables)))
+    seen = Observation(np.zeros((len(whole), 2), np.float32), codes=HostCodes(map(site_of, tables)))
     assert get_forward("swap")([seen]) == len({column.tobytes() for column in np.ascontiguousarray(whole.T)})
     assert get_forward("linear_regions")([seen]) == len({row.tobytes() for row in whole})
 
@@ -330,7 +331,8 @@ def test_code_scores_do_not_see_the_order_of_images_or_units(table: NDArray[np.b
     shuffled = table[rng.permutation(len(table))][:, rng.permutation(table.shape[1])]
     logits = np.zeros((len(table), 2), np.float32)
     for name in ("naswot", "swap", "linear_regions"):
-        values = [get_forward(name)([Observation(logits, codes=(site_of(t),))]) for t in (table, shuffled)]
+        seen = [Observation(logits, codes=HostCodes([site_of(bits)])) for bits in (table, shuffled)]
+        values = [get_forward(name)([each]) for each in seen]
         assert values[0] == pytest.approx(values[1], rel=1e-9), name
 
 

@@ -14,7 +14,7 @@ from znas_engine.backends import get_backend, missing
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceMemoryError
-from znas_engine.scores import get_scores
+from znas_engine.scores import DeviceCodes, HostCodes, get_scores
 from znas_engine.spaces import SPACES
 
 NB201 = SPACES["nasbench201"]
@@ -28,6 +28,15 @@ def evaluate(images: Batch, **options: Any) -> np.ndarray[Any, np.dtype[np.float
     environments = [Environment(seed, "gaussian", images) for seed in (3, 4)]
     evaluator = get_backend("native")(NB201, small(NB201), **options)
     return evaluator.evaluate(masks, score=get_scores("naswot+accuracy"), environments=environments).values
+
+
+def test_agreements_on_the_gpu_are_those_of_its_codes(images: Batch) -> None:
+    """One network of two modules per site and one of none, whose codes never leave the GPU."""
+    backend = get_backend("native")(NB201, small(NB201), devices=["cuda:0"])
+    masks = np.stack([NB201.mixture(), NB201.do(1, 3), np.zeros(NB201.shape, np.float32)])
+    for seen in backend.observe(masks, Environment(3, "gaussian", images), reads=["codes"]):
+        assert isinstance(seen.codes, DeviceCodes)
+        assert np.array_equal(seen.codes.agreements(), HostCodes(seen.codes).agreements())
 
 
 @pytest.mark.skipif(missing("native", "cuda:1") is not None, reason="one GPU only")

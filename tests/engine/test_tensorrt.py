@@ -35,12 +35,12 @@ from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
 from znas_engine.export import GRAPH_DTYPES
 from znas_engine.gpu import Gpu, gpus
-from znas_engine.scores import READS
+from znas_engine.scores import READS, HostCodes
 from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace
 from znas_engine.tensorrt.flavours import FLAVOURS
 
 try:
-    from znas_engine.backends.tensorrt import TensorRt, _Supernet, pack_bits
+    from znas_engine.backends.tensorrt import TensorRt, _Supernet, agreements_of, pack_bits
     from znas_engine.tensorrt import library
     from znas_engine.tensorrt.plans import IMAGES, Target, plan, target
 except MissingDependencyError as error:
@@ -308,16 +308,15 @@ class Hosted:
     def __init__(self, model: bytes) -> None:
         self.session = session(model)
 
-    def __call__(self, mask: Mask, images: Any, names: Iterable[str]) -> dict[str, Any]:
-        wanted = list(names)
-        outputs = self.session.run(wanted, {"images": images, "mask": mask})
-        return {
-            name: pack_bits(torch.from_numpy(value)).numpy() if name.startswith("codes_") else value
-            for name, value in zip(wanted, outputs, strict=True)
-        }
+    def __call__(
+        self, mask: Mask, images: Any, names: Iterable[str], codes: Iterable[str]
+    ) -> tuple[dict[str, Any], list[torch.Tensor]]:
+        seen = {"images": images, "mask": mask}
+        found = {name: self.session.run([name], seen)[0] for name in names}
+        return found, [pack_bits(torch.from_numpy(self.session.run([name], seen)[0])) for name in codes]
 
     def logits(self, masks: Mask, images: Any) -> Any:
-        return np.stack([self(mask, images, ["logits"])["logits"] for mask in masks])
+        return np.stack([self(mask, images, ["logits"], [])[0]["logits"] for mask in masks])
 
 
 @pytest.mark.parametrize("norm", ["identity", "calibrated"])
@@ -352,6 +351,7 @@ def test_what_surrounds_a_pass(dtype: str, norm: str, images: Batch, monkeypatch
         assert [(s.bits, s.modules, s.packed.shape) for s in seen.codes] == [
             (s.bits, s.modules, s.packed.shape) for s in expected.codes
         ]
+        assert np.array_equal(seen.codes.agreements(), HostCodes(seen.codes).agreements())
 
 
 @given(units=st.integers(1, 200), images=st.integers(1, 4), seed=st.integers(0, 100))
@@ -359,6 +359,13 @@ def test_packed_bits_are_those_of_the_kernels(units: int, images: int, seed: int
     active = np.random.default_rng(seed).random((images, units)) < 0.5
     found = pack_bits(torch.from_numpy(active)).numpy().view(np.uint64)
     assert np.array_equal(found, kernels.pack_codes(active))
+
+
+@given(units=st.integers(1, 200), images=st.integers(1, 9), seed=st.integers(0, 100))
+def test_agreements_are_those_of_the_kernels(units: int, images: int, seed: int) -> None:
+    active = np.random.default_rng(seed).random((images, units)) < 0.5
+    found = agreements_of(pack_bits(torch.from_numpy(active)), units).numpy()
+    assert np.array_equal(found, kernels.code_gram(kernels.pack_codes(active), units))
 
 
 def test_the_stubs_name_what_the_library_has() -> None:

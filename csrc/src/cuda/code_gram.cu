@@ -20,8 +20,8 @@ __device__ void load(const std::uint64_t* codes, std::size_t first_image, std::s
     }
 }
 
-__global__ void gram_of_tile(const std::uint64_t* codes, std::size_t images, std::size_t bits,
-                             std::size_t words, std::int64_t* gram) {
+__global__ void add_gram_of_tile(const std::uint64_t* codes, std::size_t images, std::size_t bits,
+                                 std::size_t words, std::int64_t times, std::int64_t* gram) {
     if (blockIdx.x < blockIdx.y) return;               // the other half is its mirror image
     __shared__ std::uint64_t left[kTile][kWords + 1];  // + 1: columns lie in different banks
     __shared__ std::uint64_t right[kTile][kWords + 1];
@@ -39,21 +39,22 @@ __global__ void gram_of_tile(const std::uint64_t* codes, std::size_t images, std
     }
     const std::size_t i = first_left + threadIdx.y;
     const std::size_t j = first_right + threadIdx.x;
-    if (i < images && j < images) {
-        gram[i * images + j] = gram[j * images + i] = static_cast<std::int64_t>(bits) - distance;
-    }
+    if (i >= images || j >= images) return;
+    const std::int64_t alike = times * (static_cast<std::int64_t>(bits) - distance);
+    gram[i * images + j] += alike;
+    if (blockIdx.x != blockIdx.y) gram[j * images + i] += alike;
 }
 
 }  // namespace
 
-cudaError_t code_gram(const std::uint64_t* codes, std::size_t images, std::size_t bits, std::int64_t* gram,
-                      cudaStream_t stream) {
+cudaError_t add_code_gram(const std::uint64_t* codes, std::size_t images, std::size_t bits,
+                          std::int64_t times, std::int64_t* gram, cudaStream_t stream) {
     if (images == 0) return cudaSuccess;
     const std::size_t tiles = (images - 1) / kTile + 1;
     if (tiles > kMostTiles) return cudaErrorInvalidValue;
     const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(tiles));
-    return launch(gram_of_tile, grid, dim3(kTile, kTile), stream, codes, images, bits, code_words(bits),
-                  gram);
+    return launch(add_gram_of_tile, grid, dim3(kTile, kTile), stream, codes, images, bits, code_words(bits),
+                  times, gram);
 }
 
 }  // namespace znas::cuda

@@ -13,6 +13,7 @@
 #include "memory.hpp"
 #include "steps.hpp"
 #include "znas/codes.hpp"
+#include "znas/cuda/kernels.hpp"
 
 namespace znas::cuda {
 
@@ -22,7 +23,6 @@ using native::Compiled;
 using native::CompiledLinear;
 using native::CompiledStep;
 using native::kBlock;
-using native::Output;
 using native::PlaneSpec;
 using native::Shape;
 using native::Value;
@@ -232,6 +232,33 @@ class Loaded {
     }
 };
 
+class Codes {
+  public:
+    // units: of every site.
+    Codes(const Stream& stream, int count, std::vector<std::size_t> units)
+        : images(at(count)), bits(std::move(units)), memory(stream, images * words()) {}
+
+    std::size_t words() const {
+        std::size_t all = 0;
+        for (const std::size_t units : bits) all += code_words(units);
+        return all;
+    }
+    // For every site, where its codes [images, words] begin.
+    std::vector<std::uint64_t*> sites() const {
+        std::vector<std::uint64_t*> found;
+        std::uint64_t* next = memory.data();
+        for (const std::size_t units : bits) {
+            found.push_back(next);
+            next += images * code_words(units);
+        }
+        return found;
+    }
+
+    std::size_t images;
+    std::vector<std::size_t> bits;
+    Resident<std::uint64_t> memory;
+};
+
 namespace {
 
 // One call: all images through all steps.
@@ -267,7 +294,7 @@ class Pass {
         Output output;
         logits_.copy_to(output.logits);
         pooled_.copy_to(output.pooled);
-        for (const int site : wanted_) gather_site(site, output.codes.emplace_back());
+        output.packed = gather_sites();
         for (const int site : compiled_.kept) copy_site(site, output.features.emplace_back());
         std::vector<float> moments;
         moments_.copy_to(moments);
@@ -343,7 +370,25 @@ class Pass {
               "sum");
     }
 
-    void gather_site(int site, std::vector<std::uint64_t>& words) {
+    std::shared_ptr<const Codes> gather_sites() {
+        std::vector<std::size_t> units;
+        std::vector<std::vector<Segment>> segments;
+        for (const int site : wanted_) {
+            units.push_back(site_units(site));
+            segments.push_back(segments_of(site));
+        }
+        auto codes = std::make_shared<const Codes>(stream_, images_.count, std::move(units));
+        const std::vector<std::uint64_t*> places = codes->sites();
+        for (std::size_t s = 0; s < segments.size(); ++s) {
+            const Buffer<Segment> there(stream_, std::span<const Segment>(segments[s]));
+            check(gather(there.data(), static_cast<int>(segments[s].size()), places[s],
+                         code_words(codes->bits[s]), tile_, stream_),
+                  "gather");
+        }
+        return codes;
+    }
+
+    std::vector<Segment> segments_of(int site) const {
         std::vector<Segment> segments;
         Offset bit = 0;
         for (const int value : compiled_.site(site)) {
@@ -356,13 +401,7 @@ class Pass {
                 bit += at(channels) * at(pixels);
             }
         }
-        const Buffer<Segment> there(stream_, std::span<const Segment>(segments));
-        const std::size_t image_words = code_words(site_units(site));
-        const Buffer<std::uint64_t> gathered(stream_, image_words * at(images_.count));
-        check(gather(there.data(), static_cast<int>(segments.size()), gathered.data(), image_words, tile_,
-                     stream_),
-              "gather");
-        gathered.copy_to(words);
+        return segments;
     }
 
     void copy_site(int site, std::vector<float>& features) {
@@ -435,6 +474,33 @@ std::shared_ptr<const Images> upload(const float* images, int count, const Shape
 
 std::shared_ptr<const Loaded> load(std::shared_ptr<const Compiled> compiled, int device) {
     return std::make_shared<const Loaded>(std::move(compiled), device);
+}
+
+std::vector<std::vector<std::uint64_t>> download(const Codes& codes) {
+    const Stream stream(codes.memory.device());
+    const std::vector<std::uint64_t*> places = codes.sites();
+    std::vector<std::vector<std::uint64_t>> found(places.size());
+    for (std::size_t s = 0; s < places.size(); ++s) {
+        copy_to_host(places[s], codes.images * code_words(codes.bits[s]), found[s], stream);
+    }
+    stream.wait();
+    return found;
+}
+
+std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::int64_t>& times) {
+    const std::vector<std::uint64_t*> places = codes.sites();
+    if (times.size() != places.size()) throw Error("one factor per site is needed");
+    const Stream stream(codes.memory.device());
+    const Buffer<std::int64_t> gram(stream, codes.images * codes.images);
+    gram.clear();
+    for (std::size_t s = 0; s < places.size(); ++s) {
+        check(add_code_gram(places[s], codes.images, codes.bits[s], times[s], gram.data(), stream),
+              "add_code_gram");
+    }
+    std::vector<std::int64_t> found;
+    gram.copy_to(found);
+    stream.wait();
+    return found;
 }
 
 Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted) {

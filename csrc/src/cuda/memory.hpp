@@ -77,12 +77,22 @@ class Stream {
     Stream& operator=(const Stream&) = delete;
 
     operator cudaStream_t() const { return stream_; }
+    int device() const { return device_; }
     void wait() const { check(cudaStreamSynchronize(stream_), "the GPU failed"); }
 
   private:
     int device_;
     cudaStream_t stream_;
 };
+
+// The values are there once the stream has been waited for.
+template <class T>
+void copy_to_host(const T* data, std::size_t size, std::vector<T>& values, cudaStream_t stream) {
+    values.resize(size);
+    if (size == 0) return;
+    check(cudaMemcpyAsync(values.data(), data, size * sizeof(T), cudaMemcpyDeviceToHost, stream),
+          "cudaMemcpy");
+}
 
 // Memory that is ours until the stream has done what it was asked before the end of this object.
 template <class T>
@@ -105,12 +115,10 @@ class Buffer {
     Buffer& operator=(const Buffer&) = delete;
 
     T* data() const { return data_; }
-    void copy_to(std::vector<T>& values) const {
-        values.resize(size_);
-        if (size_ == 0) return;
-        check(cudaMemcpyAsync(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost, stream_),
-              "cudaMemcpy");
+    void clear() const {
+        if (size_ != 0) check(cudaMemsetAsync(data_, 0, size_ * sizeof(T), stream_), "cudaMemset");
     }
+    void copy_to(std::vector<T>& values) const { copy_to_host(data_, size_, values, stream_); }
 
   private:
     cudaStream_t stream_;
@@ -122,17 +130,13 @@ class Buffer {
 template <class T>
 class Resident {
   public:
-    Resident(int device, std::span<const T> values) : device_(device) {
-        const Stream stream(device);
+    // For work on this stream, until somebody has waited for it.
+    Resident(const Stream& stream, std::size_t size) : device_(stream.device()) {
         void* data = nullptr;
-        check(cudaMallocAsync(&data, std::max<std::size_t>(values.size_bytes(), 1), stream), "cudaMalloc");
+        check(cudaMallocAsync(&data, std::max<std::size_t>(size, 1) * sizeof(T), stream), "cudaMalloc");
         data_ = static_cast<T*>(data);
-        if (!values.empty()) {
-            check(cudaMemcpyAsync(data, values.data(), values.size_bytes(), cudaMemcpyHostToDevice, stream),
-                  "cudaMemcpy");
-        }
-        stream.wait();
     }
+    Resident(int device, std::span<const T> values) : Resident(Stream(device), values) {}
     ~Resident() {
         // Nothing to be done where that fails: the GPU is lost, or the process ends and the driver is gone.
         if (cudaSetDevice(device_) == cudaSuccess) cudaFreeAsync(data_, nullptr);
@@ -144,6 +148,14 @@ class Resident {
     int device() const { return device_; }
 
   private:
+    Resident(const Stream& stream, std::span<const T> values) : Resident(stream, values.size()) {
+        if (!values.empty()) {
+            check(cudaMemcpyAsync(data_, values.data(), values.size_bytes(), cudaMemcpyHostToDevice, stream),
+                  "cudaMemcpy");
+        }
+        stream.wait();
+    }
+
     int device_;
     T* data_;
 };

@@ -7,18 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
-from znas_engine.backends.base import (
-    DEVICES,
-    GRADIENTS,
-    Evaluator,
-    MaskedPass,
-    Scores,
-    check_devices,
-    check_dtype,
-    check_score,
-    default_device,
-    dtypes_of,
-)
+from znas_engine.backends.base import GRADIENTS, Evaluator, MaskedPass, Scores, check_score
+from znas_engine.backends.served import DEVICES, check_devices, check_dtype, default_device, dtypes_of
 from znas_engine.devices import kind_of, number_of, parse_devices
 from znas_engine.errors import MissingDependencyError, unknown_choice
 from znas_engine.scores import GradientScore, Score
@@ -31,7 +21,6 @@ __all__ = [
     "MaskedPass",
     "Scores",
     "can_run",
-    "check_dtype",
     "check_score",
     "choose_backend",
     "dtypes_of",
@@ -156,13 +145,16 @@ class Choice:
     remark: str | None = None
 
 
-def choose_backend(name: str, scores: Sequence[Score] = (), device: str = "auto") -> Choice:
-    """`auto` -> the first backend that can run the scores on the device; any other name is checked.
+def choose_backend(
+    name: str, scores: Sequence[Score] = (), device: str = "auto", dtype: str = "float32"
+) -> Choice:
+    """`auto` -> the first backend that can run the scores on the device in that dtype; any other name is
+    checked.
 
     device: as `parse_devices` reads it, or `auto`, a backend's own default.
 
     Raises:
-        InvalidValueError: an unknown backend or device, or one that does not serve the other.
+        InvalidValueError: an unknown backend, device or dtype, or one that does not serve the others.
         MissingDependencyError: the backend, or with `auto` every one, lacks something here.
     """
     if name not in ("auto", *BACKENDS):
@@ -176,7 +168,8 @@ def choose_backend(name: str, scores: Sequence[Score] = (), device: str = "auto"
         if kind_of(each) == "cuda" and (absent := _gpu(each)):
             raise MissingDependencyError(f"--device {each} is not here: {absent}; use --device cpu")
     if name == "auto":
-        return _choose(devices)
+        return _choose(devices, dtype)
+    check_dtype(name, devices or (default_device(name),), dtype)
     if not devices:
         can_run(name, raise_error=True)
     for each in devices:
@@ -184,19 +177,24 @@ def choose_backend(name: str, scores: Sequence[Score] = (), device: str = "auto"
     return Choice(name, devices or (default_device(name),))
 
 
-def _choose(devices: tuple[str, ...]) -> Choice:
+def _choose(devices: tuple[str, ...], dtype: str) -> Choice:
     """`auto`: the first of BACKENDS that serves the devices, or has its default, and lacks nothing."""
     lacking: list[str] = []
     for name in BACKENDS:
         served = devices or (default_device(name),)
         if not all(kind_of(device) in DEVICES[name] for device in served):
             continue
+        if not all(dtype in dtypes_of(name, device) for device in served):
+            continue
         reason = next((reason for device in served if (reason := missing(name, device))), None)
         if reason is None:
             remark = f"--backend auto runs {name} on {', '.join(served)}; {'; '.join(lacking)}"
             return Choice(name, served, remark if lacking else None)
         lacking.append(f"{name} cannot: {reason}")
-    raise MissingDependencyError(f"no backend can run here; {'; '.join(lacking)}")
+    if not lacking:
+        first = next(iter(BACKENDS))
+        check_dtype(first, devices or (default_device(first),), dtype)
+    raise MissingDependencyError(f"no backend can run {dtype} here; {'; '.join(lacking)}")
 
 
 def get_backend(name: str) -> type[Evaluator]:

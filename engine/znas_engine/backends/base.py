@@ -16,15 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.backends.chunked import Chunked
+from znas_engine.backends.served import check_devices, check_dtype, default_device
 from znas_engine.backends.workers import Workers
-from znas_engine.devices import FIRST, TOGETHER, kind_of
+from znas_engine.devices import TOGETHER, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
-from znas_engine.export import GRAPH_DTYPES
 from znas_engine.graph import Graph
 from znas_engine.scores import (
     BATCH,
-    CodeSite,
     ForwardScore,
     GradientScore,
     Observation,
@@ -32,6 +31,7 @@ from znas_engine.scores import (
     Score,
     StaticScore,
 )
+from znas_engine.scores.codes import joined
 from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import check_norm, chunks
 
@@ -49,66 +49,6 @@ ALL = slice(None)
 PREPARED = 16
 #: The backend of gradient scores.
 GRADIENTS = "torch"
-
-
-#: What backends compute in on a kind of device, where it is not float32 alone.
-DTYPES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("native", "cpu"): ("float32", "bfloat16"),
-    ("native", "cuda"): ("float32", "float16", "bfloat16"),
-    ("trt", "cuda"): GRAPH_DTYPES,
-}
-
-
-def dtypes_of(backend: str, device: str) -> tuple[str, ...]:
-    """What the backend computes in on that device."""
-    return DTYPES.get((backend, kind_of(device)), ("float32",))
-
-
-def check_dtype(backend: str, devices: Sequence[str], dtype: str) -> str:
-    """`dtype` itself, or InvalidValueError where that backend cannot compute in it on one of the devices."""
-    for device in devices:
-        allowed = dtypes_of(backend, device)
-        if dtype not in allowed:
-            others = [
-                f"--backend {name}" for name in DEVICES if dtype in dtypes_of(name, default_device(name))
-            ]
-            others = others or [
-                f"--backend {name} --device {kind}"
-                for (name, kind), known in DTYPES.items()
-                if dtype in known
-            ]
-            raise InvalidValueError(
-                f"`dtype` must be {' or '.join(allowed)} for the backend {backend} on {device} "
-                f"but got {dtype!r}" + (f"; use {' or '.join(others)} for {dtype}" if others else "")
-            )
-    return dtype
-
-
-#: Kinds of devices that a backend runs on, its default first.
-DEVICES: dict[str, tuple[str, ...]] = {
-    "native": ("cpu", "cuda"),
-    "ort": ("cpu",),
-    "torch": ("cpu", "cuda"),
-    "trt": ("cuda",),
-}
-
-
-def default_device(backend: str) -> str:
-    """Where a backend runs if nobody says where."""
-    return FIRST[DEVICES[backend][0]]
-
-
-def check_devices(backend: str, devices: Sequence[str]) -> tuple[str, ...]:
-    """`devices` themselves, or InvalidValueError where that backend does not run on one of them."""
-    kinds = DEVICES[backend]
-    for device in devices:
-        if kind_of(device) not in kinds:
-            others = [name for name, served in DEVICES.items() if kind_of(device) in served]
-            raise InvalidValueError(
-                f"`device` must be {' or '.join(kinds)} for the backend {backend} but got {device}; "
-                f"use --backend {' or '.join(others)} for {kind_of(device)}"
-            )
-    return tuple(devices)
 
 
 class MaskedPass(Protocol):
@@ -408,10 +348,7 @@ class Evaluator(ABC):
                 f"the logits are not finite under the mask {self.space.describe(mask)}; "
                 "norm=calibrated keeps activations in range"
             )
-        codes = tuple(
-            CodeSite(np.concatenate([site.packed for site in sites]), sites[0].bits, sites[0].modules)
-            for sites in zip(*(part.codes for part in parts), strict=True)
-        )
+        codes = joined([part.codes for part in parts])
         pooled = [part.pooled for part in parts if part.pooled is not None]
         features = tuple(
             np.concatenate(maps) if len(maps) > 1 else maps[0]

@@ -6,14 +6,16 @@ step. The GPU's kernels are tested on a processor that plays the GPU; they have 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from threading import Lock, local
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
@@ -21,7 +23,7 @@ from znas_engine.backends.native_lowering import Lowering
 from znas_engine.devices import kind_of, number_of
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceError, DeviceMemoryError
-from znas_engine.scores import CodeSite, Observation
+from znas_engine.scores import Codes, CodeSite, DeviceCodes, HostCodes, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
@@ -95,6 +97,10 @@ class Processor:
         """The images as what was compiled reads them."""
         return images
 
+    def codes(self, made: Any, bits: Sequence[int], modules: Sequence[int]) -> Codes:
+        """What a run made of the sites that were wanted."""
+        return HostCodes(map(CodeSite, made, bits, modules))
+
 
 class Gpu:
     """Runs programs on one GPU."""
@@ -120,6 +126,27 @@ class Gpu:
                     self.shown.popitem(last=False)
             self.shown.move_to_end(key)
             return self.shown[key][0]
+
+    def codes(self, made: Any, bits: Sequence[int], modules: Sequence[int]) -> Codes:
+        return CudaCodes(made, bits, modules)
+
+
+class CudaCodes(DeviceCodes):
+    """Codes in the memory of the GPU that made them."""
+
+    def __init__(self, made: Any, bits: Sequence[int], modules: Sequence[int]) -> None:
+        super().__init__(bits, modules)
+        self.made = made
+
+    def packed(self) -> Sequence[NDArray[np.uint64]]:
+        with device_errors():
+            packed: list[NDArray[np.uint64]] = self.made.packed()
+            return packed
+
+    def agreements(self) -> NDArray[np.int64]:
+        with device_errors():
+            found: NDArray[np.int64] = self.made.agreements(self.modules)
+            return found
 
 
 def _executor(device: str) -> Processor | Gpu:
@@ -171,14 +198,15 @@ class _Supernet:
         sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         wanted = [value for value, modules in sites.items() if modules]
         with device_errors():
-            logits, packed, pooled, features, _, _ = self._compiled(mask).run(
+            logits, codes, pooled, features, _, _ = self._compiled(mask).run(
                 self.executor.show(self.program, images), [self.sites[value] for value in wanted]
             )
         return Observation(
             logits,
-            codes=tuple(
-                CodeSite(code, int(np.prod(nodes[value].shape)), sites[value])
-                for value, code in zip(wanted, packed, strict=True)
+            codes=self.executor.codes(
+                codes,
+                [math.prod(nodes[value].shape) for value in wanted],
+                [sites[value] for value in wanted],
             ),
             pooled=pooled if "pooled" in self.reads else None,
             features=tuple(

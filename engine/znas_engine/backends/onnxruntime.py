@@ -20,7 +20,7 @@ from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.environment import Environment
 from znas_engine.export import code_output, feature_output
 from znas_engine.export.cache import load_or_build
-from znas_engine.scores import CodeSite, Observation
+from znas_engine.scores import CodeSite, HostCodes, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
@@ -163,7 +163,7 @@ class _Supernet:
         found = dict(zip(names, outputs, strict=True))
         return Observation(
             found["logits"],
-            codes=tuple(
+            codes=HostCodes(
                 CodeSite(kernels.pack_codes(found[name]), found[name][0].size, sites[value])
                 for name, value in codes.items()
             ),

@@ -6,11 +6,11 @@ The plan code is tested with the real builder. The passes below have not been ru
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from znas_engine.backends.torch_errors import device_errors
 from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.environment import Environment
 from znas_engine.export import code_output, feature_output
-from znas_engine.scores import CodeSite, Observation
+from znas_engine.scores import DeviceCodes, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.rescale import Rescale, Scaled, unscaled
 from znas_engine.tensorrt import library
@@ -97,14 +97,15 @@ class _Supernet:
             values["pooled"] = self.graph.penultimate
         scaled = self.scaling(mask)
         with self._run(images) as run:
-            found = run(scaled.mask, images, [*values, *codes])
+            found, packed = run(scaled.mask, images, values, codes)
         for name, at in values.items():
             found[name] = np.ldexp(found[name], scaled.exponents[at])
         return Observation(
             found["logits"],
-            codes=tuple(
-                CodeSite(found[name].view(np.uint64), math.prod(self.graph.nodes[value].shape), sites[value])
-                for name, value in codes.items()
+            codes=TorchCodes(
+                packed,
+                [math.prod(self.graph.nodes[value].shape) for value in codes.values()],
+                [sites[value] for value in codes.values()],
             ),
             pooled=found.get("pooled"),
             features=tuple(found[feature_output(at)] for at in cells),
@@ -158,16 +159,17 @@ class _Run:
                 with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
                     library.enqueue(self.context, stream.cuda_stream)
 
-    def __call__(self, mask: Mask, images: Images, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """The outputs of those names; codes are packed, uint8 [n, bytes]."""
+    def __call__(
+        self, mask: Mask, images: Images, names: Iterable[str], codes: Iterable[str]
+    ) -> tuple[dict[str, NDArray[np.float32]], list[Tensor]]:
+        """The outputs of those names, and codes as `pack_bits` gives them, which stay on the GPU."""
         with torch.cuda.stream(self.stream):
             self.buffers["images"].copy_(torch.tensor(images))
             self._start(torch.tensor(mask))
-            values = {name: self.buffers[name] for name in names}
-            return {
-                name: (pack_bits(value) if value.dtype == torch.bool else value).cpu().numpy()
-                for name, value in values.items()
-            }
+            packed = [pack_bits(self.buffers[name]) for name in codes]
+            found = {name: self.buffers[name].cpu().numpy() for name in names}
+            self.stream.synchronize()  # the codes are read on another stream
+            return found, packed
 
     def logits(self, masks: Mask, images: Images) -> NDArray[np.float32]:
         """float32 [G, n, classes] of all masks [G, ...]; the host waits once."""
@@ -188,6 +190,36 @@ class _Run:
             library.enqueue(self.context, self.stream.cuda_stream)
         else:
             self.graph.replay()
+
+
+class TorchCodes(DeviceCodes):
+    """Codes in a GPU's memory, uint8 [n, bytes] as `pack_bits` gives them."""
+
+    def __init__(self, bytes_of: Sequence[Tensor], bits: Sequence[int], modules: Sequence[int]) -> None:
+        super().__init__(bits, modules)
+        self.bytes_of = bytes_of
+
+    def packed(self) -> Sequence[NDArray[np.uint64]]:
+        with device_errors():
+            return [codes.cpu().numpy().view(np.uint64) for codes in self.bytes_of]
+
+    def agreements(self) -> NDArray[np.int64]:
+        with device_errors():
+            sites = zip(self.bytes_of, self.bits, self.modules, strict=True)
+            alike = [modules * agreements_of(codes, bits) for codes, bits, modules in sites]
+            found: NDArray[np.int64] = torch.stack(alike).sum(0).cpu().numpy()
+            return found
+
+
+def agreements_of(codes: Tensor, bits: int) -> Tensor:
+    """uint8 [n, bytes] of `pack_bits` -> int64 [n, n]: in how many of the bits two images agree.
+
+    Exact: float32 counts up to 2^24, and a site has fewer units.
+    """
+    places = torch.arange(8, dtype=torch.uint8, device=codes.device)
+    signs = 2 * ((codes[:, :, None] >> places) & 1).flatten(1).float() - 1
+    padded = signs.shape[1]
+    return ((signs @ signs.T).long() + padded) // 2 - (padded - bits)
 
 
 def pack_bits(active: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from znas_engine.graph import (
     Shift,
     live_inputs,
 )
-from znas_engine.scores import CodeSite, Observation
+from znas_engine.scores import CodeSite, HostCodes, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import EPSILON, Statistics, chunks
 
@@ -71,7 +71,7 @@ class TorchReference(Evaluator):
                 logits = network(mask, torch.from_numpy(images), watch=watch, roots=roots)
             return Observation(
                 logits.numpy(),
-                codes=tuple(codes[i] for i in sites if sites[i]),
+                codes=HostCodes(codes[i] for i in sites if sites[i]),
                 pooled=kept[self.graph.penultimate].cpu().numpy() if pooled else None,
                 features=tuple(kept[i].cpu().numpy() for i in roots),
             )

@@ -7,7 +7,6 @@ from znas_engine.scores.accuracy import Accuracy
 from znas_engine.scores.base import (
     BATCH,
     READS,
-    CodeSite,
     ForwardScore,
     GradientScore,
     Observation,
@@ -16,6 +15,7 @@ from znas_engine.scores.base import (
     StaticScore,
 )
 from znas_engine.scores.class_mean import ClassMean
+from znas_engine.scores.codes import Codes, CodeSite, DeviceCodes, HostCodes
 from znas_engine.scores.cost import Flops, LiveFlops, Params
 from znas_engine.scores.expressivity import Expressivity
 from znas_engine.scores.grad_norm import GradNorm
@@ -38,8 +38,11 @@ __all__ = [
     "READS",
     "SCORES",
     "CodeSite",
+    "Codes",
+    "DeviceCodes",
     "ForwardScore",
     "GradientScore",
+    "HostCodes",
     "Observation",
     "Probe",
     "Score",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.graph import Graph
+from znas_engine.scores.codes import Codes, HostCodes
 
 if TYPE_CHECKING:
     from znas_engine.backends.torch_reference import Network
@@ -26,19 +27,6 @@ FEATURE_IMAGES = 128
 
 
 @dataclass(frozen=True, slots=True)
-class CodeSite:
-    """The activation codes at one value that ReLUs read: which of its entries are positive.
-
-    packed: uint64 [N, ceil(bits / 64)]. modules: how many live ReLU modules read the value, so that
-    counting each of them (as hooks on nn.ReLU would) costs one code.
-    """
-
-    packed: NDArray[np.uint64]
-    bits: int
-    modules: int
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """One mask, one probe, one environment; what the score does not read is empty.
 
@@ -48,7 +36,7 @@ class Observation:
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64] | None = None
-    codes: tuple[CodeSite, ...] = ()
+    codes: Codes = field(default_factory=HostCodes)
     pooled: NDArray[np.float32] | None = None
     features: tuple[NDArray[np.float32], ...] = ()
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from znas_engine import kernels
 from znas_engine.scores.base import ForwardScore, Observation
 
 
@@ -27,7 +26,6 @@ class Naswot(ForwardScore):
     def __call__(self, observations: Sequence[Observation]) -> float:
         (seen,) = observations
         kernel = np.eye(len(seen.logits))
-        for site in seen.codes:
-            if site.modules:
-                kernel += site.modules * kernels.code_gram(site.packed, site.bits)
+        if seen.codes:
+            kernel += seen.codes.agreements()
         return float(np.linalg.slogdet(kernel).logabsdet)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.scores.base import CodeSite, ForwardScore, Observation
+from znas_engine.scores.base import ForwardScore, Observation
+from znas_engine.scores.codes import CodeSite
 
 
 class Swap(ForwardScore):

@@ -224,6 +224,9 @@ cudaError_t cudaMemset(void* to, int value, size_t bytes) {
     if (bytes != 0) std::memset(to, value, bytes);
     return cudaSuccess;
 }
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+    return cudaMemset(to, value, bytes);
+}
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
     *stream = nullptr;
     return cudaSuccess;

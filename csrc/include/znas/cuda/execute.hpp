@@ -1,6 +1,7 @@
 // Compiled masks on a GPU: the steps of znas/native/program.hpp as kernels, one stream per call.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -39,8 +40,22 @@ class Loaded;
 // compiled: of a program with a layout of this file; it must outlive what is returned.
 std::shared_ptr<const Loaded> load(std::shared_ptr<const native::Compiled> compiled, int device);
 
+// The activation codes of a pass, in the memory of the GPU that made them.
+class Codes;
+
+// `codes` is empty: they stay on the GPU.
+struct Output : native::Output {
+    std::shared_ptr<const Codes> packed;  // of every wanted site
+};
+
 // As native::run, on the device that both were brought to, all images together; safe to call from several
 // threads at once.
-native::Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted);
+Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted);
+
+// Per site [images, words], on the host.
+std::vector<std::vector<std::uint64_t>> download(const Codes& codes);
+
+// [images, images]: sum over sites s of times[s] * number of bits in which images i and j agree.
+std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::int64_t>& times);
 
 }  // namespace znas::cuda

@@ -26,13 +26,13 @@ cudaError_t masked_sum(const float* const* tensors, const float* coefficients, s
 cudaError_t count_correct(const float* logits, const std::int64_t* labels, std::size_t masks,
                           std::size_t images, std::size_t classes, std::int64_t* counts, cudaStream_t stream);
 
-// gram[i, j] = number of bits in which images i and j agree; see codes.hpp.
+// gram[i, j] += times * number of bits in which images i and j agree; see codes.hpp.
 //
 //   codes  [images, code_words(bits)]
 //   gram   [images, images]
 //
 // At most 65,535 * 16 images: more are cudaErrorInvalidValue.
-cudaError_t code_gram(const std::uint64_t* codes, std::size_t images, std::size_t bits, std::int64_t* gram,
-                      cudaStream_t stream);
+cudaError_t add_code_gram(const std::uint64_t* codes, std::size_t images, std::size_t bits,
+                          std::int64_t times, std::int64_t* gram, cudaStream_t stream);
 
 }  // namespace znas::cuda

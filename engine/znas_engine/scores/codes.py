@@ -1,0 +1,94 @@
+"""Activation codes: which units of a network are active on an image, one bit per unit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine import kernels
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSite:
+    """The activation codes at one value that ReLUs read: which of its entries are positive.
+
+    packed: uint64 [N, ceil(bits / 64)]. modules: how many live ReLU modules read the value, so that
+    counting each of them (as hooks on nn.ReLU would) costs one code.
+    """
+
+    packed: NDArray[np.uint64]
+    bits: int
+    modules: int
+
+
+class Codes(ABC):
+    """The codes of N images at all sites, wherever they lie; looking at a site brings them to the host."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of sites."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[CodeSite]: ...
+
+    @abstractmethod
+    def agreements(self) -> NDArray[np.int64]:
+        """int64 [N, N], of one site at least: how many units images i and j switch alike, those of every
+        live ReLU module counted."""
+
+
+class HostCodes(Codes):
+    """Codes in the host's memory."""
+
+    def __init__(self, sites: Iterable[CodeSite] = ()) -> None:
+        self._sites = tuple(sites)
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def __iter__(self) -> Iterator[CodeSite]:
+        return iter(self._sites)
+
+    def agreements(self) -> NDArray[np.int64]:
+        images = len(self._sites[0].packed)
+        total = np.zeros((images, images), np.int64)
+        for site in self._sites:
+            total += site.modules * kernels.code_gram(site.packed, site.bits)
+        return total
+
+
+class DeviceCodes(Codes):
+    """Codes in a device's memory. They are many times the size of their agreements, which are made there."""
+
+    def __init__(self, bits: Sequence[int], modules: Sequence[int]) -> None:
+        self.bits = tuple(bits)
+        self.modules = tuple(modules)
+
+    @abstractmethod
+    def packed(self) -> Sequence[NDArray[np.uint64]]:
+        """`CodeSite.packed` of every site."""
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    def __iter__(self) -> Iterator[CodeSite]:
+        return iter(self._sites)
+
+    @cached_property
+    def _sites(self) -> tuple[CodeSite, ...]:
+        return tuple(map(CodeSite, self.packed(), self.bits, self.modules))
+
+
+def joined(parts: Sequence[Codes]) -> Codes:
+    """The codes of consecutive chunks of images as those of all, which a single chunk is already."""
+    if len(parts) == 1:
+        return parts[0]
+    return HostCodes(
+        CodeSite(np.concatenate([site.packed for site in sites]), sites[0].bits, sites[0].modules)
+        for sites in zip(*parts, strict=True)
+    )
