@@ -29,7 +29,7 @@ from znas_engine import __version__
 from znas_engine.data import load
 from znas_engine.environment import derive_seed
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import Mask, SearchSpace, get_space, resize
+from znas_engine.spaces import Mask, SearchSpace, get_space
 
 Progress = Callable[[int, int], None]
 Report = Callable[[str], None]
@@ -103,11 +103,7 @@ def search(
     space = get_space(settings.space)
     knowledge = _knowledge(settings)
     dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-    macro = resize(
-        space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
-        channels=settings.channels,
-        cells=settings.cells,
-    )
+    macro = space.macro_for(dataset, channels=settings.channels, cells=settings.cells)
     observer = Observer(space, macro, dataset, settings, progress, report)
     race = None if settings.race is None else Race(_chunks(observer, settings), settings.race)
     scorer = IntervenedScorer(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph
+
+if TYPE_CHECKING:
+    from znas_engine.data import Dataset
 
 Mask = NDArray[np.float32]
 
@@ -147,6 +150,11 @@ class SearchSpace(ABC, Generic[G]):
     @abstractmethod
     def search_macro(self, *, resolution: int, classes: int) -> Macro:
         """The supernet's usual size at this resolution."""
+
+    def macro_for(self, dataset: Dataset, *, channels: int | None, cells: int | None) -> Macro:
+        """`search_macro` for a data set's images, with another width or depth where they are not None."""
+        macro = self.search_macro(resolution=dataset.resolution, classes=dataset.classes)
+        return resize(macro, channels=channels, cells=cells)
 
     @abstractmethod
     def evaluation_macro(self, *, resolution: int, classes: int) -> Macro:

@@ -15,7 +15,7 @@ from znas_engine.data import Dataset, load
 from znas_engine.devices import kind_of, parse_devices
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, unknown_choice
-from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace, get_space, resize
+from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace, get_space
 
 PARTS = ("peak", "passes", "scaling", "start", "search")
 MASK_KINDS = ("do", "one-hot", "mixture")
@@ -55,11 +55,7 @@ class Supernet:
     def build(self) -> tuple[SearchSpace[Any], Macro, Environment]:
         space = get_space(self.space)
         dataset = self._dataset()
-        macro = resize(
-            space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
-            channels=self.channels,
-            cells=self.cells,
-        )
+        macro = space.macro_for(dataset, channels=self.channels, cells=self.cells)
         return space, macro, Environment(SEED, "gaussian", dataset.batch(self.images, seed=SEED))
 
     def _dataset(self) -> Dataset:

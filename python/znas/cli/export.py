@@ -62,7 +62,7 @@ def export(
     from znas_engine.environment import draw_environments
     from znas_engine.errors import StorageError
     from znas_engine.export.cache import write_atomically
-    from znas_engine.spaces import get_space, resize
+    from znas_engine.spaces import get_space
 
     if out.exists():
         raise StorageError(f"the output file {out} exists already; name another one or remove it")
@@ -83,11 +83,7 @@ def export(
     )
     searched = get_space(settings.space)
     dataset = load(data, data_dir=data_dir, resolution=resolution)
-    macro = resize(
-        searched.search_macro(resolution=dataset.resolution, classes=dataset.classes),
-        channels=channels,
-        cells=cells,
-    )
+    macro = searched.macro_for(dataset, channels=channels, cells=cells)
     (environment,) = draw_environments(dataset, count=1, images=images, init=init, seed=seed)
     backend = OnnxRuntime(searched, macro, norm=norm, report=remark)
     written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)

@@ -24,7 +24,7 @@ from znas_engine.backends import get_backend
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
 from znas_engine.scores import get_score
-from znas_engine.spaces import SearchSpace, get_space, resize
+from znas_engine.spaces import SearchSpace, get_space
 
 SOURCES = ("random", "one-shot", "table")
 
@@ -125,11 +125,7 @@ def fit(
         if settings.remark is not None:
             remark(settings.remark)
         dataset = load(data, data_dir=data_dir, resolution=resolution)
-        macro = resize(
-            searched.search_macro(resolution=dataset.resolution, classes=dataset.classes),
-            channels=channels,
-            cells=cells,
-        )
+        macro = searched.macro_for(dataset, channels=channels, cells=cells)
         kind = get_backend(settings.backend)
         evaluator = kind(
             searched,

@@ -24,7 +24,7 @@ from znas_engine.environment import Environment, derive_seed, draw_environments
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv
 from znas_engine.scores import get_score
-from znas_engine.spaces import Mask, SearchSpace, get_space, resize
+from znas_engine.spaces import Mask, SearchSpace, get_space
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -135,11 +135,7 @@ class Collector:
         self.progress = progress
         self.dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
         self.space = get_space(settings.space)
-        macro = resize(
-            self.space.search_macro(resolution=self.dataset.resolution, classes=self.dataset.classes),
-            channels=settings.channels,
-            cells=settings.cells,
-        )
+        macro = self.space.macro_for(self.dataset, channels=settings.channels, cells=settings.cells)
         from znas_engine.backends.torch_reference import TorchReference
 
         self.reference = TorchReference(self.space, macro, norm=settings.norm, threads=settings.threads)

@@ -24,7 +24,7 @@ from znas.tables import Table
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import StaticScore, get_score
-from znas_engine.spaces import Genotype, SearchSpace, get_space, resize
+from znas_engine.spaces import Genotype, SearchSpace, get_space
 from znas_engine.spaces.isomorphism import function_of
 
 #: Architectures per entry of the journal.
@@ -128,11 +128,7 @@ def _measured(
     if not isinstance(get_score(settings.score), StaticScore):
         first, which = functions(genotypes)
     dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-    macro = resize(
-        space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
-        channels=settings.channels,
-        cells=settings.cells,
-    )
+    macro = space.macro_for(dataset, channels=settings.channels, cells=settings.cells)
     observer = Observer(space, macro, dataset, settings)
     values: list[float] = []
     seconds = 0.0

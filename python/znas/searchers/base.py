@@ -18,7 +18,7 @@ from znas.settings import SearchSettings
 from znas_engine.data import load
 from znas_engine.environment import derive_seed
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace, get_space, resize
+from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace, get_space
 
 Progress = Callable[[int, int], None]
 Report = Callable[[str], None]
@@ -79,11 +79,7 @@ def run(
     started = time.perf_counter()
     space = get_space(settings.space)
     dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-    macro = resize(
-        space.search_macro(resolution=dataset.resolution, classes=dataset.classes),
-        channels=settings.channels,
-        cells=settings.cells,
-    )
+    macro = space.macro_for(dataset, channels=settings.channels, cells=settings.cells)
     observer = Observer(space, macro, dataset, settings, progress, report)
     task = Task(
         space=space,
