@@ -4,6 +4,7 @@ it on a processor that plays one."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 
 from tests.conftest import small
 from znas_engine.backends import get_backend, missing
+from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceMemoryError
-from znas_engine.scores import DeviceCodes, HostCodes, get_scores
+from znas_engine.scores import READS, DeviceCodes, HostCodes, get_scores
 from znas_engine.spaces import SPACES
 
 NB201 = SPACES["nasbench201"]
@@ -31,12 +33,32 @@ def evaluate(images: Batch, **options: Any) -> np.ndarray[Any, np.dtype[np.float
 
 
 def test_agreements_on_the_gpu_are_those_of_its_codes(images: Batch) -> None:
-    """One network of two modules per site and one of none, whose codes never leave the GPU."""
+    """Against the host's count of the same codes, those of every ReLU module counted."""
     backend = get_backend("native")(NB201, small(NB201), devices=["cuda:0"])
     masks = np.stack([NB201.mixture(), NB201.do(1, 3), np.zeros(NB201.shape, np.float32)])
-    for seen in backend.observe(masks, Environment(3, "gaussian", images), reads=["codes"]):
+    observed = backend.observe(masks, Environment(3, "gaussian", images), reads=["codes"])
+    assert any(site.modules > 1 for seen in observed for site in seen.codes)
+    for seen in observed:
         assert isinstance(seen.codes, DeviceCodes)
         assert np.array_equal(seen.codes.agreements(), HostCodes(seen.codes).agreements())
+
+
+def test_float16_stays_in_range_where_nothing_normalises(images: Batch) -> None:
+    """Values that float16 does not hold come out as float32's, because cells are scaled."""
+    macro = replace(small(NB201), cells=2)
+    masks = np.stack([np.ones(NB201.shape, np.float32), NB201.do(1, 3)])
+    environment = Environment(11, "gaussian", images[:8])
+    expected, found = (
+        get_backend(name)(NB201, macro, norm="identity", **options).observe(masks, environment, reads=READS)
+        for name, options in (("torch", {}), ("native", {"devices": ["cuda:0"], "dtype": "float16"}))
+    )
+    largest = []
+    for a, b in zip(expected, found, strict=True):
+        pairs = zip((a.logits, a.pooled, *a.features), (b.logits, b.pooled, *b.features), strict=True)
+        for right, half in pairs:
+            largest.append(float(np.abs(right).max()))
+            assert np.abs(half - right).max() <= LOGIT_TOLERANCE["float16"] * largest[-1]
+    assert max(largest) > float(np.finfo(np.float16).max)
 
 
 @pytest.mark.skipif(missing("native", "cuda:1") is not None, reason="one GPU only")

@@ -30,6 +30,7 @@ from znas_engine import kernels
 from znas_engine.backends import get_backend
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.backends.onnxruntime import session
+from znas_engine.backends.scaling import scaling_of
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
@@ -329,7 +330,7 @@ def test_what_surrounds_a_pass(dtype: str, norm: str, images: Batch, monkeypatch
     monkeypatch.setattr(_Supernet, "_run", lambda self, images: nullcontext(self.hosted))
     found = _Supernet.__new__(_Supernet)
     found.graph, found.reads = backend.graph, frozenset(READS)
-    found.scaling = backend._scaling(environment, norm)
+    found.scaling = scaling_of(backend, environment, norm)
     found.hosted = Hosted(backend.exporter.export(environment, reads=READS, dtype=dtype))  # type: ignore[attr-defined]
     masks = np.stack([NB201.mixture(), NB201.do(1, 3), np.ones(NB201.shape, np.float32)])
     reference = get_backend("torch")(NB201, small(NB201), norm=norm)

@@ -287,6 +287,11 @@ class Pass {
         }
     }
 
+    // Until the stream is done with them: what a pass that failed had queued may still write its codes.
+    ~Pass() { cudaStreamSynchronize(stream_); }
+    Pass(const Pass&) = delete;
+    Pass& operator=(const Pass&) = delete;
+
     Output run() {
         for (const CompiledStep& step : compiled_.steps) run(step.value);
         const char* blob = loaded_.memory->data();
@@ -294,7 +299,8 @@ class Pass {
         Output output;
         logits_.copy_to(output.logits);
         pooled_.copy_to(output.pooled);
-        output.packed = gather_sites();
+        if (!wanted_.empty()) gather_sites();
+        output.packed = packed_;
         for (const int site : compiled_.kept) copy_site(site, output.features.emplace_back());
         std::vector<float> moments;
         moments_.copy_to(moments);
@@ -370,22 +376,21 @@ class Pass {
               "sum");
     }
 
-    std::shared_ptr<const Codes> gather_sites() {
+    void gather_sites() {
         std::vector<std::size_t> units;
         std::vector<std::vector<Segment>> segments;
         for (const int site : wanted_) {
             units.push_back(site_units(site));
             segments.push_back(segments_of(site));
         }
-        auto codes = std::make_shared<const Codes>(stream_, images_.count, std::move(units));
-        const std::vector<std::uint64_t*> places = codes->sites();
+        packed_ = std::make_shared<const Codes>(stream_, images_.count, std::move(units));
+        const std::vector<std::uint64_t*> places = packed_->sites();
         for (std::size_t s = 0; s < segments.size(); ++s) {
             const Buffer<Segment> there(stream_, std::span<const Segment>(segments[s]));
             check(gather(there.data(), static_cast<int>(segments[s].size()), places[s],
-                         code_words(codes->bits[s]), tile_, stream_),
+                         code_words(packed_->bits[s]), tile_, stream_),
                   "gather");
         }
-        return codes;
     }
 
     std::vector<Segment> segments_of(int site) const {
@@ -447,6 +452,7 @@ class Pass {
     Buffer<float> pooled_, logits_;
     Tile tile_;
     std::map<int, std::uint16_t*> codes_of_;  // per value of a wanted site, [image][block][pixel]
+    std::shared_ptr<const Codes> packed_;     // of all wanted sites
 };
 
 }  // namespace

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from znas_engine.backends.base import GRADIENTS, Evaluator, MaskedPass, Scores, check_score
 from znas_engine.backends.served import DEVICES, check_devices, check_dtype, default_device, dtypes_of
-from znas_engine.devices import kind_of, number_of, parse_devices
+from znas_engine.devices import FIRST, kind_of, number_of, parse_devices
 from znas_engine.errors import MissingDependencyError, unknown_choice
 from znas_engine.scores import GradientScore, Score
 
@@ -185,6 +185,9 @@ def _choose(devices: tuple[str, ...], dtype: str) -> Choice:
         if not all(kind_of(device) in DEVICES[name] for device in served):
             continue
         if not all(dtype in dtypes_of(name, device) for device in served):
+            others = [FIRST[kind] for kind in DEVICES[name] if dtype in dtypes_of(name, FIRST[kind])]
+            if others and not devices:
+                lacking.append(f"{name} needs --device {others[0]} for {dtype}")
             continue
         reason = next((reason for device in served if (reason := missing(name, device))), None)
         if reason is None:

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -311,7 +311,11 @@ class Evaluator(ABC):
             def see(part: slice) -> list[Observation]:
                 if not reads and isinstance(run, BatchedPass):
                     return [Observation(logits) for logits in run.batch(masks, images[part])]
-                return [run(mask, images[part]) for mask in masks]
+                seen = [run(mask, images[part]) for mask in masks]
+                if part.stop - part.start == len(images):
+                    return seen
+                # Or a device would hold the codes of all images, however few go through together.
+                return [replace(each, codes=each.codes.on_host()) for each in seen]
 
             # Chunks are part of the definition of batch statistics.
             if norm == "batch":

@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_lowering import Lowering
+from znas_engine.backends.scaling import Scaling, mask_shape, scaling_of
 from znas_engine.devices import kind_of, number_of
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceError, DeviceMemoryError
+from znas_engine.graph import Graph
 from znas_engine.scores import Codes, CodeSite, DeviceCodes, HostCodes, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
+from znas_engine.supernet.rescale import restored
 
 _core: Any = import_module("znas_engine._core")
 
@@ -50,17 +53,28 @@ class Native(Evaluator):
         with device_errors():
             executor = _executor(device)
             statistics = self._statistics(environment, norm, executor)
-            return _Supernet(self, executor, environment, statistics, reads)
+            masks = mask_shape(self.space, self.graph, norm, self.dtype)
+            lowering, program = self.lower(
+                environment, statistics, masks, dtype=self.dtype, target=executor.target
+            )
+            scaling = scaling_of(self, environment, norm)
+            return _Supernet(self.graph, executor, lowering, program, scaling, reads)
 
     def lower(
-        self, environment: Environment, statistics: Statistics | None, *, dtype: str, target: str
+        self,
+        environment: Environment,
+        statistics: Statistics | None,
+        masks: tuple[int, ...],
+        *,
+        dtype: str,
+        target: str,
     ) -> tuple[Lowering, Any]:
         """The program of one environment, and how its values relate to the graph's.
 
-        target: an instruction set, or "cuda".
+        masks: their shape. target: an instruction set, or "cuda".
         """
         builder = _core.ProgramBuilder()
-        lowering = Lowering(self.graph, environment.weight, statistics, self.space.shape[1], builder)
+        lowering = Lowering(self.graph, environment.weight, statistics, masks, builder)
         return lowering, builder.build(dtype, target)
 
     def _statistics(
@@ -72,7 +86,9 @@ class Native(Evaluator):
             return None
         if norm == "identity":
             return Statistics.identity(self.graph)
-        lowering, program = self.lower(environment, None, dtype="float32", target=executor.target)
+        lowering, program = self.lower(
+            environment, None, self.space.shape, dtype="float32", target=executor.target
+        )
         images = environment.batch.images[chunks(len(environment.batch.images))[0]]
         mixture = executor.compile(program, self.space.mixture(), [])
         *_, means, variances = mixture.run(executor.show(program, images), [])
@@ -128,7 +144,7 @@ class Gpu:
             return self.shown[key][0]
 
     def codes(self, made: Any, bits: Sequence[int], modules: Sequence[int]) -> Codes:
-        return CudaCodes(made, bits, modules)
+        return CudaCodes(made, bits, modules) if bits else HostCodes()
 
 
 class CudaCodes(DeviceCodes):
@@ -143,7 +159,7 @@ class CudaCodes(DeviceCodes):
             packed: list[NDArray[np.uint64]] = self.made.packed()
             return packed
 
-    def agreements(self) -> NDArray[np.int64]:
+    def agreements_there(self) -> NDArray[np.int64]:
         with device_errors():
             found: NDArray[np.int64] = self.made.agreements(self.modules)
             return found
@@ -174,20 +190,20 @@ class _Supernet:
 
     def __init__(
         self,
-        backend: Native,
+        graph: Graph,
         executor: Processor | Gpu,
-        environment: Environment,
-        statistics: Statistics | None,
+        lowering: Lowering,
+        program: Any,
+        scaling: Scaling,
         reads: frozenset[str],
     ) -> None:
-        self.graph = backend.graph
+        self.graph = graph
         self.executor = executor
-        lowering, self.program = backend.lower(
-            environment, statistics, dtype=backend.dtype, target=executor.target
-        )
+        self.program = program
+        self.scaling = scaling
         self.sites = lowering.sites
         self.reads = reads
-        self.cells, self.features = self.graph.cells, lowering.features
+        self.cells, self.features = graph.cells, lowering.features
         if "features" not in reads:
             self.cells, self.features = (), []
         #: Of each thread, the mask that it ran last: chunks of one mask follow one another.
@@ -198,26 +214,30 @@ class _Supernet:
         sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         wanted = [value for value, modules in sites.items() if modules]
         with device_errors():
-            logits, codes, pooled, features, _, _ = self._compiled(mask).run(
+            compiled, exponents = self._compiled(mask)
+            logits, codes, pooled, features, _, _ = compiled.run(
                 self.executor.show(self.program, images), [self.sites[value] for value in wanted]
             )
         return Observation(
-            logits,
+            restored(logits, exponents[-1]),
             codes=self.executor.codes(
                 codes,
                 [math.prod(nodes[value].shape) for value in wanted],
                 [sites[value] for value in wanted],
             ),
-            pooled=pooled if "pooled" in self.reads else None,
+            pooled=restored(pooled, exponents[self.graph.penultimate]) if "pooled" in self.reads else None,
             features=tuple(
-                flat.reshape(len(images), *nodes[position].shape)
+                restored(flat, exponents[position]).reshape(len(images), *nodes[position].shape)
                 for position, flat in zip(self.cells, features, strict=True)
             ),
         )
 
-    def _compiled(self, mask: Mask) -> Any:
+    def _compiled(self, mask: Mask) -> tuple[Any, Sequence[int]]:
+        """The mask's steps, and the exponents of what they put out (see `Scaled`)."""
         key = mask.tobytes()
         if getattr(self.last, "key", None) != key:
-            self.last.compiled = self.executor.compile(self.program, mask, self.features)
-            self.last.key = key
-        return self.last.compiled
+            scaled = self.scaling(mask)
+            compiled = self.executor.compile(self.program, scaled.mask, self.features)
+            self.last.made, self.last.key = (compiled, scaled.exponents), key
+        made: tuple[Any, Sequence[int]] = self.last.made
+        return made

@@ -29,6 +29,7 @@ from znas_engine.graph import (
     Slot,
 )
 from znas_engine.supernet.normalisation import EPSILON, Statistics
+from znas_engine.supernet.rescale import cell_of
 
 Vector = NDArray[np.float32]
 NO_SLOT = -1
@@ -55,6 +56,7 @@ class Lowering:
     features: likewise the sites of `graph.cells`, in order.
 
     norms: graph position of a `Norm` -> number of its moments, in order, where statistics is None (batch).
+    masks: the shape of those that the program takes, [E, O] or [cells, E, O].
     """
 
     def __init__(
@@ -62,13 +64,13 @@ class Lowering:
         graph: Graph,
         weight: Callable[[Any], NDArray[np.float32]],
         statistics: Statistics | None,
-        operations: int,
+        masks: tuple[int, ...],
         builder: Any,
     ) -> None:
         self.graph = graph
         self.weight = weight
         self.statistics = statistics
-        self.operations = operations
+        self.masks = masks
         self.builder = builder
         self.made: dict[int, int] = {}
         self.norms: list[int] = []
@@ -110,7 +112,7 @@ class Lowering:
             source = self.value(node.inputs[0])
             made = self.builder.max_pool(node.shape, source, node.kernel, node.stride, node.padding)
         elif isinstance(node, Mixed) and self.statistics is None:
-            made = self._few_by_few(node)
+            made = self._few_by_few(position, node)
         else:
             made = self._sum(node.shape, self.terms(position), moments=False)
         self.made[position] = made
@@ -128,7 +130,7 @@ class Lowering:
         node = self.graph.nodes[position]
         match node:
             case Mixed():
-                return self._mixed(zip(node.inputs, node.slots, strict=True))
+                return self._mixed(position, zip(node.inputs, node.slots, strict=True))
             case Norm():
                 return self._normalised(position, node)
             case Conv():
@@ -142,18 +144,18 @@ class Lowering:
             case _:
                 return [self._identity(position)]
 
-    def _mixed(self, inputs: Iterable[tuple[int, Slot | None]]) -> list[_Term]:
+    def _mixed(self, position: int, inputs: Iterable[tuple[int, Slot | None]]) -> list[_Term]:
         """Some of a node's inputs, each with its mask entry."""
         found = []
         for j, slot in inputs:
             for term in [self._identity(j)] if j in self.made else self._operand(j):
                 if slot is not None:
                     assert term.slot == NO_SLOT
-                    term = replace(term, slot=self._slot(slot))
+                    term = replace(term, slot=self._slot(position, slot))
                 found.append(term)
         return found
 
-    def _few_by_few(self, node: Mixed) -> int:
+    def _few_by_few(self, position: int, node: Mixed) -> int:
         """The node as a chain of sums, of `TOGETHER` operations of one edge at most.
 
         Batch normalisation needs every operation's output whole, of all images; this way only those of one
@@ -163,7 +165,7 @@ class Lowering:
         before: list[_Term] = []
         for edge in (list(pairs) for _, pairs in groupby(inputs, key=lambda pair: pair[1] and pair[1][0])):
             for first in range(0, len(edge), TOGETHER):
-                few = self._mixed(edge[first : first + TOGETHER])
+                few = self._mixed(position, edge[first : first + TOGETHER])
                 made = self._sum(node.shape, [*before, *few], moments=False)
                 before = [self._plain(made, node.shape[0])]
         return made
@@ -265,9 +267,10 @@ class Lowering:
             read = self.graph.nodes[read].inputs[0]
         self.builder.head([value for value, _ in self.parts(read)], rectified, self.weight(node))
 
-    def _slot(self, slot: Slot) -> int:
-        edge, operation = slot
-        return edge * self.operations + operation
+    def _slot(self, position: int, slot: Slot) -> int:
+        """The place in a flat mask."""
+        cell = (cell_of(self.graph, position),) if len(self.masks) == 3 else ()
+        return int(np.ravel_multi_index((*cell, *slot), self.masks))
 
     def _is_depthwise(self, position: int) -> bool:
         node = self.graph.nodes[position]

@@ -17,6 +17,7 @@ import onnxruntime as ort
 
 from znas_engine import __version__, kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
+from znas_engine.backends.scaling import mask_shape
 from znas_engine.environment import Environment
 from znas_engine.export import code_output, feature_output
 from znas_engine.export.cache import load_or_build
@@ -54,13 +55,6 @@ class OnnxRuntime(Evaluator):
         norm = self.norm if norm is None else norm
         return self.whole(environment, norm, self._statistics(environment, norm), reads, dtype)
 
-    def mask_shape(self, norm: str, dtype: str) -> tuple[int, ...]:
-        """Of the mask that the exported graph takes: [E, O], or where float16 would overflow, because nothing
-        normalises, [cells, E, O], with scales in it (see `rescale`)."""
-        if norm == "identity" and dtype == "float16":
-            return (len(self.graph.cells), *self.space.shape)
-        return self.space.shape
-
     def whole(
         self,
         environment: Environment,
@@ -84,7 +78,7 @@ class OnnxRuntime(Evaluator):
                 metadata={name: str(value) for name, value in key.items()},
             )
 
-        shape = self.mask_shape(norm, dtype)
+        shape = mask_shape(self.space, self.graph, norm, dtype)
         key = self._key(environment, norm) | {"reads": sorted(reads), "dtype": dtype, "mask": shape}
         if statistics is not None:
             key["statistics"] = hashlib.sha256(statistics.pack().tobytes()).hexdigest()

@@ -6,7 +6,7 @@ The plan code is tested with the real builder. The passes below have not been ru
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
@@ -19,13 +19,13 @@ from torch import Tensor
 
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime import OnnxRuntime
+from znas_engine.backends.scaling import Scaling, scaling_of
 from znas_engine.backends.torch_errors import device_errors
-from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.environment import Environment
 from znas_engine.export import code_output, feature_output
-from znas_engine.scores import DeviceCodes, Observation
+from znas_engine.scores import DeviceCodes, HostCodes, Observation
 from znas_engine.spaces import Mask
-from znas_engine.supernet.rescale import Rescale, Scaled, unscaled
+from znas_engine.supernet.rescale import restored
 from znas_engine.tensorrt import library
 from znas_engine.tensorrt.plans import plan, target
 
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _WORD = 64
-#: Images of the pass that scales are taken from.
-PROBED = 4
-Scaling = Callable[[Mask], Scaled]
+#: Bytes of an image's codes that are unpacked at once, to 32 times as many.
+BYTES_TOGETHER = 1 << 13
 
 
 class TensorRt(Evaluator):
@@ -55,15 +54,7 @@ class TensorRt(Evaluator):
     ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
         built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
-        return _Supernet(self, built, model, self._scaling(environment, norm), reads, device)
-
-    def _scaling(self, environment: Environment, norm: str) -> Scaling:
-        """From masks to those that the graph takes."""
-        if self.exporter.mask_shape(norm, self.dtype) == self.space.shape:
-            return unscaled(self.graph)
-        reference = TorchReference(self.space, self.macro, norm=norm)
-        images = environment.batch.images[:PROBED]
-        return Rescale(self.graph, self.space.mixture(), reference.powers(environment, images))
+        return _Supernet(self, built, model, scaling_of(self, environment, norm), reads, device)
 
 
 class _Supernet:
@@ -99,14 +90,16 @@ class _Supernet:
         with self._run(images) as run:
             found, packed = run(scaled.mask, images, values, codes)
         for name, at in values.items():
-            found[name] = np.ldexp(found[name], scaled.exponents[at])
+            found[name] = restored(found[name], scaled.exponents[at])
         return Observation(
             found["logits"],
             codes=TorchCodes(
                 packed,
                 [math.prod(self.graph.nodes[value].shape) for value in codes.values()],
                 [sites[value] for value in codes.values()],
-            ),
+            )
+            if codes
+            else HostCodes(),
             pooled=found.get("pooled"),
             features=tuple(found[feature_output(at)] for at in cells),
         )
@@ -116,8 +109,8 @@ class _Supernet:
         with self._run(images) as run:
             logits = run.logits(np.stack([each.mask for each in scaled]), images)
         exponents = np.array([each.exponents[-1] for each in scaled])
-        restored: NDArray[np.float32] = np.ldexp(logits, exponents[:, None, None])
-        return restored
+        unscaled: NDArray[np.float32] = np.ldexp(logits, exponents[:, None, None])
+        return unscaled
 
     @contextmanager
     def _run(self, images: Images) -> Iterator[_Run]:
@@ -203,7 +196,7 @@ class TorchCodes(DeviceCodes):
         with device_errors():
             return [codes.cpu().numpy().view(np.uint64) for codes in self.bytes_of]
 
-    def agreements(self) -> NDArray[np.int64]:
+    def agreements_there(self) -> NDArray[np.int64]:
         with device_errors():
             sites = zip(self.bytes_of, self.bits, self.modules, strict=True)
             alike = [modules * agreements_of(codes, bits) for codes, bits, modules in sites]
@@ -217,9 +210,12 @@ def agreements_of(codes: Tensor, bits: int) -> Tensor:
     Exact: float32 counts up to 2^24, and a site has fewer units.
     """
     places = torch.arange(8, dtype=torch.uint8, device=codes.device)
-    signs = 2 * ((codes[:, :, None] >> places) & 1).flatten(1).float() - 1
-    padded = signs.shape[1]
-    return ((signs @ signs.T).long() + padded) // 2 - (padded - bits)
+    difference = torch.zeros(len(codes), len(codes), device=codes.device)  # agreeing bits less others
+    for few in torch.split(codes, BYTES_TOGETHER, dim=1):
+        signs = 2 * ((few[:, :, None] >> places) & 1).flatten(1).float() - 1
+        difference += signs @ signs.T
+    padded = 8 * codes.shape[1]
+    return (difference.long() + padded) // 2 - (padded - bits)
 
 
 def pack_bits(active: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import kernels
+from znas_engine.errors import DeviceMemoryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ class Codes(ABC):
         """int64 [N, N], of one site at least: how many units images i and j switch alike, those of every
         live ReLU module counted."""
 
+    @abstractmethod
+    def on_host(self) -> HostCodes:
+        """The same in the host's memory."""
+
 
 class HostCodes(Codes):
     """Codes in the host's memory."""
@@ -54,6 +58,9 @@ class HostCodes(Codes):
     def __iter__(self) -> Iterator[CodeSite]:
         return iter(self._sites)
 
+    def on_host(self) -> HostCodes:
+        return self
+
     def agreements(self) -> NDArray[np.int64]:
         images = len(self._sites[0].packed)
         total = np.zeros((images, images), np.int64)
@@ -63,7 +70,8 @@ class HostCodes(Codes):
 
 
 class DeviceCodes(Codes):
-    """Codes in a device's memory. They are many times the size of their agreements, which are made there."""
+    """Codes in a device's memory. They are many times the size of their agreements, which are made there, or
+    on the host where the device has no room for them."""
 
     def __init__(self, bits: Sequence[int], modules: Sequence[int]) -> None:
         self.bits = tuple(bits)
@@ -73,15 +81,24 @@ class DeviceCodes(Codes):
     def packed(self) -> Sequence[NDArray[np.uint64]]:
         """`CodeSite.packed` of every site."""
 
+    @abstractmethod
+    def agreements_there(self) -> NDArray[np.int64]:
+        """`agreements`, or DeviceMemoryError."""
+
     def __len__(self) -> int:
         return len(self.bits)
 
     def __iter__(self) -> Iterator[CodeSite]:
-        return iter(self._sites)
+        return map(CodeSite, self.packed(), self.bits, self.modules)
 
-    @cached_property
-    def _sites(self) -> tuple[CodeSite, ...]:
-        return tuple(map(CodeSite, self.packed(), self.bits, self.modules))
+    def on_host(self) -> HostCodes:
+        return HostCodes(self)
+
+    def agreements(self) -> NDArray[np.int64]:
+        try:
+            return self.agreements_there()
+        except DeviceMemoryError:
+            return self.on_host().agreements()
 
 
 def joined(parts: Sequence[Codes]) -> Codes:

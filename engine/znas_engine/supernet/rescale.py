@@ -97,5 +97,10 @@ def unscaled(graph: Graph) -> Callable[[Mask], Scaled]:
     return lambda mask: Scaled(mask, exponents)
 
 
+def restored(values: NDArray[np.float32], exponent: int) -> NDArray[np.float32]:
+    """A node's values from those that a pass gave under a scaled mask."""
+    return np.ldexp(values, exponent) if exponent else values
+
+
 def _is_masked(node: Node) -> bool:
     return isinstance(node, Mixed) and None not in node.slots

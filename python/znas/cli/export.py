@@ -58,6 +58,7 @@ def export(
     """
     from znas.settings import SearchSettings
     from znas_engine.backends.onnxruntime import OnnxRuntime
+    from znas_engine.backends.scaling import mask_shape
     from znas_engine.data import load
     from znas_engine.environment import draw_environments
     from znas_engine.errors import StorageError
@@ -102,7 +103,7 @@ def export(
         "built_by": place and str(place.flavour),
         "inputs": {
             "images": ["n", 3, macro.resolution, macro.resolution],
-            "mask": list(backend.mask_shape(norm, dtype)),
+            "mask": list(mask_shape(searched, backend.graph, norm, dtype)),
         },
         "outputs": ["logits", *(["codes"] if codes else [])],
         "edges": [edge.label for edge in searched.edges],

@@ -45,7 +45,7 @@ class Codes;
 
 // `codes` is empty: they stay on the GPU.
 struct Output : native::Output {
-    std::shared_ptr<const Codes> packed;  // of every wanted site
+    std::shared_ptr<const Codes> packed;  // of every wanted site; null where none is
 };
 
 // As native::run, on the device that both were brought to, all images together; safe to call from several
