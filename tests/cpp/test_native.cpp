@@ -19,7 +19,7 @@ namespace {
 
 using namespace znas::native;
 
-constexpr int kSize = 10, kImages = 5;
+constexpr int kImages = 5;
 
 std::vector<float> normal(std::mt19937& rng, std::size_t size, float scale) {
     std::normal_distribution<float> draw(0, scale);
@@ -39,14 +39,19 @@ struct Network {
     std::vector<std::vector<int>> sites;
 };
 
+std::size_t size_of(const Shape& shape) {
+    return static_cast<std::size_t>(shape.channels) * static_cast<std::size_t>(shape.height) *
+           static_cast<std::size_t>(shape.width);
+}
+
 // images -> sum (stem) -> sum of 3x3 windows of two planes -> depthwise, max pool -> sum with every kind of
-// term, one of them strided.
-Network network(int channels, int kernel, int dilation, bool moments) {
+// term, one of them strided; average pools of two geometries, one of them of two values.
+Network network(const Shape& whole, int kernel, int dilation, bool moments) {
     std::mt19937 rng(5);
-    const auto c = static_cast<std::size_t>(channels);
-    const Shape whole{channels, kSize, kSize}, half{channels, kSize / 2, kSize / 2};
+    const auto c = static_cast<std::size_t>(whole.channels);
+    const Shape half{whole.channels, (whole.height + 1) / 2, (whole.width + 1) / 2};
     Network net;
-    net.values.push_back({Value::Kind::kImages, {3, kSize, kSize}, {}, false});
+    net.values.push_back({Value::Kind::kImages, {3, whole.height, whole.width}, {}, false});
     net.values.push_back(
         {Value::Kind::kSum, whole, {product(0, kNoSlot, false, 3, 1, normal(rng, c * 27, 0.3F))}, moments});
     net.values.push_back(
@@ -72,12 +77,23 @@ Network network(int channels, int kernel, int dilation, bool moments) {
                            product(2, 1, true, 1, 2, normal(rng, c * c, 0.2F)),
                            product(3, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
                            {Term::Kind::kAveragePool, 2, 3, false, false, 3, 2, 1, 1, 0, normal(rng, c, 1)},
+                           {Term::Kind::kAveragePool, 1, 9, false, false, 3, 2, 1, 1, 0, normal(rng, c, 1)},
+                           {Term::Kind::kAveragePool, 1, 10, false, false, 5, 2, 2, 1, 0, normal(rng, c, 1)},
                            {Term::Kind::kLinear, 4, 4, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)},
                            {Term::Kind::kConstant, -1, 5, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)}},
                           false});
     net.head = {{5}, true, 7, normal(rng, 7 * c, 1)};
     net.sites = {{2}, {5, 1}};
     return net;
+}
+
+std::vector<float> images_of(const Network& net, unsigned seed) {
+    std::mt19937 rng(seed);
+    return normal(rng, kImages * size_of(net.values[0].shape), 1);
+}
+
+const float* image_of(const Network& net, const std::vector<float>& images, int n) {
+    return images.data() + static_cast<std::size_t>(n) * size_of(net.values[0].shape);
 }
 
 struct Naive {
@@ -180,7 +196,8 @@ struct Executor {
         run;
 };
 
-std::vector<Executor> executors() {
+// shape: of the images.
+std::vector<Executor> executors(const Shape& shape) {
     std::vector<Executor> found;
     const auto tolerance = [](Precision precision) {
         return precision == Precision::kFloat32 ? 1e-4 : precision == Precision::kFloat16 ? 1e-2 : 5e-2;
@@ -198,27 +215,27 @@ std::vector<Executor> executors() {
     if (znas::cuda::device_count() == 0) return found;
     for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16, Precision::kFloat16}) {
         found.push_back({"cuda", &znas::cuda::layout(precision), tolerance(precision),
-                         [](const auto& compiled, const auto& images, const auto& wanted) {
-                             const auto there =
-                                 znas::cuda::upload(images.data(), kImages, {3, kSize, kSize}, 0);
+                         [shape](const auto& compiled, const auto& images, const auto& wanted) {
+                             const auto there = znas::cuda::upload(images.data(), kImages, shape, 0);
                              auto found = znas::cuda::run(*znas::cuda::load(compiled, 0), *there, wanted);
-                             found.codes = znas::cuda::download(*found.packed);
+                             if (found.packed) found.codes = znas::cuda::download(*found.packed);
                              return Output(std::move(found));
                          }});
     }
+#else
+    static_cast<void>(shape);
 #endif
     return found;
 }
 
 // A bit per unit of the sites, in any order within a value: as many ones as positive units, give or take
 // those that are within rounding of zero.
-void check_codes(const Network& net, const Output& found, const std::vector<float>& images,
-                 const std::vector<float>& mask, double tolerance, const char* what) {
+void check_codes(const Network& net, const Output& found, const std::vector<Naive>& expected,
+                 double tolerance, const char* what) {
     for (std::size_t s = 0; s < net.sites.size(); ++s) {
         const std::size_t words = found.codes.at(s).size() / kImages;
         for (int n = 0; n < kImages; ++n) {
-            const auto values =
-                naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize).values;
+            const auto& values = expected[static_cast<std::size_t>(n)].values;
             int positive = 0, close = 0, ones = 0;
             for (const int value : net.sites[s]) {
                 const auto& units = values[static_cast<std::size_t>(value)];
@@ -260,22 +277,25 @@ void check_features(const Output& found, int n, const std::vector<std::vector<do
 }
 
 void check(const Network& net, const char* what) {
-    std::mt19937 rng(9);
-    const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
-    const std::vector<std::vector<float>> masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1},
-                                                   {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0},
-                                                   {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F},
-                                                   {0, 0, 0, 1, 0, 1, 0, 0, 1},
-                                                   {0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    const std::vector<float> images = images_of(net, 9);
+    const std::vector<std::vector<float>> masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                                                   {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0, 1, 0},
+                                                   {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F, 0, 2},
+                                                   {0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0.5F},
+                                                   {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    std::vector<std::vector<Naive>> answers;  // per mask and image
+    for (const auto& mask : masks) {
+        auto& of_mask = answers.emplace_back();
+        for (int n = 0; n < kImages; ++n) of_mask.push_back(naive(net, mask, image_of(net, images, n)));
+    }
     // Values 5 and 1 are handed out, one after another, also where the mask cuts them off.
     const int kept = 1;
-    for (const Executor& executor : executors()) {
+    for (const Executor& executor : executors(net.values[0].shape)) {
         const Program program(net.values, net.head, net.sites, *executor.layout);
-        for (const auto& mask : masks) {
-            const Output found = executor.run(program.compile(mask, {kept}), images, {});
+        for (std::size_t m = 0; m < masks.size(); ++m) {
+            const Output found = executor.run(program.compile(masks[m], {kept}), images, {});
             for (int n = 0; n < kImages; ++n) {
-                const auto [expected, values] =
-                    naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize);
+                const auto& [expected, values] = answers[m][static_cast<std::size_t>(n)];
                 const std::string where = std::string(what) + " on " + executor.name;
                 check_features(found, n, values, net.sites[kept], executor.tolerance, where.c_str());
                 double scale = 0.05;  // of what the logits are sums of
@@ -290,34 +310,33 @@ void check(const Network& net, const char* what) {
                 }
             }
         }
-        check_codes(net, executor.run(program.compile(masks[0]), images, {0, 1}), images, masks[0],
+        check_codes(net, executor.run(program.compile(masks[0]), images, {0, 1}), answers[0],
                     executor.tolerance, executor.name.c_str());
     }
 }
 
 // Mean and biased variance of value 1 over all images and pixels.
 void check_moments(const Network& net) {
-    std::mt19937 rng(2);
-    const std::vector<float> images = normal(rng, static_cast<std::size_t>(kImages) * 3 * kSize * kSize, 1);
-    const std::vector<float> mask(9, 1.0F);
+    const std::vector<float> images = images_of(net, 2);
+    const std::vector<float> mask(11, 1.0F);
     const auto channels = static_cast<std::size_t>(net.values[1].shape.channels);
+    const std::size_t pixels = size_of(net.values[1].shape) / channels;
     std::vector<double> sum(channels), square(channels);
     for (int n = 0; n < kImages; ++n) {
-        const auto made =
-            naive(net, mask, images.data() + static_cast<std::ptrdiff_t>(n) * 3 * kSize * kSize).values[1];
+        const auto made = naive(net, mask, image_of(net, images, n)).values[1];
         for (std::size_t i = 0; i < made.size(); ++i) {
-            sum[i / (kSize * kSize)] += made[i];
-            square[i / (kSize * kSize)] += made[i] * made[i];
+            sum[i / pixels] += made[i];
+            square[i / pixels] += made[i] * made[i];
         }
     }
-    constexpr double kCount = kImages * kSize * kSize;
-    for (const Executor& executor : executors()) {
+    const double count = static_cast<double>(kImages * pixels);
+    for (const Executor& executor : executors(net.values[0].shape)) {
         const Program program(net.values, net.head, net.sites, *executor.layout);
         const Output found = executor.run(program.compile(mask), images, {});
         bool good = found.means.size() == 1 && found.means[0].size() == channels &&
                     found.variances.size() == 1 && found.variances[0].size() == channels;
         for (std::size_t c = 0; good && c < channels; ++c) {
-            const double mean = sum[c] / kCount, variance = square[c] / kCount - mean * mean;
+            const double mean = sum[c] / count, variance = square[c] / count - mean * mean;
             good = std::abs(found.means[0][c] - mean) <= executor.tolerance * std::sqrt(variance) &&
                    std::abs(found.variances[0][c] - variance) <= executor.tolerance * variance;
         }
@@ -332,10 +351,14 @@ void check_moments(const Network& net) {
 int main() {
     for (const int channels : {3, 16, 21, 32}) {
         for (const int kernel : {3, 5}) {
-            for (const int dilation : {1, 2}) check(network(channels, kernel, dilation, false), "frozen");
+            for (const int dilation : {1, 2})
+                check(network({channels, 10, 10}, kernel, dilation, false), "10 x 10");
         }
     }
-    check_moments(network(5, 3, 1, true));
+    check(network({21, 7, 9}, 3, 1, false), "odd sides");
+    check(network({16, 6, 34}, 3, 1, false), "wide");
+    check(network({32, 16, 16}, 3, 1, false), "16 x 16");
+    check_moments(network({5, 10, 10}, 3, 1, true));
     if (failures == 0) std::puts("ok");
     return failures == 0 ? 0 : 1;
 }

@@ -8,53 +8,11 @@
 
 namespace znas::native {
 
-const Layout& layout_of(Precision precision, Isa isa) {
-    if (!available(isa)) {
-        throw std::invalid_argument("this machine cannot run the " + std::string(name(isa)) + " kernels");
-    }
-    if (precision == Precision::kFloat16) throw std::invalid_argument("no processor's steps have float16");
-    const bool half = precision == Precision::kBFloat16;
-#if ZNAS_X86
-    if (isa == Isa::kAvx512) {
-        if (half && __builtin_cpu_supports("avx512bf16")) return kAvx512Bf16BFloat16;
-        return half ? kAvx512BFloat16 : kAvx512Float32;
-    }
-    if (isa == Isa::kAvx2) return half ? kAvx2BFloat16 : kAvx2Float32;
-#endif
-    return half ? kReferenceBFloat16 : kReferenceFloat32;
-}
-
 namespace {
 
 constexpr int kRawElement = 4;
 
-// [out, in, k, k] -> [output block][tap][in][kBlock], zero beyond the last output channel.
-std::vector<float> reorder(const Term& term, int out_channels, int in_channels) {
-    const int taps = term.kernel * term.kernel, blocks = (out_channels + kBlock - 1) / kBlock;
-    std::vector<float> packed(static_cast<std::size_t>(blocks) * taps * in_channels * kBlock);
-    for (int o = 0; o < out_channels; ++o) {
-        for (int i = 0; i < in_channels; ++i) {
-            for (int t = 0; t < taps; ++t) {
-                const std::size_t at = ((static_cast<std::size_t>(o / kBlock) * taps + t) * in_channels + i);
-                packed[at * kBlock + o % kBlock] =
-                    term.values[(static_cast<std::size_t>(o) * in_channels + i) * taps + t];
-            }
-        }
-    }
-    return packed;
-}
-
-std::vector<float> reorder_depthwise(const Term& term, int channels) {
-    const int taps = term.kernel * term.kernel, blocks = (channels + kBlock - 1) / kBlock;
-    std::vector<float> packed(static_cast<std::size_t>(blocks) * taps * kBlock);
-    for (int c = 0; c < channels; ++c) {
-        for (int t = 0; t < taps; ++t) {
-            packed[(static_cast<std::size_t>(c / kBlock) * taps + t) * kBlock + c % kBlock] =
-                term.values[static_cast<std::size_t>(c) * taps + t];
-        }
-    }
-    return packed;
-}
+std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
 void add_scaled(std::vector<float>& to, const std::vector<float>& values, float factor) {
     for (std::size_t i = 0; i < values.size(); ++i) to[i] += factor * values[i];
@@ -67,8 +25,8 @@ struct Merged {
 
 // Whether winograd.inl computes it: a dense 3x3 window of a plane that squares of 2 x 2 pixels tile. The
 // transform of three channels costs more than it saves.
-bool transforms(const Layout& layout, const Merged& convolution, int stride, const Shape& in,
-                const Shape& out) {
+bool is_transformable(const Layout& layout, const Merged& convolution, int stride, const Shape& in,
+                      const Shape& out) {
     constexpr std::array<int, 2> kFirst{-1, -1}, kLast{1, 1};
     return layout.pack_transformed != nullptr && stride == 1 && in.channels > 3 && in.height == out.height &&
            in.width == out.width && out.height % 2 == 0 && out.width % 2 == 0 &&
@@ -77,8 +35,8 @@ bool transforms(const Layout& layout, const Merged& convolution, int stride, con
 }
 
 // -> [position][output block][word]
-std::vector<char> transformed(const Layout& layout, const Merged& convolution, int in, int blocks,
-                              std::size_t block_bytes) {
+std::vector<char> transformed_weights(const Layout& layout, const Merged& convolution, int in, int blocks,
+                                      std::size_t block_bytes) {
     const std::size_t position_bytes = block_bytes * static_cast<std::size_t>(blocks);
     std::vector<char> weights(kPositions * position_bytes);
     for (int b = 0; b < blocks; ++b) {
@@ -138,263 +96,272 @@ class Places {
     std::size_t end_ = 0;
 };
 
-}  // namespace
+class Compiler {
+  public:
+    Compiler(Compiled& compiled, const std::vector<float>& mask) : compiled_(compiled), mask_(mask) {}
 
-Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites,
-                 const Layout& layout)
-    : values_(std::move(values)), head_(std::move(head)), sites_(std::move(sites)), layout_(&layout) {
-    batch_ = std::any_of(values_.begin(), values_.end(), [](const Value& value) { return value.moments; });
-    for (std::size_t v = 0; v < values_.size(); ++v) {
-        Value& value = values_[v];
-        auto& packed = packed_.emplace_back();
-        for (Term& term : value.terms) {
-            const bool constant = term.kind == Term::Kind::kConstant;
-            if (!constant && (term.source < 0 || term.source >= static_cast<int>(v))) {
-                throw std::invalid_argument("a term of value " + std::to_string(v) + " reads value " +
-                                            std::to_string(term.source));
-            }
-            const int in = constant ? 0 : values_[static_cast<std::size_t>(term.source)].shape.channels;
-            const std::size_t taps = static_cast<std::size_t>(term.kernel) * term.kernel;
-            const auto out = static_cast<std::size_t>(value.shape.channels);
-            const bool product = value.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct;
-            const std::size_t expected = product                                 ? out * in * taps
-                                         : value.kind == Value::Kind::kDepthwise ? out * taps
-                                         : value.kind == Value::Kind::kMaxPool   ? 0
-                                                                                 : out;
-            const bool geometry = (term.stride == 1 || term.stride == 2) &&
-                                  (value.kind != Value::Kind::kDepthwise ||
-                                   ((term.kernel == 3 || term.kernel == 5) && term.dilation <= 2));
-            if (term.values.size() != expected || !geometry) {
-                throw std::invalid_argument("a term of value " + std::to_string(v) + " has " +
-                                            std::to_string(term.values.size()) + " numbers, not " +
-                                            std::to_string(expected) + ", or an unknown geometry");
-            }
-            packed.push_back(product ? reorder(term, value.shape.channels, in)
-                             : value.kind == Value::Kind::kDepthwise
-                                 ? reorder_depthwise(term, value.shape.channels)
-                                 : std::vector<float>{});
-            if (!packed.back().empty()) term.values = {};  // one copy of the weights is enough
+    void compile() {
+        outputs_ = compiled_.head().sources;
+        for (const int site : compiled_.kept) keep(site);
+        find_live();
+        for (std::size_t v = 0; v < live_.size(); ++v) {
+            if (live_[v]) compiled_.steps.push_back(step(static_cast<int>(v)));
         }
+        find_last_readers();
+        lay_out();
     }
-}
 
-Program::~Program() = default;
+  private:
+    float coefficient(const Term& term) const {
+        return term.slot == kNoSlot ? 1.0F : mask_.at(at(term.slot));
+    }
+    // The halo plane that a product of `source` reads.
+    PlaneSpec& read_by_product(int source, bool rectified) {
+        return (rectified ? compiled_.relu : compiled_.plain)[at(source)];
+    }
 
-std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
-                                                 const std::vector<int>& kept) const {
-    const auto coefficient = [&](const Term& term) {
-        return term.slot == kNoSlot ? 1.0F : mask.at(static_cast<std::size_t>(term.slot));
-    };
-    const std::size_t count = values_.size();
-    auto compiled = std::make_shared<Compiled>();
-    compiled->program = this;
-    compiled->layout = layout_;
-    compiled->raw.resize(count);
-    compiled->relu.resize(count);
-    compiled->plain.resize(count);
-
-    compiled->kept = kept;
-
-    // Values that are read when all steps have run.
-    std::vector<int> outputs = head_.sources;
-    for (const int site : kept) {
-        for (const int value : sites_.at(static_cast<std::size_t>(site))) {
-            const Value::Kind kind = values_[static_cast<std::size_t>(value)].kind;
+    void keep(int site) {
+        for (const int value : compiled_.site(site)) {
+            const Value::Kind kind = compiled_.value(value).kind;
             if (kind != Value::Kind::kSum && kind != Value::Kind::kMaxPool) {
                 throw std::invalid_argument("value " + std::to_string(value) + " has no plane to keep");
             }
-            outputs.push_back(value);
+            outputs_.push_back(value);
         }
     }
 
-    // Which values are read, and in which form; readers come after what they read.
-    std::vector<bool> live(count, false);
-    for (const int source : outputs) {
-        live[static_cast<std::size_t>(source)] = true;
-        compiled->raw[static_cast<std::size_t>(source)].used = true;
-    }
-    for (std::size_t v = count; v-- > 0;) {
-        const Value& value = values_[v];
-        if (!live[v]) continue;
-        if (value.moments) compiled->raw[v].used = true;
-        for (const Term& term : value.terms) {
-            if (term.kind == Term::Kind::kConstant || coefficient(term) == 0) continue;
-            const auto source = static_cast<std::size_t>(term.source);
-            live[source] = true;
-            const bool product = value.kind == Value::Kind::kDepthwise ||
-                                 (value.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct);
-            if (!product) {
-                compiled->raw[source].used = true;
-            } else {
-                PlaneSpec& plane = (term.rectified ? compiled->relu : compiled->plain)[source];
-                plane.used = true;
-                // Enough zeros for the first tap, and for the last one of the last pixel.
-                const int last = (value.shape.height - 1) * term.stride - term.padding + term.shift +
-                                 (term.kernel - 1) * term.dilation;
-                const int last_column = (value.shape.width - 1) * term.stride - term.padding + term.shift +
-                                        (term.kernel - 1) * term.dilation;
-                const Shape& in = values_[source].shape;
-                plane.halo = std::max({plane.halo, term.padding - term.shift, last - in.height + 1,
-                                       last_column - in.width + 1});
+    // ---- which values are read, and in which form
+
+    void find_live() {
+        live_.assign(compiled_.raw.size(), false);
+        for (const int value : outputs_) {
+            live_[at(value)] = true;
+            compiled_.raw[at(value)].used = true;
+        }
+        for (std::size_t v = live_.size(); v-- > 0;) {  // readers come after what they read
+            const Value& value = compiled_.value(static_cast<int>(v));
+            if (!live_[v]) continue;
+            if (value.moments) compiled_.raw[v].used = true;
+            for (const Term& term : value.terms) {
+                if (term.kind != Term::Kind::kConstant && coefficient(term) != 0) read(value, term);
             }
         }
     }
 
-    for (std::size_t v = 0; v < count; ++v) {
-        const Value& value = values_[v];
-        if (!live[v]) continue;
+    void read(const Value& reader, const Term& term) {
+        live_[at(term.source)] = true;
+        const bool product = reader.kind == Value::Kind::kDepthwise ||
+                             (reader.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct);
+        if (!product) {
+            compiled_.raw[at(term.source)].used = true;
+            return;
+        }
+        PlaneSpec& plane = read_by_product(term.source, term.rectified);
+        plane.used = true;
+        // Enough zeros for the first tap, and for the last one of the last pixel.
+        const Shape& in = compiled_.value(term.source).shape;
+        const int first = term.shift - term.padding, last_tap = first + (term.kernel - 1) * term.dilation;
+        plane.halo =
+            std::max({plane.halo, -first, (reader.shape.height - 1) * term.stride + last_tap - in.height + 1,
+                      (reader.shape.width - 1) * term.stride + last_tap - in.width + 1});
+    }
+
+    // ---- steps
+
+    CompiledStep step(int v) {
+        const Value::Kind kind = compiled_.value(v).kind;
+        if (kind == Value::Kind::kSum) return sum(v);
+        CompiledStep made{v, {}, {}, {}, {}};
+        if (kind == Value::Kind::kDepthwise) made.depthwise = compiled_.packed(v, 0);
+        return made;
+    }
+
+    CompiledStep sum(int v) {
+        const Value& value = compiled_.value(v);
         const int blocks = blocks_of(value.shape);
-        CompiledStep step{static_cast<int>(v), {}, {}, {}, {}};
-        if (value.kind == Value::Kind::kDepthwise) step.depthwise = packed_[v][0];
-        if (value.kind == Value::Kind::kSum) {
-            step.affine.bias.assign(static_cast<std::size_t>(blocks) * kBlock, 0.0F);
-            std::map<std::array<int, 3>, Merged> merged;  // (source, rectified, stride)
-            for (std::size_t t = 0; t < value.terms.size(); ++t) {
-                const Term& term = value.terms[t];
-                const float factor = coefficient(term);
-                if (factor == 0) continue;
-                if (term.kind == Term::Kind::kConstant) {
-                    add_scaled(step.affine.bias, term.values, factor);
-                } else if (term.kind == Term::Kind::kLinear) {
-                    add_scaled(linear_for(step.affine.linears, term.source, term.normalised, blocks).scale,
+        CompiledStep made{v, {}, {}, {}, {}};
+        made.affine.bias.assign(at(blocks) * kBlock, 0.0F);
+        std::map<std::array<int, 3>, Merged> merged;  // (source, rectified, stride)
+        for (std::size_t t = 0; t < value.terms.size(); ++t) {
+            const Term& term = value.terms[t];
+            const float factor = coefficient(term);
+            if (factor == 0) continue;
+            switch (term.kind) {
+                case Term::Kind::kConstant:
+                    add_scaled(made.affine.bias, term.values, factor);
+                    break;
+                case Term::Kind::kLinear:
+                    add_scaled(linear_for(made.affine.linears, term.source, term.normalised, blocks).scale,
                                term.values, factor);
-                } else if (term.kind == Term::Kind::kAveragePool) {
-                    const Shape& in = values_[static_cast<std::size_t>(term.source)].shape;
-                    auto pool =
-                        std::find_if(step.pools.begin(), step.pools.end(), [&](const CompiledPool& p) {
-                            return p.kernel == term.kernel && p.stride == term.stride &&
-                                   p.padding == term.padding && p.height == in.height && p.width == in.width;
-                        });
-                    if (pool == step.pools.end()) {
-                        step.pools.push_back(
-                            {term.kernel, term.stride, term.padding, in.height, in.width, blocks, {}});
-                        pool = step.pools.end() - 1;
-                    }
-                    add_scaled(linear_for(pool->linears, term.source, false, blocks).scale, term.values,
-                               factor);
-                } else {
-                    const int in = values_[static_cast<std::size_t>(term.source)].shape.channels;
-                    const std::size_t run = static_cast<std::size_t>(in) * kBlock;
-                    const int taps = term.kernel * term.kernel;
-                    Merged& into = merged[{term.source, term.rectified, term.stride}];
-                    for (int tap = 0; tap < taps; ++tap) {
-                        const int origin = term.shift - term.padding;
-                        auto& sum = into.taps[{origin + tap / term.kernel * term.dilation,
-                                               origin + tap % term.kernel * term.dilation}];
-                        sum.resize(static_cast<std::size_t>(blocks) * run);
-                        for (int b = 0; b < blocks; ++b) {
-                            const float* from =
-                                packed_[v][t].data() + (static_cast<std::size_t>(b) * taps + tap) * run;
-                            float* to = sum.data() + static_cast<std::size_t>(b) * run;
-                            for (std::size_t i = 0; i < run; ++i) to[i] += factor * from[i];
-                        }
-                    }
-                }
-            }
-            for (const auto& [key, convolution] : merged) {
-                const int in = values_[static_cast<std::size_t>(key[0])].shape.channels;
-                const int word_channels = layout_->word_channels;
-                CompiledProduct product{key[0],
-                                        key[1] != 0,
-                                        key[2],
-                                        (in + word_channels - 1) / word_channels,
-                                        static_cast<int>(convolution.taps.size()),
-                                        {},
-                                        {},
-                                        {}};
-                const std::size_t tap_bytes = static_cast<std::size_t>(product.words) * layout_->word_bytes;
-                if (transforms(*layout_, convolution, product.stride,
-                               values_[static_cast<std::size_t>(key[0])].shape, value.shape)) {
-                    product.transformed = true;
-                    product.weights = transformed(*layout_, convolution, in, blocks, tap_bytes);
-                    step.products.push_back(std::move(product));
-                    continue;
-                }
-                product.weights.resize(static_cast<std::size_t>(blocks) * product.taps * tap_bytes);
-                const PlaneSpec& plane =
-                    (product.rectified ? compiled->relu
-                                       : compiled->plain)[static_cast<std::size_t>(product.source)];
-                const int pitch = values_[static_cast<std::size_t>(key[0])].shape.width + 2 * plane.halo;
-                std::size_t tap = 0;
-                for (const auto& [place, weights] : convolution.taps) {
-                    product.places.push_back(place);
-                    product.offsets.push_back(place[0] * pitch + place[1]);
-                    for (int b = 0; b < blocks; ++b) {
-                        layout_->pack(weights.data() + static_cast<std::size_t>(b) * in * kBlock, in,
-                                      product.weights.data() +
-                                          (static_cast<std::size_t>(b) * product.taps + tap) * tap_bytes);
-                    }
-                    ++tap;
-                }
-                step.products.push_back(std::move(product));
-            }
-            int transformed_blocks = 0;
-            for (const CompiledProduct& product : step.products) {
-                if (product.transformed)
-                    transformed_blocks += blocks_of(values_[static_cast<std::size_t>(product.source)].shape);
-            }
-            if (transformed_blocks > 0) {
-                compiled->transformed_floats = std::max(
-                    compiled->transformed_floats,
-                    transformed_floats(transformed_blocks, blocks, value.shape.height, value.shape.width));
-            }
-            for (const CompiledPool& pool : step.pools) {
-                const auto area = static_cast<std::size_t>(pool.height * pool.width +
-                                                           value.shape.height * value.shape.width);
-                compiled->scratch_floats =
-                    std::max(compiled->scratch_floats, area * static_cast<std::size_t>(blocks) * kBlock * 2);
+                    break;
+                case Term::Kind::kAveragePool:
+                    add_scaled(
+                        linear_for(pool_for(made.pools, term, blocks).linears, term.source, false, blocks)
+                            .scale,
+                        term.values, factor);
+                    break;
+                case Term::Kind::kProduct:
+                    add_convolution(merged[{term.source, term.rectified, term.stride}], term,
+                                    compiled_.packed(v, t), value.shape, factor);
+                    break;
             }
         }
-        compiled->steps.push_back(std::move(step));
+        for (const auto& [key, convolution] : merged) {
+            const auto [source, rectified, stride] = key;
+            made.products.push_back(product(source, rectified != 0, stride, convolution, value.shape));
+        }
+        reserve_scratch(made, value.shape);
+        return made;
     }
 
-    // A plane's place is free again after its last reader.
-    for (std::size_t s = 0; s < compiled->steps.size(); ++s) {
-        const CompiledStep& step = compiled->steps[s];
-        const auto read = [&](std::vector<PlaneSpec>& planes, int value) {
-            planes[static_cast<std::size_t>(value)].last = s;
-        };
-        for (auto* planes : {&compiled->raw, &compiled->relu, &compiled->plain}) read(*planes, step.value);
-        for (const auto& linear : step.affine.linears) read(compiled->raw, linear.source);
-        for (const auto& product : step.products) {
-            read(product.rectified ? compiled->relu : compiled->plain, product.source);
+    CompiledPool& pool_for(std::vector<CompiledPool>& pools, const Term& term, int blocks) const {
+        const Shape& in = compiled_.value(term.source).shape;
+        for (CompiledPool& pool : pools) {
+            if (pool.kernel == term.kernel && pool.stride == term.stride && pool.padding == term.padding &&
+                pool.height == in.height && pool.width == in.width) {
+                return pool;
+            }
         }
-        for (const auto& pool : step.pools) {
-            for (const auto& linear : pool.linears) read(compiled->raw, linear.source);
-        }
-        const Value& value = values_[static_cast<std::size_t>(step.value)];
-        if (value.kind == Value::Kind::kMaxPool) read(compiled->raw, value.terms[0].source);
-        if (value.kind == Value::Kind::kDepthwise) {
-            read(value.terms[0].rectified ? compiled->relu : compiled->plain, value.terms[0].source);
+        pools.push_back({term.kernel, term.stride, term.padding, in.height, in.width, blocks, {}});
+        return pools.back();
+    }
+
+    // packed: [output block][tap][in][kBlock]
+    void add_convolution(Merged& into, const Term& term, const std::vector<float>& packed, const Shape& out,
+                         float factor) const {
+        const std::size_t run = at(compiled_.value(term.source).shape.channels) * kBlock;
+        const std::size_t blocks = at(blocks_of(out)), taps = at(term.kernel) * at(term.kernel);
+        const int first = term.shift - term.padding;
+        for (int dy = 0; dy < term.kernel; ++dy) {
+            for (int dx = 0; dx < term.kernel; ++dx) {
+                auto& sum = into.taps[{first + dy * term.dilation, first + dx * term.dilation}];
+                sum.resize(blocks * run);
+                for (std::size_t b = 0; b < blocks; ++b) {
+                    const float* from = packed.data() + (b * taps + at(dy * term.kernel + dx)) * run;
+                    float* to = sum.data() + b * run;
+                    for (std::size_t i = 0; i < run; ++i) to[i] += factor * from[i];
+                }
+            }
         }
     }
-    for (const int source : outputs) {
-        compiled->raw[static_cast<std::size_t>(source)].last = compiled->steps.size();
+
+    CompiledProduct product(int source, bool rectified, int stride, const Merged& convolution,
+                            const Shape& out) {
+        const Layout& layout = *compiled_.layout;
+        const Shape& in = compiled_.value(source).shape;
+        CompiledProduct made;
+        made.source = source;
+        made.rectified = rectified;
+        made.stride = stride;
+        made.words = (in.channels + layout.word_channels - 1) / layout.word_channels;
+        const std::size_t tap_bytes = at(made.words) * at(layout.word_bytes);
+        made.transformed = is_transformable(layout, convolution, stride, in, out);
+        if (made.transformed) {
+            made.weights = transformed_weights(layout, convolution, in.channels, blocks_of(out), tap_bytes);
+            return made;
+        }
+        made.taps = static_cast<int>(convolution.taps.size());
+        made.weights.resize(at(blocks_of(out)) * at(made.taps) * tap_bytes);
+        const int pitch = in.width + 2 * read_by_product(source, rectified).halo;
+        std::size_t tap = 0;
+        for (const auto& [place, weights] : convolution.taps) {
+            made.offsets.push_back(place[0] * pitch + place[1]);
+            for (std::size_t b = 0; b < at(blocks_of(out)); ++b) {
+                layout.pack(weights.data() + b * at(in.channels) * kBlock, in.channels,
+                            made.weights.data() + (b * at(made.taps) + tap) * tap_bytes);
+            }
+            ++tap;
+        }
+        return made;
     }
-    Places places;
-    const int element = layout_->element_bytes;
-    const auto each = [&](std::size_t v, const auto& visit) {
-        visit(compiled->raw[v], kRawElement);
-        visit(compiled->relu[v], element);
-        visit(compiled->plain[v], element);
-    };
-    for (std::size_t s = 0; s < compiled->steps.size(); ++s) {
-        const auto v = static_cast<std::size_t>(compiled->steps[s].value);
-        each(v, [&](PlaneSpec& plane, int bytes) {
-            if (!plane.used) return;
-            const Shape& shape = values_[v].shape;
-            const std::size_t pixels =
-                static_cast<std::size_t>(shape.height + 2 * plane.halo) * (shape.width + 2 * plane.halo);
-            plane.bytes = pixels * static_cast<std::size_t>(blocks_of(shape)) * kBlock * bytes;
-            plane.offset = places.take(plane.bytes);
-        });
-        for (std::size_t u = 0; u <= v; ++u) {
-            each(u, [&](const PlaneSpec& plane, int) {
-                if (plane.used && plane.last == s) places.give(plane.offset, plane.bytes);
+
+    // What the step needs beside its planes, while it runs.
+    void reserve_scratch(const CompiledStep& made, const Shape& out) {
+        int transformed_blocks = 0;
+        for (const CompiledProduct& product : made.products) {
+            if (product.transformed) transformed_blocks += blocks_of(compiled_.value(product.source).shape);
+        }
+        if (transformed_blocks > 0) {
+            compiled_.transformed_floats =
+                std::max(compiled_.transformed_floats,
+                         transformed_floats(transformed_blocks, blocks_of(out), out.height, out.width));
+        }
+        std::size_t pooled = 0;
+        for (const CompiledPool& pool : made.pools) {
+            pooled += at(pool.height * pool.width + out.height * out.width) * at(blocks_of(out)) * kBlock;
+        }
+        compiled_.scratch_floats = std::max(compiled_.scratch_floats, pooled);
+    }
+
+    // ---- planes: a place is free again after its last reader
+
+    void find_last_readers() {
+        for (std::size_t s = 0; s < compiled_.steps.size(); ++s) {
+            const CompiledStep& step = compiled_.steps[s];
+            each_plane(step.value, [&](PlaneSpec& plane, int) { plane.last = s; });
+            for (const auto& linear : step.affine.linears) compiled_.raw[at(linear.source)].last = s;
+            for (const auto& product : step.products) {
+                read_by_product(product.source, product.rectified).last = s;
+            }
+            for (const auto& pool : step.pools) {
+                for (const auto& linear : pool.linears) compiled_.raw[at(linear.source)].last = s;
+            }
+            const Value& value = compiled_.value(step.value);
+            if (value.kind == Value::Kind::kMaxPool) compiled_.raw[at(value.terms[0].source)].last = s;
+            if (value.kind == Value::Kind::kDepthwise) {
+                read_by_product(value.terms[0].source, value.terms[0].rectified).last = s;
+            }
+        }
+        for (const int value : outputs_) compiled_.raw[at(value)].last = compiled_.steps.size();
+    }
+
+    void lay_out() {
+        Places places;
+        for (std::size_t s = 0; s < compiled_.steps.size(); ++s) {
+            const int made = compiled_.steps[s].value;
+            const Shape& shape = compiled_.value(made).shape;
+            each_plane(made, [&](PlaneSpec& plane, int element) {
+                if (!plane.used) return;
+                const std::size_t pixels =
+                    at(shape.height + 2 * plane.halo) * at(shape.width + 2 * plane.halo);
+                plane.bytes = pixels * at(blocks_of(shape)) * kBlock * at(element);
+                plane.offset = places.take(plane.bytes);
             });
+            for (int value = 0; value <= made; ++value) {
+                each_plane(value, [&](const PlaneSpec& plane, int) {
+                    if (plane.used && plane.last == s) places.give(plane.offset, plane.bytes);
+                });
+            }
         }
+        compiled_.image_bytes = places.end();
     }
-    compiled->image_bytes = places.end();
+
+    // visit(plane, bytes of an element) for all forms of a value.
+    template <class Visit>
+    void each_plane(int value, const Visit& visit) {
+        visit(compiled_.raw[at(value)], kRawElement);
+        visit(compiled_.relu[at(value)], compiled_.layout->element_bytes);
+        visit(compiled_.plain[at(value)], compiled_.layout->element_bytes);
+    }
+
+    Compiled& compiled_;
+    const std::vector<float>& mask_;
+    std::vector<int> outputs_;  // values that are read when all steps have run
+    std::vector<bool> live_;    // per value
+};
+
+}  // namespace
+
+std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
+                                                 const std::vector<int>& kept) const {
+    auto compiled = std::make_shared<Compiled>();
+    compiled->program = this;
+    compiled->layout = layout_;
+    compiled->raw.resize(values_.size());
+    compiled->relu.resize(values_.size());
+    compiled->plain.resize(values_.size());
+    compiled->kept = kept;
+    Compiler(*compiled, mask).compile();
     return compiled;
 }
 

@@ -24,11 +24,10 @@ struct CompiledLinear {
 };
 
 struct CompiledProduct {
-    int source;
-    bool rectified;
-    int stride, words, taps;
-    std::vector<std::array<int, 2>> places;  // per tap (dy, dx)
-    std::vector<std::int32_t> offsets;       // per tap, in pixels of the input plane
+    int source = 0;
+    bool rectified = false;
+    int stride = 1, words = 0, taps = 0;
+    std::vector<std::int32_t> offsets;  // per tap, in pixels of the input plane
     std::vector<char> weights;
     bool transformed = false;  // weights are those of a TransformedProduct, taps unused
 };
@@ -65,8 +64,12 @@ class Compiled {
 
     const Value& value(int i) const { return program->values_[static_cast<std::size_t>(i)]; }
     const Head& head() const { return program->head_; }
-    const std::vector<int>& site(int i) const { return program->sites_[static_cast<std::size_t>(i)]; }
+    const std::vector<int>& site(int i) const { return program->sites_.at(static_cast<std::size_t>(i)); }
     bool batch() const { return program->batch_; }
+    // The weights of a term in step order.
+    const std::vector<float>& packed(int value, std::size_t term) const {
+        return program->packed_[static_cast<std::size_t>(value)][term];
+    }
 };
 
 inline int blocks_of(const Shape& shape) { return (shape.channels + kBlock - 1) / kBlock; }

@@ -263,7 +263,6 @@ class Tile {
             products.push_back({input, product.stride, product.words, product.taps, product.offsets.data(),
                                 product.weights.data()});
         }
-        std::vector<Product> pointwise(transformed.size());
         const std::vector<CodePlace>& places = code_places_[static_cast<std::size_t>(step.value)];
         steps_.sum({shape.channels, shape.height, shape.width, affine.bias.data(), linears.data(),
                     static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),

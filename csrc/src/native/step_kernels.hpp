@@ -52,7 +52,7 @@ struct TransformedProduct {
 // out = bias + sum of scale * raw + sum of convolutions; stored wherever a pointer is not null.
 struct SumStep {
     int channels, height, width;
-    const float* bias;  // [blocks][kBlock]; null: zero
+    const float* bias;  // [blocks][kBlock]
     const Linear* linears;
     int linear_count;
     const Product* products;
@@ -65,7 +65,8 @@ struct SumStep {
     std::uint16_t* codes;  // [blocks][height][width], bit c: channel c is positive
 };
 
-// Transformed products are computed a strip of rows at a time, `strip_tiles` squares of 2 x 2 pixels.
+// Transformed products are computed a strip of rows at a time: two at least, and more while these are no more
+// than kStripTiles squares of 2 x 2 pixels.
 constexpr int kStripTiles = 16;
 constexpr int kPositions = 16;  // of a transformed square
 inline int strip_rows(int height, int width) {

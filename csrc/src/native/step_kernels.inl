@@ -26,6 +26,13 @@ inline Lanes splat(float value) { return Lanes{} + value; }
 
 constexpr int kWordBytes = kBlock * 4;  // of weights
 
+// The nearest number of bfloat16, to even where two are as near; NaN stays NaN.
+inline Lanes to_bfloat16(Lanes value) {
+    const Bits bits = (Bits)value;
+    const Bits rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) & 0xffff0000U;
+    return (Lanes)(value == value ? rounded : Bits{} + 0x7fc00000U);
+}
+
 struct Float32 {
     using Element = float;
     static constexpr bool kTransforms = true;
@@ -35,40 +42,16 @@ struct Float32 {
     static Lanes multiply_add(Lanes sum, Weights w, const Element* x) { return sum + w * *x; }
     static Lanes read(const Element* x) { return load(x); }
     static void write(Element* to, Lanes value) { store(to, value); }
-    static Element round(float value) { return value; }
+    static Lanes round(Lanes values) { return values; }
+    static Element element(float value) { return value; }
 };
 
-inline std::uint32_t bits_of(float value) {
-    std::uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    return bits;
-}
-
-// Round to nearest even; NaN stays NaN.
-inline std::uint16_t to_bfloat16(float value) {
-    const std::uint32_t bits = bits_of(value);
-    if (value != value) return 0x7fc0;
-    return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
-}
-
+#if ZNAS_BF16_HARDWARE
+// Pairs of channels.
 struct BFloat16 {
     using Element = std::uint16_t;
-    static constexpr bool kTransforms = false;  // differences of rounded numbers
+    static constexpr bool kTransforms = false;  // what a transform gives would be rounded once more
     static constexpr int kWordChannels = 2;
-    static Lanes read(const Element* x) {
-        Halves halves;
-        std::memcpy(&halves, x, sizeof halves);
-        return (Lanes)(__builtin_convertvector(halves, Bits) << 16);
-    }
-    static void write(Element* to, Lanes value) {
-        const Bits bits = (Bits)value;
-        const Bits rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-        const Bits chosen = value == value ? rounded : Bits{} + 0x7fc0U;
-        const Halves halves = __builtin_convertvector(chosen, Halves);
-        std::memcpy(to, &halves, sizeof halves);
-    }
-    static Element round(float value) { return to_bfloat16(value); }
-#if ZNAS_BF16_HARDWARE
     using Weights = __m512bh;
     static Weights load_weights(const char* words) { return (__m512bh)_mm512_loadu_si512(words); }
     static Lanes multiply_add(Lanes sum, Weights w, const Element* x) {
@@ -76,25 +59,27 @@ struct BFloat16 {
         std::memcpy(&pair, x, 4);
         return (Lanes)_mm512_dpbf16_ps((__m512)sum, w, (__m512bh)_mm512_set1_epi32(pair));
     }
-#else
-    struct Weights {
-        Lanes even, odd;
-    };
-    static Weights load_weights(const char* words) {
-        Bits pairs;
-        std::memcpy(&pairs, words, sizeof pairs);
-        return {(Lanes)(pairs << 16), (Lanes)(pairs & 0xffff0000U)};
+    static Lanes read(const Element* x) {
+        Halves halves;
+        std::memcpy(&halves, x, sizeof halves);
+        return (Lanes)(__builtin_convertvector(halves, Bits) << 16);
     }
-    static Lanes multiply_add(Lanes sum, Weights w, const Element* x) {
-        const std::uint32_t even = static_cast<std::uint32_t>(x[0]) << 16;
-        const std::uint32_t odd = static_cast<std::uint32_t>(x[1]) << 16;
-        float first, second;
-        std::memcpy(&first, &even, 4);
-        std::memcpy(&second, &odd, 4);
-        return sum + w.odd * second + w.even * first;
+    static void write(Element* to, Lanes value) {
+        const Halves halves = __builtin_convertvector(((Bits)to_bfloat16(value)) >> 16, Halves);
+        std::memcpy(to, &halves, sizeof halves);
     }
-#endif
+    static Element element(float value) {
+        return static_cast<Element>(((Bits)to_bfloat16(splat(value)))[0] >> 16);
+    }
 };
+#else
+// The numbers of bfloat16 in words of float32, so that products and sums are those of the hardware.
+struct BFloat16 : Float32 {
+    static void write(Element* to, Lanes value) { store(to, to_bfloat16(value)); }
+    static Lanes round(Lanes values) { return to_bfloat16(values); }
+    static Element element(float value) { return to_bfloat16(splat(value))[0]; }
+};
+#endif
 
 inline Lanes rectify(Lanes x) { return x < 0 ? Lanes{} : x; }  // NaN passes
 
@@ -202,7 +187,7 @@ void sum_tile(const SumStep& step, const Start& start, int block, int row, int c
         for (int p = 0; p < kPixels; ++p) {
             for (int part = 0; part < kParts; ++part) {
                 const std::ptrdiff_t channel = (block + b) * kBlock + part * kLanes;
-                tile.sums[b][p][part] = step.bias ? load(step.bias + channel) : Lanes{};
+                tile.sums[b][p][part] = load(step.bias + channel);
             }
         }
     }
@@ -491,7 +476,7 @@ void load_images(const float* images, int channels, const HaloPlane& out) {
             auto* to = at<P>(out, block, static_cast<std::ptrdiff_t>(y) * out.pitch());
             for (int x = 0; x < out.width; ++x, ++from, to += kBlock) {
                 std::memset(to, 0, sizeof *to * kBlock);
-                for (int c = 0; c < width; ++c) to[c] = P::round(from[c * pixels]);
+                for (int c = 0; c < width; ++c) to[c] = P::element(from[c * pixels]);
             }
         }
     }
@@ -503,7 +488,7 @@ void pack(const float* weights, std::ptrdiff_t channels, char* words) {
     for (std::ptrdiff_t channel = 0; channel < channels; ++channel) {
         const std::ptrdiff_t word = channel / P::kWordChannels, half = channel % P::kWordChannels;
         for (int o = 0; o < kBlock; ++o) {
-            out[(word * kBlock + o) * P::kWordChannels + half] = P::round(weights[channel * kBlock + o]);
+            out[(word * kBlock + o) * P::kWordChannels + half] = P::element(weights[channel * kBlock + o]);
         }
     }
 }
@@ -528,12 +513,9 @@ constexpr StepTable kSteps = {sum<P>, depthwise<P>, average_pool, max_pool, comb
 
 template <class P>
 constexpr Layout layout() {
-    return {sizeof(typename P::Element),
-            P::kWordChannels,
-            kBlock * 4,
-            pack<P>,
-            P::kTransforms ? pack_transformed : nullptr,
-            &kSteps<P>};
+    Layout made{sizeof(typename P::Element), P::kWordChannels, kWordBytes, pack<P>, nullptr, &kSteps<P>};
+    if constexpr (P::kTransforms) made.pack_transformed = pack_transformed<P>;
+    return made;
 }
 
 }  // namespace

@@ -148,13 +148,15 @@ void sum_strips(const SumStep& step) {
 }
 
 // U = G g G^T, G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1].
-inline void pack_transformed(const float* const* taps, std::ptrdiff_t channels, char* words,
-                             std::ptrdiff_t position_bytes) {
+template <class P>
+void pack_transformed(const float* const* taps, std::ptrdiff_t channels, char* words,
+                      std::ptrdiff_t position_bytes) {
     for (std::ptrdiff_t i = 0; i < channels * kBlock; i += kLanes) {
         Lanes rows[4][3];
 #pragma GCC unroll 4
         for (int x = 0; x < 3; ++x) {
-            const Lanes a = load(taps[x] + i), b = load(taps[3 + x] + i), c = load(taps[6 + x] + i);
+            const auto tap = [&](int y) { return P::round(load(taps[3 * y + x] + i)); };
+            const Lanes a = tap(0), b = tap(1), c = tap(2);
             rows[0][x] = a;
             rows[1][x] = (a + b + c) * 0.5F;
             rows[2][x] = (a - b + c) * 0.5F;

@@ -30,7 +30,7 @@ struct Layout {
     // `position_bytes` apart; null where such products are not transformed.
     void (*pack_transformed)(const float* const* taps, std::ptrdiff_t channels, char* words,
                              std::ptrdiff_t position_bytes);
-    const StepTable* steps;  // what `run` calls; null where a GPU runs instead: see cuda.hpp
+    const StepTable* steps;  // what `run` calls; null where a GPU runs instead: see znas/cuda/execute.hpp
 };
 
 // The layout of a processor's own steps. Throws std::invalid_argument where the machine lacks `isa` and for
