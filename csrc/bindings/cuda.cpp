@@ -75,6 +75,8 @@ void register_cuda(py::module_& m) {
     const auto& error = py::register_exception<cuda::Error>(m, "CudaError");
     py::register_exception<cuda::OutOfMemory>(m, "CudaMemoryError", error);
     m.def("cuda_device_count", &cuda::device_count, "GPUs that this process can use; 0 without a driver.");
+    m.def("cuda_capability", &cuda::capability, py::arg("device"),
+          "The compute capability of a GPU, ten times: 86 for 8.6.");
     py::class_<Images>(m, "CudaImages");
     py::class_<Loaded>(m, "CudaMask").def("run", &run, py::arg("images"), py::arg("wanted"));
     py::class_<Codes>(m, "CudaCodes").def("packed", &packed).def("agreements", &agreements, py::arg("times"));

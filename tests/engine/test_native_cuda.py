@@ -4,13 +4,16 @@ it on a processor that plays one."""
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import small
+from tests.znas.test_cli import refused, search
 from znas_engine.backends import get_backend, missing
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -87,6 +90,29 @@ def test_a_full_memory_halves_the_images(images: Batch, monkeypatch: pytest.Monk
     assert np.array_equal(expected, found)
     assert said
     assert all("images at a time from here on" in line for line in said)
+
+
+@emulated
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"ZNAS_EMULATED_GPU_LAUNCHES": "300"}, r"the GPU failed \(.*\); nvidia-smi shows its state"),
+        (
+            {"ZNAS_EMULATED_GPU_CAPABILITY": "75"},
+            r"native cannot run on cuda:0 here: its kernels need compute capability 8.0 and this GPU has 7.5",
+        ),
+    ],
+    ids=["lost", "too old"],
+)
+def test_a_gpu_that_fails_is_one_line(
+    place: dict[str, str], message: str, driver: Path, tmp_path: Path
+) -> None:
+    """In the middle of a search, or before it; nothing is left behind."""
+    out = tmp_path / "run"
+    there = {"LD_LIBRARY_PATH": str(driver), "GPUS": "1", "CAPABILITY": "90"}
+    done = search("--backend", "native", "--device", "cuda:0", "--out", out, **place, **there)
+    assert re.search(message, refused(done))
+    assert not out.exists()
 
 
 @emulated

@@ -276,7 +276,7 @@ def test_bench_from_the_command_line(tmp_path: Path) -> None:
     """Passes, starts and a search of one contender; the result is a table, a page, and equal to itself."""
     result, page = tmp_path / "result.json", tmp_path / "page.md"
     size = [f"--{name}={value}" for name, value in (SMALL["nasbench201"] | {"resolution": 16}).items()]
-    parts = [f"--part={part}" for part in ("passes", "start", "search")]
+    parts = [f"--part={part}" for part in ("passes", "start", "search", "instant")]
     one = ["--space=nasbench201", "--backend=native", "--masks=do", "--images=4", "--threads=1"]
     printed = called("-m", "znas", "bench", "--quick", *parts, *one, *size, "-q", "--out", result)
     assert "nasbench201" in printed
@@ -284,7 +284,8 @@ def test_bench_from_the_command_line(tmp_path: Path) -> None:
 
     document = json.loads(result.read_text())
     found = {(row["part"], row.get("cache")): row for row in document["rows"]}
-    assert set(found) == {("passes", None), ("start", "empty"), ("start", "full"), ("search", None)}
+    single = {("passes", None), ("start", "empty"), ("start", "full"), ("search", None)}
+    assert set(found) == single | {("instant", None)}
     assert all(row["passed"] and row["seconds"] for row in document["rows"])
     start = found["start", "empty"]
     assert math.isclose(sum(phase[0] for phase in start["phases"].values()), start["seconds"][0])
@@ -296,8 +297,14 @@ def test_bench_from_the_command_line(tmp_path: Path) -> None:
     called(ROOT / "bench/page.py", result, page)
     assert "| nasbench201 | do | 4 |" in page.read_text()
     assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    processes = {row["contender"]: row["seconds"] for row in document["rows"] if row["part"] == "instant"}
+    assert {name: len(seconds) for name, seconds in processes.items()} == {
+        "search --p 1": 3,
+        "import torch": 3,
+    }
+    assert "| nasbench201 | import torch |" in page.read_text()
     marks = [line.split()[0] for line in called(ROOT / "bench/compare.py", result, result).splitlines()[1:]]
-    assert marks == ["~"] * 4
+    assert marks == ["~"] * 6
 
 
 # --- two runs ---

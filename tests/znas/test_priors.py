@@ -254,7 +254,7 @@ def test_tables_without_what_is_needed(tmp_path: Path) -> None:
 
 def fit(work: Path, space: Any = NB201, environments: int = 3) -> priors.Prior:
     return fit_random(
-        get_backend("ort")(space, small(space)),
+        get_backend("native")(space, small(space)),
         load("gaussian", resolution=16),
         score=get_score("naswot"),
         environments=environments,
@@ -277,7 +277,7 @@ def test_random_priors_are_moments_over_environments(space: Any, tmp_path: Path)
     o = len(space.operations) - 1
     masks = np.stack([space.do(3, o), space.drop(len(space.edges) - 1)])
     values = (
-        get_backend("ort")(space, small(space))
+        get_backend("native")(space, small(space))
         .evaluate(masks, score=get_score("naswot"), environments=environments)
         .values
     )
@@ -307,7 +307,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def test_a_killed_fit_resumes_to_the_same_prior(tmp_path: Path) -> None:
-    size = ["--channels", "8", "--cells", "2", "--resolution", "16", "--images", "16", "--envs", "40", "-q"]
+    size = ["--channels", "8", "--cells", "2", "--resolution", "16", "--images", "16", "--envs", "15", "-q"]
     whole, broken = tmp_path / "whole.json", tmp_path / "broken.json"
     work = tmp_path / "broken.json.work"
     process = subprocess.Popen(command("fit", "--out", broken, *size))
@@ -317,7 +317,7 @@ def test_a_killed_fit_resumes_to_the_same_prior(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not broken.exists()
-    assert 1 < work.read_bytes().count(b"\n") < 41
+    assert 1 < work.read_bytes().count(b"\n") < 16
     for out in (broken, whole):
         subprocess.run(command("fit", "--out", out, *size), check=True, capture_output=True)
     assert broken.read_bytes() == whole.read_bytes()

@@ -35,7 +35,7 @@ def run(space: str, **arguments: Any) -> znas.SearchResult:
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("score", ["naswot", "accuracy"])
 def test_searches_on_real_images(space: str, backend: str, score: str, test_data: Path) -> None:
-    result = run(space, backend=backend, score=score, p=0.7, data="cifar10", data_dir=test_data, envs=2)
+    result = run(space, backend=backend, score=score, p=0.9, data="cifar10", data_dir=test_data, envs=2)
     assert SPACES[space].parse(result.arch) == result.genotype
     assert result.observed + result.intervened == NEURONS[space]
     assert result.ensembles_observed + result.ensembles_intervened == ENSEMBLES[space]

@@ -462,6 +462,13 @@ int device_count() {
     return cudaGetDeviceCount(&count) == cudaSuccess ? count : (cudaGetLastError(), 0);
 }
 
+int capability(int device) {
+    int major = 0, minor = 0;
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "compute capability");
+    check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "compute capability");
+    return 10 * major + minor;
+}
+
 const native::Layout& layout(native::Precision precision) {
     switch (precision) {
         case native::Precision::kBFloat16:

@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+#: The least compute capability, ten times, that the kernels of `native` are built for.
+OLDEST = 80
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Where an evaluator is, and `missing`: what a device needs and is not here, with the way out."""
@@ -46,14 +50,20 @@ def _native(device: str) -> str | None:
     absent = _package("znas_engine._core", "install a C++20 compiler, then reinstall znas-engine")
     if absent or kind_of(device) == "cpu":
         return absent
-    count = getattr(import_module("znas_engine._core"), "cuda_device_count", None)
-    if count is None:
+    core = import_module("znas_engine._core")
+    if not hasattr(core, "cuda_device_count"):
         return "znas-engine was built without CUDA: install the CUDA toolkit, then reinstall znas-engine"
-    if number_of(device) < count():
-        return None
-    return (
-        _gpu(device) or "the NVIDIA driver is too old for the CUDA that znas-engine was built with: update it"
-    )
+    if number_of(device) >= core.cuda_device_count():
+        return _gpu(device) or (
+            "the NVIDIA driver is too old for the CUDA that znas-engine was built with: update it"
+        )
+    capability = core.cuda_capability(number_of(device))
+    if capability < OLDEST:
+        return (
+            f"its kernels need compute capability {OLDEST / 10} and this GPU has {capability / 10}: "
+            "use --backend torch"
+        )
+    return None
 
 
 def _onnxruntime(device: str) -> str | None:

@@ -3,7 +3,7 @@
     plan        which rows a run measures, with which masks
     contenders  who takes part; eager: the supernets as NAS code bases write them
     worker      one contender in a process of its own; process: the suite's end of it
-    passes, start, search, peak   the measurements; suite: all of them in order, resumable
+    passes, start, search, instant, peak   the measurements; suite: all of them in order, resumable
     statistics  medians, intervals, ratios of the raw samples; tables: the same as text
 
 A row is timed only after its logits have passed the check against the torch reference. Every file of this

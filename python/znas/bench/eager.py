@@ -49,7 +49,7 @@ def cuda_graph(request: Request) -> Run:
     graphs = []
     with torch.inference_mode():
         for part in _parts(request, torch.contiguous_format):
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream = torch.cuda.Stream(request.device)  # type: ignore[no-untyped-call]
             with torch.cuda.stream(stream):
                 network(weights, part)  # allocates and tunes, which a capture must not
             stream.synchronize()

@@ -17,7 +17,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace, get_space
 
-PARTS = ("peak", "passes", "scaling", "start", "search")
+PARTS = ("peak", "passes", "scaling", "start", "search", "instant")
 MASK_KINDS = ("do", "one-hot", "mixture")
 #: The lines of a scaling curve, and its points.
 SCALED = ("eager", "ort", "native")

@@ -11,7 +11,7 @@ from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
-from znas.bench import peak, search, start
+from znas.bench import instant, peak, search, start
 from znas.bench.machine import load_average, machine, suite_version, versions
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group, Plan
@@ -99,6 +99,12 @@ def _pieces(plan: Plan, cache: Path) -> Iterator[_Piece]:
             steps = plan.repeats * len(names) * len(plan.probabilities)
             measure = partial(search.measure, group, names, plan.probabilities, plan.repeats, cache)
             yield _Piece(_key("search", group), steps, measure)
+        if "instant" in plan.parts:
+            yield _Piece(
+                f"instant, space {space}",
+                plan.rounds + 1,
+                partial(instant.measure, group, plan.rounds, cache),
+            )
 
 
 def _peak(threads: int, device: str, cache: Path, progress: Callable[[], None]) -> list[Row]:

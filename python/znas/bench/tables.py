@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from znas.bench.contenders import BASELINE
+from znas.bench.instant import IMPORT
 from znas.bench.machine import short
 from znas.bench.statistics import Middle, gflops_of, middle, peak_of, percentiles, speedup_of
 
@@ -87,6 +88,12 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
             ("space p", "contender", "s", "setup + evaluate + select", "same as torch"),
             [_search_cells(row, search) for row in search],
         )
+    if instant := parts.get("instant"):
+        yield Table(
+            "Whole processes, files and caches warm, in turns: median [interval]; ratios pair by pair",
+            ("space", "process", "s", f"x {IMPORT}"),
+            [_instant_cells(row, instant) for row in instant],
+        )
 
 
 def _where(row: Row) -> tuple[str, ...]:
@@ -147,6 +154,14 @@ def _search_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
         _phases(row),
         f"{sum(same)} of {len(same)}" if same else "",
     )
+
+
+def _instant_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+    (beside,) = (
+        other["seconds"] for other in rows if (other["space"], other["contender"]) == (row["space"], IMPORT)
+    )
+    ratio = middle([a / b for a, b in zip(row["seconds"], beside, strict=True)])
+    return (row["space"], row["contender"], _interval(middle(row["seconds"])), _interval(ratio))
 
 
 def _why(row: Row) -> str:

@@ -20,7 +20,9 @@ Kinds = Annotated[
 ]
 Parts = Annotated[
     list[str] | None,
-    typer.Option("--part", help="peak | passes | scaling | start | search; repeatable, all by default."),
+    typer.Option(
+        "--part", help="peak | passes | scaling | start | search | instant; repeatable, all by default."
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -132,7 +133,24 @@ const Slots& exchange(const Slot& slot) {
     return slots;
 }
 
+namespace {
+
+std::atomic<long> launches{0};
+
+// $name as a number, or what it is where that is not set.
+long setting(const char* name, long usual) {
+    const char* text = std::getenv(name);
+    return text == nullptr ? usual : std::strtol(text, nullptr, 10);
+}
+
+// ZNAS_EMULATED_GPU_LAUNCHES: after so many kernels the device is lost.
+bool lost() { return launches > setting("ZNAS_EMULATED_GPU_LAUNCHES", std::numeric_limits<long>::max()); }
+
+}  // namespace
+
 cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block) {
+    ++launches;
+    if (lost()) return cudaErrorLaunchFailure;
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
         return cudaErrorInvalidConfiguration;
     }
@@ -162,9 +180,8 @@ struct Memory {
 
     cudaError_t take(void** pointer, std::size_t bytes) {
         const std::lock_guard guard(lock);
-        const char* text = std::getenv("ZNAS_EMULATED_GPU_BYTES");
-        if (text != nullptr && used + bytes > std::strtoull(text, nullptr, 10))
-            return cudaErrorMemoryAllocation;
+        const long most = setting("ZNAS_EMULATED_GPU_BYTES", std::numeric_limits<long>::max());
+        if (used + bytes > static_cast<std::size_t>(most)) return cudaErrorMemoryAllocation;
         *pointer = std::aligned_alloc(256, (bytes + 256) / 256 * 256);
         std::memset(*pointer, 0xFF, bytes);
         sizes[*pointer] = bytes;
@@ -186,10 +203,7 @@ struct Memory {
 Memory memory;
 
 // ZNAS_EMULATED_GPUS: how many devices there are, 1 where it is not set.
-int devices() {
-    const char* text = std::getenv("ZNAS_EMULATED_GPUS");
-    return text == nullptr ? 1 : std::atoi(text);
-}
+int devices() { return static_cast<int>(setting("ZNAS_EMULATED_GPUS", 1)); }
 
 }  // namespace
 
@@ -203,6 +217,18 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 cudaError_t cudaSetDevice(int device) {
     return device >= 0 && device < znas::emulated::devices() ? cudaSuccess : cudaErrorInvalidDevice;
+}
+// ZNAS_EMULATED_GPU_CAPABILITY: ten times the compute capability of them all, 90 where it is not set.
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+    const int capability = static_cast<int>(znas::emulated::setting("ZNAS_EMULATED_GPU_CAPABILITY", 90));
+    if (attribute == cudaDevAttrComputeCapabilityMajor) {
+        *value = capability / 10;
+    } else if (attribute == cudaDevAttrComputeCapabilityMinor) {
+        *value = capability % 10;
+    } else {
+        return cudaErrorInvalidValue;
+    }
+    return cudaSuccess;
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t error) {
@@ -232,7 +258,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+    return znas::emulated::lost() ? cudaErrorLaunchFailure : cudaSuccess;
+}
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
     *pool = nullptr;
     return cudaSuccess;

@@ -26,6 +26,9 @@ class OutOfMemory : public Error {
 // GPUs that this process can use; 0 where there is no driver.
 int device_count();
 
+// The compute capability of one of them, ten times: 86 for 8.6.
+int capability(int device);
+
 // The layout of programs whose masks are loaded onto a GPU. float32 runs on CUDA cores, the halves on tensor
 // cores; sums are float32 in all of them.
 const native::Layout& layout(native::Precision precision);

@@ -1,0 +1,56 @@
+"""A search that measures nothing beside a bare `import torch`: whole processes, in turns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from znas.bench.passes import Row
+from znas.bench.plan import Group
+from znas.bench.process import WorkerFailed, environment
+
+SEARCH, IMPORT = "search --p 1", "import torch"
+
+
+def measure(group: Group, rounds: int, cache: Path, progress: Callable[[], None]) -> list[Row]:
+    """A row for each of `SEARCH` and `IMPORT`; sample i of both is from round i, the first to run changing.
+
+    seconds: of the whole process. One more of each comes before, so that files and the cache are warm.
+    """
+    commands = {
+        SEARCH: ["-m", "znas", "search", "--space", group.supernet.space, "--p", "1"],
+        IMPORT: ["-c", "import torch"],
+    }
+    rows: dict[str, Row] = {
+        name: {
+            "part": "instant",
+            "space": group.supernet.space,
+            "contender": name,
+            "passed": True,
+            "seconds": [],
+        }
+        for name in commands
+    }
+    for number in range(rounds + 1):
+        order = list(commands) if number % 2 else list(reversed(commands))
+        for name in order:
+            seconds = _process(commands[name], cache)
+            if number:
+                rows[name]["seconds"].append(seconds)
+        progress()
+    return list(rows.values())
+
+
+def _process(arguments: list[str], cache: Path) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment(cache, 1), capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        last = done.stderr.strip().split("\n")[-1]
+        raise WorkerFailed(f"{' '.join(arguments)} failed: {last or f'status {done.returncode}'}")
+    return seconds
