@@ -89,16 +89,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
-	$(BIN)/pip install --quiet -C cmake.define.ZNAS_BUILD_CUDA=$(CUDA) .
+	$(BIN)/pip install --quiet --config-settings cmake.define.ZNAS_BUILD_CUDA=$(CUDA) .
 	touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
-	$(BIN)/pip install --quiet -C cmake.define.ZNAS_WERROR=$(WERROR) -C cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
+	$(BIN)/pip install --quiet --config-settings cmake.define.ZNAS_WERROR=$(WERROR) --config-settings cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)-minimum/.installed: $(SOURCES) tests/minimum-versions.txt
 	$(PYTHON) -m venv $(VENV)-minimum
-	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt -C cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
+	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt --config-settings cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
 	touch $@
 
 build/tensorrt/.installed: pyproject.toml $(BIN)/python
