@@ -56,9 +56,9 @@ test-sanitized: $(VENV)/.installed-dev
 		tests/engine/test_conformance.py -k "not numpy and (test_kernels or every_instruction_set or native-cpu)"
 
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine), without
-# the tests on real images and of the kernels' conformance, which ask nothing more of a dependency.
+# the tests on real images, which ask nothing more of a dependency.
 test-minimum: $(VENV)-minimum/.installed
-	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest -n auto tests/engine tests/znas --ignore tests/engine/test_conformance.py
+	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest -n auto tests/engine tests/znas
 
 # The GPU half, every warning an error. First with nvcc, for all GPUs: it must load without one, and its tests
 # run where there is one (ctest skips test_cuda elsewhere). Then the same sources on a processor that plays

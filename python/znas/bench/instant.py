@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from znas.bench.passes import Row
 from znas.bench.plan import Group
-from znas.bench.process import WorkerFailed, environment
+from znas.bench.process import timed_process
 
 SEARCH, IMPORT = "search --p 1", "import torch"
 
@@ -37,20 +34,8 @@ def measure(group: Group, rounds: int, cache: Path, progress: Callable[[], None]
     for number in range(rounds + 1):
         order = list(commands) if number % 2 else list(reversed(commands))
         for name in order:
-            seconds = _process(commands[name], cache)
+            seconds, _ = timed_process(commands[name], cache)
             if number:
                 rows[name]["seconds"].append(seconds)
         progress()
     return list(rows.values())
-
-
-def _process(arguments: list[str], cache: Path) -> float:
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment(cache, 1), capture_output=True, text=True
-    )
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        last = done.stderr.strip().split("\n")[-1]
-        raise WorkerFailed(f"{' '.join(arguments)} failed: {last or f'status {done.returncode}'}")
-    return seconds

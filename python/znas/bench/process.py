@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,18 @@ PATIENCE = 1800.0
 
 class WorkerFailed(ZnasError):
     """The message is what the row says instead of a time."""
+
+
+def timed_process(arguments: Sequence[str], cache: Path) -> tuple[float, str]:
+    """Seconds of a whole `python *arguments`, and what it printed; WorkerFailed if it fails."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment(cache, 1), capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise WorkerFailed(done.stderr.strip().split("\n")[-1] or f"ended with status {done.returncode}")
+    return seconds, done.stdout
 
 
 class Worker:

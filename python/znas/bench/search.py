@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from typing import Any
 from znas.bench.contenders import Contender, get_contender
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group
-from znas.bench.process import WorkerFailed, environment
+from znas.bench.process import WorkerFailed, timed_process
 
 PHASES = ("setup", "evaluate", "select")
 
@@ -81,17 +78,9 @@ def command(group: Group, contender: Contender, p: float, seed: int) -> list[str
 def _search(row: Row, group: Group, seed: int) -> None:
     contender = get_contender(row["contender"])
     with tempfile.TemporaryDirectory(prefix="znas-bench-") as folder:
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "znas", *command(group, contender, row["p"], seed)],
-            env=environment(Path(folder), 1),
-            capture_output=True,
-            text=True,
-        )
-        seconds = time.perf_counter() - started
-    if done.returncode:
-        raise WorkerFailed(done.stderr.strip().split("\n")[-1] or f"ended with status {done.returncode}")
-    result = json.loads(done.stdout)
+        arguments = ["-m", "znas", *command(group, contender, row["p"], seed)]
+        seconds, printed = timed_process(arguments, Path(folder))
+    result = json.loads(printed)
     row["seconds"].append(seconds)
     row["architectures"].append(result["arch"])
     for phase in PHASES:
