@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,57 +15,72 @@ namespace znas::bindings {
 
 namespace {
 
-// A mask on a GPU; the program outlives what was compiled from it.
-struct Loaded {
+struct Network {
     std::shared_ptr<const native::Program> program;
-    std::shared_ptr<const cuda::Loaded> mask;
+    std::shared_ptr<const cuda::Network> there;
 };
 
 struct Images {
     std::shared_ptr<const cuda::Images> there;
-    std::size_t count;
+    py::ssize_t count;
 };
-
-Images upload(const native::Program& program, const FloatArray& images, int device) {
-    check_images(program, images);
-    const float* pixels = images.data();
-    const auto count = static_cast<std::size_t>(images.shape(0));
-    const native::Shape& shape = program.values().at(0).shape;
-    const py::gil_scoped_release released;
-    return {cuda::upload(pixels, static_cast<int>(count), shape, device), count};
-}
 
 struct Codes {
     std::shared_ptr<const cuda::Codes> there;
-    std::size_t images;
+    py::ssize_t masks, images;
 };
 
-py::tuple run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted) {
+// [masks, images, columns] without a copy.
+template <typename T>
+py::array_t<T> cube(std::vector<T>&& flat, py::ssize_t masks, py::ssize_t images) {
+    auto* owned = new std::vector<T>(std::move(flat));
+    const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+    const auto size = static_cast<py::ssize_t>(owned->size());
+    const py::ssize_t rows = masks * images;
+    return py::array_t<T>({masks, images, rows == 0 ? 0 : size / rows}, owned->data(), owner);
+}
+
+Images upload(const Network& network, const FloatArray& images) {
+    check_images(*network.program, images);
+    const float* pixels = images.data();
+    const auto count = images.shape(0);
+    const py::gil_scoped_release released;
+    return {cuda::upload(*network.there, pixels, static_cast<int>(count)), count};
+}
+
+py::tuple run(const Network& network, const Images& images, const FloatArray& masks, bool codes) {
+    const float* slots = masks.data();
+    const py::ssize_t count = masks.shape(0);
     cuda::Output output;
     {
         const py::gil_scoped_release released;
-        output = cuda::run(*loaded.mask, *images.there, wanted);
+        output = cuda::run(network.there, *images.there, slots, static_cast<int>(count), codes);
     }
-    py::object codes = py::cast(Codes{std::move(output.packed), images.count});
-    return as_tuple(std::move(output), std::move(codes), images.count);
+    py::list features;
+    for (auto& site : output.features) features.append(cube(std::move(site), count, images.count));
+    py::object made = py::none();
+    if (codes) made = py::cast(Codes{std::move(output.codes), count, images.count});
+    return py::make_tuple(cube(std::move(output.logits), count, images.count), made,
+                          cube(std::move(output.pooled), count, images.count), features,
+                          std::move(output.means), std::move(output.variances));
 }
 
-py::list packed(const Codes& codes) {
-    std::vector<std::vector<std::uint64_t>> words;
+py::array_t<std::uint64_t> packed(const Codes& codes, int mask, int site) {
+    std::vector<std::uint64_t> words;
     {
         const py::gil_scoped_release released;
-        words = cuda::download(*codes.there);
+        words = cuda::download(*codes.there, mask, site);
     }
-    return rows_of_each(std::move(words), codes.images);
+    return rows(std::move(words), static_cast<std::size_t>(codes.images));
 }
 
-py::array_t<std::int64_t> agreements(const Codes& codes, const std::vector<std::int64_t>& times) {
+py::array_t<std::int64_t> agreements(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times) {
     std::vector<std::int64_t> gram;
     {
         const py::gil_scoped_release released;
         gram = cuda::agreements(*codes.there, times);
     }
-    return rows(std::move(gram), codes.images);
+    return cube(std::move(gram), codes.masks, codes.images);
 }
 
 }  // namespace
@@ -78,18 +92,19 @@ void register_cuda(py::module_& m) {
     m.def("cuda_capability", &cuda::capability, py::arg("device"),
           "The compute capability of a GPU, ten times: 86 for 8.6.");
     py::class_<Images>(m, "CudaImages");
-    py::class_<Loaded>(m, "CudaMask").def("run", &run, py::arg("images"), py::arg("wanted"));
-    py::class_<Codes>(m, "CudaCodes").def("packed", &packed).def("agreements", &agreements, py::arg("times"));
-    m.def("cuda_upload", &upload, py::arg("program"), py::arg("images"), py::arg("device"));
+    py::class_<Codes>(m, "CudaCodes")
+        .def("packed", &packed, py::arg("mask"), py::arg("site"))
+        .def("agreements", &agreements, py::arg("times"));
+    py::class_<Network>(m, "CudaNetwork")
+        .def("upload", &upload, py::arg("images"))
+        .def("run", &run, py::arg("images"), py::arg("masks"), py::arg("codes"));
     m.def(
-        "cuda_load",
-        [](std::shared_ptr<const native::Program> program, const FloatArray& mask,
-           const std::vector<int>& kept, int device) {
-            const std::vector<float> slots = numbers(mask);
+        "cuda_network",
+        [](std::shared_ptr<const native::Program> program, const std::vector<int>& kept, int device) {
             const py::gil_scoped_release released;
-            return Loaded{program, cuda::load(program->compile(slots, kept), device)};
+            return Network{program, cuda::network(program, kept, device)};
         },
-        py::arg("program"), py::arg("mask"), py::arg("kept"), py::arg("device"));
+        py::arg("program"), py::arg("kept"), py::arg("device"));
 }
 
 }  // namespace znas::bindings

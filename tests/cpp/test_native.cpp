@@ -191,13 +191,40 @@ struct Executor {
     std::string name;
     const Layout* layout;
     double tolerance;
-    std::function<Output(const std::shared_ptr<const Compiled>&, const std::vector<float>& images,
+    // kept, wanted: sites whose values and whose codes are handed out.
+    std::function<Output(const std::shared_ptr<const Program>&, const std::vector<float>& mask,
+                         const std::vector<float>& images, const std::vector<int>& kept,
                          const std::vector<int>& wanted)>
         run;
 };
 
-// shape: of the images.
-std::vector<Executor> executors(const Shape& shape) {
+#if ZNAS_CUDA
+// The mask runs beside another one, whose results must not be its own.
+Output run_on_gpu(const std::shared_ptr<const Program>& program, const std::vector<float>& mask,
+                  const std::vector<float>& images, const std::vector<int>& kept,
+                  const std::vector<int>& wanted) {
+    const auto network = znas::cuda::network(program, kept, 0);
+    const auto there = znas::cuda::upload(*network, images.data(), kImages);
+    std::vector<float> masks(mask.size(), 0.25F);
+    masks.insert(masks.end(), mask.begin(), mask.end());
+    auto found = znas::cuda::run(network, *there, masks.data(), 2, !wanted.empty());
+    const auto second = [](std::vector<float>& of_both) {
+        of_both.erase(of_both.begin(), of_both.begin() + static_cast<std::ptrdiff_t>(of_both.size() / 2));
+    };
+    second(found.logits);
+    second(found.pooled);
+    for (auto& site : found.features) second(site);
+    Output output{std::move(found.logits), {}, std::move(found.pooled), std::move(found.features), {}, {}};
+    if (!found.means.empty()) {
+        output.means = std::move(found.means[1]);
+        output.variances = std::move(found.variances[1]);
+    }
+    for (const int site : wanted) output.codes.push_back(znas::cuda::download(*found.codes, 1, site));
+    return output;
+}
+#endif
+
+std::vector<Executor> executors() {
     std::vector<Executor> found;
     const auto tolerance = [](Precision precision) {
         return precision == Precision::kFloat32 ? 1e-4 : precision == Precision::kFloat16 ? 1e-2 : 5e-2;
@@ -206,24 +233,17 @@ std::vector<Executor> executors(const Shape& shape) {
         if (!znas::available(isa)) continue;
         for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
             found.push_back({std::string(znas::name(isa)), &layout_of(precision, isa), tolerance(precision),
-                             [](const auto& compiled, const auto& images, const auto& wanted) {
-                                 return run(*compiled, images.data(), kImages, wanted);
+                             [](const auto& program, const auto& mask, const auto& images, const auto& kept,
+                                const auto& wanted) {
+                                 return run(*program->compile(mask, kept), images.data(), kImages, wanted);
                              }});
         }
     }
 #if ZNAS_CUDA
     if (znas::cuda::device_count() == 0) return found;
     for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16, Precision::kFloat16}) {
-        found.push_back({"cuda", &znas::cuda::layout(precision), tolerance(precision),
-                         [shape](const auto& compiled, const auto& images, const auto& wanted) {
-                             const auto there = znas::cuda::upload(images.data(), kImages, shape, 0);
-                             auto found = znas::cuda::run(*znas::cuda::load(compiled, 0), *there, wanted);
-                             if (found.packed) found.codes = znas::cuda::download(*found.packed);
-                             return Output(std::move(found));
-                         }});
+        found.push_back({"cuda", &znas::cuda::layout(precision), tolerance(precision), run_on_gpu});
     }
-#else
-    static_cast<void>(shape);
 #endif
     return found;
 }
@@ -290,10 +310,11 @@ void check(const Network& net, const char* what) {
     }
     // Values 5 and 1 are handed out, one after another, also where the mask cuts them off.
     const int kept = 1;
-    for (const Executor& executor : executors(net.values[0].shape)) {
-        const Program program(net.values, net.head, net.sites, *executor.layout);
+    for (const Executor& executor : executors()) {
+        const auto program =
+            std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
         for (std::size_t m = 0; m < masks.size(); ++m) {
-            const Output found = executor.run(program.compile(masks[m], {kept}), images, {});
+            const Output found = executor.run(program, masks[m], images, {kept}, {});
             for (int n = 0; n < kImages; ++n) {
                 const auto& [expected, values] = answers[m][static_cast<std::size_t>(n)];
                 const std::string where = std::string(what) + " on " + executor.name;
@@ -310,7 +331,7 @@ void check(const Network& net, const char* what) {
                 }
             }
         }
-        check_codes(net, executor.run(program.compile(masks[0]), images, {0, 1}), answers[0],
+        check_codes(net, executor.run(program, masks[0], images, {}, {0, 1}), answers[0],
                     executor.tolerance, executor.name.c_str());
     }
 }
@@ -330,9 +351,10 @@ void check_moments(const Network& net) {
         }
     }
     const double count = static_cast<double>(kImages * pixels);
-    for (const Executor& executor : executors(net.values[0].shape)) {
-        const Program program(net.values, net.head, net.sites, *executor.layout);
-        const Output found = executor.run(program.compile(mask), images, {});
+    for (const Executor& executor : executors()) {
+        const auto program =
+            std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
+        const Output found = executor.run(program, mask, images, {}, {});
         bool good = found.means.size() == 1 && found.means[0].size() == channels &&
                     found.variances.size() == 1 && found.variances[0].size() == channels;
         for (std::size_t c = 0; good && c < channels; ++c) {

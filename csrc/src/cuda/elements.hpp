@@ -4,14 +4,25 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
 namespace znas::cuda {
 
+__host__ __device__ inline float larger(float a, float b) { return a >= b || a != a ? a : b; }  // NaN wins
+
 struct Float32 {
     static constexpr bool kTensorCores = false;
     using Four = float4;  // neighbouring channels of a pixel
+    using Element = float;
+    __host__ __device__ static Element element(float x) { return x; }
+    __host__ __device__ static Four zero() { return {0, 0, 0, 0}; }
+    __device__ static Four lowest() { return {-INFINITY, -INFINITY, -INFINITY, -INFINITY}; }
+    __device__ static Four larger(const Four& a, const Four& b) {
+        return {cuda::larger(a.x, b.x), cuda::larger(a.y, b.y), cuda::larger(a.z, b.z), cuda::larger(a.w, b.w)};
+    }
+    __device__ static Four rectified(const Four& a) { return larger(a, zero()); }
     __host__ __device__ static float4 widen(const Four& four) { return four; }
     __host__ __device__ static Four narrow(const float4& four) { return four; }
 };
@@ -34,6 +45,21 @@ template <class Self>
 struct Half {
     static constexpr bool kTensorCores = true;
     using Four = uint2;
+    using Element = std::uint16_t;
+    __host__ __device__ static Element element(float x) {
+        return static_cast<Element>(Self::narrow(x, 0.0F) & 0xFFFFU);
+    }
+    __host__ __device__ static Four zero() { return {0, 0}; }
+    __device__ static Four lowest() { return {Self::kLowest, Self::kLowest}; }
+    __device__ static Four larger(const Four& a, const Four& b) {
+        return {Self::larger_pair(a.x, b.x), Self::larger_pair(a.y, b.y)};
+    }
+    __device__ static Four rectified(const Four& a) { return larger(a, zero()); }
+    // Where the instruction is not to be had: on a processor.
+    static std::uint32_t larger_slowly(std::uint32_t a, std::uint32_t b) {
+        const float2 x = Self::widen(a), y = Self::widen(b);
+        return Self::narrow(cuda::larger(x.x, y.x), cuda::larger(x.y, y.y));
+    }
     __host__ __device__ static float4 widen(const Four& four) {
         const float2 low = Self::widen(four.x), high = Self::widen(four.y);
         return {low.x, low.y, high.x, high.y};
@@ -45,6 +71,14 @@ struct Half {
 
 struct BFloat16 : Half<BFloat16> {
     static constexpr bool kBrain = true;
+    static constexpr std::uint32_t kLowest = 0xFF80FF80U;  // minus infinity, twice
+    __device__ static std::uint32_t larger_pair(std::uint32_t a, std::uint32_t b) {
+#ifdef __CUDA_ARCH__
+        return bits_of(__hmax2_nan(pair_of<__nv_bfloat162>(a), pair_of<__nv_bfloat162>(b)));
+#else
+        return larger_slowly(a, b);
+#endif
+    }
     using Half::narrow;
     using Half::widen;
     __host__ __device__ static float2 widen(std::uint32_t pair) {
@@ -57,6 +91,14 @@ struct BFloat16 : Half<BFloat16> {
 
 struct Float16 : Half<Float16> {
     static constexpr bool kBrain = false;
+    static constexpr std::uint32_t kLowest = 0xFC00FC00U;  // minus infinity, twice
+    __device__ static std::uint32_t larger_pair(std::uint32_t a, std::uint32_t b) {
+#ifdef __CUDA_ARCH__
+        return bits_of(__hmax2_nan(pair_of<__half2>(a), pair_of<__half2>(b)));
+#else
+        return larger_slowly(a, b);
+#endif
+    }
     using Half::narrow;
     using Half::widen;
     __host__ __device__ static float2 widen(std::uint32_t pair) {

@@ -1,458 +1,422 @@
-// A mask's blob, and the train of kernels that images go through.
+// Networks on a GPU, and the train of kernels that a pass of many masks is.
 #include "znas/cuda/execute.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <map>
-#include <optional>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <utility>
 
-#include "compiled.hpp"
+#include "code_gram.hpp"
 #include "elements.hpp"
 #include "memory.hpp"
-#include "steps.hpp"
+#include "pass.hpp"
+#include "plan.hpp"
 #include "znas/codes.hpp"
-#include "znas/cuda/kernels.hpp"
 
 namespace znas::cuda {
 
 namespace {
 
-using native::Compiled;
-using native::CompiledLinear;
-using native::CompiledStep;
-using native::kBlock;
-using native::PlaneSpec;
+using native::Precision;
 using native::Shape;
-using native::Value;
+
+constexpr native::Layout kFloat32{4, kBlock, kWord * 4, nullptr, nullptr, nullptr};
+constexpr native::Layout kBFloat16{2, kBlock, kWord * 2, nullptr, nullptr, nullptr};
+constexpr native::Layout kFloat16{2, kBlock, kWord * 2, nullptr, nullptr, nullptr};
+
+// float16 has a range of its own: how large values become under a mask is seen on so many images, in bfloat16.
+constexpr int kProbed = 4;
+// Of the memory that is free, what a call takes for the masks that it runs together.
+constexpr std::size_t kShare = 4;
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
-// ---- layouts
-
-void pack_float32(const float* weights, std::ptrdiff_t channels, char* words) {
-    std::memcpy(words, weights, sizeof(float) * static_cast<std::size_t>(channels) * kBlock);
+template <class T>
+Resident<T> there(const Stream& stream, const std::vector<T>& values) {
+    return Resident<T>(stream, std::span<const T>(values));
 }
 
-// [input channel 16][output channel 16] -> [lane][first, second half of its sums][4 input channels], so that
-// lane 4 g + j reads what multiply_add wants of it at once: its columns are the output channels 4 j .. 4 j +
-// 3 and its rows the input channels 4 j .. 4 j + 3 that it loads of a pixel.
-template <class P>
-void pack_half(const float* weights, std::ptrdiff_t channels, char* words) {
-    auto* out = reinterpret_cast<std::uint32_t*>(words);
-    for (std::ptrdiff_t first = 0; first < channels; first += kBlock) {
-        for (int lane = 0; lane < 32; ++lane) {
-            const int g = lane / 4, j = lane % 4;
-            for (int half = 0; half < 2; ++half) {
-                const int output = g / 2 * 4 + half * 2 + g % 2;
-                for (int pair = 0; pair < 2; ++pair) {
-                    float x[2];
-                    for (int i = 0; i < 2; ++i) {
-                        const std::ptrdiff_t channel = first + 4 * j + 2 * pair + i;
-                        x[i] = channel < channels ? weights[channel * kBlock + output] : 0.0F;
-                    }
-                    *out++ = P::narrow(x[0], x[1]);
-                }
-            }
-        }
-    }
-}
-
-constexpr native::Layout kFloat32{4, 4, 4 * kBlock * 4, pack_float32, nullptr, nullptr};
-constexpr native::Layout kBFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<BFloat16>, nullptr, nullptr};
-constexpr native::Layout kFloat16{2, kBlock, kBlock * kBlock * 2, pack_half<Float16>, nullptr, nullptr};
-
-// ---- blobs
-
-class Blob {
-  public:
-    template <class T>
-    Offset put(const std::vector<T>& values) {
-        const Offset place = (bytes_.size() + 15) / 16 * 16;
-        bytes_.resize(place + values.size() * sizeof(T));
-        if (!values.empty()) std::memcpy(bytes_.data() + place, values.data(), values.size() * sizeof(T));
-        return place;
-    }
-    template <class T>
-    Offset put(const T& value) {
-        return put(std::vector<T>{value});
-    }
-    const std::vector<char>& bytes() const { return bytes_; }
-
-  private:
-    std::vector<char> bytes_;
-};
-
-Plane plane_of(const Compiled& compiled, const PlaneSpec& spec, int value) {
-    const Shape& shape = compiled.value(value).shape;
-    return {spec.offset, spec.bytes, native::blocks_of(shape), shape.height, shape.width,
-            spec.halo,   spec.used};
-}
-Plane raw(const Compiled& compiled, int value) { return plane_of(compiled, compiled.raw[at(value)], value); }
-Plane relu(const Compiled& compiled, int value) {
-    return plane_of(compiled, compiled.relu[at(value)], value);
-}
-Plane plain(const Compiled& compiled, int value) {
-    return plane_of(compiled, compiled.plain[at(value)], value);
-}
+std::vector<std::uint8_t> bytes_of(const std::vector<bool>& flags) { return {flags.begin(), flags.end()}; }
 
 }  // namespace
 
-class Images {
+class Network {
   public:
-    Images(const float* images, int count, const Shape& shape, int device)
-        : count(count),
-          memory(device, {images, at(count) * at(shape.channels) * at(shape.height) * at(shape.width)}) {}
-
-    int count;
-    Resident<float> memory;
-};
-
-class Loaded {
-  public:
-    Loaded(std::shared_ptr<const Compiled> of, int on) : compiled(std::move(of)), device(on) {
-        Blob blob;
-        moments.assign(compiled->raw.size(), kNoMoments);
-        for (const CompiledStep& step : compiled->steps) {
-            const Value& value = compiled->value(step.value);
-            if (value.moments) {
-                const std::size_t channels = at(native::blocks_of(value.shape)) * kBlock;
-                moments[at(step.value)] = static_cast<int>(moment_floats);
-                moment_floats += channels * 3;
-                moment_channels = std::max(moment_channels, channels);
-            }
-            switch (value.kind) {
-                case Value::Kind::kSum:
-                    sums[step.value] = sum_spec(blob, step);
-                    break;
-                case Value::Kind::kDepthwise:
-                case Value::Kind::kMaxPool:
-                    windows[step.value] = window_spec(blob, step);
-                    break;
-                case Value::Kind::kImages:
-                    break;
-            }
-        }
-        head = head_spec(blob);
-        memory.emplace(device, blob.bytes());
+    Network(const Stream& stream, Plan made)
+        : plan(std::move(made)),
+          device(stream.device()),
+          layout(&plan.program->layout()),
+          steps(there(stream, plan.steps)),
+          operands(there(stream, plan.operands)),
+          places(there(stream, plan.places)),
+          base(there(stream, plan.base)),
+          weight_chunks(there(stream, plan.weights.chunks)),
+          weight_terms(there(stream, plan.weights.terms)),
+          vector_chunks(there(stream, plan.vectors.chunks)),
+          vector_terms(there(stream, plan.vectors.terms)),
+          shared(there(stream, bytes_of(plan.shared_))),
+          head(there(stream, plan.head)),
+          head_values(there(stream, plan.program->head().sources)),
+          head_weights(there(stream, plan.program->head().weights)),
+          slots(slots_of(plan)) {
+        plan.base = {};  // the GPU has it now
     }
 
-    // A sum: its spec on this side, and where the other side finds it.
-    struct Sum {
-        SumSpec spec;
-        Offset place;
-    };
+    int values() const { return static_cast<int>(plan.program->values().size()); }
+    Plane images_plane() const {
+        const Shape& shape = plan.program->values().at(0).shape;
+        const int blocks = (shape.channels + kBlock - 1) / kBlock;
+        return {0, at(blocks) * at(shape.height) * at(shape.width) * kBlock * at(layout->element_bytes), blocks,
+                shape.height, shape.width, Where::kImages};
+    }
 
-    std::shared_ptr<const Compiled> compiled;
+    // Memory for one call at a time; what was used before is used again.
+    std::unique_ptr<Resident<char>> borrow(const Stream& stream, std::size_t bytes) const {
+        std::unique_ptr<Resident<char>> found;
+        {
+            const std::lock_guard guard(lock_);
+            if (!idle_.empty()) {
+                found = std::move(idle_.back());
+                idle_.pop_back();
+            }
+        }
+        if (found != nullptr && found->size() >= bytes) return found;
+        found.reset();
+        return std::make_unique<Resident<char>>(stream, bytes);
+    }
+    void give_back(std::unique_ptr<Resident<char>> memory) const {
+        const std::lock_guard guard(lock_);
+        idle_.push_back(std::move(memory));
+    }
+    void forget_idle() const {
+        const std::lock_guard guard(lock_);
+        idle_.clear();
+    }
+
+    Plan plan;
     int device;
-    std::map<int, Sum> sums;            // by value
-    std::map<int, WindowSpec> windows;  // by value
-    HeadSpec head;
-    std::vector<int> moments;         // per value, in floats; kNoMoments
-    std::size_t moment_floats = 0;    // of all values
-    std::size_t moment_channels = 0;  // of the widest value with moments
-    std::size_t affine_floats = 0;    // of the largest step
-    std::optional<Resident<char>> memory;
+    const native::Layout* layout;
+    Resident<Step> steps;
+    Resident<Operand> operands;
+    Resident<Tap> places;
+    Resident<float> base;
+    Resident<MergeChunk> weight_chunks;
+    Resident<MergeTerm> weight_terms;
+    Resident<MergeChunk> vector_chunks;
+    Resident<MergeTerm> vector_terms;
+    Resident<std::uint8_t> shared;
+    Resident<HeadSource> head;
+    Resident<int> head_values;
+    Resident<float> head_weights;
+    int slots;  // of a mask
 
   private:
-    Sum sum_spec(Blob& blob, const CompiledStep& step) {
-        const Compiled& c = *compiled;
-        const Shape& shape = c.value(step.value).shape;
-        std::vector<float> affine = step.affine.bias;
-        std::vector<LinearSpec> linears;
-        for (const CompiledLinear& linear : step.affine.linears) {
-            affine.insert(affine.end(), linear.scale.begin(), linear.scale.end());
-            linears.push_back(
-                {raw(c, linear.source), linear.normalised ? moments[at(linear.source)] : kNoMoments});
+    static int slots_of(const Plan& plan) {
+        int most = native::kNoSlot;
+        for (const native::Value& value : plan.program->values()) {
+            for (const native::Term& term : value.terms) most = std::max(most, term.slot);
         }
-        affine_floats = std::max(affine_floats, affine.size());
-        std::vector<PoolSpec> pools;
-        for (const auto& pool : step.pools) {
-            std::vector<Plane> planes;
-            std::vector<float> scales;
-            for (const CompiledLinear& linear : pool.linears) {
-                planes.push_back(raw(c, linear.source));
-                scales.insert(scales.end(), linear.scale.begin(), linear.scale.end());
-            }
-            pools.push_back({pool.kernel, pool.stride, pool.padding, static_cast<int>(planes.size()),
-                             blob.put(planes), blob.put(scales)});
-        }
-        std::vector<ProductSpec> products;
-        for (const auto& product : step.products) {
-            products.push_back({product.rectified ? relu(c, product.source) : plain(c, product.source),
-                                product.stride, product.words, product.taps, blob.put(product.offsets),
-                                blob.put(product.weights)});
-        }
-        const SumSpec spec{native::blocks_of(shape),
-                           shape.height,
-                           shape.width,
-                           static_cast<int>(linears.size()),
-                           static_cast<int>(pools.size()),
-                           static_cast<int>(products.size()),
-                           blob.put(affine),
-                           blob.put(linears),
-                           blob.put(pools),
-                           blob.put(products),
-                           raw(c, step.value),
-                           relu(c, step.value),
-                           plain(c, step.value)};
-        return {spec, blob.put(spec)};
+        return most + 1;
     }
 
-    WindowSpec window_spec(Blob& blob, const CompiledStep& step) const {
-        const Compiled& c = *compiled;
-        const native::Term& term = c.value(step.value).terms[0];
-        if (c.value(step.value).kind == Value::Kind::kMaxPool) {
-            return {raw(c, term.source), raw(c, step.value), term.kernel, term.stride, term.padding, 1, 0};
+    mutable std::mutex lock_;
+    mutable std::vector<std::unique_ptr<Resident<char>>> idle_;
+};
+
+class Images {
+  public:
+    Images(const Network& network, const Stream& stream, const float* images, int count)
+        : count(count), plane(stream, network.images_plane().bytes * at(count)) {
+        const Shape& shape = network.plan.program->values().at(0).shape;
+        const std::size_t floats = at(count) * at(shape.channels) * at(shape.height) * at(shape.width);
+        const Resident<float> pixels(stream, std::span<const float>(images, floats));
+        const Plane out = network.images_plane();
+        const auto load = network.layout == &kFloat16    ? Kernels<Float16>::load_images
+                          : network.layout == &kBFloat16 ? Kernels<BFloat16>::load_images
+                                                         : Kernels<Float32>::load_images;
+        check(load(pixels.data(), count, shape.channels, out, plane.data(), stream), "load_images");
+        if (network.layout == &kFloat16) {
+            const int few = std::min(count, kProbed);
+            probed = std::make_unique<Resident<char>>(stream, out.bytes * at(few));
+            check(Kernels<BFloat16>::load_images(pixels.data(), few, shape.channels, out, probed->data(), stream),
+                  "load_images");
         }
-        return {term.rectified ? relu(c, term.source) : plain(c, term.source),
-                plain(c, step.value),
-                term.kernel,
-                term.stride,
-                term.padding,
-                term.dilation,
-                blob.put(step.depthwise)};
+        stream.wait();
     }
 
-    HeadSpec head_spec(Blob& blob) const {
-        const native::Head& from = compiled->head();
-        std::vector<HeadSource> sources;
-        int features = 0;
-        for (const int value : from.sources) {
-            sources.push_back({raw(*compiled, value), compiled->value(value).shape.channels});
-            features += sources.back().channels;
-        }
-        return {static_cast<int>(sources.size()),
-                from.classes,
-                features,
-                from.rectified,
-                blob.put(sources),
-                blob.put(from.weights)};
-    }
+    int count;
+    Resident<char> plane;
+    std::unique_ptr<Resident<char>> probed;  // the first of them in bfloat16
 };
 
 class Codes {
   public:
-    // units: of every site.
-    Codes(const Stream& stream, int count, std::vector<std::size_t> units)
-        : images(at(count)), bits(std::move(units)), memory(stream, images * words()) {}
-
-    std::size_t words() const {
-        std::size_t all = 0;
-        for (const std::size_t units : bits) all += code_words(units);
-        return all;
-    }
-    // For every site, where its codes [images, words] begin.
-    std::vector<std::uint64_t*> sites() const {
-        std::vector<std::uint64_t*> found;
-        std::uint64_t* next = memory.data();
-        for (const std::size_t units : bits) {
-            found.push_back(next);
-            next += images * code_words(units);
-        }
-        return found;
+    Codes(std::shared_ptr<const Network> of, const Stream& stream, int masks, int images)
+        : network(std::move(of)),
+          masks(masks),
+          images(images),
+          entries(stream, at(masks) * at(images) * network->plan.code_entries) {
+        check(cudaMemsetAsync(entries.data(), 0, entries.size() * sizeof(std::uint16_t), stream), "cudaMemset");
     }
 
-    std::size_t images;
-    std::vector<std::size_t> bits;
-    Resident<std::uint64_t> memory;
+    std::shared_ptr<const Network> network;
+    int masks, images;
+    Resident<std::uint16_t> entries;  // [masks, images, entries of all coded values]
 };
 
 namespace {
 
-// One call: all images through all steps.
-template <class P>
-class Pass {
+// Places of arrays in one piece of memory.
+class Carver {
   public:
-    Pass(const Loaded& loaded, const Images& images, const std::vector<int>& wanted)
-        : loaded_(loaded),
-          compiled_(*loaded.compiled),
+    template <class T>
+    Offset take(std::size_t count) {
+        const Offset place = size_;
+        size_ += (count * sizeof(T) + 255) / 256 * 256;
+        return place;
+    }
+    std::size_t size() const { return size_; }
+
+  private:
+    std::size_t size_ = 0;
+};
+
+// Some masks over all images.
+class Group {
+  public:
+    Group(const Network& network, const Stream& stream, const Images& images, const float* masks, int count,
+          bool keeps)
+        : network_(network),
+          plan_(network.plan),
+          stream_(stream),
           images_(images),
-          wanted_(wanted),
-          coded_(values_of(wanted)),
-          stream_(loaded.device),
-          planes_(stream_, compiled_.image_bytes * at(images.count)),
-          codes_(stream_, code_entries() * at(images.count)),
-          moments_(stream_, loaded.moment_floats),
-          affine_(stream_, compiled_.batch() ? loaded.affine_floats : 0),
-          partial_(stream_, compiled_.batch() ? loaded.moment_channels * 2 * at(images.count) : 0),
-          pooled_(stream_, at(images.count) * at(loaded.head.features)),
-          logits_(stream_, at(images.count) * at(loaded.head.classes)),
-          tile_{planes_.data(), images.count} {
-        std::uint16_t* codes = codes_.data();
-        for (const int value : coded_) {
-            codes_of_[value] = codes;
-            codes += entries(value) * at(images.count);
+          masks_(count),
+          slots_(masks, masks + at(count) * at(network.slots)) {
+        for (int m = 0; m < count; ++m) {
+            const std::vector<std::uint8_t> left = plan_.flags_under(slots_.data() + at(m) * at(network.slots));
+            flags_.insert(flags_.end(), left.begin(), left.end());
+        }
+        // What is the same under every mask is there if one of them needs it.
+        for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
+            if (!plan_.shared(plan_.values[s])) continue;
+            for (int m = 1; m < count; ++m) {
+                flags_[at(plan_.steps[s].flag)] |= flags_[at(m * plan_.flags + plan_.steps[s].flag)];
+            }
+        }
+        place(keeps);
+        memory_ = network.borrow(stream, size_);
+    }
+    // What was queued may still use the memory.
+    ~Group() {
+        cudaStreamSynchronize(stream_);
+        network_.give_back(std::move(memory_));
+    }
+    Group(const Group&) = delete;
+    Group& operator=(const Group&) = delete;
+
+    void run(std::uint16_t* codes) {
+        Pass pass = described();
+        copy_to_device(std::span<const float>(slots_), get<float>(mask_), stream_);
+        copy_to_device(std::span<const std::uint8_t>(flags_), get<std::uint8_t>(flag_), stream_);
+        clear(exponent_, at(masks_) * at(network_.values()) * sizeof(std::int32_t));
+        if (network_.layout == &kFloat16) choose_range(pass);
+        pass.codes = codes;
+        if (network_.layout == &kFloat16) {
+            forward<Float16>(pass);
+        } else if (network_.layout == &kBFloat16) {
+            forward<BFloat16>(pass);
+        } else {
+            forward<Float32>(pass);
         }
     }
 
-    // Until the stream is done with them: what a pass that failed had queued may still write its codes.
-    ~Pass() { cudaStreamSynchronize(stream_); }
-    Pass(const Pass&) = delete;
-    Pass& operator=(const Pass&) = delete;
+    // Queues the copies; `wait` for them.
+    void copy_out(float* logits, float* pooled, const std::vector<float*>& features) {
+        const std::size_t images = at(masks_) * at(images_.count);
+        fetch(logits, get<float>(logits_), images * at(plan_.program->head().classes));
+        fetch(pooled, get<float>(pooled_), images * at(plan_.features));
+        Offset first = 0;
+        for (std::size_t site = 0; site < features.size(); ++site) {
+            const Offset floats = plan_.kept_sizes[site] * at(images_.count);
+            for (int m = 0; m < masks_; ++m) {
+                fetch(features[site] + floats * at(m),
+                      get<float>(features_) + plan_.kept_floats * at(images_.count) * at(m) + first, floats);
+            }
+            first += floats;
+        }
+        copy_to_host(get<float>(moments_), at(masks_) * plan_.moment_floats, moment_values_, stream_);
+    }
+    void wait() const { stream_.wait(); }
 
-    Output run() {
-        for (const CompiledStep& step : compiled_.steps) run(step.value);
-        const char* blob = loaded_.memory->data();
-        check(classify(blob, loaded_.head, tile_, pooled_.data(), logits_.data(), stream_), "classify");
-        Output output;
-        logits_.copy_to(output.logits);
-        pooled_.copy_to(output.pooled);
-        if (!wanted_.empty()) gather_sites();
-        output.packed = packed_;
-        for (const int site : compiled_.kept) copy_site(site, output.features.emplace_back());
-        std::vector<float> moments;
-        moments_.copy_to(moments);
-        stream_.wait();
-        hand_out(moments, output);
-        return output;
+    void hand_out_moments(Output& output) const {
+        for (int m = 0; m < masks_; ++m) {
+            auto& means = output.means.emplace_back();
+            auto& variances = output.variances.emplace_back();
+            for (const Moments& of : plan_.moments) {
+                const Step& step = plan_.steps[at(plan_.step_of_[at(of.value)])];
+                const bool live = flags_[at(m * plan_.flags + step.flag)] != 0;
+                const auto part = [&](int which) -> std::vector<float> {
+                    if (!live) return {};
+                    const auto first = moment_values_.begin() +
+                                       static_cast<std::ptrdiff_t>(at(m) * plan_.moment_floats + of.out +
+                                                                   at(which * of.plane.blocks) * kBlock);
+                    return {first, first + step.channels};
+                };
+                means.push_back(part(0));
+                variances.push_back(part(1));
+            }
+        }
+    }
+
+    // What the planes of a mask need.
+    static std::size_t bytes_per_mask(const Network& network, int images) {
+        return network.plan.own_bytes * at(images) + network.plan.weights.size * at(network.layout->element_bytes);
     }
 
   private:
-    // The values of sites, each once.
-    std::vector<int> values_of(const std::vector<int>& sites) const {
-        std::vector<int> values;
-        for (const int site : sites) {
-            for (const int value : compiled_.site(site)) values.push_back(value);
-        }
-        std::sort(values.begin(), values.end());
-        values.erase(std::unique(values.begin(), values.end()), values.end());
-        return values;
-    }
-    // Codes of a value, per image.
-    std::size_t entries(int value) const {
-        const Shape& shape = compiled_.value(value).shape;
-        return at(native::blocks_of(shape)) * at(shape.height) * at(shape.width);
-    }
-    std::size_t code_entries() const {
-        std::size_t all = 0;
-        for (const int value : coded_) all += entries(value);
-        return all;
-    }
-    static std::size_t units(const Shape& shape) {
-        return at(shape.channels) * at(shape.height) * at(shape.width);
-    }
-    std::size_t site_units(int site) const {
-        std::size_t all = 0;
-        for (const int value : compiled_.site(site)) all += units(compiled_.value(value).shape);
-        return all;
+    void place(bool keeps) {
+        const std::size_t count = at(images_.count), masks = at(masks_), values = at(network_.values());
+        Carver carver;
+        mask_ = carver.take<float>(slots_.size());
+        flag_ = carver.take<std::uint8_t>(flags_.size());
+        exponent_ = carver.take<std::int32_t>(masks * values);
+        largest_ = carver.take<std::int32_t>(masks * values);
+        weights_ = carver.take<char>(masks * plan_.weights.size * at(network_.layout->element_bytes));
+        vectors_ = carver.take<float>(masks * plan_.vectors.size);
+        shared_ = carver.take<char>(count * plan_.shared_bytes);
+        own_ = carver.take<char>(masks * count * plan_.own_bytes);
+        moments_ = carver.take<float>(masks * plan_.moment_floats);
+        std::size_t widest = 0;
+        for (const Moments& of : plan_.moments) widest = std::max(widest, at(of.plane.blocks) * kBlock);
+        partial_ = carver.take<double>(masks * count * widest * 2);
+        pooled_ = carver.take<float>(masks * count * at(plan_.features));
+        logits_ = carver.take<float>(masks * count * at(plan_.program->head().classes));
+        keeps_ = keeps;
+        features_ = carver.take<float>(keeps ? masks * count * plan_.kept_floats : 0);
+        size_ = carver.size();
     }
 
-    void run(int value) {
-        const char* blob = loaded_.memory->data();
-        switch (compiled_.value(value).kind) {
-            case Value::Kind::kImages:
-                check(Steps<P>::load_images(images_.memory.data(), compiled_.value(value).shape.channels,
-                                            plain(compiled_, value), tile_, stream_),
-                      "load_images");
-                break;
-            case Value::Kind::kSum:
-                sum(value, blob);
-                break;
-            case Value::Kind::kDepthwise:
-                check(Steps<P>::depthwise(blob, loaded_.windows.at(value), tile_, stream_), "depthwise");
-                break;
-            case Value::Kind::kMaxPool:
-                check(max_pool(loaded_.windows.at(value), tile_, stream_), "max_pool");
-                break;
-        }
-        if (!compiled_.value(value).moments) return;
-        const MomentsSpec spec{raw(compiled_, value), moments_.data() + loaded_.moments[at(value)]};
-        check(measure(spec, tile_, partial_.data(), stream_), "measure");
+    template <class T>
+    T* get(Offset place) const {
+        return reinterpret_cast<T*>(memory_->data() + place);
+    }
+    void clear(Offset place, std::size_t bytes) const {
+        check(cudaMemsetAsync(memory_->data() + place, 0, bytes, stream_), "cudaMemset");
+    }
+    void fetch(float* to, const float* from, std::size_t count) const {
+        if (count == 0) return;
+        check(cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToHost, stream_), "cudaMemcpy");
     }
 
-    void sum(int value, const char* blob) {
-        const Loaded::Sum& step = loaded_.sums.at(value);
-        const float* affine = reinterpret_cast<const float*>(blob + step.spec.affine);
-        if (compiled_.batch()) {
-            check(normalise(blob, step.place, step.spec, moments_.data(), affine_.data(), stream_),
-                  "normalise");
-            affine = affine_.data();
-        }
-        const auto codes = codes_of_.find(value);
-        check(Steps<P>::sum(blob, step.place, step.spec, affine, tile_,
-                            codes == codes_of_.end() ? nullptr : codes->second, stream_),
-              "sum");
+    Pass described() const {
+        Pass pass{};
+        pass.steps = network_.steps.data();
+        pass.operands = network_.operands.data();
+        pass.places = network_.places.data();
+        pass.base = network_.base.data();
+        pass.values = network_.values();
+        pass.weights = get<char>(weights_);
+        pass.mask_weights = plan_.weights.size;
+        pass.vectors = get<float>(vectors_);
+        pass.mask_vectors = plan_.vectors.size;
+        pass.flags = get<std::uint8_t>(flag_);
+        pass.mask_flags = plan_.flags;
+        pass.exponents = get<std::int32_t>(exponent_);
+        pass.count = images_.count;
+        pass.masks = masks_;
+        pass.images = images_.plane.data();
+        pass.shared = get<char>(shared_);
+        pass.own = get<char>(own_);
+        pass.image_codes = plan_.code_entries;
+        pass.features = keeps_ ? get<float>(features_) : nullptr;
+        pass.mask_features = plan_.kept_floats * at(images_.count);
+        pass.moments = get<float>(moments_);
+        pass.mask_moments = plan_.moment_floats;
+        return pass;
     }
 
-    void gather_sites() {
-        std::vector<std::size_t> units;
-        std::vector<std::vector<Segment>> segments;
-        for (const int site : wanted_) {
-            units.push_back(site_units(site));
-            segments.push_back(segments_of(site));
-        }
-        packed_ = std::make_shared<const Codes>(stream_, images_.count, std::move(units));
-        const std::vector<std::uint64_t*> places = packed_->sites();
-        for (std::size_t s = 0; s < segments.size(); ++s) {
-            const Buffer<Segment> there(stream_, std::span<const Segment>(segments[s]));
-            check(gather(there.data(), static_cast<int>(segments[s].size()), places[s],
-                         code_words(packed_->bits[s]), tile_, stream_),
-                  "gather");
-        }
+    void choose_range(Pass pass) {
+        const std::size_t bytes = at(masks_) * at(network_.values()) * sizeof(std::int32_t);
+        clear(largest_, bytes);
+        pass.images = images_.probed->data();
+        pass.count = std::min(images_.count, kProbed);
+        pass.largest = get<std::int32_t>(largest_);
+        pass.features = nullptr;
+        forward<BFloat16>(pass);
+        check(choose_exponents(pass.largest, network_.shared.data(), pass.values, masks_,
+                               get<std::int32_t>(exponent_), stream_),
+              "choose_exponents");
     }
 
-    std::vector<Segment> segments_of(int site) const {
-        std::vector<Segment> segments;
-        Offset bit = 0;
-        for (const int value : compiled_.site(site)) {
-            const Shape& shape = compiled_.value(value).shape;
-            const int pixels = shape.height * shape.width;
-            for (int b = 0; b < native::blocks_of(shape); ++b) {
-                const int channels = std::min(kBlock, shape.channels - b * kBlock);
-                segments.push_back(
-                    {bit, channels, pixels, codes_of_.at(value) + at(b) * at(pixels), entries(value)});
-                bit += at(channels) * at(pixels);
+    template <class P>
+    void forward(const Pass& pass) {
+        merge<P>(network_.weight_chunks, network_.weight_terms, plan_.weights, get<char>(weights_));
+        merge<Float32>(network_.vector_chunks, network_.vector_terms, plan_.vectors, pass.vectors);
+        std::size_t measured = 0;
+        for (std::size_t w = 0; w < plan_.waves.size(); ++w) {
+            for (const Normalised& of : plan_.normalised[w]) check(normalise(pass, of, stream_), "normalise");
+            check(Kernels<P>::sum(pass, plan_.waves[w], stream_), "sum");
+            for (; measured < plan_.moments.size() && plan_.moments[measured].wave == static_cast<int>(w);
+                 ++measured) {
+                check(Kernels<P>::measure(pass, plan_.moments[measured], get<double>(partial_), stream_),
+                      "measure");
             }
         }
-        return segments;
+        const native::Head& head = plan_.program->head();
+        check(Kernels<P>::classify(pass, network_.head.data(), network_.head_values.data(),
+                                   static_cast<int>(plan_.head.size()), plan_.features, head.rectified,
+                                   network_.head_weights.data(), head.classes, get<float>(pooled_),
+                                   get<float>(logits_), stream_),
+              "classify");
     }
 
-    void copy_site(int site, std::vector<float>& features) {
-        const std::size_t image_floats = site_units(site);
-        const Buffer<float> copied(stream_, image_floats * at(images_.count));
-        float* out = copied.data();
-        for (const int value : compiled_.site(site)) {
-            const Shape& shape = compiled_.value(value).shape;
-            check(copy_out({raw(compiled_, value), shape.channels, out, image_floats}, tile_, stream_),
-                  "copy_out");
-            out += units(shape);
-        }
-        copied.copy_to(features);
+    template <class P>
+    void merge(const Resident<MergeChunk>& chunks, const Resident<MergeTerm>& terms, const Merge& of,
+               void* merged) const {
+        check(Kernels<P>::merge(chunks.data(), of.chunks.size(), terms.data(), network_.base.data(),
+                                get<float>(mask_), network_.slots, get<std::int32_t>(exponent_),
+                                network_.values(), masks_, of.size, merged, stream_),
+              "merge");
     }
 
-    // A value that is not live has no moments.
-    void hand_out(const std::vector<float>& moments, Output& output) const {
-        for (std::size_t v = 0; v < loaded_.moments.size(); ++v) {
-            const Value& value = compiled_.value(static_cast<int>(v));
-            if (!value.moments) continue;
-            const auto part = [&](int which) -> std::vector<float> {
-                if (loaded_.moments[v] == kNoMoments) return {};
-                const auto first =
-                    moments.begin() + loaded_.moments[v] +
-                    static_cast<std::ptrdiff_t>(which) * native::blocks_of(value.shape) * kBlock;
-                return {first, first + value.shape.channels};
-            };
-            output.means.push_back(part(0));
-            output.variances.push_back(part(1));
-        }
-    }
-
-    const Loaded& loaded_;
-    const Compiled& compiled_;
+    const Network& network_;
+    const Plan& plan_;
+    const Stream& stream_;
     const Images& images_;
-    const std::vector<int>& wanted_;
-    std::vector<int> coded_;
-    Stream stream_;
-    Buffer<char> planes_;
-    Buffer<std::uint16_t> codes_;
-    Buffer<float> moments_, affine_;
-    Buffer<double> partial_;
-    Buffer<float> pooled_, logits_;
-    Tile tile_;
-    std::map<int, std::uint16_t*> codes_of_;  // per value of a wanted site, [image][block][pixel]
-    std::shared_ptr<const Codes> packed_;     // of all wanted sites
+    int masks_;
+    std::vector<float> slots_;
+    std::vector<std::uint8_t> flags_;
+    Offset mask_ = 0, flag_ = 0, exponent_ = 0, largest_ = 0, weights_ = 0, vectors_ = 0, shared_ = 0, own_ = 0,
+           moments_ = 0, partial_ = 0, pooled_ = 0, logits_ = 0, features_ = 0;
+    bool keeps_ = false;
+    std::size_t size_ = 0;
+    std::unique_ptr<Resident<char>> memory_;
+    std::vector<float> moment_values_;
+};
+
+// As many masks as memory has room for.
+int group_size(const Network& network, const Images& images, int masks) {
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    const std::size_t fitting = free / kShare / std::max<std::size_t>(Group::bytes_per_mask(network, images.count), 1);
+    return static_cast<int>(std::clamp<std::size_t>(fitting, 1, at(masks)));
+}
+
+// Bits one after another.
+class Bits {
+  public:
+    explicit Bits(std::uint64_t* words) : words_(words) {}
+    void put(std::uint64_t bits, int width) {
+        const std::size_t word = filled_ / 64, place = filled_ % 64;
+        words_[word] |= bits << place;
+        if (place + at(width) > 64) words_[word + 1] |= bits >> (64 - place);
+        filled_ += at(width);
+    }
+
+  private:
+    std::uint64_t* words_;
+    std::size_t filled_ = 0;
 };
 
 }  // namespace
@@ -469,59 +433,145 @@ int capability(int device) {
     return 10 * major + minor;
 }
 
-const native::Layout& layout(native::Precision precision) {
+const native::Layout& layout(Precision precision) {
     switch (precision) {
-        case native::Precision::kBFloat16:
+        case Precision::kBFloat16:
             return kBFloat16;
-        case native::Precision::kFloat16:
+        case Precision::kFloat16:
             return kFloat16;
-        case native::Precision::kFloat32:
+        case Precision::kFloat32:
             break;
     }
     return kFloat32;
 }
 
-std::shared_ptr<const Images> upload(const float* images, int count, const Shape& shape, int device) {
-    return std::make_shared<const Images>(images, count, shape, device);
+std::shared_ptr<const Network> network(std::shared_ptr<const native::Program> program,
+                                       const std::vector<int>& kept, int device) {
+    Plan made = plan(std::move(program), kept);
+    const Stream stream(device);
+    return std::make_shared<const Network>(stream, std::move(made));
 }
 
-std::shared_ptr<const Loaded> load(std::shared_ptr<const Compiled> compiled, int device) {
-    return std::make_shared<const Loaded>(std::move(compiled), device);
+std::shared_ptr<const Images> upload(const Network& network, const float* images, int count) {
+    const Stream stream(network.device);
+    return std::make_shared<const Images>(network, stream, images, count);
 }
 
-std::vector<std::vector<std::uint64_t>> download(const Codes& codes) {
-    const Stream stream(codes.memory.device());
-    const std::vector<std::uint64_t*> places = codes.sites();
-    std::vector<std::vector<std::uint64_t>> found(places.size());
-    for (std::size_t s = 0; s < places.size(); ++s) {
-        copy_to_host(places[s], codes.images * code_words(codes.bits[s]), found[s], stream);
+Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
+           bool codes) {
+    if (images.plane.device() != network->device) throw Error("images and network are on different GPUs");
+    const Stream stream(network->device);
+    const std::size_t all = at(count) * at(images.count);
+    Output output;
+    output.logits.resize(all * at(network->plan.program->head().classes));
+    output.pooled.resize(all * at(network->plan.features));
+    for (const Offset floats : network->plan.kept_sizes) output.features.emplace_back(all * floats);
+    std::shared_ptr<Codes> made;
+    if (codes) made = std::make_shared<Codes>(network, stream, count, images.count);
+    int size = group_size(*network, images, count);
+    for (int first = 0; first < count;) {
+        const int here = std::min(size, count - first);
+        try {
+            const std::size_t before = at(first) * at(images.count);
+            Group group(*network, stream, images, masks + at(first) * at(network->slots), here,
+                        !output.features.empty());
+            group.run(made == nullptr ? nullptr : made->entries.data() + before * network->plan.code_entries);
+            std::vector<float*> features;
+            for (std::size_t site = 0; site < output.features.size(); ++site) {
+                features.push_back(output.features[site].data() + before * network->plan.kept_sizes[site]);
+            }
+            group.copy_out(output.logits.data() + before * at(network->plan.program->head().classes),
+                           output.pooled.data() + before * at(network->plan.features), features);
+            group.wait();
+            group.hand_out_moments(output);
+            first += here;
+        } catch (const OutOfMemory&) {
+            network->forget_idle();
+            if (here == 1) throw;
+            size = here / 2;
+        }
+    }
+    output.codes = std::move(made);
+    return output;
+}
+
+std::vector<std::uint64_t> download(const Codes& codes, int mask, int site) {
+    const Plan& plan = codes.network->plan;
+    const std::vector<int>& values = plan.program->sites().at(at(site));
+    std::size_t units = 0;
+    for (const int v : values) {
+        const Shape& shape = plan.program->values()[at(v)].shape;
+        units += at(shape.channels) * at(shape.height) * at(shape.width);
+    }
+    const std::size_t images = at(codes.images), pitch = plan.code_entries * sizeof(std::uint16_t);
+    std::vector<std::vector<std::uint16_t>> entries;  // per value [images, entries]
+    const Stream stream(codes.entries.device());
+    for (const int v : values) {
+        const Shape& shape = plan.program->values()[at(v)].shape;
+        const std::size_t count = at((shape.channels + kBlock - 1) / kBlock) * at(shape.height) * at(shape.width);
+        auto& lying = entries.emplace_back(images * count);
+        const auto place = static_cast<std::size_t>(std::lower_bound(plan.coded.begin(), plan.coded.end(), v) -
+                                                    plan.coded.begin());
+        const std::uint16_t* from =
+            codes.entries.data() + at(mask) * images * plan.code_entries + plan.code_places[place];
+        check(cudaMemcpy2DAsync(lying.data(), count * sizeof(std::uint16_t), from, pitch,
+                                count * sizeof(std::uint16_t), images, cudaMemcpyDeviceToHost, stream),
+              "cudaMemcpy");
     }
     stream.wait();
-    return found;
+    std::vector<std::uint64_t> words(images * code_words(units));
+    for (std::size_t n = 0; n < images; ++n) {
+        Bits bits(words.data() + n * code_words(units));
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            const Shape& shape = plan.program->values()[at(values[i])].shape;
+            const std::size_t pixels = at(shape.height) * at(shape.width), count = entries[i].size() / images;
+            for (std::size_t e = 0; e < count; ++e) {
+                const int block = static_cast<int>(e / pixels);
+                bits.put(entries[i][n * count + e], std::min(kBlock, shape.channels - block * kBlock));
+            }
+        }
+    }
+    return words;
 }
 
-std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::int64_t>& times) {
-    const std::vector<std::uint64_t*> places = codes.sites();
-    if (times.size() != places.size()) throw Error("one factor per site is needed");
-    const Stream stream(codes.memory.device());
-    const Buffer<std::int64_t> gram(stream, codes.images * codes.images);
-    gram.clear();
-    for (std::size_t s = 0; s < places.size(); ++s) {
-        check(add_code_gram(places[s], codes.images, codes.bits[s], times[s], gram.data(), stream),
-              "add_code_gram");
+std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times) {
+    const Plan& plan = codes.network->plan;
+    const auto& sites = plan.program->sites();
+    constexpr std::size_t kEntries = 4;  // of 16 units in a word
+    std::vector<CodeRange> ranges;
+    for (std::size_t i = 0; i < plan.coded.size(); ++i) {
+        const Shape& shape = plan.program->values()[at(plan.coded[i])].shape;
+        const Offset end = i + 1 < plan.coded.size() ? plan.code_places[i + 1] : plan.code_entries;
+        ranges.push_back({plan.code_places[i] / kEntries, end / kEntries,
+                          static_cast<std::int64_t>(shape.channels) * shape.height * shape.width});
     }
+    std::vector<std::int32_t> counted;  // [masks, values]
+    for (const auto& of_mask : times) {
+        if (of_mask.size() != sites.size()) throw Error("one factor per site is needed");
+        const std::size_t first = counted.size();
+        counted.resize(first + ranges.size());
+        for (std::size_t s = 0; s < sites.size(); ++s) {
+            for (const int v : sites[s]) {
+                const auto place = std::lower_bound(plan.coded.begin(), plan.coded.end(), v) - plan.coded.begin();
+                counted[first + static_cast<std::size_t>(place)] += static_cast<std::int32_t>(of_mask[s]);
+            }
+        }
+    }
+    if (times.size() != at(codes.masks)) throw Error("one row of factors per mask is needed");
+    const Stream stream(codes.entries.device());
+    const Resident<CodeRange> ranges_there(stream, std::span<const CodeRange>(ranges));
+    const Resident<std::int32_t> counted_there(stream, std::span<const std::int32_t>(counted));
+    const std::size_t images = at(codes.images), size = at(codes.masks) * images * images;
+    const Resident<std::int64_t> gram(stream, size);
+    check(cudaMemsetAsync(gram.data(), 0, size * sizeof(std::int64_t), stream), "cudaMemset");
+    check(code_gram(reinterpret_cast<const std::uint64_t*>(codes.entries.data()), at(codes.masks), images,
+                    plan.code_entries / kEntries, ranges_there.data(), static_cast<int>(ranges.size()),
+                    counted_there.data(), gram.data(), stream),
+          "code_gram");
     std::vector<std::int64_t> found;
-    gram.copy_to(found);
+    copy_to_host(gram.data(), size, found, stream);
     stream.wait();
     return found;
-}
-
-Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted) {
-    if (images.memory.device() != loaded.device) throw Error("images and mask are on different GPUs");
-    const native::Layout* of = loaded.compiled->layout;
-    if (of == &kBFloat16) return Pass<BFloat16>(loaded, images, wanted).run();
-    if (of == &kFloat16) return Pass<Float16>(loaded, images, wanted).run();
-    return Pass<Float32>(loaded, images, wanted).run();
 }
 
 }  // namespace znas::cuda

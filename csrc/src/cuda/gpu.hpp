@@ -10,8 +10,9 @@
 
 #include <cstdint>
 
-// The loop that follows, so that arrays it indexes stay in registers.
+// The loop that follows, so that arrays it indexes stay in registers; or once, so that code stays small.
 #define ZNAS_UNROLL _Pragma("unroll")
+#define ZNAS_ROLL _Pragma("unroll 1")
 
 namespace znas::cuda {
 

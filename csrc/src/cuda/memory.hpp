@@ -23,8 +23,25 @@ inline void check(cudaError_t error, const char* what) {
     throw Error(text);
 }
 
-// Streams of a device that no call uses at the moment.
-class Streams {
+// The calling thread works on this device until the end of the object; others in the process may have chosen
+// another one for it.
+class OnDevice {
+  public:
+    explicit OnDevice(int device) {
+        cudaGetDevice(&before_);
+        check(cudaSetDevice(device), "cudaSetDevice");
+    }
+    ~OnDevice() { cudaSetDevice(before_); }
+    OnDevice(const OnDevice&) = delete;
+    OnDevice& operator=(const OnDevice&) = delete;
+
+  private:
+    int before_ = 0;
+};
+
+// Per device, streams that no call uses at the moment and a pool of memory of our own: what other libraries of
+// the process do with the device's default pool is theirs.
+class Devices {
   public:
     cudaStream_t take(int device) {
         {
@@ -36,7 +53,6 @@ class Streams {
                 return stream;
             }
         }
-        keep_freed_memory(device);
         cudaStream_t stream = nullptr;
         check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
         return stream;
@@ -45,34 +61,43 @@ class Streams {
         const std::lock_guard guard(lock_);
         idle_[device].push_back(stream);
     }
+    cudaMemPool_t pool(int device) {
+        const std::lock_guard guard(lock_);
+        auto& pool = pools_[device];
+        if (pool == nullptr) {
+            cudaMemPoolProps props{};
+            props.allocType = cudaMemAllocationTypePinned;
+            props.location.type = cudaMemLocationTypeDevice;
+            props.location.id = device;
+            check(cudaMemPoolCreate(&pool, &props), "cudaMemPoolCreate");
+            std::uint64_t kept = kKept;
+            check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept),
+                  "cudaMemPoolSetAttribute");
+        }
+        return pool;
+    }
 
   private:
-    // Or every synchronisation would hand it back to the driver.
-    static void keep_freed_memory(int device) {
-        cudaMemPool_t pool = nullptr;
-        check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
-        std::uint64_t all = UINT64_MAX;
-        check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all),
-              "cudaMemPoolSetAttribute");
-    }
+    static constexpr std::uint64_t kKept = std::uint64_t{1} << 30;  // bytes that are not handed back at once
 
     std::mutex lock_;
     std::map<int, std::vector<cudaStream_t>> idle_;
+    std::map<int, cudaMemPool_t> pools_;
 };
 
-inline Streams& streams() {
-    static auto* all = new Streams;  // never destroyed: the driver may be gone by then
+inline Devices& devices() {
+    static auto* all = new Devices;  // never destroyed: the driver may be gone by then
     return *all;
 }
 
-// A stream of one's own, for one call on one device.
+// A stream of one's own, for one call on one device. It has done everything when it is given back.
 class Stream {
   public:
-    explicit Stream(int device) : device_(device) {
-        check(cudaSetDevice(device), "cudaSetDevice");
-        stream_ = streams().take(device);
+    explicit Stream(int device) : on_(device), device_(device), stream_(devices().take(device)) {}
+    ~Stream() {
+        cudaStreamSynchronize(stream_);
+        devices().give(device_, stream_);
     }
-    ~Stream() { streams().give(device_, stream_); }
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
 
@@ -81,6 +106,7 @@ class Stream {
     void wait() const { check(cudaStreamSynchronize(stream_), "the GPU failed"); }
 
   private:
+    OnDevice on_;
     int device_;
     cudaStream_t stream_;
 };
@@ -94,69 +120,47 @@ void copy_to_host(const T* data, std::size_t size, std::vector<T>& values, cudaS
           "cudaMemcpy");
 }
 
-// Memory that is ours until the stream has done what it was asked before the end of this object.
+// values must stay until the stream has been waited for.
 template <class T>
-class Buffer {
-  public:
-    Buffer(cudaStream_t stream, std::size_t size) : stream_(stream), size_(size) {
-        void* data = nullptr;
-        if (size != 0) check(cudaMallocAsync(&data, size * sizeof(T), stream), "cudaMalloc");
-        data_ = static_cast<T*>(data);
-    }
-    Buffer(cudaStream_t stream, std::span<const T> values) : Buffer(stream, values.size()) {
-        if (size_ == 0) return;
-        check(cudaMemcpyAsync(data_, values.data(), values.size_bytes(), cudaMemcpyHostToDevice, stream),
-              "cudaMemcpy");
-    }
-    ~Buffer() {
-        if (data_ != nullptr) cudaFreeAsync(data_, stream_);
-    }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-
-    T* data() const { return data_; }
-    void clear() const {
-        if (size_ != 0) check(cudaMemsetAsync(data_, 0, size_ * sizeof(T), stream_), "cudaMemset");
-    }
-    void copy_to(std::vector<T>& values) const { copy_to_host(data_, size_, values, stream_); }
-
-  private:
-    cudaStream_t stream_;
-    std::size_t size_;
-    T* data_;
-};
+void copy_to_device(std::span<const T> values, T* data, cudaStream_t stream) {
+    if (values.empty()) return;
+    check(cudaMemcpyAsync(data, values.data(), values.size_bytes(), cudaMemcpyHostToDevice, stream),
+          "cudaMemcpy");
+}
 
 // Memory that outlives the call which made it; no stream has work on it when it is given back.
 template <class T>
 class Resident {
   public:
-    // For work on this stream, until somebody has waited for it.
-    Resident(const Stream& stream, std::size_t size) : device_(stream.device()) {
+    Resident(const Stream& stream, std::size_t size) : device_(stream.device()), size_(size) {
         void* data = nullptr;
-        check(cudaMallocAsync(&data, std::max<std::size_t>(size, 1) * sizeof(T), stream), "cudaMalloc");
+        check(cudaMallocFromPoolAsync(&data, std::max<std::size_t>(size, 1) * sizeof(T),
+                                      devices().pool(device_), stream),
+              "cudaMalloc");
         data_ = static_cast<T*>(data);
     }
-    Resident(int device, std::span<const T> values) : Resident(Stream(device), values) {}
+    // Waits until the values are there.
+    Resident(const Stream& stream, std::span<const T> values) : Resident(stream, values.size()) {
+        copy_to_device(values, data_, stream);
+        stream.wait();
+    }
     ~Resident() {
         // Nothing to be done where that fails: the GPU is lost, or the process ends and the driver is gone.
-        if (cudaSetDevice(device_) == cudaSuccess) cudaFreeAsync(data_, nullptr);
+        int before = 0;
+        cudaGetDevice(&before);
+        if (cudaSetDevice(device_) == cudaSuccess) cudaFreeAsync(data_, cudaStreamPerThread);
+        cudaSetDevice(before);
     }
     Resident(const Resident&) = delete;
     Resident& operator=(const Resident&) = delete;
 
     T* data() const { return data_; }
+    std::size_t size() const { return size_; }
     int device() const { return device_; }
 
   private:
-    Resident(const Stream& stream, std::span<const T> values) : Resident(stream, values.size()) {
-        if (!values.empty()) {
-            check(cudaMemcpyAsync(data_, values.data(), values.size_bytes(), cudaMemcpyHostToDevice, stream),
-                  "cudaMemcpy");
-        }
-        stream.wait();
-    }
-
     int device_;
+    std::size_t size_;
     T* data_;
 };
 

@@ -62,13 +62,13 @@ class Compiled {
     std::size_t scratch_floats = 0;           // for pools, per image
     std::size_t transformed_floats = 0;       // for transformed products
 
-    const Value& value(int i) const { return program->values_[static_cast<std::size_t>(i)]; }
-    const Head& head() const { return program->head_; }
-    const std::vector<int>& site(int i) const { return program->sites_.at(static_cast<std::size_t>(i)); }
-    bool batch() const { return program->batch_; }
+    const Value& value(int i) const { return program->values()[static_cast<std::size_t>(i)]; }
+    const Head& head() const { return program->head(); }
+    const std::vector<int>& site(int i) const { return program->sites().at(static_cast<std::size_t>(i)); }
+    bool batch() const { return program->batch(); }
     // The weights of a term in step order.
     const std::vector<float>& packed(int value, std::size_t term) const {
-        return program->packed_[static_cast<std::size_t>(value)][term];
+        return program->packed(value, term);
     }
 };
 

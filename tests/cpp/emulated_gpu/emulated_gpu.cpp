@@ -180,13 +180,16 @@ struct Memory {
 
     cudaError_t take(void** pointer, std::size_t bytes) {
         const std::lock_guard guard(lock);
-        const long most = setting("ZNAS_EMULATED_GPU_BYTES", std::numeric_limits<long>::max());
-        if (used + bytes > static_cast<std::size_t>(most)) return cudaErrorMemoryAllocation;
+        if (used + bytes > most()) return cudaErrorMemoryAllocation;
         *pointer = std::aligned_alloc(256, (bytes + 256) / 256 * 256);
         std::memset(*pointer, 0xFF, bytes);
         sizes[*pointer] = bytes;
         used += bytes;
         return cudaSuccess;
+    }
+    static std::size_t most() {
+        return static_cast<std::size_t>(
+            setting("ZNAS_EMULATED_GPU_BYTES", std::numeric_limits<long>::max()));
     }
     cudaError_t give(void* pointer) {
         if (pointer == nullptr) return cudaSuccess;
@@ -261,8 +264,28 @@ cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
     return znas::emulated::lost() ? cudaErrorLaunchFailure : cudaSuccess;
 }
-cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
-    *pool = nullptr;
+cudaError_t cudaGetDevice(int* device) {
+    *device = 0;
+    return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+    *free = *total = znas::emulated::memory.most();
+    return cudaSuccess;
+}
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
+    static char pools;
+    *pool = reinterpret_cast<cudaMemPool_t>(&pools);
+    return cudaSuccess;
+}
+cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t, cudaStream_t) {
+    return cudaMalloc(pointer, bytes);
+}
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
+                              size_t height, cudaMemcpyKind, cudaStream_t) {
+    for (size_t row = 0; row < height; ++row) {
+        std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                     width);
+    }
     return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }

@@ -21,6 +21,9 @@
 #undef __launch_bounds__
 #define __launch_bounds__(...)
 #define ZNAS_UNROLL
+#define ZNAS_ROLL
+#undef __grid_constant__
+#define __grid_constant__
 
 extern thread_local uint3 threadIdx, blockIdx;
 extern thread_local dim3 blockDim, gridDim;
@@ -66,6 +69,19 @@ inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long m
     const unsigned long long before = *to;
     *to += more;
     return before;
+}
+inline int atomicMax(int* to, int value) {
+    const int before = *to;
+    *to = std::max(before, value);
+    return before;
+}
+template <class T>
+T __ldg(const T* from) {
+    return *from;
+}
+template <class T>
+T __shfl_sync(unsigned, T value, int from) {
+    return *znas::emulated::all_lanes(value)[static_cast<unsigned>(from)];
 }
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {

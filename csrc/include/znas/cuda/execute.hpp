@@ -1,4 +1,4 @@
-// Compiled masks on a GPU: the steps of znas/native/program.hpp as kernels, one stream per call.
+// Supernets on a GPU: many masks at a time, all images of each.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ class Error : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// There is no room for that many images together, or for the mask.
+// There is no room for that many images together.
 class OutOfMemory : public Error {
   public:
     using Error::Error;
@@ -29,36 +29,43 @@ int device_count();
 // The compute capability of one of them, ten times: 86 for 8.6.
 int capability(int device);
 
-// The layout of programs whose masks are loaded onto a GPU. float32 runs on CUDA cores, the halves on tensor
-// cores; sums are float32 in all of them.
+// The layout of programs for a GPU. float32 runs on CUDA cores, the halves on tensor cores; sums are float32 in
+// all of them. No mask is compiled: `Network` serves all.
 const native::Layout& layout(native::Precision precision);
 
-// Images in a GPU's memory.
+// A program in a GPU's memory, with its weights.
+class Network;
+// program: with a layout of this file. kept: sites whose values a run hands out. Throws std::invalid_argument
+// for what no kernel computes.
+std::shared_ptr<const Network> network(std::shared_ptr<const native::Program> program,
+                                       const std::vector<int>& kept, int device);
+
+// Images in a GPU's memory, as one network reads them.
 class Images;
-// images [count, channels, height, width] of that shape.
-std::shared_ptr<const Images> upload(const float* images, int count, const native::Shape& shape, int device);
+// images [count, channels, height, width].
+std::shared_ptr<const Images> upload(const Network& network, const float* images, int count);
 
-// A compiled mask in a GPU's memory.
-class Loaded;
-// compiled: of a program with a layout of this file; it must outlive what is returned.
-std::shared_ptr<const Loaded> load(std::shared_ptr<const native::Compiled> compiled, int device);
-
-// The activation codes of a pass, in the memory of the GPU that made them.
+// The activation codes of masks, in the memory of the GPU that made them.
 class Codes;
 
-// `codes` is empty: they stay on the GPU.
-struct Output : native::Output {
-    std::shared_ptr<const Codes> packed;  // of every wanted site; null where none is
+// Of `masks` masks.
+struct Output {
+    std::vector<float> logits;                 // [masks, images, classes]
+    std::vector<float> pooled;                 // what the classifier reads [masks, images, channels]
+    std::vector<std::vector<float>> features;  // per kept site [masks, images, channels, height, width]
+    // Per mask and value with moments [channels]; empty where the mask leaves nobody who reads it.
+    std::vector<std::vector<std::vector<float>>> means, variances;
+    std::shared_ptr<const Codes> codes;  // null where they were not asked for
 };
 
-// As native::run, on the device that both were brought to, all images together; safe to call from several
-// threads at once.
-Output run(const Loaded& loaded, const Images& images, const std::vector<int>& wanted);
+// masks [masks, slots]: all images under each. Safe to call from several threads at once.
+Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
+           bool codes);
 
-// Per site [images, words], on the host.
-std::vector<std::vector<std::uint64_t>> download(const Codes& codes);
+// The codes of a site under a mask [images, words], on the host. The order of a site's units is this file's own.
+std::vector<std::uint64_t> download(const Codes& codes, int mask, int site);
 
-// [images, images]: sum over sites s of times[s] * number of bits in which images i and j agree.
-std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::int64_t>& times);
+// [masks, images, images]: sum over sites s of times[mask][s] * number of bits in which images i and j agree.
+std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times);
 
 }  // namespace znas::cuda

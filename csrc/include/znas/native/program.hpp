@@ -93,16 +93,25 @@ class Program {
                                             const std::vector<int>& kept = {}) const;
 
     const std::vector<Value>& values() const { return values_; }
+    const Head& head() const { return head_; }
+    const std::vector<std::vector<int>>& sites() const { return sites_; }
+    const Layout& layout() const { return *layout_; }
+    // Some value needs moments: all images go through together.
+    bool batch() const { return batch_; }
+    // The weights of a term in step order: [output block][tap][input channel][kBlock] of a product,
+    // [block][tap][kBlock] of a depthwise convolution.
+    const std::vector<float>& packed(int value, std::size_t term) const {
+        return packed_[static_cast<std::size_t>(value)][term];
+    }
 
   private:
-    friend class Compiled;
 
     std::vector<Value> values_;
     Head head_;
     std::vector<std::vector<int>> sites_;
     const Layout* layout_;
-    bool batch_;  // some value needs moments: all images go through together
-    std::vector<std::vector<std::vector<float>>> packed_;  // per value and term: kProduct in step order
+    bool batch_;
+    std::vector<std::vector<std::vector<float>>> packed_;  // per value and term
 };
 
 // images [count, channels, height, width]; wanted: sites whose codes are asked for. One thread, safe to call

@@ -1,0 +1,73 @@
+// The kernels of a pass of many masks over many images, and what they read.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "plan.hpp"
+
+namespace znas::cuda {
+
+// By value to every kernel. [masks] or [masks, count]: the masks follow one another, the images of each within.
+struct Pass {
+    // Of the plan.
+    const Step* steps;
+    const Operand* operands;
+    const Tap* places;
+    const float* base;
+    int values;
+    // Of the masks.
+    const char* weights;  // merged, elements of the precision
+    Offset mask_weights;  // elements
+    float* vectors;
+    Offset mask_vectors;
+    const std::uint8_t* flags;
+    int mask_flags;
+    // The plane of value v under a mask holds its numbers times 2^-exponents[mask][v].
+    const std::int32_t* exponents;
+    // Of the images.
+    int count, masks;
+    const char* images;
+    char* shared;
+    char* own;
+    // What comes out; null where nobody asks.
+    std::uint16_t* codes;  // [masks, count, image_codes], bit c: channel c is positive
+    Offset image_codes;
+    float* features;  // [masks] of all kept sites
+    Offset mask_features;
+    std::int32_t* largest;  // [masks, values]: bits of the largest number of a value, whatever its sign
+    float* moments;         // [masks, mask_moments]
+    Offset mask_moments;
+};
+
+// Each starts kernels on the stream and returns what CUDA says of the launch. P is Float32, BFloat16 or
+// Float16 of elements.hpp.
+template <class P>
+struct Kernels {
+    // images [count, channels, height, width] float32 -> their plane
+    static cudaError_t load_images(const float* images, int count, int channels, const Plane& out, char* plane,
+                                   cudaStream_t stream);
+    // merged [masks, size] of chunks and terms; masks [masks, slots], exponents [masks, values].
+    static cudaError_t merge(const MergeChunk* chunks, std::size_t count, const MergeTerm* terms,
+                             const float* base, const float* mask, int slots, const std::int32_t* exponents,
+                             int values, int masks, Offset size, void* merged, cudaStream_t stream);
+    static cudaError_t sum(const Pass& pass, const Wave& wave, cudaStream_t stream);
+    // partial: double [masks, count, channels of all blocks, 2], scratch.
+    static cudaError_t measure(const Pass& pass, const Moments& moments, double* partial, cudaStream_t stream);
+    // pooled [masks, count, features], logits [masks, count, classes]; sources: on the GPU.
+    static cudaError_t classify(const Pass& pass, const HeadSource* sources, const int* values, int count,
+                                int features, bool rectified, const float* weights, int classes, float* pooled,
+                                float* logits, cudaStream_t stream);
+};
+
+// exponents [masks, values] that bring the largest number of every value near 2^kTarget; a shared value's is that
+// of the first mask. largest: as Pass has it.
+constexpr int kTarget = 8;
+cudaError_t choose_exponents(const std::int32_t* largest, const std::uint8_t* shared, int values, int masks,
+                             std::int32_t* exponents, cudaStream_t stream);
+
+// A step's bias and a scale of it, with the moments of what that scale is for.
+cudaError_t normalise(const Pass& pass, const Normalised& of, cudaStream_t stream);
+
+}  // namespace znas::cuda
