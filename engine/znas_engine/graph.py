@@ -207,6 +207,28 @@ class Graph:
                 sites[node.inputs[0]] = sites.get(node.inputs[0], 0) + live[i]
         return dict(sorted(sites.items()))
 
+    def modules(self, masks: NDArray[np.float32]) -> dict[int, NDArray[np.int64]]:
+        """masks [G, E, O] -> `relu_sites` of all of them at once: value -> [G]."""
+        bits = 1 << np.arange(len(masks)).astype(object)  # one per mask
+        everywhere = int(bits.sum()) if len(masks) else 0
+        left = (masks != 0).astype(object) * bits[:, None, None]
+        of_slot = left.sum(0) if len(masks) else np.zeros(masks.shape[1:], object)
+        live = [0] * len(self.nodes)
+        live[-1] = everywhere
+        for i in range(len(self.nodes) - 1, -1, -1):
+            node = self.nodes[i]
+            if not live[i]:
+                continue
+            slots = node.slots if isinstance(node, Mixed) else (None,) * len(node.inputs)
+            for j, slot in zip(node.inputs, slots, strict=True):
+                live[j] |= live[i] if slot is None else live[i] & of_slot[slot]
+        found: dict[int, NDArray[np.int64]] = {}
+        for i, node in enumerate(self.nodes):
+            if isinstance(node, Relu):
+                counts = found.setdefault(node.inputs[0], np.zeros(len(masks), np.int64))
+                counts += np.array([live[i] >> g & 1 for g in range(len(masks))], np.int64)
+        return dict(sorted(found.items()))
+
 
 def live_inputs(node: Node, mask: NDArray[np.float32] | None) -> Iterable[int]:
     """The inputs that `node` reads under `mask`: all, but for `Mixed` terms whose mask is zero."""

@@ -250,10 +250,13 @@ class Group {
     void wait() const { stream_.wait(); }
 
     void hand_out_moments(Output& output) const {
+        std::vector<Moments> by_value = plan_.moments;
+        std::sort(by_value.begin(), by_value.end(),
+                  [](const Moments& a, const Moments& b) { return a.value < b.value; });
         for (int m = 0; m < masks_; ++m) {
             auto& means = output.means.emplace_back();
             auto& variances = output.variances.emplace_back();
-            for (const Moments& of : plan_.moments) {
+            for (const Moments& of : by_value) {
                 const Step& step = plan_.steps[at(plan_.step_of_[at(of.value)])];
                 const bool live = flags_[at(m * plan_.flags + step.flag)] != 0;
                 const auto part = [&](int which) -> std::vector<float> {

@@ -82,8 +82,9 @@ class Planner {
         Step step;
         std::vector<Part> parts;
         std::vector<Normalised> normalised;
+        bool fused = false;
         int together = 1;
-        std::array<int, 6> order{};  // level, then what a wave has in common
+        std::array<int, 7> order{};  // level, then what a wave has in common
     };
 
     const Value& value(int v) const { return program_.values()[at(v)]; }
@@ -193,11 +194,17 @@ class Planner {
         }
         made.step.bias = vector_of(constants, std::vector<int>(constants.size(), kNone), shape.channels, v);
         for (const auto& [key, of] : alike) made.parts.push_back(part(v, std::get<0>(key), of, made));
-        fold_into_squares(made);
-        const bool fused = std::any_of(made.parts.begin(), made.parts.end(), [](const Part& part) {
+        made.fused = std::any_of(made.parts.begin(), made.parts.end(), [](const Part& part) {
             return part.operand.kind == Operand::Kind::kDepthwise;
         });
-        if (fused) made.together = made.step.blocks % 4 == 0 ? 4 : made.step.blocks % 2 == 0 ? 2 : 1;
+        if (made.fused) {
+            made.together = made.step.blocks % 4 == 0 ? 4 : made.step.blocks % 2 == 0 ? 2 : 1;
+            for (Part& part : made.parts) {
+                if (part.operand.kind == Operand::Kind::kSquare) part.operand.kind = Operand::Kind::kTaps;
+            }
+        } else {
+            fold_into_squares(made);
+        }
         return made;
     }
 
@@ -374,7 +381,7 @@ class Planner {
             }
             ++level[at(d.value)];
             d.order = {level[at(d.value)], d.step.blocks,   d.step.height,
-                       d.step.width,       plan_.shared(d.value), d.together};
+                       d.step.width,       plan_.shared(d.value), d.together,     d.fused};
         }
     }
 
@@ -385,7 +392,7 @@ class Planner {
             plan_.step_of_[at(d.value)] = static_cast<int>(i);
             if (i == 0 || drafts[i - 1].order != d.order) {
                 plan_.waves.push_back({static_cast<int>(i), 0, d.step.blocks, d.step.height, d.step.width,
-                                       plan_.shared(d.value), d.together});
+                                       plan_.shared(d.value), d.fused, d.together});
             }
             ++plan_.waves.back().count;
         }

@@ -39,7 +39,8 @@ struct Tap {
 struct Operand {
     enum class Kind : std::int32_t {
         kTaps,       // a convolution, tap by tap
-        kSquare,     // a convolution of stride 1 with all nine neighbours, the source's average and itself
+        kSquare,     // a convolution of stride 1 with all nine neighbours, the source's average and itself; not
+                     // beside a kDepthwise
         kDepthwise,  // a depthwise convolution and the 1x1 convolution of it
         kMaxPool,
         kAveragePool,  // padding is not counted
@@ -79,7 +80,8 @@ struct Wave {
     int first = 0, count = 0;
     int blocks = 0, height = 0, width = 0;
     bool shared = false;
-    int together = 1;  // blocks of output channels of one warp
+    bool fused = false;  // some of them have depthwise convolutions
+    int together = 1;    // blocks of output channels of one warp
 };
 
 // ---- what depends on the mask

@@ -38,7 +38,8 @@ template <int kRows>
 using Tile = float[kRows][4];
 
 // The lane's four channels of its pixels. Lane 4 g + j has column g and channels 4 j .. 4 j + 3 of a block.
-template <class P, int kBlocks, int kRows>
+// kFused: with depthwise convolutions, without squares.
+template <class P, int kBlocks, int kRows, bool kFused>
 struct Lane {
     using Four = typename P::Four;
 
@@ -76,10 +77,12 @@ struct Lane {
                 if (left(operand.flag)) add_taps(operand);
                 break;
             case Operand::Kind::kSquare:
-                add_square(operand);
+                if constexpr (!kFused) add_square(operand);
                 break;
             case Operand::Kind::kDepthwise:
-                if (left(operand.flag)) add_depthwise(operand);
+                if constexpr (kFused) {
+                    if (left(operand.flag)) add_depthwise(operand);
+                }
                 break;
             case Operand::Kind::kMaxPool:
                 if (left(operand.flag)) add_max_pool(operand);
@@ -485,8 +488,8 @@ struct Lane {
 };
 
 // A warp per tile of pixels, group of output blocks, image (x), step of the wave (y) and mask (z).
-template <class P, int kBlocks, int kRows>
-__global__ void __launch_bounds__(kThreads, kBlocks == 1 ? 4 : 3)
+template <class P, int kBlocks, int kRows, bool kFused, int kResident>
+__global__ void __launch_bounds__(kThreads, kResident)
     sums_of(const __grid_constant__ Pass pass, const __grid_constant__ Wave wave) {
     const Step& step = pass.steps[wave.first + static_cast<int>(blockIdx.y)];
     const int across = (wave.width + kColumns - 1) / kColumns, down = (wave.height + kRows - 1) / kRows;
@@ -498,9 +501,16 @@ __global__ void __launch_bounds__(kThreads, kBlocks == 1 ? 4 : 3)
     const int column = index % across * kColumns;
     index /= across;
     const int row = index % down * kRows, lane = static_cast<int>(threadIdx.x % 32);
-    Lane<P, kBlocks, kRows> mine{
-        pass, static_cast<int>(blockIdx.z), index / down, block, lane % kFours, column + lane / kFours, row,
-        wave.height, wave.width, {}};
+    Lane<P, kBlocks, kRows, kFused> mine{pass,
+                                         static_cast<int>(blockIdx.z),
+                                         index / down,
+                                         block,
+                                         lane % kFours,
+                                         column + lane / kFours,
+                                         row,
+                                         wave.height,
+                                         wave.width,
+                                         {}};
     if (!mine.left(step.flag)) return;
     mine.begin(step.bias);
     const int first = step.first_operand, last = first + step.operands;
@@ -509,26 +519,30 @@ __global__ void __launch_bounds__(kThreads, kBlocks == 1 ? 4 : 3)
     mine.store(step, wave.shared);
 }
 
-template <class P, int kBlocks, int kRows>
+// kResident: blocks of threads that a multiprocessor has registers for.
+template <class P, int kBlocks, int kRows, bool kFused, int kResident>
 cudaError_t start(const Pass& pass, const Wave& wave, cudaStream_t stream) {
     const std::int64_t across = (wave.width + kColumns - 1) / kColumns, down = (wave.height + kRows - 1) / kRows;
     const std::int64_t warps = wave.blocks / kBlocks * across * down * pass.count;
     const dim3 grid(static_cast<unsigned>((warps + kWarps - 1) / kWarps), static_cast<unsigned>(wave.count),
                     wave.shared ? 1U : static_cast<unsigned>(pass.masks));
-    return launch(sums_of<P, kBlocks, kRows>, grid, dim3(kThreads), stream, pass, wave);
+    return launch(sums_of<P, kBlocks, kRows, kFused, kResident>, grid, dim3(kThreads), stream, pass, wave);
 }
 
 }  // namespace
 
+// A depthwise pixel of float32 takes twice the registers.
 template <class P>
 cudaError_t Kernels<P>::sum(const Pass& pass, const Wave& wave, cudaStream_t stream) {
+    constexpr int kRows = P::kTensorCores ? 8 : 4;
+    if (!wave.fused) return start<P, 1, 8, false, 4>(pass, wave, stream);
     switch (wave.together) {
         case 4:
-            return start<P, 4, 4>(pass, wave, stream);
+            return start<P, 4, 4, true, 3>(pass, wave, stream);
         case 2:
-            return start<P, 2, 8>(pass, wave, stream);
+            return start<P, 2, kRows, true, 3>(pass, wave, stream);
         default:
-            return start<P, 1, 8>(pass, wave, stream);
+            return start<P, 1, kRows, true, 3>(pass, wave, stream);
     }
 }
 

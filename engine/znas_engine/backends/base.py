@@ -68,8 +68,8 @@ class MaskedPass(Protocol):
 class BatchedPass(MaskedPass, Protocol):
     """A pass on a device that takes many masks before the host waits for it."""
 
-    def batch(self, masks: Mask, images: Images) -> NDArray[np.float32]:
-        """masks float32 [G, E, O], images float32 [n, 3, H, W] -> logits float32 [G, n, classes].
+    def batch(self, masks: Mask, images: Images) -> list[Observation]:
+        """masks float32 [G, E, O], images float32 [n, 3, H, W] -> what single passes would give.
 
         Raises DeviceMemoryError like a single pass.
         """
@@ -104,8 +104,6 @@ class Evaluator(ABC):
     name: ClassVar[str]
     #: Distributions whose versions a result depends on.
     packages: ClassVar[tuple[str, ...]]
-    #: Masks that a thread gets at once where only logits are read: more than one for a `BatchedPass`.
-    together: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -153,7 +151,7 @@ class Evaluator(ABC):
 
         rows: the images of every batch that are shown; weights and calibration stay those of the whole batch.
 
-        Memory is bounded whatever G and the image count: a thread holds `together` masks and one chunk of
+        Memory is bounded whatever G and the image count: a thread holds `masks_together` and one chunk of
         images, and for scores that read features those of all images, of which they allow few. Chunks are
         smaller where a device's memory is full, unless statistics are those of a chunk.
 
@@ -181,7 +179,8 @@ class Evaluator(ABC):
                     workers, partial(self._measure, workers, environment, scores, rows)
                 )
                 prepared = time.perf_counter()
-                columns = itertools.chain.from_iterable(workers.map(measure, self._batches(masks, scores)))
+                batches = self._batches(masks, scores, len(environment.batch.images))
+                columns = itertools.chain.from_iterable(workers.map(measure, batches))
                 for g, column in enumerate(columns):
                     values[k, :, g] = column
                     done += passes
@@ -208,12 +207,18 @@ class Evaluator(ABC):
         """The supernet as a differentiable function, for gradient scores: the backend torch alone has it."""
         raise AssertionError(f"the backend {self.name} has no gradients")
 
-    def _batches(self, masks: Mask, scores: Sequence[Score]) -> list[Mask]:
-        """What a worker thread gets at once: one mask, or where only logits are read up to `together`, fewer
-        if devices would be left without any."""
-        size = 1
-        if not any(probes_of(scores, self.norm).values()):
-            size = max(1, min(self.together, -(-len(masks) // len(self.devices))))
+    def masks_together(self, reads: frozenset[str]) -> int:
+        """Masks that a worker thread gets at once: more than one for a `BatchedPass`."""
+        return 1
+
+    def _batches(self, masks: Mask, scores: Sequence[Score], images: int) -> list[Mask]:
+        """What a worker thread gets at once: fewer masks than it might where others would be left without
+        any, or where the codes of several chunks of images wait on the host."""
+        reads = frozenset().union(*probes_of(scores, self.norm).values())
+        size = self.masks_together(reads)
+        if "codes" in reads and images > self._chunked.size:
+            size = 1
+        size = max(1, min(size, -(-len(masks) // max(self.threads, len(self.devices)))))
         return [masks[first : first + size] for first in range(0, len(masks), size)]
 
     def _shared_out(
@@ -309,9 +314,10 @@ class Evaluator(ABC):
 
         def view(masks: Mask) -> list[Observation]:
             def see(part: slice) -> list[Observation]:
-                if not reads and isinstance(run, BatchedPass):
-                    return [Observation(logits) for logits in run.batch(masks, images[part])]
-                seen = [run(mask, images[part]) for mask in masks]
+                if isinstance(run, BatchedPass):
+                    seen = run.batch(masks, images[part])
+                else:
+                    seen = [run(mask, images[part]) for mask in masks]
                 if part.stop - part.start == len(images):
                     return seen
                 # Or a device would hold the codes of all images, however few go through together.

@@ -75,6 +75,11 @@ class Lowering:
         self.made: dict[int, int] = {}
         self.norms: list[int] = []
         self.sites: dict[int, int] = {}
+        #: Of every node, those that read it.
+        self.readers: list[list[Any]] = [[] for _ in graph.nodes]
+        for node in graph.nodes:
+            for j in set(node.inputs):
+                self.readers[j].append(node)
         read_by_relu = {n.inputs[0] for n in graph.nodes if isinstance(n, Relu)}
         # A value is made where it is first read: what an edge needs is not kept while those before it run.
         for position, node in enumerate(graph.nodes):
@@ -181,7 +186,7 @@ class Lowering:
 
     def _shared(self, position: int) -> bool:
         """Whether something other than one sum reads the node, so that it is worth a value."""
-        readers = [n for n in self.graph.nodes if position in n.inputs]
+        readers = self.readers[position]
         return len(readers) > 1 or not isinstance(readers[0], Mixed)
 
     def _identity(self, position: int) -> _Term:

@@ -43,11 +43,13 @@ class TensorRt(Evaluator):
 
     name = "trt"
     packages = ("onnxruntime", *library.FLAVOUR.distribution)
-    together = 64
 
     @cached_property
     def exporter(self) -> OnnxRuntime:
         return OnnxRuntime(self.space, self.macro, norm=self.norm, report=self.report)
+
+    def masks_together(self, reads: frozenset[str]) -> int:
+        return 1 if reads else 64
 
     def prepare(
         self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
@@ -104,13 +106,14 @@ class _Supernet:
             features=tuple(found[feature_output(at)] for at in cells),
         )
 
-    def batch(self, masks: Mask, images: Images) -> NDArray[np.float32]:
+    def batch(self, masks: Mask, images: Images) -> list[Observation]:
+        if self.reads:
+            return [self(mask, images) for mask in masks]
         scaled = [self.scaling(mask) for mask in masks]
         with self._run(images) as run:
             logits = run.logits(np.stack([each.mask for each in scaled]), images)
         exponents = np.array([each.exponents[-1] for each in scaled])
-        unscaled: NDArray[np.float32] = np.ldexp(logits, exponents[:, None, None])
-        return unscaled
+        return [Observation(each) for each in np.ldexp(logits, exponents[:, None, None])]
 
     @contextmanager
     def _run(self, images: Images) -> Iterator[_Run]:

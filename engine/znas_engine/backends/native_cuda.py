@@ -1,0 +1,159 @@
+"""The native executor on a GPU: one program for all masks, many masks per launch."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib import import_module
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.backends.native_lowering import Lowering
+from znas_engine.errors import DeviceError, DeviceMemoryError
+from znas_engine.graph import Graph
+from znas_engine.scores import DeviceCodes, HostCodes, Observation
+from znas_engine.spaces import Mask
+
+_core: Any = import_module("znas_engine._core")
+Images = NDArray[np.float32]
+
+#: Chunks of images that are kept on a GPU: masks follow one another.
+SHOWN = 16
+#: Masks that a call takes where nothing but logits comes back, and where activation codes do: those of 256 images
+#: are 80 MB a mask on DARTS.
+TOGETHER, TOGETHER_WITH_CODES = 64, 8
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """DeviceMemoryError where a GPU's memory is full, DeviceError where the GPU fails otherwise."""
+    if not hasattr(_core, "CudaError"):
+        yield
+        return
+    try:
+        yield
+    except _core.CudaMemoryError as error:
+        raise DeviceMemoryError(
+            f"the GPU's memory is full ({error}); search with fewer --channels"
+        ) from error
+    except _core.CudaError as error:
+        raise DeviceError(f"the GPU failed ({error}); nvidia-smi shows its state") from error
+
+
+class CudaSupernet:
+    """A `BatchedPass` on one GPU.
+
+    lowering, program: of a supernet whose target is "cuda". reads: members of READS.
+    """
+
+    def __init__(
+        self, graph: Graph, lowering: Lowering, program: Any, reads: frozenset[str], number: int
+    ) -> None:
+        self.graph = graph
+        self.reads = reads
+        self.norms = lowering.norms
+        self.sites = lowering.sites
+        self.site_count = 1 + max([*lowering.sites.values(), *lowering.features], default=-1)
+        self.cells, features = graph.cells, lowering.features
+        if "features" not in reads:
+            self.cells, features = (), []
+        #: (address, images) -> the images there, and here, so that the address stays theirs.
+        self.shown: OrderedDict[tuple[int, int], tuple[Any, Images]] = OrderedDict()
+        self.lock = Lock()
+        with device_errors():
+            self.network = _core.cuda_network(program, features, number)
+
+    def __call__(self, mask: Mask, images: Images) -> Observation:
+        return self.batch(mask[None], images)[0]
+
+    def batch(self, masks: Mask, images: Images) -> list[Observation]:
+        codes = "codes" in self.reads
+        with device_errors():
+            logits, made, pooled, features, _, _ = self.network.run(
+                self._show(images), masks.reshape(len(masks), -1), codes
+            )
+        seen = [HostCodes()] * len(masks) if made is None else self._codes(masks, made)
+        maps = [
+            found.reshape(len(masks), len(images), *self.graph.nodes[position].shape)
+            for position, found in zip(self.cells, features, strict=True)
+        ]
+        return [
+            Observation(
+                logits[g],
+                codes=seen[g],
+                pooled=pooled[g] if "pooled" in self.reads else None,
+                features=tuple(found[g] for found in maps),
+            )
+            for g in range(len(masks))
+        ]
+
+    def statistics(self, mask: Mask, images: Images) -> tuple[list[list[float]], list[list[float]]]:
+        """Mean and variance of every value with moments, under one mask; a program under batch norm."""
+        with device_errors():
+            *_, means, variances = self.network.run(self._show(images), mask.reshape(1, -1), False)
+        return means[0], variances[0]
+
+    def _show(self, images: Images) -> Any:
+        """Images are copied once for all masks: they must not change."""
+        key = (images.ctypes.data, len(images))
+        with self.lock:
+            if key not in self.shown:
+                self.shown[key] = (self.network.upload(images), images)
+                while len(self.shown) > SHOWN:
+                    self.shown.popitem(last=False)
+            self.shown.move_to_end(key)
+            return self.shown[key][0]
+
+    def _codes(self, masks: Mask, made: Any) -> list[HostCodes | CudaCodes]:
+        """Of every mask, the codes of the sites that a live ReLU module reads."""
+        modules = self.graph.modules(masks)
+        times = np.zeros((len(masks), self.site_count), np.int64)
+        for value, counts in modules.items():
+            times[:, self.sites[value]] = counts
+        batch = _CodesOfBatch(made, times)
+        found: list[HostCodes | CudaCodes] = []
+        for g in range(len(masks)):
+            live = [value for value, counts in modules.items() if counts[g]]
+            bits = [math.prod(self.graph.nodes[value].shape) for value in live]
+            sites = [self.sites[value] for value in live]
+            found.append(CudaCodes(batch, g, sites, bits) if live else HostCodes())
+        return found
+
+
+class _CodesOfBatch:
+    """The codes of several masks in the memory of a GPU. times: int64 [masks, sites], live modules of each."""
+
+    def __init__(self, made: Any, times: NDArray[np.int64]) -> None:
+        self.made = made
+        self.times = times
+
+    @cached_property
+    def agreements(self) -> NDArray[np.int64]:
+        """[masks, images, images]"""
+        found: NDArray[np.int64] = self.made.agreements(self.times.tolist())
+        return found
+
+
+class CudaCodes(DeviceCodes):
+    """The codes of one mask of a batch, in the memory of the GPU that made them."""
+
+    def __init__(self, batch: _CodesOfBatch, mask: int, sites: Sequence[int], bits: Sequence[int]) -> None:
+        super().__init__(bits, batch.times[mask, list(sites)].tolist())
+        self.batch = batch
+        self.mask = mask
+        self.sites = tuple(sites)
+
+    def packed(self) -> Sequence[NDArray[np.uint64]]:
+        with device_errors():
+            return [self.batch.made.packed(self.mask, site) for site in self.sites]
+
+    def agreements_there(self) -> NDArray[np.int64]:
+        with device_errors():
+            found: NDArray[np.int64] = self.batch.agreements[self.mask]
+            return found
