@@ -98,9 +98,8 @@ class Observer:
         return self._evaluator
 
     def _agree(self, evaluator: Evaluator, environment: Environment) -> float:
-        whole = get_backend("auto")(self.space, self.macro, norm=evaluator.norm, threads=evaluator.threads)
         half, full = (
             each.observe(self.space.mixture()[None], environment)[0].logits.argmax(1)
-            for each in (evaluator, whole)
+            for each in (evaluator, evaluator.in_float32())
         )
         return float((half == full).mean())

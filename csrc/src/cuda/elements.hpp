@@ -14,6 +14,7 @@ __host__ __device__ inline float larger(float a, float b) { return a >= b || a !
 
 struct Float32 {
     static constexpr bool kTensorCores = false;
+    static constexpr bool kAddsPairs = false;
     using Four = float4;  // neighbouring channels of a pixel
     using Element = float;
     __host__ __device__ static Element element(float x) { return x; }
@@ -70,6 +71,7 @@ struct Half {
 };
 
 struct BFloat16 : Half<BFloat16> {
+    static constexpr bool kAddsPairs = false;
     static constexpr bool kBrain = true;
     static constexpr std::uint32_t kLowest = 0xFF80FF80U;  // minus infinity, twice
     __device__ static std::uint32_t larger_pair(std::uint32_t a, std::uint32_t b) {
@@ -89,7 +91,21 @@ struct BFloat16 : Half<BFloat16> {
     }
 };
 
+// Its eleven bits are enough to add up the few terms of a depthwise convolution in: two channels at a time.
 struct Float16 : Half<Float16> {
+    static constexpr bool kAddsPairs = true;
+    // sum + a * b, rounded once
+    __device__ static Four add_product(const Four& sum, const Four& a, const Four& b) {
+        return {add_product(sum.x, a.x, b.x), add_product(sum.y, a.y, b.y)};
+    }
+    __device__ static std::uint32_t add_product(std::uint32_t sum, std::uint32_t a, std::uint32_t b) {
+#ifdef __CUDA_ARCH__
+        return bits_of(__hfma2(pair_of<__half2>(a), pair_of<__half2>(b), pair_of<__half2>(sum)));
+#else
+        const float2 s = widen(sum), x = widen(a), y = widen(b);
+        return narrow(s.x + x.x * y.x, s.y + x.y * y.y);
+#endif
+    }
     static constexpr bool kBrain = false;
     static constexpr std::uint32_t kLowest = 0xFC00FC00U;  // minus infinity, twice
     __device__ static std::uint32_t larger_pair(std::uint32_t a, std::uint32_t b) {

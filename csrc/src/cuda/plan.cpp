@@ -202,9 +202,9 @@ class Planner {
             for (Part& part : made.parts) {
                 if (part.operand.kind == Operand::Kind::kSquare) part.operand.kind = Operand::Kind::kTaps;
             }
-        } else {
-            fold_into_squares(made);
+            make_squares(made);
         }
+        fold_into_squares(made);
         return made;
     }
 
@@ -347,27 +347,46 @@ class Planner {
         o.weights = append(plan_.weights, merged, size, v);
     }
 
+    static bool is_near(const Operand& o) {
+        return o.kind == Operand::Kind::kAveragePool && o.kernel == 3 && o.stride == 1 && o.first == -1;
+    }
+
+    // Where averages of neighbours have no convolution beside them, each is a square without one.
+    static void make_squares(Draft& made) {
+        for (Part& part : made.parts) {
+            if (!is_near(part.operand)) continue;
+            part.operand.kind = Operand::Kind::kSquare;
+            part.operand.pool_flag = std::exchange(part.operand.flag, kNone);
+        }
+    }
+
     // A square has its source's pixels at hand: it takes over their average and themselves.
     static void fold_into_squares(Draft& made) {
-        for (Part& square : made.parts) {
-            if (square.operand.kind != Operand::Kind::kSquare) continue;
-            std::erase_if(made.parts, [&](const Part& other) {
+        std::vector<Part> left;
+        std::vector<Part> squares;
+        for (const Part& part : made.parts) {
+            (part.operand.kind == Operand::Kind::kSquare ? squares : left).push_back(part);
+        }
+        for (Part& square : squares) {
+            Operand& into = square.operand;
+            std::erase_if(left, [&](const Part& other) {
                 const Operand& o = other.operand;
                 if (other.source != square.source) return false;
-                if (o.kind == Operand::Kind::kAveragePool && o.kernel == 3 && o.stride == 1 && o.first == -1 &&
-                    square.operand.pool_flag == kNone) {
-                    square.operand.pool_flag = o.flag;
-                    square.operand.pool_scale = o.pool_scale;
+                if (is_near(o) && into.pool_flag == kNone) {
+                    into.pool_flag = o.flag;
+                    into.pool_scale = o.pool_scale;
                     return true;
                 }
-                if (o.kind == Operand::Kind::kLinear && square.operand.flag_linear == kNone) {
-                    square.operand.flag_linear = o.flag;
-                    square.operand.linear_scale = o.linear_scale;
+                if (o.kind == Operand::Kind::kLinear && into.flag_linear == kNone) {
+                    into.flag_linear = o.flag;
+                    into.linear_scale = o.linear_scale;
                     return true;
                 }
                 return false;
             });
         }
+        made.parts = std::move(left);
+        made.parts.insert(made.parts.end(), squares.begin(), squares.end());
     }
 
     // ---- waves

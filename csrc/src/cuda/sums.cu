@@ -5,6 +5,8 @@
 #include "gpu.hpp"
 #include "pass.hpp"
 
+#include <type_traits>
+
 namespace znas::cuda {
 
 namespace {
@@ -77,7 +79,7 @@ struct Lane {
                 if (left(operand.flag)) add_taps(operand);
                 break;
             case Operand::Kind::kSquare:
-                if constexpr (!kFused) add_square(operand);
+                add_square(operand);
                 break;
             case Operand::Kind::kDepthwise:
                 if constexpr (kFused) {
@@ -215,7 +217,7 @@ struct Lane {
     }
 
     __device__ void add_square(const Operand& o) {
-        const bool product = left(o.flag), pool = left(o.pool_flag), linear = left(o.flag_linear);
+        const bool product = !kFused && left(o.flag), pool = left(o.pool_flag), linear = left(o.flag_linear);
         if (!product && !pool && !linear) return;
         const Plane plane = o.plane;
         const int rectified = o.rectified;
@@ -233,6 +235,7 @@ struct Lane {
                     load(rows, pixels, plane, y - 1, 1, x + dx - 1, P::zero());
                     if (mine && pool) add_pixels(across, rows);
                     if (mine && linear && dx == 1) add_scaled_rows<1>(o.linear_scale, word - block, rows);
+                    if constexpr (kFused) continue;
                     if (!product) continue;
                     if (rectified) rectify(rows);
                     const Offset at = weights + static_cast<Offset>(dx * plane.blocks + word);
@@ -272,6 +275,52 @@ struct Lane {
         }
     }
 
+    // What a depthwise convolution of this lane's pixels adds up in.
+    struct Window {
+        using Number = std::conditional_t<P::kAddsPairs, Four, float4>;
+        Number made[kRows];
+
+        __device__ Window() {
+            ZNAS_UNROLL
+            for (Number& number : made) number = {};
+        }
+        __device__ static Number factor(const float4& scale) {
+            if constexpr (P::kAddsPairs) {
+                return P::narrow(scale);
+            } else {
+                return scale;
+            }
+        }
+        __device__ void add(int q, const Number& scale, const Number& in) {
+            if constexpr (P::kAddsPairs) {
+                made[q] = P::add_product(made[q], scale, in);
+            } else {
+                made[q].x += scale.x * in.x;
+                made[q].y += scale.y * in.y;
+                made[q].z += scale.z * in.z;
+                made[q].w += scale.w * in.w;
+            }
+        }
+        __device__ static Number pixel(const Four& four, bool rectified) {
+            const Four in = rectified ? P::rectified(four) : four;
+            if constexpr (P::kAddsPairs) {
+                return in;
+            } else {
+                return P::widen(in);
+            }
+        }
+        __device__ void narrow(Four (&rows)[kRows]) const {
+            ZNAS_UNROLL
+            for (int q = 0; q < kRows; ++q) {
+                if constexpr (P::kAddsPairs) {
+                    rows[q] = made[q];
+                } else {
+                    rows[q] = P::narrow(made[q]);
+                }
+            }
+        }
+    };
+
     // kDilation: 0 where it is the operand's.
     template <int kKernel, int kDilation, int kStride>
     __device__ void add_windows(const Operand& o) {
@@ -283,12 +332,14 @@ struct Lane {
         const Four* pixels = first_word(plane);
         ZNAS_ROLL
         for (int word = 0; word < plane.blocks; ++word) {
-            float made[kRows][4] = {};
+            Window window;
             ZNAS_ROLL
             for (int kx = 0; kx < kKernel; ++kx) {
-                float4 scales[kKernel];
+                typename Window::Number scales[kKernel];
                 ZNAS_UNROLL
-                for (int ky = 0; ky < kKernel; ++ky) scales[ky] = __ldg(taps + (ky * kKernel + kx) * kFours);
+                for (int ky = 0; ky < kKernel; ++ky) {
+                    scales[ky] = Window::factor(__ldg(taps + (ky * kKernel + kx) * kFours));
+                }
                 const int column = x * kStride + first + kx * dilation;
                 if constexpr (kStride == 1) {
                     constexpr int kReach = (kKernel - 1) * kDilation;
@@ -296,11 +347,11 @@ struct Lane {
                     load(rows, pixels, plane, y + first, 1, column, P::zero());
                     ZNAS_UNROLL
                     for (int r = 0; r < kRows + kReach; ++r) {
-                        const float4 in = P::widen(rectified ? P::rectified(rows[r]) : rows[r]);
+                        const auto in = Window::pixel(rows[r], rectified);
                         ZNAS_UNROLL
                         for (int ky = 0; ky < kKernel; ++ky) {
                             const int q = r - ky * kDilation;
-                            if (q >= 0 && q < kRows) add_scaled(made[q], scales[ky], in);
+                            if (q >= 0 && q < kRows) window.add(q, scales[ky], in);
                         }
                     }
                 } else {
@@ -309,18 +360,12 @@ struct Lane {
                         Four rows[kRows];
                         load(rows, pixels, plane, y * kStride + first + ky * dilation, kStride, column, P::zero());
                         ZNAS_UNROLL
-                        for (int q = 0; q < kRows; ++q) {
-                            add_scaled(made[q], scales[ky],
-                                       P::widen(rectified ? P::rectified(rows[q]) : rows[q]));
-                        }
+                        for (int q = 0; q < kRows; ++q) window.add(q, scales[ky], Window::pixel(rows[q], rectified));
                     }
                 }
             }
             Four rows[kRows];
-            ZNAS_UNROLL
-            for (int q = 0; q < kRows; ++q) {
-                rows[q] = P::narrow({made[q][0], made[q][1], made[q][2], made[q][3]});
-            }
+            window.narrow(rows);
             multiply<0>(rows, weights + static_cast<Offset>(word), block_words);
             pixels += word_fours(plane);
             taps += kKernel * kKernel * kFours;
@@ -362,7 +407,7 @@ struct Lane {
             ZNAS_UNROLL
             for (int q = 0; q < kRows; ++q) {
                 const int rows = inside((y + q) * stride + first, kernel, plane.height);
-                const float part = 1.0F / static_cast<float>(rows * columns);
+                const float part = __fdividef(1.0F, static_cast<float>(rows * columns));
                 const float(&from)[4] = pooled[q];
                 add_scaled(sums[own][q], {scales.x * part, scales.y * part, scales.z * part, scales.w * part},
                            {from[0], from[1], from[2], from[3]});
@@ -397,6 +442,19 @@ struct Lane {
             Four best[kRows];
             ZNAS_UNROLL
             for (Four& four : best) four = P::lowest();
+            if (kernel == 3 && stride == 1) {
+                ZNAS_ROLL
+                for (int dx = 0; dx < 3; ++dx) {
+                    Four rows[kRows + 2];
+                    load(rows, pixels, plane, y + first, 1, x + first + dx, P::lowest());
+                    ZNAS_UNROLL
+                    for (int q = 0; q < kRows; ++q) {
+                        best[q] = P::larger(P::larger(best[q], rows[q]), P::larger(rows[q + 1], rows[q + 2]));
+                    }
+                }
+                add_scaled_rows<0>(o.pool_scale, b, best);
+                continue;
+            }
             ZNAS_ROLL
             for (int tap = 0; tap < kernel * kernel; ++tap) {
                 Four rows[kRows];
@@ -535,14 +593,15 @@ cudaError_t start(const Pass& pass, const Wave& wave, cudaStream_t stream) {
 template <class P>
 cudaError_t Kernels<P>::sum(const Pass& pass, const Wave& wave, cudaStream_t stream) {
     constexpr int kRows = P::kTensorCores ? 8 : 4;
+    constexpr int kResident = P::kAddsPairs ? 4 : 3;
     if (!wave.fused) return start<P, 1, 8, false, 4>(pass, wave, stream);
     switch (wave.together) {
         case 4:
-            return start<P, 4, 4, true, 3>(pass, wave, stream);
+            return start<P, 4, 4, true, kResident>(pass, wave, stream);
         case 2:
             return start<P, 2, kRows, true, 3>(pass, wave, stream);
         default:
-            return start<P, 1, kRows, true, 3>(pass, wave, stream);
+            return start<P, 1, kRows, true, kResident>(pass, wave, stream);
     }
 }
 

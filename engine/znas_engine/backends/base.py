@@ -203,6 +203,12 @@ class Evaluator(ABC):
             )
             return [seen for (seen,) in workers.map(view, masks[:, None])]
 
+    def in_float32(self) -> Evaluator:
+        """What tells how much half precision changes: the same supernets in float32."""
+        from znas_engine.backends import get_backend
+
+        return get_backend("auto")(self.space, self.macro, norm=self.norm, threads=self.threads)
+
     def network(self, environment: Environment, norm: str, device: str) -> Any:
         """The supernet as a differentiable function, for gradient scores: the backend torch alone has it."""
         raise AssertionError(f"the backend {self.name} has no gradients")

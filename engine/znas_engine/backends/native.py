@@ -47,11 +47,22 @@ class Native(Evaluator):
     name = "native"
     packages = ()
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: The environment that was calibrated last, its weights and statistics: passes that hand out other things
+        #: are prepared one after another.
+        self._calibrated: list[tuple[Environment, Weight, Statistics]] = []
+
+    def in_float32(self) -> Native:
+        """The same supernets on the same devices in float32, calibrated once for both."""
+        whole = Native(self.space, self.macro, norm=self.norm, devices=self.devices, threads=self.threads)
+        whole._calibrated = self._calibrated
+        return whole
+
     def prepare(
         self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
     ) -> MaskedPass:
-        weight = _drawn_once(environment)
-        statistics = self._statistics(environment, weight, norm, device)
+        weight, statistics = self._calibrate(environment, norm, device)
         if kind_of(device) == "cuda":
             return self._on_gpu(weight, statistics, self.dtype, reads, device)
         lowering, program = self.lower(weight, statistics, dtype=self.dtype, target=fastest_isa())
@@ -78,15 +89,25 @@ class Native(Evaluator):
         lowering = Lowering(self.graph, weight, statistics, self.space.shape, builder)
         return lowering, builder.build(dtype, target)
 
-    def _statistics(
-        self, environment: Environment, weight: Weight, norm: str, device: str
-    ) -> Statistics | None:
-        """Measured in float32 whatever the dtype: a pass rounds merged weights, calibration would round
-        others and add an error of its own."""
+    def _calibrate(
+        self, environment: Environment, norm: str, device: str
+    ) -> tuple[Weight, Statistics | None]:
+        """The weights, and the statistics where they are frozen; measured in float32 whatever the dtype: a pass
+        rounds merged weights, calibration would round others and add an error of its own."""
         if norm == "batch":
-            return None
+            return environment.weight, None
         if norm == "identity":
-            return Statistics.identity(self.graph)
+            return environment.weight, Statistics.identity(self.graph)
+        for known, weight, statistics in self._calibrated:
+            if known is environment:
+                return weight, statistics
+        weight = _drawn_once(environment)
+        statistics = self._measured(environment, weight, device)
+        self._calibrated[:] = [(environment, weight, statistics)]
+        return weight, statistics
+
+    def _measured(self, environment: Environment, weight: Weight, device: str) -> Statistics:
+        """Of the mixture on the first chunk of images."""
         images = environment.batch.images[chunks(len(environment.batch.images))[0]]
         if kind_of(device) == "cuda":
             supernet = self._on_gpu(weight, None, "float32", frozenset(), device)

@@ -63,8 +63,7 @@ Lanes<T> all_lanes(const T& mine) {
 inline void __syncthreads() { znas::emulated::wait_for_block(); }
 inline void __syncwarp() {}  // lanes meet where they exchange something
 inline int __popcll(unsigned long long word) { return __builtin_popcountll(word); }
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdividef(float a, float b) { return a / b; }
 inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long more) {
     const unsigned long long before = *to;
     *to += more;
