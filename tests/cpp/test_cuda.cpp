@@ -70,13 +70,14 @@ void code_gram(std::mt19937& rng) {
     const std::vector<std::int32_t> times{3, 1, 0, 2, 1, 0};  // [masks, ranges]
     for (const std::size_t images : {1, 15, 16, 31, 32, 33, 70}) {
         for (const std::size_t units : {1, 64, 65, 2048, 5000}) {
-            const std::size_t words = znas::code_words(units);
+            const std::size_t used = znas::code_words(units);
+            const std::size_t words = (used + znas::cuda::kCodeWords - 1) / znas::cuda::kCodeWords * znas::cuda::kCodeWords;
             std::vector<std::uint64_t> codes(kMasks * images * 2 * words);
             std::vector<std::int64_t> expected(kMasks * images * images, 0);
             for (std::size_t m = 0; m < kMasks; ++m) {
                 for (std::size_t r = 0; r < 2; ++r) {
                     const std::vector<float> activations = normal(rng, images * units);
-                    std::vector<std::uint64_t> packed(images * words);
+                    std::vector<std::uint64_t> packed(images * used);
                     znas::pack_codes(activations.data(), images, units, packed.data(), Isa::kReference, 1);
                     std::vector<std::int64_t> alike(images * images);
                     znas::code_gram(packed.data(), images, units, alike.data(), Isa::kReference, 1);
@@ -84,8 +85,8 @@ void code_gram(std::mt19937& rng) {
                         expected[m * alike.size() + i] += times[2 * m + r] * alike[i];
                     }
                     for (std::size_t i = 0; i < packed.size(); ++i) {
-                        const std::size_t image = m * images + i / words;
-                        codes[(image * 2 + r) * words + i % words] = packed[i];
+                        const std::size_t image = m * images + i / used;
+                        codes[(image * 2 + r) * words + i % used] = packed[i];
                     }
                 }
             }
@@ -94,7 +95,7 @@ void code_gram(std::mt19937& rng) {
             const Array<znas::cuda::CodeRange> ranges({{0, words, bits}, {words, 2 * words, bits}});
             const Array<std::int32_t> factors(times);
             const Array<std::int64_t> gram(std::vector<std::int64_t>(expected.size(), 0));
-            check(znas::cuda::code_gram(there.data(), kMasks, images, 2 * words, ranges.data(), 2,
+            check(znas::cuda::code_gram(there.data(), kMasks, static_cast<int>(images), 2 * words, ranges.data(), 2,
                                         factors.data(), gram.data(), nullptr),
                   "code_gram");
             expect_equal(expected, gram.values(), "code_gram", units);

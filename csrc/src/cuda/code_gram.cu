@@ -1,4 +1,4 @@
-// Which activation codes agree: the matrix of agreements of many masks at once.
+// Which activation codes agree: the matrix of agreements of many masks at once, on tensor cores.
 #include "code_gram.hpp"
 #include "gpu.hpp"
 
@@ -6,87 +6,130 @@ namespace znas::cuda {
 
 namespace {
 
-// A block has the pairs of kTile x kTile images, each thread four of them, and reads their codes kWords words at
-// a time.
-constexpr unsigned kThreads = 16;  // along both sides
-constexpr unsigned kEach = 2;
-constexpr unsigned kTile = kThreads * kEach;
-constexpr unsigned kWords = 32;
-constexpr unsigned kParts = 8;  // of the words: blocks of their own
+// A warp has the pairs of 32 x 32 images, a block of four warps those of 64 x 64.
+constexpr unsigned kThreads = 128;
+constexpr int kWarpImages = 32, kBlockImages = 64;
+constexpr int kRows = kWarpImages / 8;      // of a lane, eight images apart
+constexpr unsigned kLane = kCodeWords / 4;  // words of an image that a lane reads at a time
+constexpr unsigned kParts = 8;              // of the words: blocks of their own
 
-using Words = std::uint64_t[kTile][kWords + 1];  // + 1: columns lie in different banks
+// Four lanes read an image's kCodeWords words, eight images at once. Which lane has which of them does not matter,
+// as long as both factors of a product have them alike.
+struct Bits {
+    std::uint32_t words[kRows][2 * kLane];
 
-__device__ void load(const std::uint64_t* codes, Offset first_image, Offset images, Offset image_words,
-                     Offset first, Offset last, Words& tile) {
-    for (unsigned i = threadIdx.y; i < kTile; i += kThreads) {
-        for (unsigned w = threadIdx.x; w < kWords; w += kThreads) {
-            const bool inside = first_image + i < images && first + w < last;
-            tile[i][w] = inside ? codes[(first_image + i) * image_words + first + w] : 0;
+    __device__ void load(const std::uint64_t* codes, int first, int images, Offset image_words, Offset word,
+                         int lane) {
+        ZNAS_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+            const int image = first + r * 8 + lane / 4;
+            const auto* from = reinterpret_cast<const uint4*>(
+                codes + static_cast<Offset>(image < images ? image : images - 1) * image_words + word +
+                static_cast<unsigned>(lane % 4) * kLane);
+            ZNAS_UNROLL
+            for (unsigned i = 0; i < kLane / 2; ++i) {
+                const uint4 four = __ldg(from + i);
+                words[r][4 * i] = four.x;
+                words[r][4 * i + 1] = four.y;
+                words[r][4 * i + 2] = four.z;
+                words[r][4 * i + 3] = four.w;
+            }
+        }
+    }
+};
+
+// A lane's share of the pairs: 16 x 8 images in each.
+using Pairs = int[kRows / 2][kRows][4];
+
+// Bits that are set in both, and bits that are set in neither.
+__device__ void add_alike(Pairs& pairs, const Bits& left, const Bits& right) {
+    ZNAS_UNROLL
+    for (unsigned w = 0; w < 2 * kLane; w += 2) {
+        ZNAS_UNROLL
+        for (int i = 0; i < kRows; i += 2) {
+            const std::uint32_t a[4] = {left.words[i][w], left.words[i + 1][w], left.words[i][w + 1],
+                                        left.words[i + 1][w + 1]};
+            const std::uint32_t none[4] = {~a[0], ~a[1], ~a[2], ~a[3]};
+            ZNAS_UNROLL
+            for (int j = 0; j < kRows; ++j) {
+                add_common_bits(pairs[i / 2][j], a, right.words[j][w], right.words[j][w + 1]);
+                add_common_bits(pairs[i / 2][j], none, ~right.words[j][w], ~right.words[j][w + 1]);
+            }
         }
     }
 }
 
 // blockIdx: a pair of tiles (x), a part of the words (y), a mask (z).
-__global__ void gram_of_tiles(const std::uint64_t* codes, Offset images, Offset image_words,
-                              const CodeRange* ranges, int count, const std::int32_t* times,
-                              unsigned long long* gram) {
-    __shared__ Words left, right;
-    const auto tiles = static_cast<unsigned>((images + kTile - 1) / kTile);
-    const unsigned row = blockIdx.x / tiles, column = blockIdx.x % tiles;
-    if (column < row) return;  // the other half is its mirror image
-    codes += images * image_words * blockIdx.z;
+__global__ void __launch_bounds__(kThreads)
+    gram_of_tiles(const std::uint64_t* codes, int images, Offset image_words, const CodeRange* ranges, int count,
+                  const std::int32_t* times, unsigned long long* gram) {
+    const int tiles = (images + kBlockImages - 1) / kBlockImages;
+    const int tile_row = static_cast<int>(blockIdx.x) / tiles, tile_column = static_cast<int>(blockIdx.x) % tiles;
+    if (tile_column < tile_row) return;  // the other half is its mirror image
+    const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+    const int row = tile_row * kBlockImages + warp / 2 * kWarpImages;
+    const int column = tile_column * kBlockImages + warp % 2 * kWarpImages;
+    if (row >= images || column >= images) return;
+    codes += static_cast<Offset>(images) * image_words * blockIdx.z;
     times += static_cast<unsigned>(count) * blockIdx.z;
-    gram += images * images * blockIdx.z;
-    const Offset begin = image_words * blockIdx.y / kParts, end = image_words * (blockIdx.y + 1) / kParts;
-    long long alike[kEach][kEach] = {};
+    gram += static_cast<Offset>(images) * static_cast<Offset>(images) * blockIdx.z;
+    const Offset chunks = image_words / kCodeWords;
+    const Offset begin = chunks * blockIdx.y / kParts * kCodeWords;
+    const Offset end = chunks * (blockIdx.y + 1) / kParts * kCodeWords;
+    long long alike[kRows / 2][kRows][4] = {};
+    ZNAS_ROLL
     for (int r = 0; r < count; ++r) {
         const CodeRange range = ranges[r];
         const Offset first = max(range.first, begin), last = min(range.last, end);
         const std::int32_t weight = times[r];
         if (weight == 0 || first >= last) continue;
-        int distance[kEach][kEach] = {};
-        for (Offset word = first; word < last; word += kWords) {
-            load(codes, Offset{row} * kTile, images, image_words, word, last, left);
-            load(codes, Offset{column} * kTile, images, image_words, word, last, right);
-            __syncthreads();
-            const auto here = static_cast<unsigned>(min(last - word, Offset{kWords}));
-            for (unsigned w = 0; w < here; ++w) {
-                for (unsigned i = 0; i < kEach; ++i) {
-                    for (unsigned j = 0; j < kEach; ++j) {
-                        distance[i][j] += __popcll(left[threadIdx.y + i * kThreads][w] ^
-                                                   right[threadIdx.x + j * kThreads][w]);
-                    }
-                }
-            }
-            __syncthreads();
+        Pairs pairs = {};
+        ZNAS_ROLL
+        for (Offset word = first; word < last; word += kCodeWords) {
+            Bits left, right;
+            left.load(codes, row, images, image_words, word, lane);
+            right.load(codes, column, images, image_words, word, lane);
+            add_alike(pairs, left, right);
         }
-        // The bits of a range are its first part's to count.
-        const long long bits = first == range.first ? range.bits : 0;
-        for (unsigned i = 0; i < kEach; ++i) {
-            for (unsigned j = 0; j < kEach; ++j) alike[i][j] += weight * (bits - distance[i][j]);
+        // What is no unit is alike everywhere; a range's first part takes it back.
+        const auto others = static_cast<int>(static_cast<std::int64_t>(range.last - range.first) * 64 - range.bits);
+        const int taken = first == range.first ? others : 0;
+        ZNAS_UNROLL
+        for (int i = 0; i < kRows / 2; ++i) {
+            ZNAS_UNROLL
+            for (int j = 0; j < kRows; ++j) {
+                ZNAS_UNROLL
+                for (int c = 0; c < 4; ++c) alike[i][j][c] += static_cast<long long>(weight) * (pairs[i][j][c] - taken);
+            }
         }
     }
-    for (unsigned i = 0; i < kEach; ++i) {
-        for (unsigned j = 0; j < kEach; ++j) {
-            const Offset a = Offset{row} * kTile + threadIdx.y + i * kThreads;
-            const Offset b = Offset{column} * kTile + threadIdx.x + j * kThreads;
-            if (a >= images || b >= images || alike[i][j] == 0) continue;
-            atomicAdd(gram + a * images + b, static_cast<unsigned long long>(alike[i][j]));
-            if (row != column) atomicAdd(gram + b * images + a, static_cast<unsigned long long>(alike[i][j]));
+    ZNAS_UNROLL
+    for (int i = 0; i < kRows / 2; ++i) {
+        ZNAS_UNROLL
+        for (int j = 0; j < kRows; ++j) {
+            ZNAS_UNROLL
+            for (int c = 0; c < 4; ++c) {
+                const int a = row + i * 16 + c / 2 * 8 + lane / 4, b = column + j * 8 + lane % 4 * 2 + c % 2;
+                if (a >= images || b >= images || alike[i][j][c] == 0) continue;
+                const auto more = static_cast<unsigned long long>(alike[i][j][c]);
+                atomicAdd(gram + static_cast<Offset>(a) * static_cast<Offset>(images) + static_cast<Offset>(b), more);
+                if (tile_row == tile_column) continue;
+                atomicAdd(gram + static_cast<Offset>(b) * static_cast<Offset>(images) + static_cast<Offset>(a), more);
+            }
         }
     }
 }
 
 }  // namespace
 
-cudaError_t code_gram(const std::uint64_t* codes, Offset masks, Offset images, Offset image_words,
+cudaError_t code_gram(const std::uint64_t* codes, int masks, int images, Offset image_words,
                       const CodeRange* ranges, int count, const std::int32_t* times, std::int64_t* gram,
                       cudaStream_t stream) {
     if (images == 0 || masks == 0) return cudaSuccess;
-    const auto tiles = static_cast<unsigned>((images + kTile - 1) / kTile);
+    const auto tiles = static_cast<unsigned>((images + kBlockImages - 1) / kBlockImages);
     const dim3 grid(tiles * tiles, kParts, static_cast<unsigned>(masks));
-    return launch(gram_of_tiles, grid, dim3(kThreads, kThreads), stream, codes, images, image_words, ranges,
-                  count, times, reinterpret_cast<unsigned long long*>(gram));
+    return launch(gram_of_tiles, grid, dim3(kThreads), stream, codes, images, image_words, ranges, count, times,
+                  reinterpret_cast<unsigned long long*>(gram));
 }
 
 }  // namespace znas::cuda

@@ -541,6 +541,7 @@ std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::
     const Plan& plan = codes.network->plan;
     const auto& sites = plan.program->sites();
     constexpr std::size_t kEntries = 4;  // of 16 units in a word
+    static_assert(kCodeEntries == kEntries * kCodeWords);
     std::vector<CodeRange> ranges;
     for (std::size_t i = 0; i < plan.coded.size(); ++i) {
         const Shape& shape = plan.program->values()[at(plan.coded[i])].shape;
@@ -567,7 +568,7 @@ std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::
     const std::size_t images = at(codes.images), size = at(codes.masks) * images * images;
     const Resident<std::int64_t> gram(stream, size);
     check(cudaMemsetAsync(gram.data(), 0, size * sizeof(std::int64_t), stream), "cudaMemset");
-    check(code_gram(reinterpret_cast<const std::uint64_t*>(codes.entries.data()), at(codes.masks), images,
+    check(code_gram(reinterpret_cast<const std::uint64_t*>(codes.entries.data()), codes.masks, codes.images,
                     plan.code_entries / kEntries, ranges_there.data(), static_cast<int>(ranges.size()),
                     counted_there.data(), gram.data(), stream),
           "code_gram");

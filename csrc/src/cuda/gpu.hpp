@@ -45,6 +45,17 @@ __device__ inline void multiply_add(float (&upper)[2], float (&lower)[2], const 
     }
 }
 
+// sums += number of bits that are set in both: a [16, 256], b [256, 8], every lane's share as the instruction
+// mma.m16n8k256 lays it out.
+__device__ inline void add_common_bits(int (&sums)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                       std::uint32_t b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 }  // namespace znas::cuda
 
 #endif

@@ -125,7 +125,7 @@ class Planner {
             const Shape& shape = value(v).shape;
             plan_.code_places.push_back(plan_.code_entries);
             const std::size_t entries = at(blocks_of(shape.channels)) * at(shape.height) * at(shape.width);
-            plan_.code_entries += (entries + 3) / 4 * 4;  // whole words of 64 bits
+            plan_.code_entries += (entries + kCodeEntries - 1) / kCodeEntries * kCodeEntries;
         }
     }
 

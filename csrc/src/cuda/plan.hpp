@@ -18,6 +18,7 @@ using Offset = std::uint64_t;
 constexpr int kBlock = 16;        // channels
 constexpr int kFours = kBlock / 4;
 constexpr int kWord = kBlock * kBlock;  // weights of a block of inputs and a block of outputs
+constexpr int kCodeEntries = 64;  // codes of 16 units that are compared together
 constexpr int kNone = -1;
 constexpr Offset kNowhere = ~Offset{0};
 

@@ -121,4 +121,22 @@ void multiply_add(float (&upper)[2], float (&lower)[2], const std::uint32_t (&a)
     }
 }
 
+// The layout of mma.m16n8k256: lane 4 g + j has the bits 32 j .. and 128 + 32 j .. of rows g and g + 8 of a and of
+// column g of b, and the sums of columns 2 j and 2 j + 1.
+inline void add_common_bits(int (&sums)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+    struct Share {
+        std::uint32_t a[4], b[2];
+    };
+    const Share mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    const auto shares = emulated::all_lanes(mine);
+    const unsigned g = emulated::lane() / 4, j = emulated::lane() % 4;
+    for (unsigned i = 0; i < 4; ++i) {
+        for (unsigned c = 0; c < 4; ++c) {
+            const Share &row = *shares[4 * g + i], &column = *shares[4 * (2 * j + c % 2) + i];
+            sums[c] += __builtin_popcount(row.a[c / 2] & column.b[0]) +
+                       __builtin_popcount(row.a[2 + c / 2] & column.b[1]);
+        }
+    }
+}
+
 }  // namespace znas::cuda
