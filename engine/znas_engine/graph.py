@@ -207,27 +207,42 @@ class Graph:
                 sites[node.inputs[0]] = sites.get(node.inputs[0], 0) + live[i]
         return dict(sorted(sites.items()))
 
-    def modules(self, masks: NDArray[np.float32]) -> dict[int, NDArray[np.int64]]:
-        """masks [G, E, O] -> `relu_sites` of all of them at once: value -> [G]."""
-        bits = 1 << np.arange(len(masks)).astype(object)  # one per mask
-        everywhere = int(bits.sum()) if len(masks) else 0
-        left = (masks != 0).astype(object) * bits[:, None, None]
-        of_slot = left.sum(0) if len(masks) else np.zeros(masks.shape[1:], object)
+    def modules(self, masks: NDArray[np.float32]) -> tuple[list[int], NDArray[np.int64]]:
+        """masks [G, E, O] -> the values of `relu_sites`, int64 [values, G]: live modules of each."""
+        everywhere = (1 << len(masks)) - 1  # one bit per mask
+        left = _bits_of(masks != 0)
         live = [0] * len(self.nodes)
         live[-1] = everywhere
         for i in range(len(self.nodes) - 1, -1, -1):
             node = self.nodes[i]
             if not live[i]:
                 continue
-            slots = node.slots if isinstance(node, Mixed) else (None,) * len(node.inputs)
-            for j, slot in zip(node.inputs, slots, strict=True):
-                live[j] |= live[i] if slot is None else live[i] & of_slot[slot]
-        found: dict[int, NDArray[np.int64]] = {}
-        for i, node in enumerate(self.nodes):
-            if isinstance(node, Relu):
-                counts = found.setdefault(node.inputs[0], np.zeros(len(masks), np.int64))
-                counts += np.array([live[i] >> g & 1 for g in range(len(masks))], np.int64)
-        return dict(sorted(found.items()))
+            if isinstance(node, Mixed):
+                for j, slot in zip(node.inputs, node.slots, strict=True):
+                    live[j] |= live[i] if slot is None else live[i] & left[slot]
+            else:
+                for j in node.inputs:
+                    live[j] |= live[i]
+        modules = [(node.inputs[0], live[i]) for i, node in enumerate(self.nodes) if isinstance(node, Relu)]
+        values = sorted({value for value, _ in modules})
+        places = {value: place for place, value in enumerate(values)}
+        size = (len(masks) + 7) // 8
+        packed = b"".join(bits.to_bytes(size, "little") for _, bits in modules)
+        rows = np.frombuffer(packed, np.uint8).reshape(len(modules), size)
+        counts = np.zeros((len(values), len(masks)), np.int64)
+        of_module = np.unpackbits(rows, axis=1, count=len(masks), bitorder="little")
+        np.add.at(counts, [places[value] for value, _ in modules], of_module)
+        return values, counts
+
+
+def _bits_of(left: NDArray[np.bool_]) -> dict[Slot, int]:
+    """left [G, E, O] -> per slot a number whose bit g is left[g]."""
+    packed = np.packbits(left.transpose(1, 2, 0), axis=2, bitorder="little")
+    return {
+        (edge, operation): int.from_bytes(packed[edge, operation].tobytes(), "little")
+        for edge in range(left.shape[1])
+        for operation in range(left.shape[2])
+    }
 
 
 def live_inputs(node: Node, mask: NDArray[np.float32] | None) -> Iterable[int]:

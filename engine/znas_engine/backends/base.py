@@ -213,15 +213,16 @@ class Evaluator(ABC):
         """The supernet as a differentiable function, for gradient scores: the backend torch alone has it."""
         raise AssertionError(f"the backend {self.name} has no gradients")
 
-    def masks_together(self, reads: frozenset[str]) -> int:
-        """Masks that a worker thread gets at once: more than one for a `BatchedPass`."""
+    def masks_together(self, reads: frozenset[str], images: int) -> int:
+        """Masks that a worker thread gets at once, of which that is read on so many images: more than one
+        for a `BatchedPass`."""
         return 1
 
     def _batches(self, masks: Mask, scores: Sequence[Score], images: int) -> list[Mask]:
         """What a worker thread gets at once: fewer masks than it might where others would be left without
         any, or where the codes of several chunks of images wait on the host."""
         reads = frozenset().union(*probes_of(scores, self.norm).values())
-        size = self.masks_together(reads)
+        size = self.masks_together(reads, images)
         if "codes" in reads and images > self._chunked.size:
             size = 1
         size = max(1, min(size, -(-len(masks) // max(self.threads, len(self.devices)))))

@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 from znas_engine import kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_cuda import (
-    TOGETHER,
-    TOGETHER_WITH_CODES,
     CudaSupernet,
-    device_errors,
+    masks_together,
 )
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.devices import kind_of, number_of
@@ -49,8 +47,8 @@ class Native(Evaluator):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        #: The environment that was calibrated last, its weights and statistics: passes that hand out other things
-        #: are prepared one after another.
+        #: The environment that was calibrated last, its weights and statistics: passes that hand out other
+        #: things are prepared one after another.
         self._calibrated: list[tuple[Environment, Weight, Statistics]] = []
 
     def in_float32(self) -> Native:
@@ -68,10 +66,8 @@ class Native(Evaluator):
         lowering, program = self.lower(weight, statistics, dtype=self.dtype, target=fastest_isa())
         return _Supernet(self.graph, lowering, program, reads)
 
-    def masks_together(self, reads: frozenset[str]) -> int:
-        if kind_of(self.devices[0]) == "cpu" or "features" in reads:
-            return 1
-        return TOGETHER_WITH_CODES if "codes" in reads else TOGETHER
+    def masks_together(self, reads: frozenset[str], images: int) -> int:
+        return 1 if kind_of(self.devices[0]) == "cpu" else masks_together(reads, images)
 
     def lower(
         self,
@@ -92,8 +88,8 @@ class Native(Evaluator):
     def _calibrate(
         self, environment: Environment, norm: str, device: str
     ) -> tuple[Weight, Statistics | None]:
-        """The weights, and the statistics where they are frozen; measured in float32 whatever the dtype: a pass
-        rounds merged weights, calibration would round others and add an error of its own."""
+        """The weights, and the statistics where they are frozen; measured in float32 whatever the dtype: a
+        pass rounds merged weights, calibration would round others and add an error of its own."""
         if norm == "batch":
             return environment.weight, None
         if norm == "identity":

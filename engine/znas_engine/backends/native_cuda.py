@@ -25,9 +25,15 @@ Images = NDArray[np.float32]
 
 #: Chunks of images that are kept on a GPU: masks follow one another.
 SHOWN = 16
-#: Masks that a call takes where nothing but logits comes back, and where activation codes do: those of 256 images
-#: are 80 MB a mask on DARTS.
-TOGETHER, TOGETHER_WITH_CODES = 64, 8
+#: Masks that a call takes at most, and masks times images where activation codes or features come back: codes
+#: are 320 kB an image on DARTS, features 1 MB.
+TOGETHER, CODED, FEATURED = 64, 2048, 256
+
+
+def masks_together(reads: frozenset[str], images: int) -> int:
+    """Masks that a call takes."""
+    units = FEATURED if "features" in reads else CODED if "codes" in reads else TOGETHER * images
+    return max(1, min(TOGETHER, units // max(images, 1)))
 
 
 @contextmanager
@@ -112,22 +118,22 @@ class CudaSupernet:
 
     def _codes(self, masks: Mask, made: Any) -> list[HostCodes | CudaCodes]:
         """Of every mask, the codes of the sites that a live ReLU module reads."""
-        modules = self.graph.modules(masks)
+        values, counts = self.graph.modules(masks)
+        sites = np.array([self.sites[value] for value in values])
+        bits = np.array([math.prod(self.graph.nodes[value].shape) for value in values])
         times = np.zeros((len(masks), self.site_count), np.int64)
-        for value, counts in modules.items():
-            times[:, self.sites[value]] = counts
+        times[:, sites] = counts.T
         batch = _CodesOfBatch(made, times)
         found: list[HostCodes | CudaCodes] = []
-        for g in range(len(masks)):
-            live = [value for value, counts in modules.items() if counts[g]]
-            bits = [math.prod(self.graph.nodes[value].shape) for value in live]
-            sites = [self.sites[value] for value in live]
-            found.append(CudaCodes(batch, g, sites, bits) if live else HostCodes())
+        for g, modules in enumerate(counts.T):
+            live = modules > 0
+            codes = CudaCodes(batch, g, sites[live].tolist(), bits[live].tolist())
+            found.append(codes if live.any() else HostCodes())
         return found
 
 
 class _CodesOfBatch:
-    """The codes of several masks in the memory of a GPU. times: int64 [masks, sites], live modules of each."""
+    """The codes of several masks in the memory of a GPU. times: int64 [masks, sites], their live modules."""
 
     def __init__(self, made: Any, times: NDArray[np.int64]) -> None:
         self.made = made

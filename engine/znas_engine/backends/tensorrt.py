@@ -48,7 +48,7 @@ class TensorRt(Evaluator):
     def exporter(self) -> OnnxRuntime:
         return OnnxRuntime(self.space, self.macro, norm=self.norm, report=self.report)
 
-    def masks_together(self, reads: frozenset[str]) -> int:
+    def masks_together(self, reads: frozenset[str], images: int) -> int:
         return 1 if reads else 64
 
     def prepare(
