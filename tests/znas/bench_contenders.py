@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
 
-from znas.bench.contenders import Request, Run, native_backend
+from znas.bench.contenders import Logits, Request, Run, native_backend
 from znas_engine.spaces import Mask
 
 
@@ -32,3 +33,25 @@ def dies_when_timed(request: Request) -> Run:
         return run(mask)
 
     return once
+
+
+class InBatches:
+    """Takes many masks at once; `wrong`: where a batch is longer than one, its last mask gets the first's."""
+
+    def __init__(self, request: Request, *, wrong: bool = False) -> None:
+        self.run = native_backend(request)
+        self.wrong = wrong
+
+    def __call__(self, mask: Mask) -> Logits:
+        return self.run(mask)
+
+    def batch(self, masks: Mask) -> Logits:
+        time.sleep(0.05)  # of a batch, which single passes do not have
+        found = np.stack([self.run(mask) for mask in masks])
+        if self.wrong:
+            found[-1] = found[0]
+        return found
+
+
+def wrong_in_batches(request: Request) -> Run:
+    return InBatches(request, wrong=True)

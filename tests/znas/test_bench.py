@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.modules.module import register_module_forward_hook
 
 from tests.conftest import SMALL, small
-from znas.bench import eager, peak
+from znas.bench import contenders, eager, peak
 from znas.bench.contenders import CONTENDERS, Contender, Request, torch_backend
 from znas.bench.machine import result_path, short
 from znas.bench.passes import Arena, check
@@ -30,7 +32,8 @@ from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import SPACES, SearchSpace
+from znas_engine.scores import Observation
+from znas_engine.spaces import SPACES, Mask, SearchSpace
 
 ROOT = Path(__file__).parents[2]
 TINY = Supernet("nasbench201", images=5, resolution=16, **SMALL["nasbench201"])
@@ -52,6 +55,27 @@ def test_the_eager_baseline_is_the_reference(layout: str, space: SearchSpace[Any
         expected, found = (np.stack([run(mask) for mask in masks]) for run in (reference, baseline))
         result = check(expected, found, "float32", images.labels)
         assert result["passed"], (kind, result)
+
+
+@EVERY_SPACE
+def test_the_eager_baseline_in_half_precision(space: SearchSpace[Any], images: Batch) -> None:
+    """Half precision in every convolution, and the reference's logits within the tolerance of it: without
+    that the check of a GPU would be of something else."""
+    assert images.labels is not None
+    images = Batch(images.images[:12].copy(), images.labels[:12].copy())
+    request = Request(space, small(space), Environment(11, "gaussian", images), "float16")
+    reference = torch_backend(replace(request, dtype="float32"))
+    dtypes = set()
+    with register_module_forward_hook(lambda module, _, found: dtypes.add((type(module), found.dtype))):
+        baseline = eager.channels_last(request)
+        dtypes.clear()  # of the calibration
+        for kind in MASK_KINDS:
+            masks = masks_at(space, kind, 0, 2)
+            expected, found = (np.stack([run(mask) for mask in masks]) for run in (reference, baseline))
+            result = check(expected, found, "float16", images.labels)
+            assert result["passed"], (kind, result)
+            assert result["error"] > LOGIT_TOLERANCE["float32"], (kind, result)
+    assert {dtype for _, dtype in dtypes} == {torch.float16}
 
 
 def test_the_eager_baseline_refuses_the_imagenet_stem() -> None:
@@ -83,6 +107,50 @@ def test_only_checked_contenders_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "above 0.0002" in rows["other_weights"]["why"]
     assert rows["no_start"]["why"] == "RuntimeError: no C++ compiler was found"
     assert rows["dies_when_timed"]["why"] == "MemoryError: no room for another mask"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_is_checked_and_timed_as_one(
+    threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A contender that is right mask by mask and wrong in batches gets no time."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
+    names = ("InBatches", "wrong_in_batches")
+    for name in names:
+        monkeypatch.setitem(CONTENDERS, name, Contender(f"tests.znas.bench_contenders:{name}"))
+    group = Group(TINY, threads=threads, kind="do", masks=5)
+    with Arena(TINY, threads, names, tmp_path) as arena:
+        right, wrong = arena.measure(group, 3, lambda: None)
+    assert right["passed"]
+    assert right["batched"]
+    assert len(right["seconds"]) == 3
+    assert len(right["latencies"]) == 15
+    # Batches sleep, all threads at the same time, and single passes do not.
+    assert all(seconds * 5 > 0.05 for seconds in right["seconds"])
+    assert min(right["latencies"]) < 0.05
+    assert not wrong["passed"]
+    assert wrong["seconds"] == []
+    assert "above 0.0002" in wrong["why"]
+
+
+def test_a_backend_takes_as_many_masks_at_once_as_in_a_search() -> None:
+    sizes = []
+
+    class Taking:
+        def __call__(self, mask: Mask, images: Any) -> Observation:
+            return self.batch(mask[None], images)[0]
+
+        def batch(self, masks: Mask, images: Any) -> list[Observation]:
+            sizes.append(len(masks))
+            return [Observation(mask[0, 0] * images[:, :1]) for mask in masks]
+
+    parts = [np.full((n, 3), n, np.float32) for n in (2, 3)]
+    masks = np.arange(5, dtype=np.float32).reshape(5, 1, 1)
+    run = contenders._BatchedPasses(Taking(), parts, 2)
+    found = run.batch(masks)
+    np.testing.assert_array_equal(found, np.stack([run(mask) for mask in masks]))
+    np.testing.assert_array_equal(found[:, :, 0], masks[:, 0] * [[2, 2, 3, 3, 3]])
+    assert sizes[:6] == [2, 2, 2, 2, 1, 1]
 
 
 @given(data=st.data())
@@ -150,6 +218,7 @@ def test_masks(kind: str, space: SearchSpace[Any]) -> None:
         ({"kinds": ("one_hot",)}, "unknown kind of mask 'one_hot'.*did you mean 'one-hot'"),
         ({"parts": ("passs",)}, "unknown part 'passs'.*did you mean 'passes'"),
         ({"threads": (0,)}, "`threads` must be at least 1 but got 0"),
+        ({"masks": 0}, "`masks` must be at least 1 but got 0"),
         ({"rounds": 0}, "`rounds` must be at least 1 but got 0"),
         ({"cells": 0}, "`cells` must be between 1 and 64 but got 0"),
         ({"data": "cifar10"}, "`data_dir` is required for cifar10"),

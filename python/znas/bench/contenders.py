@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.backends.base import BatchedPass, Images, MaskedPass
 from znas_engine.devices import TOGETHER, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import unknown_choice
 from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import chunks
 
-#: mask float32 [E, O] -> logits float32 [n, classes] of all images of the request.
-Run = Callable[[Mask], NDArray[np.float32]]
+Logits = NDArray[np.float32]
 
 #: What every other contender's logits are held against, and what ratios are taken to.
 REFERENCE = "torch"
 BASELINE = "eager"
+
+
+class Run(Protocol):
+    """A prepared contender; one whose threads share masks is called from several at once."""
+
+    def __call__(self, mask: Mask, /) -> Logits:
+        """mask float32 [E, O] -> logits [n, classes] of all images of the request."""
+
+
+@runtime_checkable
+class BatchedRun(Run, Protocol):
+    """One that takes many masks at once: that is what a timed call of several masks then times."""
+
+    def batch(self, masks: Mask, /) -> Logits:
+        """masks float32 [G, E, O] -> logits [G, n, classes]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,7 @@ def ort_whole(request: Request) -> Run:
     images, parts = request.environment.batch.images, request.chunks()
     running = session(OnnxRuntime(request.space, request.macro).export(request.environment))
 
-    def run(mask: Mask) -> NDArray[np.float32]:
+    def run(mask: Mask) -> Logits:
         return np.concatenate(
             [running.run(["logits"], {"images": images[rows], "mask": mask})[0] for rows in parts]
         )
@@ -102,12 +117,37 @@ def _backend(name: str, request: Request) -> Run:
     masked_pass = evaluator.prepare(
         request.environment, norm=evaluator.norm, reads=frozenset(), device=request.device
     )
-    images, parts = request.environment.batch.images, request.chunks()
+    images = request.environment.batch.images
+    parts = [images[rows] for rows in request.chunks()]
+    if isinstance(masked_pass, BatchedPass):
+        return _BatchedPasses(masked_pass, parts, evaluator.masks_together(frozenset(), len(images)))
+    return _Passes(masked_pass, parts)
 
-    def run(mask: Mask) -> NDArray[np.float32]:
-        return np.concatenate([masked_pass(mask, images[rows]).logits for rows in parts])
 
-    return run
+class _Passes:
+    def __init__(self, masked_pass: MaskedPass, parts: Sequence[Images]) -> None:
+        self.masked_pass = masked_pass
+        self.parts = parts
+
+    def __call__(self, mask: Mask) -> Logits:
+        return np.concatenate([self.masked_pass(mask, images).logits for images in self.parts])
+
+
+class _BatchedPasses(_Passes):
+    """together: how many masks a search gives the backend at once."""
+
+    def __init__(self, masked_pass: BatchedPass, parts: Sequence[Images], together: int) -> None:
+        super().__init__(masked_pass, parts)
+        self.take = masked_pass.batch
+        self.together = together
+
+    def batch(self, masks: Mask) -> Logits:
+        starts = range(0, len(masks), self.together)
+        return np.concatenate([self._taken(masks[first : first + self.together]) for first in starts])
+
+    def _taken(self, masks: Mask) -> Logits:
+        parts = [[seen.logits for seen in self.take(masks, images)] for images in self.parts]
+        return np.concatenate([np.stack(part) for part in parts], axis=1)
 
 
 _BOTH = ("cpu", "cuda")
@@ -115,6 +155,9 @@ _GPU = ("cuda",)
 CONTENDERS: dict[str, Contender] = {
     "eager": Contender("znas.bench.eager:eager", shares="operations", devices=_BOTH),
     "eager-nhwc": Contender("znas.bench.eager:channels_last", shares="operations", devices=_BOTH),
+    "eager-fp16-nhwc": Contender(
+        "znas.bench.eager:channels_last", dtype="float16", shares="operations", devices=_GPU
+    ),
     "compile": Contender("znas.bench.eager:compiled", shares="operations", devices=_BOTH),
     "graph": Contender("znas.bench.eager:cuda_graph", shares="operations", devices=_GPU),
     "ort": Contender("znas.bench.contenders:ort_backend", backend="ort"),

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.bench.contenders import REFERENCE, get_contender
+from znas.bench.contenders import REFERENCE, Logits, get_contender
 from znas.bench.plan import Group, Supernet, masks_at
 from znas.bench.process import Worker, WorkerFailed
+from znas.settings import available_threads
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.graph import Graph
 from znas_engine.spaces import Mask
 
-Logits = NDArray[np.float32]
 Row = dict[str, Any]
 
 #: Masks of the check, not among those that are timed.
@@ -56,13 +56,13 @@ class Arena:
 
     def worker(self, name: str) -> Worker:
         """Started when it is first asked for; WorkerFailed, each time, if that failed."""
-        return self._started(name, self.supernet)
+        return self._started(name, self.supernet, self.threads)
 
-    def _started(self, name: str, supernet: Supernet) -> Worker:
+    def _started(self, name: str, supernet: Supernet, threads: int) -> Worker:
         key = (name, supernet.device)
         if key not in self._workers:
             try:
-                made = Worker(get_contender(name), supernet, self.threads, self.cache)
+                made = Worker(get_contender(name), supernet, threads, self.cache)
                 self._workers[key] = self._stack.enter_context(made)
             except WorkerFailed as failure:
                 self._workers[key] = failure
@@ -88,7 +88,10 @@ class Arena:
     def expected(self, kind: str) -> tuple[Mask, Logits]:
         """The masks of the check, and the reference's logits [G, n, classes] for them, on the processor."""
         masks = masks_at(self.space, kind, 0, CHECKED)
-        return masks, self._started(REFERENCE, replace(self.supernet, device="cpu")).logits(masks)
+        supernet = replace(self.supernet, device="cpu")
+        # Where it is not timed itself, its masks are shared out: a GPU waits for it.
+        threads = self.threads if supernet == self.supernet else min(CHECKED, available_threads())
+        return masks, self._started(REFERENCE, supernet, threads).logits(masks)
 
     def checked(self, part: str, group: Group) -> list[Row]:
         """Rows without times: whether each entrant's logits are those of the reference."""
@@ -98,8 +101,10 @@ class Arena:
             row = empty_row(part, group, name)
             try:
                 worker = self.worker(name)
-                row["prepare_seconds"] = worker.prepare_seconds
-                row |= check(expected, worker.logits(masks), row["dtype"], self.labels)
+                row |= {"prepare_seconds": worker.prepare_seconds, "batched": worker.batched}
+                count = CHECKED + (group.masks if worker.batched else 0)
+                wanted = expected[np.arange(count) % CHECKED]
+                row |= check(wanted, worker.logits(masks, group.masks), row["dtype"], self.labels)
             except WorkerFailed as failure:
                 row["why"] = str(failure)
             rows.append(row)

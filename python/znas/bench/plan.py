@@ -90,7 +90,8 @@ class Plan:
     """Everything that a run measures, checked before any work starts.
 
     device: where all contenders run; contenders: those that do if none is named.
-    images, threads, kinds: axes of the table of passes. masks: per timed call. rounds: timed calls per row.
+    images, threads, kinds: axes of the table of passes. masks: per timed call, in batches where a
+    contender takes them (the threads' shares). rounds: timed calls per row.
     repeats: of a start and of a whole search. probabilities: of the searches.
 
     Raises InvalidValueError for a value outside its domain.
@@ -129,7 +130,12 @@ class Plan:
                     f"the contender {name!r} does not run on {device}: choose one of "
                     + ", ".join(contenders_on(device))
                 )
-        numbers = {"images": self.images, "threads": self.threads, "rounds": (self.rounds,)}
+        numbers = {
+            "images": self.images,
+            "threads": self.threads,
+            "masks": (self.masks,),
+            "rounds": (self.rounds,),
+        }
         for what, counts in numbers.items():
             for count in counts:
                 if count < 1:

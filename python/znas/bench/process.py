@@ -46,8 +46,8 @@ class Worker:
     """One contender, prepared, in a process of its own; leave the `with` block to end it.
 
     cache: its $ZNAS_CACHE, and where torch.compile keeps what it makes. started: `time.perf_counter` when
-    the process was asked for. prepare_seconds: weights, calibration, compilation. peak_bytes: its largest
-    resident set up to the last answer.
+    the process was asked for. prepare_seconds: weights, calibration, compilation. batched: it takes many
+    masks at once. peak_bytes: its largest resident set up to the last answer.
 
     Raises WorkerFailed if it cannot be prepared; so does every question after its death.
     """
@@ -67,20 +67,23 @@ class Worker:
             env=environment(cache, threads if contender.shares == "operations" else 1),
         )
         try:
-            self.prepare_seconds = float(self._ask({})["prepare"])
+            prepared = self._ask({})
+            self.prepare_seconds = float(prepared["prepare"])
+            self.batched = bool(prepared["batched"])
         except BaseException:
             self.close()
             raise
 
-    def logits(self, masks: Mask) -> NDArray[np.float32]:
-        """masks [G, E, O] -> [G, n, classes]"""
+    def logits(self, masks: Mask, timed: int = 0) -> NDArray[np.float32]:
+        """masks [G, E, O] -> [G, n, classes]; where it is `batched`, [G + timed, n, classes]: those of mask
+        i % G as number i, single passes first, then as in a timed call of `timed` masks."""
         out = self._folder / "logits.npy"
-        self._ask({"masks": self._written(masks), "out": str(out)})
+        self._ask({"masks": self._written(masks), "out": str(out), "timed": timed})
         found: NDArray[np.float32] = np.load(out, allow_pickle=False)
         return found
 
     def time(self, masks: Mask) -> dict[str, Any]:
-        """One call over all masks: its `seconds`, and the `latencies` of its passes."""
+        """One call over all masks: its `seconds`, and the `latencies` of single passes."""
         return self._ask({"masks": self._written(masks)})
 
     def close(self) -> None:

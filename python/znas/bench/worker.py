@@ -13,12 +13,13 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from znas.bench.contenders import Contender, Request, Run
+from znas.bench.contenders import BatchedRun, Contender, Logits, Request, Run
 from znas.bench.plan import Supernet
 from znas_engine.spaces import Mask
 
@@ -30,36 +31,72 @@ def main() -> None:
     contender = Contender(**given["contender"])
     supernet = Supernet(**given["supernet"])
     space, macro, environment = supernet.build()
-    run: Run | None = None
+    calls: Calls | None = None
     sharing = given["threads"] if contender.shares == "masks" else 1
-    with ThreadPoolExecutor(sharing) as threads:
+    with ThreadPoolExecutor(sharing) as pool:
         for line in sys.stdin:
             command = json.loads(line)
-            if run is None:
+            if calls is None:
                 started = time.perf_counter()
                 run = contender.prepared(Request(space, macro, environment, contender.dtype, supernet.device))
                 answer: dict[str, Any] = {"prepare": time.perf_counter() - started}
+                calls = Calls(run, pool, sharing)
+                answer["batched"] = calls.batched
             elif "out" in command:
                 masks = np.load(command["masks"], allow_pickle=False)
-                np.save(command["out"], np.stack([run(mask) for mask in masks]), allow_pickle=False)
+                np.save(command["out"], calls.logits(masks, command["timed"]), allow_pickle=False)
                 answer = {}
             else:
                 masks = np.load(command["masks"], allow_pickle=False)
-                answer = timed_call(run, masks, threads)
+                answer = calls.timed(masks)
             answers.write(json.dumps(answer | {"peak_bytes": peak_bytes()}) + "\n")
 
 
-def timed_call(run: Run, masks: Mask, threads: ThreadPoolExecutor) -> dict[str, Any]:
-    """seconds of the whole call, and of every masked pass in it."""
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """A run, and the threads of `pool` that share masks."""
 
-    def one(mask: Mask) -> float:
+    run: Run
+    pool: ThreadPoolExecutor
+    sharing: int
+
+    @property
+    def batched(self) -> bool:
+        return isinstance(self.run, BatchedRun)
+
+    def logits(self, masks: Mask, timed: int) -> Logits:
+        """Of every mask as a single pass; if the run takes batches, then of `timed` more, the masks over and
+        over, as a timed call has them."""
+        found = list(self.pool.map(self.run, masks))
+        if self.batched and timed:
+            found += self._batches(masks[(len(masks) + np.arange(timed)) % len(masks)])
+        return np.stack(found)
+
+    def timed(self, masks: Mask) -> dict[str, Any]:
+        """seconds of the whole call, in batches if the run takes them, and the latencies of single passes
+        (with batches: of the same masks, after the call)."""
         started = time.perf_counter()
-        run(mask)
-        return time.perf_counter() - started
+        latencies = None if self.batched else self._singly(masks)
+        if latencies is None:
+            self._batches(masks)
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "latencies": latencies or self._singly(masks)}
 
-    started = time.perf_counter()
-    latencies = list(threads.map(one, masks))
-    return {"seconds": time.perf_counter() - started, "latencies": latencies}
+    def _singly(self, masks: Mask) -> list[float]:
+        def one(mask: Mask) -> float:
+            started = time.perf_counter()
+            self.run(mask)
+            return time.perf_counter() - started
+
+        return list(self.pool.map(one, masks))
+
+    def _batches(self, masks: Mask) -> list[Logits]:
+        """Logits [n, classes] of every mask, dealt out as in a search: to every thread its share at once."""
+        if not isinstance(self.run, BatchedRun):
+            raise AssertionError("this run takes single masks")
+        share = -(-len(masks) // self.sharing)
+        parts = [masks[first : first + share] for first in range(0, len(masks), share)]
+        return [each for part in self.pool.map(self.run.batch, parts) for each in part]
 
 
 def peak_bytes() -> int | None:

@@ -40,6 +40,9 @@ def bench(
     threads: Annotated[
         list[int] | None, typer.Option("--threads", help="Repeatable; 1 and all cores by default.")
     ] = None,
+    masks_per_call: Annotated[
+        int | None, typer.Option(help="Masks per timed call, in batches where a contender takes them.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Timed calls per row of passes.")] = None,
     device: Annotated[str, typer.Option(help="Where all contenders run: cpu | cuda:N.")] = "cpu",
     data: options.Data = "gaussian",
@@ -59,17 +62,17 @@ def bench(
 ) -> None:
     """Measure what masked passes, starts and whole searches cost here, beside what people use instead.
 
-    Contenders: eager, eager-nhwc and compile (the supernet as NAS code bases write it; ratios are to
-    eager), graph (eager in CUDA graphs), ort (ort-ready: sessions made before; ort-whole: never pruned),
-    torch (the reference), native, native-bf16, native-fp16, trt, trt-bf16, trt-fp16, as far as the device
-    has them. Each is first checked against the reference on the processor; one that fails gets no time.
-    They take turns.
+    Contenders: eager, eager-nhwc, eager-fp16-nhwc and compile (the supernet as NAS code bases write it;
+    ratios are to eager), graph (eager in CUDA graphs), ort (ort-ready: sessions made before; ort-whole:
+    never pruned), torch (the reference), native, native-bf16, native-fp16, trt, trt-bf16, trt-fp16, as far
+    as the device has them. Each is first checked against the reference on the processor; one that fails
+    gets no time. They take turns.
 
     \b
     Examples:
       znas-engine bench --quick
       znas-engine bench --out bench/results
-      znas-engine bench --device cuda:0 --images 256 --out bench/results
+      znas-engine bench --device cuda:0 --images 256 --threads 1 --masks-per-call 16 --out bench/results
       znas-engine bench --part passes --space darts --backend eager --backend native --masks do
     """
     import tempfile
@@ -91,6 +94,8 @@ def bench(
     chosen = (QUICK | {"contenders": quick_contenders(device)} if quick else {}) | {
         name: tuple(dict.fromkeys(values)) for name, values in repeated.items() if values
     }
+    if masks_per_call is not None:
+        chosen["masks"] = masks_per_call
     if rounds is not None:
         chosen["rounds"] = rounds
     plan = Plan(
