@@ -54,7 +54,7 @@ def markdown(document: dict[str, Any], picture: str | None) -> str:
         body = "\n".join(
             "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
         )
-        parts += [f"## {table.title}", body]
+        parts += [f"## {table.title}", body, *table.notes]
     return "\n\n".join(parts) + "\n"
 
 

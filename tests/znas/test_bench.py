@@ -27,6 +27,7 @@ from znas.bench.passes import Arena, check
 from znas.bench.plan import MASK_KINDS, Group, Plan, Supernet, mask_at, masks_at
 from znas.bench.statistics import gflops_of, identity, middle, percentiles, speedup_of
 from znas.bench.suite import run
+from znas.cli.bench import _print
 from znas_engine import __version__, kernels
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -301,6 +302,37 @@ def test_a_result_is_named_by_the_commit_of_the_compiled_code(
     monkeypatch.setattr(kernels, "commit", lambda: full)
     assert short(full) == named
     assert result_path().name == f"{named or __version__}.json"
+
+
+def test_a_long_reason_stands_below_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a library says of its failure is long; in a cell it pushed every number out of sight."""
+    size = {"part": "passes", "space": "nasbench201", "kind": "one-hot", "images": 256, "masks": 16}
+    size |= {"threads": 16, "device": "cuda:0", "prepare_seconds": 12.3, "passed": True}
+    peak_row = {"part": "peak", "threads": 16, "dtype": "float32", "gflops": 51234.0, "contender": "torch.mm"}
+    why = "RuntimeError: " + "cuDNN has no engine\n for this [graph] " * 9
+    timed = {"argmax_agreement": 1.0, "latencies": [0.123456, 0.23456, 0.3456], "gmac": [100.0] * 3}
+    rows: list[dict[str, Any]] = [peak_row] + [
+        size
+        | timed
+        | {"contender": name, "dtype": "float32", "seconds": [0.12345, 0.23456, 0.34567]}
+        | ({"seconds": [], "passed": False, "why": why} if name == "compile" else {})
+        | {"batched": name == "native"}
+        for name in ("eager", "compile", "native", "eager-fp16-nhwc")
+    ]
+    rows.append(rows[2] | {"kind": "do"})
+    document = {"version": "a", "commit": None, "versions": {}, "rows": rows}
+    document["machine"] = {"model": "one", "cores": 16, "isas": ["avx2"], "gpu": {"name": "a GPU"}}
+    _print(document)
+    lines = capsys.readouterr().out.splitlines()
+    reason = "(1) compile: RuntimeError: " + " ".join(["cuDNN has no engine for this [graph]"] * 9)
+    assert lines[-1] == reason  # once for both kinds of masks
+    table = [line.strip() for line in lines if line.strip().startswith("nasbench201")]
+    assert len(table) == 5
+    assert not any("…" in line for line in lines)
+    assert ["no time (1)" in line for line in table] == [False, True, False, False, True]
+    assert "234 [123, 346]" in table[0]
+    assert "(426 %)" in table[0]
+    assert " 16* " in table[2]
 
 
 # --- a run ---

@@ -18,9 +18,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """notes: lines below it, among them why a row has no time."""
+
     title: str
     headings: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    notes: Sequence[str] = ()
 
 
 def header(document: dict[str, Any]) -> str:
@@ -57,7 +60,8 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
         )
     if passes := parts.get("passes"):
         yield Table(
-            f"Masked passes: median [interval]; latencies of single passes; x {BASELINE} pair by pair",
+            f"Masked passes: median [interval], with * of batches; latencies of single passes; "
+            f"x {BASELINE} pair by pair",
             (
                 "space",
                 "masks",
@@ -74,12 +78,14 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
                 "prepare s",
             ),
             [_pass_cells(row, rows) for row in passes],
+            _reasons(passes),
         )
     if start := parts.get("start"):
         yield Table(
             "From nothing to the first logits, in a fresh process: median [interval]",
             ("space", "contender", "cache", "s", "import + prepare + run", "peak MB"),
-            [_start_cells(row) for row in start],
+            [_start_cells(row, start) for row in start],
+            _reasons(start),
         )
     if search := parts.get("search"):
         yield Table(
@@ -87,6 +93,7 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
             "architectures equal to those of --backend torch",
             ("space p", "contender", "s", "setup + evaluate + select", "same as torch"),
             [_search_cells(row, search) for row in search],
+            _reasons(search),
         )
     if instant := parts.get("instant"):
         yield Table(
@@ -97,14 +104,15 @@ def tables(document: dict[str, Any]) -> Iterator[Table]:
 
 
 def _where(row: Row) -> tuple[str, ...]:
-    return (row["space"], row["kind"], *(str(row[name]) for name in ("images", "masks", "threads")))
+    masks = f"{row['masks']}{'*' if row.get('batched') else ''}"
+    return (row["space"], row["kind"], str(row["images"]), masks, str(row["threads"]))
 
 
 def _pass_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     agreement = f"{row['argmax_agreement']:.3f}" if "argmax_agreement" in row else ""
     prepare = f"{row['prepare_seconds']:.1f}" if "prepare_seconds" in row else ""
     if not row["seconds"]:
-        return (*_where(row), row["contender"], _why(row), "", "", "", "", agreement, prepare)
+        return (*_where(row), row["contender"], _why(row, rows), "", "", "", "", agreement, prepare)
     time = middle(row["seconds"])
     speed = gflops_of(row)
     peak = peak_of(row, rows)
@@ -123,9 +131,9 @@ def _pass_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def _start_cells(row: Row) -> tuple[str, ...]:
+def _start_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     if not row["seconds"]:
-        return (row["space"], row["contender"], row["cache"], _why(row), "", "")
+        return (row["space"], row["contender"], row["cache"], _why(row, rows), "", "")
     peaks = [peak for peak in row["peak_bytes"] if peak is not None]
     return (
         row["space"],
@@ -140,7 +148,7 @@ def _start_cells(row: Row) -> tuple[str, ...]:
 def _search_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     where = f"{row['space']} p={row['p']:g}"
     if not row["seconds"]:
-        return (where, row["contender"], _why(row), "", "")
+        return (where, row["contender"], _why(row, rows), "", "")
     torch = [
         other["architectures"]
         for other in rows
@@ -164,9 +172,25 @@ def _instant_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     return (row["space"], row["contender"], _interval(middle(row["seconds"])), _interval(ratio))
 
 
-def _why(row: Row) -> str:
-    """Instead of a time."""
-    return f"no time: {row.get('why', 'not measured')}"
+def _why(row: Row, rows: Sequence[Row]) -> str:
+    """Instead of a time: the number of the reason among those of the row's table."""
+    return f"no time ({_failures(rows, row['part']).index(_failure(row)) + 1})"
+
+
+def _reasons(rows: Sequence[Row]) -> list[str]:
+    """Each on one line, however long and in however many lines it was worded."""
+    failures = _failures(rows, rows[0]["part"])
+    return [f"({number}) {contender}: {why}" for number, (contender, why) in enumerate(failures, 1)]
+
+
+def _failures(rows: Sequence[Row], part: str) -> list[tuple[str, str]]:
+    """Who has no time and why, the same once, in the order of the rows."""
+    failed = [_failure(row) for row in rows if row["part"] == part and not row["seconds"]]
+    return list(dict.fromkeys(failed))
+
+
+def _failure(row: Row) -> tuple[str, str]:
+    return row["contender"], " ".join(row.get("why", "not measured").split())
 
 
 def _phases(row: Row) -> str:

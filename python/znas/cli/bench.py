@@ -143,3 +143,5 @@ def _print(document: dict[str, Any]) -> None:
         for row in table.rows:
             grid.add_row(*row)
         console.print(grid, markup=False)
+        for note in table.notes:
+            console.print(note, markup=False, soft_wrap=True)
