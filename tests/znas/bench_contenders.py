@@ -46,7 +46,7 @@ class InBatches:
         return self.run(mask)
 
     def batch(self, masks: Mask) -> Logits:
-        time.sleep(0.05)  # of a batch, which single passes do not have
+        time.sleep(0.05)  # single passes do not
         found = np.stack([self.run(mask) for mask in masks])
         if self.wrong:
             found[-1] = found[0]
