@@ -103,7 +103,7 @@ class Stream {
 
     operator cudaStream_t() const { return stream_; }
     int device() const { return device_; }
-    void wait() const { check(cudaStreamSynchronize(stream_), "the GPU failed"); }
+    void wait() const { check(cudaStreamSynchronize(stream_), "some kernel (CUDA_LAUNCH_BLOCKING=1 names it)"); }
 
   private:
     OnDevice on_;

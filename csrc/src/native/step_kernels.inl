@@ -443,7 +443,7 @@ void max_pool(const PoolStep& step) {
         for (int y = top; y < bottom; ++y) {
             for (int c = left; c < right; ++c) {
                 const Lanes value = load(x + (static_cast<std::ptrdiff_t>(y) * width + c) * kBlock);
-                best = best >= value ? best : value;  // NaN in `value` wins
+                best = ((best >= value) | (best != best)) ? best : value;  // NaN wins
             }
         }
         return best;

@@ -363,7 +363,8 @@ class Evaluator(ABC):
         if not np.isfinite(logits).all():
             raise NonFiniteScoreError(
                 f"the logits are not finite under the mask {self.space.describe(mask)}; "
-                "norm=calibrated keeps activations in range"
+                + ("norm=calibrated" if self.dtype != "float16" else "dtype=bfloat16")
+                + " keeps activations in range"
             )
         codes = joined([part.codes for part in parts])
         pooled = [part.pooled for part in parts if part.pooled is not None]
