@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from dataclasses import dataclass
 
-from znas_engine.devices import number_of
+from znas_engine.devices import kind_of, number_of
 from znas_engine.errors import MissingDependencyError
 
+#: Compute capabilities whose results are committed (bench/results), and the card that gave them: `auto` uses
+#: a GPU of one of these and no other.
+MEASURED = {"9.0": "NVIDIA H100"}
 #: CUdevice_attribute values of cuda.h.
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 _NAME_BYTES = 256
@@ -22,12 +26,19 @@ class Gpu:
     driver: str
 
 
+def before_cuda() -> None:
+    """Called before CUDA is for the first time, which is when it reads the environment."""
+    # By default 8 queues serve all streams, and each worker thread has one: masks would wait for one another.
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
+
+
 def gpus() -> list[Gpu]:
     """All GPUs that CUDA shows this process, at least one, in CUDA's order.
 
     Raises:
         MissingDependencyError: there is no driver, or it shows no GPU; the message says which.
     """
+    before_cuda()
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
         management = ctypes.CDLL("libnvidia-ml.so.1")
@@ -47,6 +58,11 @@ def gpu(device: str) -> Gpu:
         names = ", ".join(f"cuda:{number}" for number in range(len(found)))
         raise MissingDependencyError(f"this machine has {names}")
     return found[number_of(device)]
+
+
+def with_card(device: str) -> str:
+    """What results call a device: "cpu", "cuda:0 (NVIDIA H100 80GB HBM3)"."""
+    return device if kind_of(device) == "cpu" else f"{device} ({gpu(device).name})"
 
 
 def _describe(cuda: ctypes.CDLL, index: int, driver: str) -> Gpu:

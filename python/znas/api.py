@@ -59,9 +59,12 @@ def search(
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
         backend: "native", "ort", "torch" or "trt"; "auto" is the first of these that can run here, and
             `report` is told what those before it lack.
-        device: "cpu", "cuda:N" or several GPUs, "cuda:0,cuda:1", among which masks are shared out; "auto" is
-            the first GPU for trt and the CPU for the others.
-        dtype: what products read, "float32", "bfloat16" (native, trt) or "float16" (trt).
+        device: "cpu", "cuda:N" or several GPUs, "cuda:0,cuda:1", among which masks are shared out; "default"
+            is the first GPU for trt and the CPU for the others; "auto" is the same, but the backend "auto"
+            takes the first GPU if results of its compute capability are committed
+            (`znas_engine.gpu.MEASURED`). The result names the card.
+        dtype: what products read, "float32", "bfloat16" (native, trt) or "float16" (native on a
+            GPU, trt).
         score: "naswot", the paper's "accuracy" (needs labels), or another of `znas_engine.scores`; several
             are joined by "+", as in "naswot+path_norm+flops".
         p: probability that a score is drawn instead of measured: a number in [0, 1], one per edge, or "auto"

@@ -14,6 +14,7 @@ from znas_engine.backends import Evaluator, get_backend
 from znas_engine.backends.base import ALL
 from znas_engine.data import Dataset
 from znas_engine.environment import Environment, draw_environments
+from znas_engine.gpu import with_card
 from znas_engine.scores import get_scores
 from znas_engine.spaces import Macro, Mask, SearchSpace
 
@@ -25,6 +26,7 @@ class Observer:
     Weights, images and the backend are made at the first call: a search that only draws touches none.
     """
 
+    #: Where passes ran, with the names of GPUs; the CPU before something was measured.
     device = "cpu"
     #: Share of the first environment's images whose largest logit under the mixture is that of float32; None
     #: in float32.
@@ -90,7 +92,8 @@ class Observer:
             self._environments = draw_environments(
                 self.dataset, count=s.envs, images=s.images, init=s.init, seed=s.seed
             )
-            self.device, self.packages = s.device, kind.packages
+            self.device = ", ".join(map(with_card, s.devices))
+            self.packages = kind.packages
             if s.dtype != "float32":
                 started = time.perf_counter()
                 self.agreement = self._agree(self._evaluator, self._environments[0])

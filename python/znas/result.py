@@ -91,6 +91,7 @@ class SearchResult:
     p: in use (settings.p, or what Proposition 1 gave: see auto).
     observed, intervened: neurons (and coalitions of a game) whose score was measured, and those whose score
         was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
+    device: where passes ran, a GPU with its card's name; the CPU where nothing was measured.
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
     agreement: share of the first environment's images whose largest logit under the mixture is that of

@@ -45,9 +45,12 @@ except MissingDependencyError as error:
 
 
 def test_doctor_tells_driver_and_compute_capability(driver: Path) -> None:
-    done = asked("from znas.cli import main; main(['doctor', '--json'])", driver, 1)
+    done = asked("from znas.cli import main; main(['doctor', '--json'])", driver, 2)
     checks = {check["name"]: check for check in json.loads(done)}
-    assert checks["gpu"]["detail"] == "First (compute capability 9.0); driver 580.95.05"
+    assert checks["cuda:0"]["detail"].startswith(
+        "First, compute capability 9.0 (results committed), driver 580.95.05; --backend auto "
+    )
+    assert checks["cuda:1"]["detail"].startswith("Second, compute capability 10.0 (results not committed), ")
 
 
 def test_no_driver_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:

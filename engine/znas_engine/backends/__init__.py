@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -11,6 +11,7 @@ from znas_engine.backends.base import GRADIENTS, Evaluator, MaskedPass, Scores, 
 from znas_engine.backends.served import DEVICES, check_devices, check_dtype, default_device, dtypes_of
 from znas_engine.devices import FIRST, kind_of, number_of, parse_devices
 from znas_engine.errors import MissingDependencyError, unknown_choice
+from znas_engine.gpu import MEASURED, before_cuda, gpu
 from znas_engine.scores import GradientScore, Score
 
 __all__ = [
@@ -51,6 +52,7 @@ def _native(device: str) -> str | None:
     if absent or kind_of(device) == "cpu":
         return absent
     core = import_module("znas_engine._core")
+    before_cuda()
     if not hasattr(core, "cuda_device_count"):
         return "znas-engine was built without CUDA: install the CUDA toolkit, then reinstall znas-engine"
     if number_of(device) >= core.cuda_device_count():
@@ -78,8 +80,6 @@ def _torch(device: str) -> str | None:
 
 
 def _tensorrt(device: str) -> str | None:
-    from znas_engine.gpu import gpu
-
     absent = []
     try:
         capability = gpu(device).capability
@@ -100,8 +100,6 @@ def _tensorrt(device: str) -> str | None:
 
 
 def _gpu(device: str) -> str | None:
-    from znas_engine.gpu import gpu
-
     try:
         gpu(device)
     except MissingDependencyError as error:
@@ -148,7 +146,8 @@ def can_run(name: str, device: str | None = None, *, raise_error: bool = False) 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What will run, and where. remark: what a faster one lacks here that `auto` would have taken, if any."""
+    """What will run, and where. remark: what a faster one lacks here that `auto` would have taken, or why it
+    leaves a GPU alone, if any."""
 
     backend: str
     devices: tuple[str, ...]
@@ -161,7 +160,8 @@ def choose_backend(
     """`auto` -> the first backend that can run the scores on the device in that dtype; any other name is
     checked.
 
-    device: as `parse_devices` reads it, or `auto`, a backend's own default.
+    device: as `parse_devices` reads it; `default`, a backend's own; or `auto`, which is the same but for the
+    backend `auto`: that takes the first GPU if it is one of MEASURED.
 
     Raises:
         InvalidValueError: an unknown backend, device or dtype, or one that does not serve the others.
@@ -171,20 +171,43 @@ def choose_backend(
         raise unknown_choice("backend", name, ["auto", *BACKENDS])
     if name == "auto" and any(isinstance(score, GradientScore) for score in scores):
         name = GRADIENTS
-    devices = () if device == "auto" else parse_devices(device)
+    devices = () if device in ("auto", "default") else parse_devices(device)
     if name != "auto":
         check_devices(name, devices)
     for each in devices:
         if kind_of(each) == "cuda" and (absent := _gpu(each)):
             raise MissingDependencyError(f"--device {each} is not here: {absent}; use --device cpu")
     if name == "auto":
-        return _choose(devices, dtype)
+        return _choose_everywhere(dtype) if device == "auto" else _choose(devices, dtype)
     check_dtype(name, devices or (default_device(name),), dtype)
     if not devices:
         can_run(name, raise_error=True)
     for each in devices:
         can_run(name, each, raise_error=True)
     return Choice(name, devices or (default_device(name),))
+
+
+def _choose_everywhere(dtype: str) -> Choice:
+    """`auto` on `auto`: native on the first GPU if it is one of MEASURED, else what runs by default."""
+    device = FIRST["cuda"]
+    try:
+        card = gpu(device)
+    except MissingDependencyError:
+        return _choose((), dtype)
+    measured, absent = card.capability in MEASURED, missing("native", device)
+    if measured and absent is None and dtype in dtypes_of("native", device):
+        return Choice("native", (device,))
+    choice = _choose((), dtype)
+    if choice.backend != "native" or not (measured or absent is None):
+        return choice
+    if measured:
+        why = f"native cannot run on {device} ({card.name}): {absent}"
+    else:
+        why = (
+            f"no results are committed for compute capability {card.capability}; "
+            f"--device {device} would use {card.name}"
+        )
+    return replace(choice, remark=f"--backend auto stays on the CPU: {why}")
 
 
 def _choose(devices: tuple[str, ...], dtype: str) -> Choice:

@@ -36,7 +36,7 @@ def diagnose(
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
-    device: options.Device = "auto",
+    device: options.Device = "default",
     score: options.Score = "naswot",
     inits: Annotated[
         str, typer.Option(help="Families of weights, separated by commas; the first is the base's.")

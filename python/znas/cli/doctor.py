@@ -19,7 +19,7 @@ from znas_engine.backends import BACKENDS, DEVICES, can_run, choose_backend, mis
 from znas_engine.devices import FIRST
 from znas_engine.errors import MissingDependencyError
 from znas_engine.export.cache import cache_root
-from znas_engine.gpu import gpus
+from znas_engine.gpu import MEASURED, Gpu, gpus
 from znas_engine.tensorrt.flavours import chosen, installed
 
 
@@ -69,7 +69,8 @@ def _checks() -> Iterator[Check]:
         else:
             yield Check(f"backend {name}", "missing", reason)
     if any(can_run(name) for name in BACKENDS):
-        yield Check("auto", "ok", f"--backend auto runs {choose_backend('auto').backend}")
+        choice = choose_backend("auto")
+        yield Check("auto", "ok", f"--backend auto runs {choice.backend} on {', '.join(choice.devices)}")
     else:
         yield Check("auto", "broken", "no backend can run: pip install onnxruntime, or pip install torch")
     yield _package("onnx", "writes exported graphs", "pip install onnx")
@@ -79,7 +80,7 @@ def _checks() -> Iterator[Check]:
     yield (
         Check("nvcc", "ok", nvcc) if nvcc else Check("nvcc", "missing", "the CUDA toolkit is not on the PATH")
     )
-    yield _gpu()
+    yield from _gpus()
     yield _cache()
 
 
@@ -131,13 +132,31 @@ def _tensorrt() -> Check:
     return Check("tensorrt", "ok", f"{library.FLAVOUR} builds plans {plans}{unused}")
 
 
-def _gpu() -> Check:
+def _gpus() -> Iterator[Check]:
+    """What every card is, and what a search on it does."""
     try:
         found = gpus()
     except MissingDependencyError as error:
-        return Check("gpu", "missing", str(error))
-    names = ", ".join(f"{gpu.name} (compute capability {gpu.capability})" for gpu in found)
-    return Check("gpu", "ok", f"{names}; driver {found[0].driver}")
+        yield Check("gpu", "missing", str(error))
+        return
+    for number, card in enumerate(found):
+        results = "committed" if card.capability in MEASURED else "not committed"
+        yield Check(
+            f"cuda:{number}",
+            "ok",
+            f"{card.name}, compute capability {card.capability} (results {results}), driver {card.driver}; "
+            f"{_on_gpu(f'cuda:{number}', card)}",
+        )
+
+
+def _on_gpu(device: str, card: Gpu) -> str:
+    if absent := missing("native", device):
+        return f"--backend auto leaves it alone: native cannot run on it: {absent}"
+    if card.capability not in MEASURED:
+        return f"--backend auto leaves it alone, --device {device} uses it"
+    if device != FIRST["cuda"]:
+        return f"--backend auto uses {FIRST['cuda']} alone, --device {FIRST['cuda']},{device} both"
+    return "--backend auto uses it"
 
 
 def _cache() -> Check:

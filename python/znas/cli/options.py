@@ -30,8 +30,9 @@ Backend = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | auto: cuda:0 for trt, "
-        "cpu for the others."
+        help="cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | default: cuda:0 for "
+        "trt, cpu for the others | auto: the same, but --backend auto takes cuda:0 if results of its compute "
+        "capability are committed."
     ),
 ]
 SCORE = typer.Option(help=f"Score function: {' | '.join(SCORES)}; or several of them joined by '+'.")

@@ -42,7 +42,7 @@ def fit(
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
-    device: options.Device = "auto",
+    device: options.Device = "default",
     score: Annotated[
         str | None, typer.Option(help="Score function; naswot for random, accuracy for one-shot supernets.")
     ] = None,

@@ -200,10 +200,11 @@ def _print(result: SearchResult, out: Path | None) -> None:
         typer.echo(
             f"precision   {s.dtype}; {result.agreement:.1%} of the images keep float32's class (mixture)"
         )
+    typer.echo(f"device      {result.device}")
     t = result.seconds
     typer.echo(
         f"seconds     {t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation "
-        f"+ {t.select:.3f} selection ({s.backend}, {result.device}, {s.threads} threads)"
+        f"+ {t.select:.3f} selection ({s.backend}, {s.threads} threads)"
     )
     typer.echo("")
     typer.echo(f"{_what(result)}; * selected, ~ drawn, (edge) not kept")
