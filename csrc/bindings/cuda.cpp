@@ -74,7 +74,8 @@ py::array_t<std::uint64_t> packed(const Codes& codes, int mask, int site) {
     return rows(std::move(words), static_cast<std::size_t>(codes.images));
 }
 
-py::array_t<std::int64_t> agreements(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times) {
+py::array_t<std::int64_t> agreements(const Codes& codes,
+                                     const std::vector<std::vector<std::int64_t>>& times) {
     std::vector<std::int64_t> gram;
     {
         const py::gil_scoped_release released;

@@ -13,8 +13,8 @@ constexpr int kRows = kWarpImages / 8;      // of a lane, eight images apart
 constexpr unsigned kLane = kCodeWords / 4;  // words of an image that a lane reads at a time
 constexpr unsigned kParts = 8;              // of the words: blocks of their own
 
-// Four lanes read an image's kCodeWords words, eight images at once. Which lane has which of them does not matter,
-// as long as both factors of a product have them alike.
+// Four lanes read an image's kCodeWords words, eight images at once. Which lane has which of them does not
+// matter, as long as both factors of a product have them alike.
 struct Bits {
     std::uint32_t words[kRows][2 * kLane];
 
@@ -61,10 +61,11 @@ __device__ void add_alike(Pairs& pairs, const Bits& left, const Bits& right) {
 
 // blockIdx: a pair of tiles (x), a part of the words (y), a mask (z).
 __global__ void __launch_bounds__(kThreads)
-    gram_of_tiles(const std::uint64_t* codes, int images, Offset image_words, const CodeRange* ranges, int count,
-                  const std::int32_t* times, unsigned long long* gram) {
+    gram_of_tiles(const std::uint64_t* codes, int images, Offset image_words, const CodeRange* ranges,
+                  int count, const std::int32_t* times, unsigned long long* gram) {
     const int tiles = (images + kBlockImages - 1) / kBlockImages;
-    const int tile_row = static_cast<int>(blockIdx.x) / tiles, tile_column = static_cast<int>(blockIdx.x) % tiles;
+    const int tile_row = static_cast<int>(blockIdx.x) / tiles,
+              tile_column = static_cast<int>(blockIdx.x) % tiles;
     if (tile_column < tile_row) return;  // the other half is its mirror image
     const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
     const int row = tile_row * kBlockImages + warp / 2 * kWarpImages;
@@ -92,14 +93,16 @@ __global__ void __launch_bounds__(kThreads)
             add_alike(pairs, left, right);
         }
         // What is no unit is alike everywhere; a range's first part takes it back.
-        const auto others = static_cast<int>(static_cast<std::int64_t>(range.last - range.first) * 64 - range.bits);
+        const auto others =
+            static_cast<int>(static_cast<std::int64_t>(range.last - range.first) * 64 - range.bits);
         const int taken = first == range.first ? others : 0;
         ZNAS_UNROLL
         for (int i = 0; i < kRows / 2; ++i) {
             ZNAS_UNROLL
             for (int j = 0; j < kRows; ++j) {
                 ZNAS_UNROLL
-                for (int c = 0; c < 4; ++c) alike[i][j][c] += static_cast<long long>(weight) * (pairs[i][j][c] - taken);
+                for (int c = 0; c < 4; ++c)
+                    alike[i][j][c] += static_cast<long long>(weight) * (pairs[i][j][c] - taken);
             }
         }
     }
@@ -112,9 +115,13 @@ __global__ void __launch_bounds__(kThreads)
                 const int a = row + i * 16 + c / 2 * 8 + lane / 4, b = column + j * 8 + lane % 4 * 2 + c % 2;
                 if (a >= images || b >= images || alike[i][j][c] == 0) continue;
                 const auto more = static_cast<unsigned long long>(alike[i][j][c]);
-                atomicAdd(gram + static_cast<Offset>(a) * static_cast<Offset>(images) + static_cast<Offset>(b), more);
+                atomicAdd(
+                    gram + static_cast<Offset>(a) * static_cast<Offset>(images) + static_cast<Offset>(b),
+                    more);
                 if (tile_row == tile_column) continue;
-                atomicAdd(gram + static_cast<Offset>(b) * static_cast<Offset>(images) + static_cast<Offset>(a), more);
+                atomicAdd(
+                    gram + static_cast<Offset>(b) * static_cast<Offset>(images) + static_cast<Offset>(a),
+                    more);
             }
         }
     }
@@ -128,8 +135,8 @@ cudaError_t code_gram(const std::uint64_t* codes, int masks, int images, Offset 
     if (images == 0 || masks == 0) return cudaSuccess;
     const auto tiles = static_cast<unsigned>((images + kBlockImages - 1) / kBlockImages);
     const dim3 grid(tiles * tiles, kParts, static_cast<unsigned>(masks));
-    return launch(gram_of_tiles, grid, dim3(kThreads), stream, codes, images, image_words, ranges, count, times,
-                  reinterpret_cast<unsigned long long*>(gram));
+    return launch(gram_of_tiles, grid, dim3(kThreads), stream, codes, images, image_words, ranges, count,
+                  times, reinterpret_cast<unsigned long long*>(gram));
 }
 
 }  // namespace znas::cuda

@@ -21,7 +21,8 @@ struct Float32 {
     __host__ __device__ static Four zero() { return {0, 0, 0, 0}; }
     __device__ static Four lowest() { return {-INFINITY, -INFINITY, -INFINITY, -INFINITY}; }
     __device__ static Four larger(const Four& a, const Four& b) {
-        return {cuda::larger(a.x, b.x), cuda::larger(a.y, b.y), cuda::larger(a.z, b.z), cuda::larger(a.w, b.w)};
+        return {cuda::larger(a.x, b.x), cuda::larger(a.y, b.y), cuda::larger(a.z, b.z),
+                cuda::larger(a.w, b.w)};
     }
     __device__ static Four rectified(const Four& a) { return larger(a, zero()); }
     __host__ __device__ static float4 widen(const Four& four) { return four; }

@@ -39,8 +39,8 @@ class OnDevice {
     int before_ = 0;
 };
 
-// Per device, streams that no call uses at the moment and a pool of memory of our own: what other libraries of
-// the process do with the device's default pool is theirs.
+// Per device, streams that no call uses at the moment and a pool of memory of our own: what other libraries
+// of the process do with the device's default pool is theirs.
 class Devices {
   public:
     cudaStream_t take(int device) {
@@ -103,7 +103,9 @@ class Stream {
 
     operator cudaStream_t() const { return stream_; }
     int device() const { return device_; }
-    void wait() const { check(cudaStreamSynchronize(stream_), "some kernel (CUDA_LAUNCH_BLOCKING=1 names it)"); }
+    void wait() const {
+        check(cudaStreamSynchronize(stream_), "some kernel (CUDA_LAUNCH_BLOCKING=1 names it)");
+    }
 
   private:
     OnDevice on_;

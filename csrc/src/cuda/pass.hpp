@@ -9,7 +9,8 @@
 
 namespace znas::cuda {
 
-// By value to every kernel. [masks] or [masks, count]: the masks follow one another, the images of each within.
+// By value to every kernel. [masks] or [masks, count]: the masks follow one another, the images of each
+// within.
 struct Pass {
     // Of the plan.
     const Step* steps;
@@ -46,23 +47,24 @@ struct Pass {
 template <class P>
 struct Kernels {
     // images [count, channels, height, width] float32 -> their plane
-    static cudaError_t load_images(const float* images, int count, int channels, const Plane& out, char* plane,
-                                   cudaStream_t stream);
+    static cudaError_t load_images(const float* images, int count, int channels, const Plane& out,
+                                   char* plane, cudaStream_t stream);
     // merged [masks, size] of chunks and terms; masks [masks, slots], exponents [masks, values].
     static cudaError_t merge(const MergeChunk* chunks, std::size_t count, const MergeTerm* terms,
                              const float* base, const float* mask, int slots, const std::int32_t* exponents,
                              int values, int masks, Offset size, void* merged, cudaStream_t stream);
     static cudaError_t sum(const Pass& pass, const Wave& wave, cudaStream_t stream);
     // partial: double [masks, count, channels of all blocks, 2], scratch.
-    static cudaError_t measure(const Pass& pass, const Moments& moments, double* partial, cudaStream_t stream);
+    static cudaError_t measure(const Pass& pass, const Moments& moments, double* partial,
+                               cudaStream_t stream);
     // pooled [masks, count, features], logits [masks, count, classes]; sources: on the GPU.
     static cudaError_t classify(const Pass& pass, const HeadSource* sources, const int* values, int count,
-                                int features, bool rectified, const float* weights, int classes, float* pooled,
-                                float* logits, cudaStream_t stream);
+                                int features, bool rectified, const float* weights, int classes,
+                                float* pooled, float* logits, cudaStream_t stream);
 };
 
-// exponents [masks, values] that bring the largest number of every value near 2^kTarget; a shared value's is that
-// of the first mask. largest: as Pass has it.
+// exponents [masks, values] that bring the largest number of every value near 2^kTarget; a shared value's is
+// that of the first mask. largest: as Pass has it.
 constexpr int kTarget = 8;
 cudaError_t choose_exponents(const std::int32_t* largest, const std::uint8_t* shared, int values, int masks,
                              std::int32_t* exponents, cudaStream_t stream);

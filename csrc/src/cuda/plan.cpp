@@ -26,9 +26,9 @@ std::size_t padded(int channels) { return at(blocks_of(channels)) * kBlock; }
 
 constexpr int kChunk = 1024;  // elements that a block of threads merges
 
-// Where weight (input, output) of a word lies: for tensor cores in the order in which the lanes of multiply_add
-// read them, each its own sixteen bytes. Lane 4 g + j wants output channels 4 j .. 4 j + 3 of its sums as the
-// columns of g, and the input channels 4 j .. 4 j + 3 that it loads of a pixel as rows.
+// Where weight (input, output) of a word lies: for tensor cores in the order in which the lanes of
+// multiply_add read them, each its own sixteen bytes. Lane 4 g + j wants output channels 4 j .. 4 j + 3 of
+// its sums as the columns of g, and the input channels 4 j .. 4 j + 3 that it loads of a pixel as rows.
 std::array<std::uint8_t, kWord> word_order(bool tensor_cores) {
     std::array<std::uint8_t, kWord> order{};
     for (int place = 0; place < kWord; ++place) {
@@ -47,8 +47,7 @@ std::array<std::uint8_t, kWord> word_order(bool tensor_cores) {
 class Planner {
   public:
     Planner(std::shared_ptr<const Program> program, const std::vector<int>& kept)
-        : program_(*program),
-          order_(word_order(program_.layout().element_bytes == 2)) {
+        : program_(*program), order_(word_order(program_.layout().element_bytes == 2)) {
         plan_.program = std::move(program);
         plan_.kept = kept;
     }
@@ -109,7 +108,8 @@ class Planner {
         plan_.shared_.assign(at(values()), !program_.batch());
         for (int v = 0; v < values(); ++v) {
             for (const Term& term : value(v).terms) {
-                const bool same = term.slot == native::kNoSlot && (term.source < 0 || plan_.shared(term.source));
+                const bool same =
+                    term.slot == native::kNoSlot && (term.source < 0 || plan_.shared(term.source));
                 if (!same) plan_.shared_[at(v)] = false;
             }
         }
@@ -158,7 +158,8 @@ class Planner {
         return first;
     }
 
-    int vector_of(const std::vector<const Term*>& terms, const std::vector<int>& sources, int channels, int v) {
+    int vector_of(const std::vector<const Term*>& terms, const std::vector<int>& sources, int channels,
+                  int v) {
         std::vector<MergeTerm> merged;
         for (std::size_t i = 0; i < terms.size(); ++i) {
             std::vector<float> values = terms[i]->values;
@@ -224,7 +225,8 @@ class Planner {
                 break;
         }
         if (source.kind == Value::Kind::kDepthwise) {
-            if (term.kernel != 1 || term.stride != 1 || term.padding != 0 || term.shift != 0 || term.rectified) {
+            if (term.kernel != 1 || term.stride != 1 || term.padding != 0 || term.shift != 0 ||
+                term.rectified) {
                 refuse(v, "reads a depthwise convolution other than by a 1x1 convolution");
             }
             return {Operand::Kind::kDepthwise, term.source, 0, 0, 0, 0};
@@ -282,7 +284,8 @@ class Planner {
                 product(o, v, of, value(first.source).shape.channels, part.source);
                 break;
         }
-        if (kind != Operand::Kind::kTaps && kind != Operand::Kind::kLinear && o.stride != 1 && o.stride != 2) {
+        if (kind != Operand::Kind::kTaps && kind != Operand::Kind::kLinear && o.stride != 1 &&
+            o.stride != 2) {
             refuse(v, "has a stride that no kernel has");
         }
         return part;
@@ -331,7 +334,8 @@ class Planner {
                 for (int ky = 0; ky < term.kernel; ++ky) {
                     for (int kx = 0; kx < term.kernel; ++kx) {
                         const int own = ky * term.kernel + kx, tap = taps.at(place(term, ky, kx));
-                        const float* from = packed.data() + at(b * term.kernel * term.kernel + own) * at(in) * kBlock;
+                        const float* from =
+                            packed.data() + at(b * term.kernel * term.kernel + own) * at(in) * kBlock;
                         for (int w = 0; w < words; ++w) {
                             float* to = lying.data() + (at(b * number + tap) * at(words) + at(w)) * kWord;
                             for (int i = 0; i < kWord; ++i) {
@@ -394,13 +398,14 @@ class Planner {
     void set_levels(std::vector<Draft>& drafts) {
         std::vector<int> level(at(values()), 0);
         for (Draft& d : drafts) {  // readers come after what they read
-            for (const Part& part : d.parts) level[at(d.value)] = std::max(level[at(d.value)], level[at(part.source)]);
+            for (const Part& part : d.parts)
+                level[at(d.value)] = std::max(level[at(d.value)], level[at(part.source)]);
             for (const Normalised& n : d.normalised) {
                 level[at(d.value)] = std::max(level[at(d.value)], level[at(n.source)]);
             }
             ++level[at(d.value)];
-            d.order = {level[at(d.value)], d.step.blocks,   d.step.height,
-                       d.step.width,       plan_.shared(d.value), d.together,     d.fused};
+            d.order = {level[at(d.value)],    d.step.blocks, d.step.height, d.step.width,
+                       plan_.shared(d.value), d.together,    d.fused};
         }
     }
 
@@ -447,13 +452,18 @@ class Planner {
         };
         for (int v = 0; v < values(); ++v) {
             const Shape& shape = value(v).shape;
-            planes_[at(v)] = {0, bytes_of(shape), blocks_of(shape.channels), shape.height, shape.width,
+            planes_[at(v)] = {0,
+                              bytes_of(shape),
+                              blocks_of(shape.channels),
+                              shape.height,
+                              shape.width,
                               value(v).kind == Value::Kind::kImages ? Where::kImages
-                              : plan_.shared(v)                      ? Where::kShared
-                                                                     : Where::kOwn};
+                              : plan_.shared(v)                     ? Where::kShared
+                                                                    : Where::kOwn};
         }
         for (int w = 0; w < end; ++w) {
-            for (int i = plan_.waves[at(w)].first; i < plan_.waves[at(w)].first + plan_.waves[at(w)].count; ++i) {
+            for (int i = plan_.waves[at(w)].first; i < plan_.waves[at(w)].first + plan_.waves[at(w)].count;
+                 ++i) {
                 const int v = drafts[at(i)].value;
                 Plane& plane = planes_[at(v)];
                 if (last[at(v)] == kNone) continue;

@@ -1,4 +1,5 @@
-// A program laid out for a GPU: steps that serve all masks, what they read, and how a mask's weights are merged.
+// A program laid out for a GPU: steps that serve all masks, what they read, and how a mask's weights are
+// merged.
 //
 // Activations are planes [blocks of 16 channels][height][width][16] of the precision's elements, without a
 // border; channels beyond the last are zero. A plane lies in the memory of all (mask, image) pairs, or of all
@@ -15,10 +16,10 @@ namespace znas::cuda {
 
 using Offset = std::uint64_t;
 
-constexpr int kBlock = 16;        // channels
+constexpr int kBlock = 16;  // channels
 constexpr int kFours = kBlock / 4;
 constexpr int kWord = kBlock * kBlock;  // weights of a block of inputs and a block of outputs
-constexpr int kCodeEntries = 64;  // codes of 16 units that are compared together
+constexpr int kCodeEntries = 64;        // codes of 16 units that are compared together
 constexpr int kNone = -1;
 constexpr Offset kNowhere = ~Offset{0};
 
@@ -39,9 +40,9 @@ struct Tap {
 // What a sum adds. Flags say per mask whether it, or a part of it, is left; scales are per channel.
 struct Operand {
     enum class Kind : std::int32_t {
-        kTaps,       // a convolution, tap by tap
-        kSquare,     // a convolution of stride 1 with all nine neighbours, the source's average and itself; not
-                     // beside a kDepthwise
+        kTaps,    // a convolution, tap by tap
+        kSquare,  // a convolution of stride 1 with all nine neighbours, the source's average and itself; not
+                  // beside a kDepthwise
         kDepthwise,  // a depthwise convolution and the 1x1 convolution of it
         kMaxPool,
         kAveragePool,  // padding is not counted
@@ -66,12 +67,12 @@ struct Operand {
 struct Step {
     int blocks = 0, height = 0, width = 0, channels = 0;
     int first_operand = 0, operands = 0;
-    int flag = 0;               // whether somebody reads it
-    int bias = 0;               // in floats from the mask's vectors
+    int flag = 0;  // whether somebody reads it
+    int bias = 0;  // in floats from the mask's vectors
     int value = 0;
     Plane out;
-    int stored = 0;             // whether the plane is read
-    Offset codes = kNowhere;    // in entries from the first of an image
+    int stored = 0;           // whether the plane is read
+    Offset codes = kNowhere;  // in entries from the first of an image
     // Of a kept value: the site's first float of all images, per image; floats of an image; the value's own.
     Offset feature = kNowhere, feature_image = 0, feature_place = 0;
 };
@@ -87,8 +88,8 @@ struct Wave {
 
 // ---- what depends on the mask
 
-// `count` merged elements from `out` on: sum over terms of mask[slot] * base[from + i]. Both know the value that
-// they are read or written in units of (kNone: units of 1): see Pass::exponents.
+// `count` merged elements from `out` on: sum over terms of mask[slot] * base[from + i]. Both know the value
+// that they are read or written in units of (kNone: units of 1): see Pass::exponents.
 struct MergeChunk {
     Offset out;
     int count, first_term, terms, value;
@@ -146,11 +147,11 @@ struct Plan {
     std::vector<HeadSource> head;
     int features = 0;  // channels that the classifier reads
     std::vector<int> kept;
-    std::vector<Offset> kept_sizes;    // floats of an image, per kept site
-    Offset kept_floats = 0;            // of them all
-    std::vector<int> coded;            // values with codes
-    std::vector<Offset> code_places;   // of `coded`, in entries of 16 units
-    Offset code_entries = 0;           // per image
+    std::vector<Offset> kept_sizes;   // floats of an image, per kept site
+    Offset kept_floats = 0;           // of them all
+    std::vector<int> coded;           // values with codes
+    std::vector<Offset> code_places;  // of `coded`, in entries of 16 units
+    Offset code_entries = 0;          // per image
 
     // Per flag whether the mask leaves it; of the values likewise whether somebody reads them.
     std::vector<std::uint8_t> flags_under(const float* mask) const;

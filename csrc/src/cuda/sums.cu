@@ -1,11 +1,12 @@
 // The sums of a pass: a warp has 8 columns x kRows rows of pixels and 16 or more output channels of one image
 // under one mask. Convolutions on tensor cores (float32: on CUDA cores); depthwise ones, pools and scaled
 // planes in registers on the way.
+#include <type_traits>
+
 #include "elements.hpp"
 #include "gpu.hpp"
 #include "pass.hpp"
-
-#include <type_traits>
+#include "planes.hpp"
 
 namespace znas::cuda {
 
@@ -16,28 +17,12 @@ constexpr unsigned kThreads = 32 * kWarps;
 constexpr int kColumns = 8;
 constexpr unsigned kAllLanes = 0xFFFFFFFFU;
 
-template <class P>
-__device__ const typename P::Four* plane_of(const Pass& pass, const Plane& plane, int mask, int image) {
-    const char* data = pass.images;
-    Offset count = static_cast<Offset>(pass.count), index = static_cast<Offset>(image);
-    if (plane.where == Where::kShared) data = pass.shared;
-    if (plane.where == Where::kOwn) {
-        data = pass.own;
-        index += count * static_cast<Offset>(mask);
-        count *= static_cast<Offset>(pass.masks);
-    }
-    return reinterpret_cast<const typename P::Four*>(data + plane.offset * count + plane.bytes * index);
-}
-
 __device__ void add_scaled(float (&sum)[4], const float4& scale, const float4& x) {
     sum[0] += scale.x * x.x;
     sum[1] += scale.y * x.y;
     sum[2] += scale.z * x.z;
     sum[3] += scale.w * x.w;
 }
-
-template <int kRows>
-using Tile = float[kRows][4];
 
 // The lane's four channels of its pixels. Lane 4 g + j has column g and channels 4 j .. 4 j + 3 of a block.
 // kFused: with depthwise convolutions, without squares.
@@ -100,11 +85,11 @@ struct Lane {
 
     // ---- what is read of a plane
 
-    // Rows first, first + step, .. of a column, `outside` beyond the plane; word: its first pixel, this lane's
-    // channels.
+    // Rows first, first + step, .. of a column, `outside` beyond the plane; word: its first pixel, this
+    // lane's channels.
     template <int kCount>
-    __device__ static void load(Four (&rows)[kCount], const Four* word, const Plane& plane, int first, int step,
-                                int column, const Four& outside) {
+    __device__ static void load(Four (&rows)[kCount], const Four* word, const Plane& plane, int first,
+                                int step, int column, const Four& outside) {
         const bool inside = static_cast<unsigned>(column) < static_cast<unsigned>(plane.width);
         ZNAS_UNROLL
         for (int i = 0; i < kCount; ++i) {
@@ -123,7 +108,8 @@ struct Lane {
 
     // ---- products
 
-    // sums += pixels * weights; rows[kFirst + i] are the pixels of row i, word: place of the weights of block 0.
+    // sums += pixels * weights; rows[kFirst + i] are the pixels of row i, word: place of the weights of block
+    // 0.
     template <int kFirst, int kCount>
     __device__ void multiply(const Four (&rows)[kCount], Offset word, Offset block_words) {
         if constexpr (P::kTensorCores) {
@@ -325,7 +311,8 @@ struct Lane {
     template <int kKernel, int kDilation, int kStride>
     __device__ void add_windows(const Operand& o) {
         const Plane plane = o.plane;
-        const int first = o.first, rectified = o.rectified, dilation = kDilation == 0 ? o.dilation : kDilation;
+        const int first = o.first, rectified = o.rectified,
+                  dilation = kDilation == 0 ? o.dilation : kDilation;
         const Offset block_words = static_cast<Offset>(plane.blocks);
         const Offset weights = first_weights(o) + static_cast<Offset>(block) * block_words;
         const auto* taps = reinterpret_cast<const float4*>(pass.base + o.depthwise) + four;
@@ -358,9 +345,11 @@ struct Lane {
                     ZNAS_UNROLL
                     for (int ky = 0; ky < kKernel; ++ky) {
                         Four rows[kRows];
-                        load(rows, pixels, plane, y * kStride + first + ky * dilation, kStride, column, P::zero());
+                        load(rows, pixels, plane, y * kStride + first + ky * dilation, kStride, column,
+                             P::zero());
                         ZNAS_UNROLL
-                        for (int q = 0; q < kRows; ++q) window.add(q, scales[ky], Window::pixel(rows[q], rectified));
+                        for (int q = 0; q < kRows; ++q)
+                            window.add(q, scales[ky], Window::pixel(rows[q], rectified));
                     }
                 }
             }
@@ -408,7 +397,7 @@ struct Lane {
             for (int q = 0; q < kRows; ++q) {
                 const int rows = inside((y + q) * stride + first, kernel, plane.height);
                 const float part = __fdividef(1.0F, static_cast<float>(rows * columns));
-                const float(&from)[4] = pooled[q];
+                const float (&from)[4] = pooled[q];
                 add_scaled(sums[own][q], {scales.x * part, scales.y * part, scales.z * part, scales.w * part},
                            {from[0], from[1], from[2], from[3]});
             }
@@ -488,7 +477,7 @@ struct Lane {
         for (int b = 0; b < kBlocks; ++b) {
             ZNAS_UNROLL
             for (int q = 0; q < kRows; ++q) {
-                const float(&sum)[4] = sums[b][q];
+                const float (&sum)[4] = sums[b][q];
                 const int pixel = (y + q) * width + x;
                 const bool inside = column && y + q < height;
                 if (pass.codes != nullptr && step.codes != kNowhere) {
@@ -497,12 +486,15 @@ struct Lane {
                     code |= __shfl_xor_sync(kAllLanes, code, 1);
                     code |= __shfl_xor_sync(kAllLanes, code, 2);
                     if (inside && four == 0) {
-                        store_code(step.codes + static_cast<Offset>((block + b) * size + pixel), code, shared);
+                        store_code(step.codes + static_cast<Offset>((block + b) * size + pixel), code,
+                                   shared);
                     }
                 }
                 if (!inside) continue;
-                if (step.stored) out[b * size * kFours + pixel * kFours] = P::narrow({sum[0], sum[1], sum[2], sum[3]});
-                if (pass.features != nullptr && step.feature != kNowhere) store_feature(step, b, pixel, sum, shared);
+                if (step.stored)
+                    out[b * size * kFours + pixel * kFours] = P::narrow({sum[0], sum[1], sum[2], sum[3]});
+                if (pass.features != nullptr && step.feature != kNowhere)
+                    store_feature(step, b, pixel, sum, shared);
                 if (pass.largest != nullptr) {
                     for (int c = 0; c < 4; ++c) largest = fmaxf(largest, fabsf(sum[c]));
                 }
@@ -524,13 +516,15 @@ struct Lane {
 
     __device__ void store_code(Offset place, unsigned code, bool shared) const {
         for (int m = mask; m <= last_mask(shared); ++m) {
-            pass.codes[(static_cast<Offset>(m) * static_cast<Offset>(pass.count) + static_cast<Offset>(image)) *
+            pass.codes[(static_cast<Offset>(m) * static_cast<Offset>(pass.count) +
+                        static_cast<Offset>(image)) *
                            pass.image_codes +
                        place] = static_cast<std::uint16_t>(code);
         }
     }
 
-    __device__ void store_feature(const Step& step, int b, int pixel, const float (&sum)[4], bool shared) const {
+    __device__ void store_feature(const Step& step, int b, int pixel, const float (&sum)[4],
+                                  bool shared) const {
         const int exponent = pass.exponents[mask * pass.values + step.value];
         const Offset place = step.feature * static_cast<Offset>(pass.count) +
                              step.feature_image * static_cast<Offset>(image) + step.feature_place;
@@ -539,7 +533,8 @@ struct Lane {
             if (channel >= step.channels) return;
             for (int m = mask; m <= last_mask(shared); ++m) {
                 pass.features[pass.mask_features * static_cast<Offset>(m) + place +
-                              static_cast<Offset>(channel * height * width + pixel)] = ldexpf(sum[c], exponent);
+                              static_cast<Offset>(channel * height * width + pixel)] =
+                    ldexpf(sum[c], exponent);
             }
         }
     }
@@ -559,16 +554,11 @@ __global__ void __launch_bounds__(kThreads, kResident)
     const int column = index % across * kColumns;
     index /= across;
     const int row = index % down * kRows, lane = static_cast<int>(threadIdx.x % 32);
-    Lane<P, kBlocks, kRows, kFused> mine{pass,
-                                         static_cast<int>(blockIdx.z),
-                                         index / down,
-                                         block,
-                                         lane % kFours,
-                                         column + lane / kFours,
-                                         row,
-                                         wave.height,
-                                         wave.width,
-                                         {}};
+    Lane<P, kBlocks, kRows, kFused> mine{pass,          static_cast<int>(blockIdx.z),
+                                         index / down,  block,
+                                         lane % kFours, column + lane / kFours,
+                                         row,           wave.height,
+                                         wave.width,    {}};
     if (!mine.left(step.flag)) return;
     mine.begin(step.bias);
     const int first = step.first_operand, last = first + step.operands;
@@ -580,7 +570,8 @@ __global__ void __launch_bounds__(kThreads, kResident)
 // kResident: blocks of threads that a multiprocessor has registers for.
 template <class P, int kBlocks, int kRows, bool kFused, int kResident>
 cudaError_t start(const Pass& pass, const Wave& wave, cudaStream_t stream) {
-    const std::int64_t across = (wave.width + kColumns - 1) / kColumns, down = (wave.height + kRows - 1) / kRows;
+    const std::int64_t across = (wave.width + kColumns - 1) / kColumns,
+                       down = (wave.height + kRows - 1) / kRows;
     const std::int64_t warps = wave.blocks / kBlocks * across * down * pass.count;
     const dim3 grid(static_cast<unsigned>((warps + kWarps - 1) / kWarps), static_cast<unsigned>(wave.count),
                     wave.shared ? 1U : static_cast<unsigned>(pass.masks));

@@ -29,8 +29,8 @@ int device_count();
 // The compute capability of one of them, ten times: 86 for 8.6.
 int capability(int device);
 
-// The layout of programs for a GPU. float32 runs on CUDA cores, the halves on tensor cores; sums are float32 in
-// all of them. No mask is compiled: `Network` serves all.
+// The layout of programs for a GPU. float32 runs on CUDA cores, the halves on tensor cores; sums are float32
+// in all of them. No mask is compiled: `Network` serves all.
 const native::Layout& layout(native::Precision precision);
 
 // A program in a GPU's memory, with its weights.
@@ -62,7 +62,8 @@ struct Output {
 Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
            bool codes);
 
-// The codes of a site under a mask [images, words], on the host. The order of a site's units is this file's own.
+// The codes of a site under a mask [images, words], on the host. The order of a site's units is this file's
+// own.
 std::vector<std::uint64_t> download(const Codes& codes, int mask, int site);
 
 // [masks, images, images]: sum over sites s of times[mask][s] * number of bits in which images i and j agree.

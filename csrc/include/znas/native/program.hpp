@@ -105,7 +105,6 @@ class Program {
     }
 
   private:
-
     std::vector<Value> values_;
     Head head_;
     std::vector<std::vector<int>> sites_;

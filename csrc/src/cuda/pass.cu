@@ -2,6 +2,7 @@
 #include "elements.hpp"
 #include "gpu.hpp"
 #include "pass.hpp"
+#include "planes.hpp"
 
 namespace znas::cuda {
 
@@ -24,17 +25,6 @@ __device__ T sum_over_warp(T value) {
     return value;
 }
 
-// A plane's first pixel: of this image under this mask.
-template <class P>
-__device__ const typename P::Four* plane_of(const Pass& pass, const Plane& plane, int mask, int image) {
-    const bool own = plane.where == Where::kOwn;
-    const Offset count = static_cast<Offset>(pass.count);
-    const Offset units = own ? count * static_cast<Offset>(pass.masks) : count;
-    const Offset unit = (own ? count * static_cast<Offset>(mask) : 0) + static_cast<Offset>(image);
-    const char* data = own ? pass.own : plane.where == Where::kShared ? pass.shared : pass.images;
-    return reinterpret_cast<const typename P::Four*>(data + plane.offset * units + plane.bytes * unit);
-}
-
 // A thread per pixel and four channels; blockIdx.y is the block of channels.
 template <class P>
 __global__ void images_into(const float* images, int count, int channels, Plane out, char* plane) {
@@ -55,8 +45,8 @@ __global__ void images_into(const float* images, int count, int channels, Plane 
 // A block of threads per chunk (x) and mask (y).
 template <class T, T (*kNarrow)(float)>
 __global__ void merge_chunk(const MergeChunk* chunks, const MergeTerm* terms, const float* base,
-                            const float* mask, int slots, const std::int32_t* exponents, int values, Offset size,
-                            T* merged) {
+                            const float* mask, int slots, const std::int32_t* exponents, int values,
+                            Offset size, T* merged) {
     const MergeChunk chunk = chunks[blockIdx.x];
     mask += blockIdx.y * static_cast<unsigned>(slots);
     exponents += blockIdx.y * static_cast<unsigned>(values);
@@ -117,9 +107,11 @@ __global__ void moments_of_image(const __grid_constant__ Pass pass, Plane plane,
         total += sums[t][c];
         total_square += squares[t][c];
     }
-    const auto unit = static_cast<Offset>(mask) * static_cast<Offset>(pass.count) + static_cast<Offset>(image);
-    double* to = partial + ((unit * static_cast<Offset>(plane.blocks) + static_cast<Offset>(block)) * kBlock +
-                            threadIdx.x) * 2;
+    const auto unit =
+        static_cast<Offset>(mask) * static_cast<Offset>(pass.count) + static_cast<Offset>(image);
+    double* to =
+        partial +
+        ((unit * static_cast<Offset>(plane.blocks) + static_cast<Offset>(block)) * kBlock + threadIdx.x) * 2;
     to[0] = total;
     to[1] = total_square;
 }
@@ -152,19 +144,21 @@ __global__ void normalise_step(const __grid_constant__ Pass pass, Normalised of)
     const float* moments = pass.moments + pass.mask_moments * mask + of.moments;
     float* vectors = pass.vectors + pass.mask_vectors * mask + c;
     const int exponent = pass.exponents[static_cast<int>(mask) * pass.values + of.source];
-    const float scale = vectors[of.scale] == 0 ? 0 : vectors[of.scale] * moments[2 * of.channels + static_cast<int>(c)];
+    const float scale =
+        vectors[of.scale] == 0 ? 0 : vectors[of.scale] * moments[2 * of.channels + static_cast<int>(c)];
     vectors[of.scale] = scale;
     if (scale != 0) vectors[of.bias] -= scale * ldexpf(moments[c], -exponent);
 }
 
-// A block of threads per image (x) and mask (y): mean over pixels, then the classifier; a warp per four channels
-// or per class.
+// A block of threads per image (x) and mask (y): mean over pixels, then the classifier; a warp per four
+// channels or per class.
 template <class P>
-__global__ void classify_image(const __grid_constant__ Pass pass, const HeadSource* sources, const int* values,
-                               int count, int features, bool rectified, const float* weights, int classes,
-                               float* pooled, float* logits) {
+__global__ void classify_image(const __grid_constant__ Pass pass, const HeadSource* sources,
+                               const int* values, int count, int features, bool rectified,
+                               const float* weights, int classes, float* pooled, float* logits) {
     const int image = static_cast<int>(blockIdx.x), mask = static_cast<int>(blockIdx.y);
-    const auto unit = static_cast<Offset>(mask) * static_cast<Offset>(pass.count) + static_cast<Offset>(image);
+    const auto unit =
+        static_cast<Offset>(mask) * static_cast<Offset>(pass.count) + static_cast<Offset>(image);
     const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
     float* means = pooled + unit * static_cast<Offset>(features);
     int first = 0;
@@ -211,8 +205,8 @@ __global__ void classify_image(const __grid_constant__ Pass pass, const HeadSour
 }  // namespace
 
 template <class P>
-cudaError_t Kernels<P>::load_images(const float* images, int count, int channels, const Plane& out, char* plane,
-                                    cudaStream_t stream) {
+cudaError_t Kernels<P>::load_images(const float* images, int count, int channels, const Plane& out,
+                                    char* plane, cudaStream_t stream) {
     const dim3 grid(blocks_for(std::int64_t{count} * out.height * out.width * kFours),
                     static_cast<unsigned>(out.blocks));
     return launch(images_into<P>, grid, dim3(kThreads), stream, images, count, channels, out, plane);
@@ -230,7 +224,8 @@ cudaError_t Kernels<P>::merge(const MergeChunk* chunks, std::size_t count, const
 }
 
 template <class P>
-cudaError_t Kernels<P>::measure(const Pass& pass, const Moments& moments, double* partial, cudaStream_t stream) {
+cudaError_t Kernels<P>::measure(const Pass& pass, const Moments& moments, double* partial,
+                                cudaStream_t stream) {
     const dim3 grid(static_cast<unsigned>(pass.count), static_cast<unsigned>(moments.plane.blocks),
                     static_cast<unsigned>(pass.masks));
     const cudaError_t error =
@@ -242,8 +237,8 @@ cudaError_t Kernels<P>::measure(const Pass& pass, const Moments& moments, double
 
 template <class P>
 cudaError_t Kernels<P>::classify(const Pass& pass, const HeadSource* sources, const int* values, int count,
-                                 int features, bool rectified, const float* weights, int classes, float* pooled,
-                                 float* logits, cudaStream_t stream) {
+                                 int features, bool rectified, const float* weights, int classes,
+                                 float* pooled, float* logits, cudaStream_t stream) {
     const dim3 grid(static_cast<unsigned>(pass.count), static_cast<unsigned>(pass.masks));
     return launch(classify_image<P>, grid, dim3(kThreads), stream, pass, sources, values, count, features,
                   rectified, weights, classes, pooled, logits);
@@ -255,8 +250,8 @@ template struct Kernels<Float16>;
 
 cudaError_t choose_exponents(const std::int32_t* largest, const std::uint8_t* shared, int values, int masks,
                              std::int32_t* exponents, cudaStream_t stream) {
-    return launch(choose, dim3(blocks_for(values), static_cast<unsigned>(masks)), dim3(kThreads), stream, largest,
-                  shared, values, exponents);
+    return launch(choose, dim3(blocks_for(values), static_cast<unsigned>(masks)), dim3(kThreads), stream,
+                  largest, shared, values, exponents);
 }
 
 cudaError_t normalise(const Pass& pass, const Normalised& of, cudaStream_t stream) {
