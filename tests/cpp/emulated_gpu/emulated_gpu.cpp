@@ -1,136 +1,234 @@
 // Coroutines for the threads of a block, and the calls of the CUDA runtime that we use, on a processor.
 #include "emulated_gpu.hpp"
 
+#include <sys/mman.h>
+
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
+#include <random>
+#include <utility>
 #include <vector>
 
-thread_local uint3 threadIdx, blockIdx;
-thread_local dim3 blockDim, gridDim;
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
 
-// Saves the registers of the one and goes on with the other: System V, x86-64.
-extern "C" void znas_emulated_switch(void** from, void* to);
-asm(R"(
-.text
-.globl znas_emulated_switch
-znas_emulated_switch:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-)");
+#define ZNAS_EMULATED_REGISTER_HERE thread_local __attribute__((tls_model("initial-exec"))) constinit
+ZNAS_EMULATED_REGISTER_HERE uint3 threadIdx, blockIdx;
+ZNAS_EMULATED_REGISTER_HERE uint3 blockDim, gridDim;
 
 namespace znas::emulated {
 
 namespace {
 
+constexpr std::size_t kPage = 4096;
 constexpr std::size_t kStackBytes = 128 * 1024;
-constexpr unsigned kLanes = 32;
+// Stacks do not lie a power of two apart, or what lanes use at the same time would compete for the same
+// places of the cache.
+constexpr std::size_t kStackStride = kStackBytes + kPage;
+constexpr std::size_t kColour = 128;  // of a lane
+constexpr unsigned kMostThreads = 1024;
 
-struct Meeting {
-    unsigned expected = 0, arrived = 0, turn = 0;
+enum class State : std::uint8_t { kReady, kWithWarp, kWithBlock, kEnded };
+
+// Where a coroutine goes on; the first three are read by name of their offsets below.
+struct Context {
+    void* instruction = nullptr;
+    void* stack = nullptr;
+    void* frame = nullptr;
+#ifdef __SANITIZE_ADDRESS__
+    const void* bottom = nullptr;
+    std::size_t size = 0;
+#endif
 };
 
 struct Warp {
-    Meeting meeting;
-    std::array<Slots, 2> slots;  // in turn: nobody is two exchanges ahead
+    Context lanes[kLanes];
+    uint3 indices[kLanes];
+    State states[kLanes];
+    // Of the meeting that goes on.
+    void* shares[kLanes];
+    void (*together)(void* const*) = nullptr;
+    unsigned arrived = 0;
+    unsigned step = 1;  // lane l is followed by lane l + step
 };
 
-struct Thread {
-    std::unique_ptr<char[]> stack{new char[kStackBytes]};
-    void* registers = nullptr;
-    bool done = false;
+// The threads' stacks, below each a page that nothing may touch.
+class Stacks {
+  public:
+    Stacks() {
+        const std::size_t bytes = kMostThreads * kStackStride;
+        memory_ = static_cast<char*>(
+            mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        if (memory_ == MAP_FAILED) fail("no memory for stacks");
+        for (unsigned t = 0; t < kMostThreads; ++t) mprotect(memory_ + t * kStackStride, kPage, PROT_NONE);
+    }
+    ~Stacks() { munmap(memory_, kMostThreads * kStackStride); }
+    Stacks(const Stacks&) = delete;
+    Stacks& operator=(const Stacks&) = delete;
+
+    char* bottom(unsigned thread) const { return memory_ + thread * kStackStride + kPage; }
+
+  private:
+    char* memory_;
 };
 
 // One per processor thread, which runs one block at a time.
 struct Block {
-    std::vector<Thread> threads;
+    Stacks stacks;
     std::vector<Warp> warps;
-    Meeting all;
-    void* scheduler = nullptr;
-    unsigned current = 0;
+    Context scheduler;
     const std::function<void()>* body = nullptr;
 };
 
-thread_local Block block_here;
+// What runs on this processor thread.
+struct Here {
+    Block* block;
+    Warp* warp;
+    unsigned lane;
+};
+ZNAS_EMULATED_REGISTER_HERE Here here{};
 
-void yield() {
-    Block& block = block_here;
-    znas_emulated_switch(&block.threads[block.current].registers, block.scheduler);
+// Saves where the one goes on and goes on with the other: System V, x86-64. Not a function of its own, so
+// that calls and returns stay in step for the processor that predicts them.
+[[gnu::always_inline]] inline void go_on(Context& from, Context& to) {
+#ifdef __SANITIZE_ADDRESS__
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(&fake, to.bottom, to.size);
+#endif
+    Context *saved = &from, *next = &to;
+    asm volatile(
+        "leaq 1f(%%rip), %%rax\n"
+        "movq %%rax, 0(%0)\n"
+        "movq %%rsp, 8(%0)\n"
+        "movq %%rbp, 16(%0)\n"
+        "movq 8(%1), %%rsp\n"
+        "movq 16(%1), %%rbp\n"
+        "jmpq *0(%1)\n"
+        "1:\n"
+        : "+D"(saved), "+S"(next)
+        :
+        : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1",
+          "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+          "xmm14", "xmm15", "memory", "cc");
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
 }
 
-void meet(Meeting& meeting) {
-    const unsigned turn = meeting.turn;
-    if (++meeting.arrived == meeting.expected) {
-        meeting.arrived = 0;
-        ++meeting.turn;
-        return;
-    }
-    while (meeting.turn == turn) yield();
+// The next lane of the warp that has something to do, or the scheduler where none has.
+[[gnu::always_inline]] inline void leave(State state) {
+    Block& block = *here.block;
+    Warp& warp = *here.warp;
+    const unsigned lane = here.lane;
+    warp.states[lane] = state;
+    unsigned next = (lane + warp.step) % kLanes;
+    while (next != lane && warp.states[next] != State::kReady) next = (next + warp.step) % kLanes;
+    Context& to = next == lane ? block.scheduler : warp.lanes[next];
+    here.lane = next;
+    threadIdx = warp.indices[next];
+    go_on(warp.lanes[lane], to);
 }
 
-void enter() {
-    (*block_here.body)();
-    block_here.threads[block_here.current].done = true;
-    yield();
+[[noreturn]] void enter() {
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
+    (*here.block->body)();
+    leave(State::kEnded);
+    __builtin_unreachable();
 }
 
-void run_block(unsigned size) {
-    Block& block = block_here;
-    if (block.threads.size() < size) block.threads = std::vector<Thread>(size);
-    block.warps.assign((size + kLanes - 1) / kLanes, {});
-    for (unsigned w = 0; w < block.warps.size(); ++w) {
-        block.warps[w].meeting.expected = std::min(kLanes, size - w * kLanes);
-    }
-    block.all = {size, 0, 0};
-    for (unsigned t = 0; t < size; ++t) {
-        Thread& thread = block.threads[t];
-        thread.done = false;
-        // As if `enter` had just been called: its return address lies 8 bytes off a multiple of 16.
-        auto top = reinterpret_cast<std::uintptr_t>(thread.stack.get()) + kStackBytes;
-        auto** frame = reinterpret_cast<void**>(top / 16 * 16 - 8);
-        *--frame = reinterpret_cast<void*>(&enter);
-        for (int saved = 0; saved < 6; ++saved) *--frame = nullptr;
-        thread.registers = frame;
-    }
-    for (unsigned left = size; left != 0;) {
-        for (unsigned t = 0; t < size; ++t) {
-            if (block.threads[t].done) continue;
-            block.current = t;
-            threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
-            znas_emulated_switch(&block.scheduler, block.threads[t].registers);
-            left -= block.threads[t].done ? 1 : 0;
+// Threads that wait for the block, when nobody else is left; whether there were some.
+bool release(Block& block) {
+    bool some = false;
+    for (Warp& warp : block.warps) {
+        for (State& state : warp.states) {
+            if (state == State::kWithWarp) fail("lanes of a warp wait for one that does not come");
+            if (state != State::kWithBlock) continue;
+            state = State::kReady;
+            some = true;
         }
     }
+    return some;
+}
+
+void start_threads(Block& block, unsigned size, std::minstd_rand& draw) {
+    const unsigned warps = (size + kLanes - 1) / kLanes;
+    if (block.warps.size() != warps) block.warps = std::vector<Warp>(warps);
+    for (unsigned t = 0; t < warps * kLanes; ++t) {
+        Warp& warp = block.warps[t / kLanes];
+        const unsigned lane = t % kLanes;
+        warp.states[lane] = t < size ? State::kReady : State::kEnded;
+        if (t >= size) continue;
+        warp.indices[lane] = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
+        // As if `enter` had just been called: its return address lies 8 bytes off a multiple of 16.
+        char* bottom = block.stacks.bottom(t);
+        warp.lanes[lane].instruction = reinterpret_cast<void*>(&enter);
+        warp.lanes[lane].stack = bottom + kStackBytes - lane * kColour - 8;
+#ifdef __SANITIZE_ADDRESS__
+        warp.lanes[lane].bottom = bottom;
+        warp.lanes[lane].size = kStackBytes;
+#endif
+    }
+    for (Warp& warp : block.warps) {
+        warp.arrived = 0;
+        warp.step = static_cast<unsigned>(draw()) / 2 * 2 + 1;
+    }
+}
+
+void run_block(Block& block, unsigned size, std::minstd_rand& draw) {
+    start_threads(block, size, draw);
+    const auto warps = static_cast<unsigned>(block.warps.size());
+    do {
+        const auto first = static_cast<unsigned>(draw());
+        for (unsigned w = 0; w < warps; ++w) {
+            Warp& warp = block.warps[(first + w) % warps];
+            const auto first_lane = static_cast<unsigned>(draw());
+            for (unsigned l = 0; l < kLanes; ++l) {
+                const unsigned lane = (first_lane + l) % kLanes;
+                if (warp.states[lane] != State::kReady) continue;
+                here = {&block, &warp, lane};
+                threadIdx = warp.indices[lane];
+                go_on(block.scheduler, warp.lanes[lane]);  // until no lane of the warp can
+            }
+        }
+    } while (release(block));
 }
 
 }  // namespace
 
-void wait_for_block() { meet(block_here.all); }
+void fail(const char* what) {
+    std::fprintf(stderr, "emulated GPU: %s: thread (%u, %u, %u) of block (%u, %u, %u)\n", what, threadIdx.x,
+                 threadIdx.y, threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z);
+    std::abort();
+}
 
-unsigned lane() { return block_here.current % kLanes; }
+[[gnu::noinline]] void wait_for_block() { leave(State::kWithBlock); }
 
-const Slots& exchange(const Slot& slot) {
-    Warp& warp = block_here.warps[block_here.current / kLanes];
-    Slots& slots = warp.slots[warp.meeting.turn % 2];
-    slots[lane()] = slot;
-    meet(warp.meeting);
-    return slots;
+unsigned lane() { return here.lane; }
+
+[[gnu::noinline]] void wait_for_warp(void* share, void (*together)(void* const*)) {
+    Warp& warp = *here.warp;
+    warp.shares[here.lane] = share;
+    if (warp.arrived == 0) {
+        warp.together = together;
+    } else if (warp.together != together) {
+        fail("lanes of a warp wait for different things");
+    }
+    if (++warp.arrived < kLanes) {
+        leave(State::kWithWarp);
+        return;
+    }
+    warp.arrived = 0;
+    together(warp.shares);
+    std::memset(warp.states, static_cast<int>(State::kReady), sizeof warp.states);
 }
 
 namespace {
@@ -156,16 +254,20 @@ cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block) {
     }
     const unsigned size = block.x * block.y * block.z;
     if (size == 0 || size > 1024) return cudaErrorInvalidConfiguration;
-    gridDim = grid;
-    blockDim = block;
-    block_here.body = &thread;
-    for (unsigned z = grid.z; z-- > 0;) {
-        for (unsigned y = grid.y; y-- > 0;) {
-            for (unsigned x = grid.x; x-- > 0;) {
-                blockIdx = {x, y, z};
-                run_block(size);
-            }
-        }
+    gridDim = {grid.x, grid.y, grid.z};
+    blockDim = {block.x, block.y, block.z};
+    thread_local Block threads;
+    threads.body = &thread;
+    // ZNAS_EMULATED_GPU_SEED: of the order in which blocks, warps and lanes take turns.
+    std::minstd_rand draw(static_cast<unsigned>(setting("ZNAS_EMULATED_GPU_SEED", 1)));
+    const auto blocks = std::uint64_t{grid.x} * grid.y * grid.z;
+    std::uint64_t step = draw() % blocks, next = draw() % blocks;
+    while (std::gcd(step, blocks) != 1) ++step;
+    for (std::uint64_t i = 0; i < blocks; ++i) {
+        blockIdx = {static_cast<unsigned>(next % grid.x), static_cast<unsigned>(next / grid.x % grid.y),
+                    static_cast<unsigned>(next / grid.x / grid.y)};
+        run_block(threads, size, draw);
+        next = (next + step) % blocks;
     }
     return cudaSuccess;
 }
@@ -181,15 +283,15 @@ struct Memory {
     cudaError_t take(void** pointer, std::size_t bytes) {
         const std::lock_guard guard(lock);
         if (used + bytes > most()) return cudaErrorMemoryAllocation;
-        *pointer = std::aligned_alloc(256, (bytes + 256) / 256 * 256);
+        // Not a byte more, so that the address sanitizer sees what lies beyond.
+        if (posix_memalign(pointer, 256, bytes) != 0) return cudaErrorMemoryAllocation;
         std::memset(*pointer, 0xFF, bytes);
         sizes[*pointer] = bytes;
         used += bytes;
         return cudaSuccess;
     }
     static std::size_t most() {
-        return static_cast<std::size_t>(
-            setting("ZNAS_EMULATED_GPU_BYTES", std::numeric_limits<long>::max()));
+        return static_cast<std::size_t>(setting("ZNAS_EMULATED_GPU_BYTES", std::numeric_limits<long>::max()));
     }
     cudaError_t give(void* pointer) {
         if (pointer == nullptr) return cudaSuccess;
@@ -205,6 +307,8 @@ struct Memory {
 
 Memory memory;
 
+thread_local int device_here = 0;
+
 // ZNAS_EMULATED_GPUS: how many devices there are, 1 where it is not set.
 int devices() { return static_cast<int>(setting("ZNAS_EMULATED_GPUS", 1)); }
 
@@ -219,7 +323,9 @@ cudaError_t cudaGetDeviceCount(int* count) {
     return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int device) {
-    return device >= 0 && device < znas::emulated::devices() ? cudaSuccess : cudaErrorInvalidDevice;
+    if (device < 0 || device >= znas::emulated::devices()) return cudaErrorInvalidDevice;
+    znas::emulated::device_here = device;
+    return cudaSuccess;
 }
 // ZNAS_EMULATED_GPU_CAPABILITY: ten times the compute capability of them all, 90 where it is not set.
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
@@ -265,7 +371,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
     return znas::emulated::lost() ? cudaErrorLaunchFailure : cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
-    *device = 0;
+    *device = znas::emulated::device_here;
     return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
@@ -283,8 +389,8 @@ cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t,
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                               size_t height, cudaMemcpyKind, cudaStream_t) {
     for (size_t row = 0; row < height; ++row) {
-        std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
-                     width);
+        std::memmove(static_cast<char*>(to) + row * to_pitch,
+                     static_cast<const char*>(from) + row * from_pitch, width);
     }
     return cudaSuccess;
 }
