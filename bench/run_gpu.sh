@@ -1,43 +1,154 @@
 #!/usr/bin/env bash
-# What only a machine with an NVIDIA GPU can check, in one command:
+# What only a machine with an NVIDIA GPU can check, in one command of at most ten minutes:
 #
 #   bench/run_gpu.sh [FOLDER OF CIFAR-10]
 #
-# builds with nvcc, holds every backend of the GPU against the CPU reference, looks for wrong memory accesses and
-# races in the kernels, then measures masked passes and whole searches; raw samples go to bench/results/GPU/.
-# Needs the CUDA toolkit with compute-sanitizer, and a Python (PYTHON, python3 by default) with a CUDA build of
-# PyTorch and what pyproject.toml lists under `dependencies` and `dev`. DEVICE is cuda:0 by default.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-python3}
-DEVICE=${DEVICE:-cuda:0}
-for tool in nvcc nvidia-smi compute-sanitizer; do
-    if ! command -v $tool > /dev/null; then
-        echo "$0: $tool is not on the PATH; it comes with the NVIDIA driver or the CUDA toolkit" >&2
+# STAGES are some of these, all by default:
+#   build        the extension and the C++ tests, with nvcc, for the GPUs of this machine alone (into build/gpu)
+#   test         the C++ tests; every backend of the GPU against the reference on the processor
+#   sanitize     wrong and racing memory accesses, reads of what nobody wrote, barriers: compute-sanitizer
+#   nb201 darts  masked passes in batches of MASKS (16), beside eager PyTorch in float32 and float16
+#   search       whole searches
+#   ncu          what the kernels that take most of a pass spend: Nsight Compute
+#
+# A stage that fails or takes too long stops no other one; a table says at the end how each one ended, and all of
+# them together take at most LIMIT (560) seconds. Everything is written to OUT, by default a fresh folder
+# bench/results/GPU/COMMIT. Without `build`, the last build or else the installed package is run.
+#
+# Needs the CUDA toolkit, and a Python (PYTHON, python3 by default) with a CUDA build of PyTorch and what
+# pyproject.toml lists under `dependencies` and `dev`. DEVICE is cuda:0 by default, WORKERS of pytest are 6.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+PYTHON=${PYTHON:-python3} DEVICE=${DEVICE:-cuda:0} MASKS=${MASKS:-16} WORKERS=${WORKERS:-6} LIMIT=${LIMIT:-560}
+all="build test sanitize nb201 search darts ncu"
+STAGES=${STAGES:-$all}
+for name in $STAGES; do
+    if [[ " $all " != *" $name "* ]]; then
+        echo "$0: STAGES are some of $all but got $name" >&2
         exit 2
     fi
 done
+number=${DEVICE##*[!0-9]}
+if ! gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader --id="${number:-0}"); then
+    echo "$0: nvidia-smi, which comes with the NVIDIA driver, shows no such GPU as $DEVICE" >&2
+    exit 2
+fi
 data=(--data gaussian)
 if [ $# -gt 0 ]; then data=(--data cifar10 --data-dir "$1"); fi
 
-cmake -S . -B build/gpu -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON \
-    -DPython_EXECUTABLE="$(command -v "$PYTHON")" -Dpybind11_DIR="$("$PYTHON" -m pybind11 --cmakedir)"
-cmake --build build/gpu --parallel
-rm -rf build/gpu/python
-cmake --install build/gpu --prefix build/gpu/python
-for file in engine/znas_engine/*; do
-    case $file in *.so) ;; *) cp -R "$file" build/gpu/python/znas_engine/ ;; esac
-done
-export PYTHONPATH=$PWD/build/gpu/python:$PWD/python
-
-nvidia-smi
-ctest --test-dir build/gpu --output-on-failure
-for tool in memcheck racecheck; do
-    for tests in test_native test_cuda; do
-        compute-sanitizer --tool $tool --error-exitcode 1 "build/gpu/tests/cpp/$tests"
+if [ -z "${OUT:-}" ]; then
+    commit=$(git describe --always --dirty --abbrev=7 '--exclude=*' 2> /dev/null || echo no-commit)
+    folder=bench/results/$(tr '[:upper:]' '[:lower:]' <<< "$gpu" | tr -cs 'a-z0-9\n' -)/$commit
+    OUT=$folder
+    for ((again = 2; ; again++)); do
+        [ -e "$OUT" ] || break
+        OUT=$folder-$again
     done
-done
-"$PYTHON" -m pytest tests/engine/test_conformance.py tests/engine/test_native_cuda.py -k "cuda"
-"$PYTHON" -m znas doctor
-"$PYTHON" -m znas bench --device "$DEVICE" --images 256 --masks do --masks one-hot "${data[@]}" \
-    --part peak --part passes --part search --out bench/results
+fi
+mkdir -p "$OUT" || exit 2
+OUT=$(cd "$OUT" && pwd)
+scratch=$(mktemp -d)
+export PYTHONUNBUFFERED=1 ZNAS_CACHE=$scratch/cache
+
+has() { [[ " $STAGES " == *" $1 "* ]]; }
+
+# stage NAME SECONDS COMMAND...: what it prints goes to the log, and to the file `stdout` where that is set.
+stage() {
+    local name=$1 bound=$2 began=$SECONDS status=skipped
+    shift 2
+    if ((bound > LIMIT - SECONDS)); then bound=$((LIMIT - SECONDS)); fi
+    if ((bound > 0)); then
+        timeout --kill-after=3 "$bound" "$@" > "$scratch/$name.out" 2> "$scratch/$name.err" &
+        running=$!
+        wait "$running"
+        status=$?
+    else
+        touch "$scratch/$name.out" "$scratch/$name.err"
+    fi
+    if [ -n "${stdout:-}" ]; then cat "$scratch/$name.out" >> "$stdout" && : > "$scratch/$name.out"; fi
+    (echo "== $name: $*" && cat "$scratch/$name.out" "$scratch/$name.err") > "$scratch/$name.log"
+    cat "$scratch/$name.log" >> "$OUT/log"
+    printf '%-32s%8s%8s\n' "$name" "$status" "$((SECONDS - began))" | tee -a "$scratch/stages"
+    case $status in 0 | 77 | skipped) ;; *) tail -n 12 "$scratch/$name.log" ;; esac
+}
+
+finish() {
+    local status=$?
+    trap - EXIT
+    kill "${running:-}" 2> /dev/null
+    (echo "$gpu: how the stages ended (124: out of time, 77: not for this machine), and their seconds" &&
+        cat "$scratch/stages") > "$OUT/stages" 2> /dev/null
+    printf '\n' && cat "$OUT/stages"
+    echo "written to $OUT after $SECONDS s"
+    rm -rf "$scratch"
+    if awk 'NR > 1 && $2 != 0 && $2 != 77 { failed = 1 } END { exit !failed }' "$OUT/stages"; then exit 1; fi
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+if has build; then
+    capabilities=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | tr -d . | sort -u | sed 's/$/-real/')
+    stage configure 60 cmake -S . -B build/gpu -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON \
+        -DZNAS_BUILD_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${capabilities//$'\n'/;}" \
+        "-DPython_EXECUTABLE=$(command -v "$PYTHON")" "-Dpybind11_DIR=$("$PYTHON" -m pybind11 --cmakedir)"
+    stage compile 240 cmake --build build/gpu --parallel
+    rm -rf build/gpu/python
+    stage install 20 cmake --install build/gpu --prefix build/gpu/python
+fi
+# After a build that failed there are no kernels here, and what needs them says so: an older build is not measured.
+if has build || [ -d build/gpu/python ]; then
+    mkdir -p build/gpu/python/znas_engine
+    for file in engine/znas_engine/*; do
+        case $file in *.so) ;; *) cp -R "$file" build/gpu/python/znas_engine/ ;; esac
+    done
+    export PYTHONPATH=$PWD/build/gpu/python:$PWD/python${PYTHONPATH:+:$PYTHONPATH}
+fi
+stage doctor 30 "$PYTHON" -m znas doctor
+
+# Nothing here is timed: side by side.
+tests=build/gpu/tests/cpp
+if has test; then
+    for name in test_kernels test_native test_cuda; do stage $name 60 $tests/$name & done
+    wait
+    # pytest-benchmark, where it is installed, warns under xdist, and warnings are errors here.
+    stage conformance 200 "$PYTHON" -m pytest -n "$WORKERS" -q -p no:cacheprovider -p no:benchmark -k cuda \
+        tests/engine/test_conformance.py tests/engine/test_*cuda.py &
+fi
+if has sanitize; then
+    sanitize() { # TOOL TEST [OPTION...]
+        stage "$1-$2" 150 compute-sanitizer --tool "$1" "${@:3}" --print-limit 20 --error-exitcode 9 "$tests/$2"
+    }
+    for name in test_native test_cuda; do
+        sanitize memcheck $name --track-stream-ordered-races all &
+        for tool in initcheck racecheck synccheck; do sanitize $tool $name & done
+    done
+fi
+wait
+
+passes() { # NAME SPACE SECONDS
+    stage "$1" "$3" "$PYTHON" -m znas bench --device "$DEVICE" --space "$2" --images 256 "${data[@]}" --threads 1 \
+        --masks "do" --masks-per-call "$MASKS" --rounds 7 --part peak --part passes --quiet --out "$OUT/$1.json" \
+        --backend eager --backend eager-fp16-nhwc --backend native-fp16 --backend native-bf16 --backend native
+    cat "$scratch/$1.out"
+}
+search() { # NAME SECONDS OPTION...
+    stdout=$OUT/search.jsonl stage "search-$1" "$2" "$PYTHON" -m znas search --device "$DEVICE" "${data[@]}" --json \
+        --quiet "${@:3}"
+}
+naswot=(--preset naswot --images 256 --dtype float16)
+if has nb201; then passes nb201 nasbench201 100; fi
+if has search; then
+    search nb201-p0 45 --space nasbench201 --p 0 "${naswot[@]}"
+    search darts-p0.5 60 --space darts --p 0.5 "${naswot[@]}"
+    search nb201-default 60 --space nasbench201
+fi
+if has darts; then passes darts darts 120; fi
+if has ncu; then
+    # The launches that calibrate and warm up are skipped.
+    metrics=gpu__time_duration.sum,sm__inst_executed.sum,dram__bytes.sum
+    metrics+=,sm__throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active
+    stage ncu 60 ncu --clock-control none --csv --log-file "$OUT/ncu.csv" --metrics $metrics \
+        --kernel-name regex:sums_of --launch-skip 130 --launch-count 70 \
+        "$PYTHON" -m znas search --device "$DEVICE" --space nasbench201 --p 0 "${naswot[@]}" --threads 1 --quiet
+fi
