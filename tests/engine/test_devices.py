@@ -146,10 +146,12 @@ def test_observations_are_shared_out_too(images: Batch) -> None:
 
 
 class Batching(get_backend("torch")):  # type: ignore[misc]
-    """The reference, its passes batched; `fits` images go through at once."""
+    """The reference, its passes batched where logits alone are read; `fits` images go through at once."""
 
-    together = 4
     fits = 64
+
+    def masks_together(self, reads: frozenset[str], images: int) -> int:
+        return 1 if reads else 4
 
     def prepare(self, environment: Environment, **named: Any) -> BatchedPass:
         single = super().prepare(environment, **named)
@@ -157,15 +159,13 @@ class Batching(get_backend("torch")):  # type: ignore[misc]
 
         class Pass:
             def __call__(_, mask: Mask, images: Any) -> Observation:
-                self.sizes.append((0, len(images)))
-                found: Observation = single(mask, images)
-                return found
+                raise AssertionError("it has batches")
 
-            def batch(_, masks: Mask, images: Any) -> Any:
+            def batch(_, masks: Mask, images: Any) -> list[Observation]:
                 if len(images) > self.fits:
                     raise DeviceMemoryError("full")
                 self.sizes.append((len(masks), len(images)))
-                return np.stack([single(mask, images).logits for mask in masks])
+                return [single(mask, images) for mask in masks]
 
         return Pass()
 
