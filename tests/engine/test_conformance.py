@@ -68,9 +68,12 @@ def supernets(space: SearchSpace[Any], norm: str, name: str, device: str) -> tup
 def test_logits_counts_codes_and_features(
     name: str, device: str, init: str, norm: str, space: SearchSpace[Any], images: Batch
 ) -> None:
-    reference, backend = supernets(space, norm, name, device)
-    environment = Environment(11, init, images)
-    kinds = named_masks(space)
+    assert_conforms(*supernets(space, norm, name, device), Environment(11, init, images))
+
+
+def assert_conforms(reference: Evaluator, backend: Evaluator, environment: Environment) -> None:
+    images = environment.batch
+    kinds = named_masks(backend.space)
     masks = np.stack(list(kinds.values()))
     for kind, expected, found in zip(
         kinds,
@@ -131,10 +134,16 @@ def test_half_precision(
     name: str, device: str, dtype: str, norm: str, space: SearchSpace[Any], images: Batch
 ) -> None:
     """Logits within the named tolerance of the float32 reference, and equal counts where it decides."""
-    reference = get_backend("torch")(space, small(space), norm=norm)
-    backend = get_backend(name)(space, small(space), norm=norm, dtype=dtype, devices=[device], threads=2)
-    environment = Environment(11, "gaussian", images)
-    kinds = named_masks(space)
+    assert_half_conforms(
+        get_backend("torch")(space, small(space), norm=norm),
+        get_backend(name)(space, small(space), norm=norm, dtype=dtype, devices=[device], threads=2),
+        Environment(11, "gaussian", images),
+    )
+
+
+def assert_half_conforms(reference: Evaluator, backend: Evaluator, environment: Environment) -> None:
+    images, dtype = environment.batch, backend.dtype
+    kinds = named_masks(backend.space)
     masks = np.stack(list(kinds.values()))
     for kind, expected, found in zip(
         kinds, reference.observe(masks, environment), backend.observe(masks, environment), strict=True

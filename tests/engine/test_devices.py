@@ -266,7 +266,7 @@ def test_a_full_or_lost_gpu_is_one_line(error: Exception, kind: type[DeviceError
 
 
 @without_gpu
-@pytest.mark.parametrize("backend", ["native", "torch", "trt", "auto"])
+@pytest.mark.parametrize("backend", ["native", "ort", "torch", "trt", "auto"])
 def test_without_a_gpu_its_name_is_refused(backend: str) -> None:
     message = refused(search("--backend", backend, "--device", "cuda:0"))
     assert "--device cuda:0 is not here: no NVIDIA driver is installed" in message
@@ -286,8 +286,12 @@ def test_without_a_gpu_its_name_is_refused(backend: str) -> None:
             "torch cannot run on cuda:1 here: PyTorch .* no CUDA: install",
         ),
         (
+            ["--device", "cuda:1", "--backend", "ort"],
+            r"ort cannot run on cuda:1 here: the installed onnxruntime [\d.]+ is the one for CPUs: pip unin",
+        ),
+        (
             ["--device", "cuda:0"],
-            "no backend can run float32 here; native cannot: .*; torch cannot: .*; trt cannot: ",
+            "can run float32 here; native cannot: .*; ort cannot: .*; torch cannot: .*; trt cannot",
         ),
     ],
 )
@@ -349,11 +353,12 @@ def test_auto_keeps_to_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_keeps_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU, `ort` is never considered; what comes before the first that can run is named."""
+    """What comes before the first that can run there is named."""
     monkeypatch.setattr(backends, "_gpu", lambda device: None)
-    monkeypatch.setattr(backends, "_torch_cuda", lambda: None)
-    monkeypatch.setattr(backends, "missing", lambda name, device: "no" if name == "native" else None)
+    monkeypatch.setattr(backends, "missing", lambda name, device: None if name == "torch" else "no")
     choice = choose_backend("auto", device="cuda:0,cuda:1")
     assert choice == backends.Choice(
-        "torch", ("cuda:0", "cuda:1"), "--backend auto runs torch on cuda:0, cuda:1; native cannot: no"
+        "torch",
+        ("cuda:0", "cuda:1"),
+        "--backend auto runs torch on cuda:0, cuda:1; native cannot: no; ort cannot: no",
     )

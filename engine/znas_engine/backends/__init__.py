@@ -69,7 +69,13 @@ def _native(device: str) -> str | None:
 
 
 def _onnxruntime(device: str) -> str | None:
-    return _package("onnxruntime", "pip install onnxruntime")
+    absent = _package("onnxruntime", "pip install onnxruntime")
+    if absent or kind_of(device) == "cpu":
+        return absent
+    from znas_engine.backends.onnxruntime_cuda import lacking
+
+    absent = _gpu(device)
+    return "; ".join(filter(None, (absent, lacking(device, gpu=absent is None)))) or None
 
 
 def _torch(device: str) -> str | None:

@@ -1,4 +1,4 @@
-"""`--backend ort`: the supernet exported once, its mask an input, run by ONNX Runtime on the CPU.
+"""`--backend ort`: the supernet exported once, its mask an input, run by ONNX Runtime.
 
 Nothing here needs torch, and a warm start needs no onnx either: graphs and statistics come from the cache.
 """
@@ -7,38 +7,50 @@ from __future__ import annotations
 
 import hashlib
 import io
+from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from znas_engine import __version__, kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
-from znas_engine.backends.scaling import mask_shape
+from znas_engine.backends.onnxruntime_cuda import Bound, cuda_session, distribution
+from znas_engine.backends.scaling import Scaling, mask_shape, scaling_of
+from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
-from znas_engine.export import code_output, feature_output
+from znas_engine.export import CUDA_OPSET, code_output, feature_output
 from znas_engine.export.cache import load_or_build
+from znas_engine.graph import Graph
 from znas_engine.scores import CodeSite, HostCodes, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
+from znas_engine.supernet.rescale import restored, unscaled
 
 #: Sessions of discrete architectures kept at a time.
 PRUNED_SESSIONS = 32
 
 
 class OnnxRuntime(Evaluator):
-    """One exported graph per environment; discrete architectures get pruned graphs of their own."""
+    """One exported graph per environment; on a CPU, discrete architectures get pruned graphs of their own.
+
+    Weights and statistics are the same on every device, bit for bit.
+    """
 
     name = "ort"
-    packages = ("onnxruntime",)
+    packages = (distribution(),)
 
     def prepare(
         self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
     ) -> MaskedPass:
-        return _Supernet(self, environment, norm, self._statistics(environment, norm), reads)
+        statistics = self._statistics(environment, norm)
+        if kind_of(device) == "cpu":
+            return _OnCpu(self, environment, norm, statistics, reads)
+        return OnDevice(self, environment, norm, statistics, reads, device)
 
     def export(
         self,
@@ -62,8 +74,12 @@ class OnnxRuntime(Evaluator):
         statistics: Statistics | None,
         reads: Collection[str],
         dtype: str = "float32",
+        opset: int | None = None,
     ) -> bytes:
-        """`export`, for a normalisation whose statistics are already at hand."""
+        """`export`, for a normalisation whose statistics are already at hand.
+
+        opset: of ONNX's operators, the exporter's own if None.
+        """
 
         def build() -> bytes:
             from znas_engine.export.onnx_graph import export
@@ -75,6 +91,7 @@ class OnnxRuntime(Evaluator):
                 mask=shape,
                 reads=reads,
                 dtype=dtype,
+                opset=opset,
                 metadata={name: str(value) for name, value in key.items()},
             )
 
@@ -82,6 +99,8 @@ class OnnxRuntime(Evaluator):
         key = self._key(environment, norm) | {"reads": sorted(reads), "dtype": dtype, "mask": shape}
         if statistics is not None:
             key["statistics"] = hashlib.sha256(statistics.pack().tobytes()).hexdigest()
+        if opset is not None:
+            key["opset"] = opset
         return load_or_build("onnx", key, build, report=self.report)
 
     def _statistics(self, environment: Environment, norm: str) -> Statistics | None:
@@ -122,8 +141,45 @@ class OnnxRuntime(Evaluator):
         }
 
 
-class _Supernet:
-    """A `MaskedPass`: the whole graph, or a pruned one where every row of the mask has at most one entry."""
+class _Supernet(ABC):
+    """A `MaskedPass`: what to ask of a graph, and what its outputs are."""
+
+    def __init__(self, graph: Graph, reads: frozenset[str], scaling: Scaling) -> None:
+        self.graph = graph
+        self.reads = reads
+        self.scaling = scaling
+
+    def __call__(self, mask: Mask, images: Images) -> Observation:
+        graph = self.graph
+        sites = graph.relu_sites(graph.live(mask)) if "codes" in self.reads else {}
+        codes = {code_output(value): value for value, modules in sites.items() if modules}
+        values = {"logits": -1}
+        if "pooled" in self.reads:
+            values["pooled"] = graph.penultimate
+        cells = graph.cells if "features" in self.reads else ()
+        values |= {feature_output(position): position for position in cells}
+        scaled = self.scaling(mask)
+        names = [*values, *codes]
+        found = dict(zip(names, self._run(names, scaled.mask, images), strict=True))
+        for name, position in values.items():
+            found[name] = restored(found[name], scaled.exponents[position])
+        return Observation(
+            found["logits"],
+            codes=HostCodes(
+                CodeSite(kernels.pack_codes(found[name]), found[name][0].size, sites[value])
+                for name, value in codes.items()
+            ),
+            pooled=found.get("pooled"),
+            features=tuple(found[feature_output(position)] for position in cells),
+        )
+
+    @abstractmethod
+    def _run(self, names: Sequence[str], mask: Mask, images: Images) -> list[NDArray[Any]]:
+        """The outputs of those names. mask: as the graph takes it."""
+
+
+class _OnCpu(_Supernet):
+    """The whole graph, or a pruned one where every row of the mask has at most one entry."""
 
     def __init__(
         self,
@@ -133,37 +189,22 @@ class _Supernet:
         statistics: Statistics | None,
         reads: frozenset[str],
     ) -> None:
+        super().__init__(backend.graph, reads, unscaled(backend.graph))
         self.backend = backend
         self.environment = environment
         self.norm = norm
         self.statistics = statistics
-        self.reads = reads
         self.whole: Any = None
         self.pruned: OrderedDict[bytes, Any] = OrderedDict()
         self.lock = Lock()
 
-    def __call__(self, mask: Mask, images: Images) -> Observation:
-        graph = self.backend.graph
-        sites = graph.relu_sites(graph.live(mask)) if "codes" in self.reads else {}
-        codes = {code_output(value): value for value, modules in sites.items() if modules}
-        cells = graph.cells if "features" in self.reads else ()
-        features = [feature_output(position) for position in cells]
-        pooled = ["pooled"] if "pooled" in self.reads else []
-        names = ["logits", *pooled, *codes, *features]
+    def _run(self, names: Sequence[str], mask: Mask, images: Images) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]]
         if (np.count_nonzero(mask, axis=1) <= 1).all():
-            outputs = self._pruned(mask).run(names, {"images": images})
+            found = self._pruned(mask).run(names, {"images": images})
         else:
-            outputs = self._whole().run(names, {"images": images, "mask": mask})
-        found = dict(zip(names, outputs, strict=True))
-        return Observation(
-            found["logits"],
-            codes=HostCodes(
-                CodeSite(kernels.pack_codes(found[name]), found[name][0].size, sites[value])
-                for name, value in codes.items()
-            ),
-            pooled=found.get("pooled"),
-            features=tuple(found[name] for name in features),
-        )
+            found = self._whole().run(names, {"images": images, "mask": mask})
+        return found
 
     def _whole(self) -> Any:
         with self.lock:
@@ -196,10 +237,32 @@ class _Supernet:
         return made
 
 
-def session(model: bytes) -> Any:
+class OnDevice(_Supernet):
+    """The whole graph for every mask: a pruned session takes longer to make than a GPU takes for a pass."""
+
+    def __init__(
+        self,
+        backend: OnnxRuntime,
+        environment: Environment,
+        norm: str,
+        statistics: Statistics | None,
+        reads: frozenset[str],
+        device: str,
+    ) -> None:
+        super().__init__(backend.graph, reads, scaling_of(backend, environment, norm))
+        model = backend.whole(environment, norm, statistics, reads, backend.dtype, CUDA_OPSET)
+        self.bound = Bound(session(model, device), device)
+
+    def _run(self, names: Sequence[str], mask: Mask, images: Images) -> list[NDArray[Any]]:
+        return self.bound.run(names, {"images": images, "mask": mask})
+
+
+def session(model: bytes, device: str = "cpu") -> Any:
     """A single-threaded session: parallelism is over masks, so sums do not depend on the thread count."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    if kind_of(device) == "cpu":
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return cuda_session(model, device, options)

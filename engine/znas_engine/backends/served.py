@@ -12,6 +12,7 @@ from znas_engine.export import GRAPH_DTYPES
 DTYPES: dict[tuple[str, str], tuple[str, ...]] = {
     ("native", "cpu"): ("float32", "bfloat16"),
     ("native", "cuda"): ("float32", "float16", "bfloat16"),
+    ("ort", "cuda"): ("float32", "float16"),
     ("trt", "cuda"): GRAPH_DTYPES,
 }
 
@@ -44,7 +45,7 @@ def check_dtype(backend: str, devices: Sequence[str], dtype: str) -> str:
 #: Kinds of devices that a backend runs on, its default first.
 DEVICES: dict[str, tuple[str, ...]] = {
     "native": ("cpu", "cuda"),
-    "ort": ("cpu",),
+    "ort": ("cpu", "cuda"),
     "torch": ("cpu", "cuda"),
     "trt": ("cuda",),
 }

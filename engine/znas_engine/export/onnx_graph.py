@@ -64,6 +64,7 @@ def export(
     mask: Mask | tuple[int, ...] | None = None,
     reads: Collection[str] = (),
     dtype: str = "float32",
+    opset: int | None = None,
     metadata: Mapping[str, str] = {},
 ) -> bytes:
     """`graph` as a checked ONNX model, serialised.
@@ -76,6 +77,7 @@ def export(
         `graph.relu_sites`; "features": one `feature_output(v)` per value of `graph.cells`; "pooled": what
         the classifier reads.
     dtype: one of GRAPH_DTYPES, of weights and of activations up to the global average.
+    opset: OPSET if None; at least 18, and OPSET for bfloat16.
 
     The model's `logits` are float32 [n, classes] for `images` float32 [n, channels, height, width], any n.
     Whatever `dtype` is, all inputs and outputs but codes are float32.
@@ -88,7 +90,7 @@ def export(
     fixed = mask if isinstance(mask, np.ndarray) else None
     roots = graph.cells if "features" in reads else ()
     per_cell = isinstance(mask, tuple) and len(mask) == 3
-    writer = _Writer(graph, weights, statistics, fixed, roots, dtype, per_cell)
+    writer = _Writer(graph, weights, statistics, fixed, roots, dtype, per_cell, opset or OPSET)
     names = writer.write()
     writer.output("logits", names[len(graph.nodes) - 1], [graph.classes])
     if "pooled" in reads:
@@ -132,11 +134,11 @@ def _serialised(writer: _Writer, mask: Mask | tuple[int, ...] | None, metadata: 
     model = helper.make_model(
         helper.make_graph(writer.nodes, "znas", inputs, writer.outputs, writer.initializers),
         functions=[writer.masked_sum] if writer.masked_sum else [],
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
+        opset_imports=[helper.make_opsetid("", writer.opset), helper.make_opsetid(DOMAIN, 1)],
         ir_version=IR_VERSION,
         producer_name="znas-engine",
     )
-    helper.set_model_props(model, {"opset": str(OPSET), **metadata})
+    helper.set_model_props(model, {"opset": str(writer.opset), **metadata})
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
 
@@ -150,6 +152,7 @@ class _Writer:
     roots: tuple[int, ...]
     dtype: str
     per_cell: bool
+    opset: int = OPSET
     nodes: list[Any] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
@@ -307,7 +310,7 @@ class _Writer:
         if row not in self._constants:
             at = self.constant(f"{row}_at", np.array(list(values), np.int64))
             self._constants[row] = self.node("GatherND", [self.cast("mask", self.dtype), at], output=row)
-        self.masked_sum = _masked_sum(len(values))
+        self.masked_sum = _masked_sum(len(values), self.opset)
         # TensorRT looks for a plugin only where this attribute names its namespace.
         return self.node("MaskedSum", [row, *values.values()], domain=DOMAIN, plugin_namespace=DOMAIN)
 
@@ -355,7 +358,7 @@ class _Writer:
         return name
 
 
-def _masked_sum(terms: int) -> Any:
+def _masked_sum(terms: int, opset: int) -> Any:
     """The function `nas::MaskedSum`: weights [terms], as many values of one shape -> their weighted sum."""
     weights, values, products = (
         [f"{kind}_{i}" for i in range(terms)] for kind in ("weight", "value", "product")
@@ -368,7 +371,7 @@ def _masked_sum(terms: int) -> Any:
         ),
         helper.make_node("Sum", products, ["sum"]),
     ]
-    opsets = [helper.make_opsetid("", OPSET)]
+    opsets = [helper.make_opsetid("", opset)]
     return helper.make_function(DOMAIN, "MaskedSum", ["weights", *values], ["sum"], nodes, opsets)
 
 

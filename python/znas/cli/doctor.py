@@ -92,8 +92,15 @@ def _packages(backend: str) -> str:
         case "trt":
             return f"{chosen()}; its passes have not been run on a GPU yet"
         case _:
-            package = "onnxruntime" if backend == "ort" else backend
+            package = _onnxruntime() if backend == "ort" else backend
             return f"{package} {_version(package) or '(unknown version)'}"
+
+
+def _onnxruntime() -> str:
+    """The distribution for CPUs or for GPUs."""
+    from znas_engine.backends.onnxruntime_cuda import distribution
+
+    return distribution()
 
 
 def _elsewhere(backend: str) -> str:
