@@ -63,7 +63,7 @@ def search(
             is the first GPU for trt and the CPU for the others; "auto" is the same, but the backend "auto"
             takes the first GPU if results of its compute capability are committed
             (`znas_engine.gpu.MEASURED`). The result names the card.
-        dtype: what products read, "float32", "bfloat16" (native, trt) or "float16" (native on a
+        dtype: what products read, "float32", "bfloat16" (native, trt) or "float16" (native and ort on a
             GPU, trt).
         score: "naswot", the paper's "accuracy" (needs labels), or another of `znas_engine.scores`; several
             are joined by "+", as in "naswot+path_norm+flops".

@@ -45,7 +45,7 @@ Norm = Annotated[str, NORM]
 Dtype = Annotated[
     str,
     typer.Option(
-        help="What products read: float32 | bfloat16 (native, trt) | float16 (native on a GPU, trt)."
+        help="What products read: float32 | bfloat16 (native, trt) | float16 (native and ort on a GPU, trt)."
     ),
 ]
 Init = Annotated[str, typer.Option(help=f"Weights: {' | '.join(INITIALISATIONS)}.")]
