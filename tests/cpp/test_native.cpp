@@ -186,41 +186,47 @@ Naive naive(const Network& net, const std::vector<float>& mask, const float* ima
 
 int failures = 0;
 
+using Masks = std::vector<std::vector<float>>;
+
 // What runs programs here: every instruction set, and the first GPU.
 struct Executor {
     std::string name;
     const Layout* layout;
     double tolerance;
-    // kept, wanted: sites whose values and whose codes are handed out.
-    std::function<Output(const std::shared_ptr<const Program>&, const std::vector<float>& mask,
-                         const std::vector<float>& images, const std::vector<int>& kept,
-                         const std::vector<int>& wanted)>
+    // What every mask gives. kept, wanted: sites whose values and whose codes are handed out.
+    std::function<std::vector<Output>(const std::shared_ptr<const Program>&, const Masks&,
+                                      const std::vector<float>& images, const std::vector<int>& kept,
+                                      const std::vector<int>& wanted)>
         run;
 };
 
 #if ZNAS_CUDA
-// The mask runs beside another one, whose results must not be its own.
-Output run_on_gpu(const std::shared_ptr<const Program>& program, const std::vector<float>& mask,
-                  const std::vector<float>& images, const std::vector<int>& kept,
-                  const std::vector<int>& wanted) {
+std::vector<Output> run_on_gpu(const std::shared_ptr<const Program>& program, const Masks& masks,
+                               const std::vector<float>& images, const std::vector<int>& kept,
+                               const std::vector<int>& wanted) {
     const auto network = znas::cuda::network(program, kept, 0);
     const auto there = znas::cuda::upload(*network, images.data(), kImages);
-    std::vector<float> masks(mask.size(), 0.25F);
-    masks.insert(masks.end(), mask.begin(), mask.end());
-    auto found = znas::cuda::run(network, *there, masks.data(), 2, !wanted.empty());
-    const auto second = [](std::vector<float>& of_both) {
-        of_both.erase(of_both.begin(), of_both.begin() + static_cast<std::ptrdiff_t>(of_both.size() / 2));
-    };
-    second(found.logits);
-    second(found.pooled);
-    for (auto& site : found.features) second(site);
-    Output output{std::move(found.logits), {}, std::move(found.pooled), std::move(found.features), {}, {}};
-    if (!found.means.empty()) {
-        output.means = std::move(found.means[1]);
-        output.variances = std::move(found.variances[1]);
+    std::vector<float> slots;
+    for (const auto& mask : masks) slots.insert(slots.end(), mask.begin(), mask.end());
+    const auto count = static_cast<int>(masks.size());
+    auto found = znas::cuda::run(network, *there, slots.data(), count, !wanted.empty());
+    std::vector<Output> outputs;
+    for (int m = 0; m < count; ++m) {
+        const auto part = [&](const std::vector<float>& of_all) {
+            const auto size = static_cast<std::ptrdiff_t>(of_all.size() / masks.size());
+            return std::vector<float>(of_all.begin() + m * size, of_all.begin() + (m + 1) * size);
+        };
+        Output& output = outputs.emplace_back();
+        output.logits = part(found.logits);
+        output.pooled = part(found.pooled);
+        for (const auto& site : found.features) output.features.push_back(part(site));
+        if (!found.means.empty()) {
+            output.means = found.means[static_cast<std::size_t>(m)];
+            output.variances = found.variances[static_cast<std::size_t>(m)];
+        }
+        for (const int site : wanted) output.codes.push_back(znas::cuda::download(*found.codes, m, site));
     }
-    for (const int site : wanted) output.codes.push_back(znas::cuda::download(*found.codes, 1, site));
-    return output;
+    return outputs;
 }
 #endif
 
@@ -233,9 +239,14 @@ std::vector<Executor> executors() {
         if (!znas::available(isa)) continue;
         for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
             found.push_back({std::string(znas::name(isa)), &layout_of(precision, isa), tolerance(precision),
-                             [](const auto& program, const auto& mask, const auto& images, const auto& kept,
+                             [](const auto& program, const auto& masks, const auto& images, const auto& kept,
                                 const auto& wanted) {
-                                 return run(*program->compile(mask, kept), images.data(), kImages, wanted);
+                                 std::vector<Output> outputs;
+                                 for (const auto& mask : masks) {
+                                     outputs.push_back(
+                                         run(*program->compile(mask, kept), images.data(), kImages, wanted));
+                                 }
+                                 return outputs;
                              }});
         }
     }
@@ -298,11 +309,11 @@ void check_features(const Output& found, int n, const std::vector<std::vector<do
 
 void check(const Network& net, const char* what) {
     const std::vector<float> images = images_of(net, 9);
-    const std::vector<std::vector<float>> masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-                                                   {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0, 1, 0},
-                                                   {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F, 0, 2},
-                                                   {0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0.5F},
-                                                   {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    const Masks masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                         {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0, 1, 0},
+                         {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F, 0, 2},
+                         {0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0.5F},
+                         {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
     std::vector<std::vector<Naive>> answers;  // per mask and image
     for (const auto& mask : masks) {
         auto& of_mask = answers.emplace_back();
@@ -313,8 +324,9 @@ void check(const Network& net, const char* what) {
     for (const Executor& executor : executors()) {
         const auto program =
             std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
+        const std::vector<Output> outputs = executor.run(program, masks, images, {kept}, {});
         for (std::size_t m = 0; m < masks.size(); ++m) {
-            const Output found = executor.run(program, masks[m], images, {kept}, {});
+            const Output& found = outputs[m];
             for (int n = 0; n < kImages; ++n) {
                 const auto& [expected, values] = answers[m][static_cast<std::size_t>(n)];
                 const std::string where = std::string(what) + " on " + executor.name;
@@ -331,8 +343,10 @@ void check(const Network& net, const char* what) {
                 }
             }
         }
-        check_codes(net, executor.run(program, masks[0], images, {}, {0, 1}), answers[0],
-                    executor.tolerance, executor.name.c_str());
+        const std::vector<Output> coded = executor.run(program, {masks[1], masks[0]}, images, {}, {0, 1});
+        for (std::size_t m = 0; m < coded.size(); ++m) {
+            check_codes(net, coded[m], answers[1 - m], executor.tolerance, executor.name.c_str());
+        }
     }
 }
 
@@ -354,7 +368,7 @@ void check_moments(const Network& net) {
     for (const Executor& executor : executors()) {
         const auto program =
             std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
-        const Output found = executor.run(program, mask, images, {}, {});
+        const Output found = executor.run(program, {mask}, images, {}, {}).at(0);
         bool good = found.means.size() == 1 && found.means[0].size() == channels &&
                     found.variances.size() == 1 && found.variances[0].size() == channels;
         for (std::size_t c = 0; good && c < channels; ++c) {
