@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a masked pass costs a GPU at least: arithmetic, bytes and launches of the fused steps, against the peaks of
-a card.
+"""What a masked pass costs a GPU at least: arithmetic, bytes and launches of the fused steps, against the
+peaks of a card.
 
     python bench/roofline.py [--images 256]
 
-Counts are of the steps that `csrc/src/cuda/plan.cpp` makes of a supernet under a do-mask: convolutions of one
-source are one product over all their taps, depthwise ones and pools are part of the sum that reads them, every
-plane is written once and read by every step that needs it. Peaks are the vendor's; what they leave out (operands
-that wait, instructions that compute addresses) is why a measurement is larger.
+Counts are of the steps that `csrc/src/cuda/plan.cpp` makes of a supernet under a do-mask: convolutions of
+one source are one product over all their taps, depthwise ones and pools are part of the sum that reads them,
+every plane is written once and read by every step that needs it. Peaks are the vendor's; what they leave out
+(operands that wait, instructions that compute addresses) is why a measurement is larger.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.data import load
 from znas_engine.environment import Environment
@@ -29,8 +30,8 @@ BLOCK = 16  # channels
 
 @dataclass(frozen=True)
 class Card:
-    """tensor: dense half-precision multiply-accumulates a second with float32 sums. fma: those of float32 on CUDA
-    cores; of half-precision pairs twice as many. bandwidth: of device memory, bytes a second."""
+    """tensor: dense half-precision multiply-accumulates a second with float32 sums. fma: those of float32 on
+    CUDA cores; of half-precision pairs twice as many. bandwidth: of device memory, bytes a second."""
 
     name: str
     tensor: float
@@ -111,8 +112,8 @@ class Recorder:
 
 @dataclass
 class Count:
-    """Of one image under the mixture: multiply-accumulates on tensor cores and of depthwise convolutions, bytes of
-    planes written and read; steps, and levels of steps that wait for one another."""
+    """Of one image under the mixture: multiply-accumulates on tensor cores and of depthwise convolutions,
+    bytes of planes written and read; steps, and levels of steps that wait for one another."""
 
     tensor: int = 0
     depthwise: int = 0
