@@ -19,9 +19,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#define ZNAS_EMULATED_REGISTER_HERE thread_local __attribute__((tls_model("initial-exec"))) constinit
-ZNAS_EMULATED_REGISTER_HERE uint3 threadIdx, blockIdx;
-ZNAS_EMULATED_REGISTER_HERE uint3 blockDim, gridDim;
+thread_local constinit uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace znas::emulated {
 
@@ -93,7 +91,7 @@ struct Here {
     Warp* warp;
     unsigned lane;
 };
-ZNAS_EMULATED_REGISTER_HERE Here here{};
+thread_local constinit Here here{};
 
 // Saves where the one goes on and goes on with the other: System V, x86-64. Not a function of its own, so
 // that calls and returns stay in step for the processor that predicts them.

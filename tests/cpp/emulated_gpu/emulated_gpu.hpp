@@ -30,10 +30,7 @@
 #undef __grid_constant__
 #define __grid_constant__
 
-// initial-exec: in a shared library, too, their addresses are known without a call.
-#define ZNAS_EMULATED_REGISTER extern thread_local __attribute__((tls_model("initial-exec"))) constinit
-ZNAS_EMULATED_REGISTER uint3 threadIdx, blockIdx;
-ZNAS_EMULATED_REGISTER uint3 blockDim, gridDim;
+extern thread_local constinit uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace znas::emulated {
 
