@@ -110,7 +110,7 @@ def test_a_gpu_that_fails_is_one_line(
     """In the middle of a search, or before it; nothing is left behind."""
     out = tmp_path / "run"
     there = {"LD_LIBRARY_PATH": str(driver), "GPUS": "1", "CAPABILITY": "90"}
-    done = search("--backend", "native", "--device", "cuda:0", "--out", out, **place, **there)
+    done = search("--quiet", "--backend", "native", "--device", "cuda:0", "--out", out, **place, **there)
     assert re.search(message, refused(done))
     assert not out.exists()
 

@@ -6,16 +6,18 @@ time: see `native_cuda`.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from threading import local
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine import kernels
+from znas_engine import __version__, kernels
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_cuda import (
     CudaSupernet,
@@ -24,6 +26,8 @@ from znas_engine.backends.native_cuda import (
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.devices import kind_of, number_of
 from znas_engine.environment import Environment
+from znas_engine.errors import MissingDependencyError
+from znas_engine.gpu import gpu
 from znas_engine.graph import Graph
 from znas_engine.scores import CodeSite, HostCodes, Observation
 from znas_engine.spaces import Mask
@@ -50,16 +54,51 @@ class Native(Evaluator):
         #: The environment that was calibrated last, its weights and statistics: passes that hand out other
         #: things are prepared one after another.
         self._calibrated: list[tuple[Environment, Weight, Statistics]] = []
+        #: (norm, device) of which this process knows that the GPU computes them right.
+        self._checked: set[tuple[str, str]] = set()
 
     def in_float32(self) -> Native:
         """The same supernets on the same devices in float32, calibrated once for both."""
-        whole = Native(self.space, self.macro, norm=self.norm, devices=self.devices, threads=self.threads)
+        whole = Native(
+            self.space,
+            self.macro,
+            norm=self.norm,
+            devices=self.devices,
+            threads=self.threads,
+            report=self.report,
+        )
         whole._calibrated = self._calibrated
         return whole
 
     def prepare(
         self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
     ) -> MaskedPass:
+        if kind_of(device) == "cuda" and (norm, device) not in self._checked:
+            self._check(norm, device)
+            self._checked.add((norm, device))
+        return self._network(environment, norm, reads, device)
+
+    def _check(self, norm: str, device: str) -> None:
+        """Of a small supernet of this space, at the first use on a machine: see `self_check`."""
+        try:
+            gpu(device)
+        except MissingDependencyError:
+            return  # no driver: a processor plays the GPU, and the conformance test is what checks that
+        from znas_engine.backends.self_check import check_once, smallest  # the CPU needs no cache
+
+        macro, environment = smallest(self.space)
+        small = Native(self.space, macro, norm=norm, dtype=self.dtype, devices=[device], report=self.report)
+        check_once(
+            small,
+            lambda: small._network(environment, norm, frozenset(), device),
+            environment,
+            norm=norm,
+            device=device,
+            subject={},
+            made_by={"znas-engine": __version__, "compiled": _compiled_digest()},
+        )
+
+    def _network(self, environment: Environment, norm: str, reads: frozenset[str], device: str) -> MaskedPass:
         weight, statistics = self._calibrate(environment, norm, device)
         if kind_of(device) == "cuda":
             return self._on_gpu(weight, statistics, self.dtype, reads, device)
@@ -128,6 +167,11 @@ class Native(Evaluator):
     ) -> CudaSupernet:
         lowering, program = self.lower(weight, statistics, dtype=dtype, target="cuda")
         return CudaSupernet(self.graph, lowering, program, reads, number_of(device))
+
+
+def _compiled_digest() -> str:
+    """Of the module that holds the kernels: a commit does not tell what was changed on top of it."""
+    return hashlib.sha256(Path(_core.__file__).read_bytes()).hexdigest()[:12]
 
 
 def _drawn_once(environment: Environment) -> Weight:

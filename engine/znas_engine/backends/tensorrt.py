@@ -5,6 +5,7 @@ The plan code is tested with the real builder. The passes below have not been ru
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from torch import Tensor
 from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime import OnnxRuntime
 from znas_engine.backends.scaling import Scaling, scaling_of
+from znas_engine.backends.self_check import check_once
 from znas_engine.backends.torch_errors import device_errors
 from znas_engine.environment import Environment
 from znas_engine.export import code_output, feature_output
@@ -56,7 +58,17 @@ class TensorRt(Evaluator):
     ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
         built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
-        return _Supernet(self, built, model, scaling_of(self, environment, norm), reads, device)
+        network = _Supernet(self, built, model, scaling_of(self, environment, norm), reads, device)
+        check_once(
+            self,
+            lambda: network,
+            environment,
+            norm=norm,
+            device=device,
+            subject={"plan": hashlib.sha256(built).hexdigest()},
+            made_by={library.FLAVOUR.name: library.VERSION},
+        )
+        return network
 
 
 class _Supernet:

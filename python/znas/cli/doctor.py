@@ -160,10 +160,12 @@ def _on_gpu(device: str, card: Gpu) -> str:
     if absent := missing("native", device):
         return f"--backend auto leaves it alone: native cannot run on it: {absent}"
     if card.capability not in MEASURED:
-        return f"--backend auto leaves it alone, --device {device} uses it"
-    if device != FIRST["cuda"]:
-        return f"--backend auto uses {FIRST['cuda']} alone, --device {FIRST['cuda']},{device} both"
-    return "--backend auto uses it"
+        use = f"--backend auto leaves it alone, --device {device} uses it"
+    elif device != FIRST["cuda"]:
+        use = f"--backend auto uses {FIRST['cuda']} alone, --device {FIRST['cuda']},{device} both"
+    else:
+        use = "--backend auto uses it"
+    return f"{use}; the first search compares it with the CPU, which takes about a second"
 
 
 def _cache() -> Check:

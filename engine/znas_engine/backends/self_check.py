@@ -1,0 +1,135 @@
+"""The first use of a network on a GPU: does it compute what the processor computes?
+
+No test that we can run knows the card and the driver of every machine. So a few logits are compared where
+they are computed, before a search relies on them; the cache remembers what was found right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from znas_engine.backends.base import LOGIT_TOLERANCE, Evaluator, Images, MaskedPass
+from znas_engine.data import load
+from znas_engine.environment import Environment, derive_seed
+from znas_engine.errors import DeviceError
+from znas_engine.export.cache import load_or_build
+from znas_engine.gpu import gpu
+from znas_engine.spaces import Macro, Mask, SearchSpace, resize
+
+#: Images that are compared.
+IMAGES = 8
+#: The supernet that stands for all of a space: as wide as those that are searched, with every kind of cell.
+CHANNELS, RESOLUTION = 16, 16
+CELLS = {"nasbench201": 1, "darts": 3}
+
+
+def check_once(
+    evaluator: Evaluator,
+    network: Callable[[], MaskedPass],
+    environment: Environment,
+    *,
+    norm: str,
+    device: str,
+    subject: Mapping[str, object],
+    made_by: Mapping[str, object],
+) -> None:
+    """Compares a network of `evaluator` on `device` with the same one on the processor, unless that was done
+    before on such a card with this driver.
+
+    network: called only if it is to be compared. subject: what it is made of, if not of the key below.
+    made_by: versions that its answer depends on; newer ones supersede what was found with older ones.
+
+    Raises:
+        DeviceError: logits differ by more than LOGIT_TOLERANCE; nothing is remembered.
+        StorageError: the cache cannot be used.
+    """
+    card = gpu(device)
+    key = {
+        "backend": evaluator.name,
+        "space": evaluator.space.name,
+        "supernet": asdict(evaluator.macro),
+        "norm": norm,
+        "dtype": evaluator.dtype,
+        "gpu": card.name,
+        "capability": card.capability,
+        **subject,
+    }
+
+    def measure() -> bytes:
+        images = environment.batch.images[:IMAGES]
+        who = f"{evaluator.name} on {device} ({card.name}, driver {card.driver})"
+        reference = _on_processor(evaluator, environment, norm)
+        worst = _compare(reference, network(), images, evaluator.space, evaluator.dtype, who)
+        evaluator.report(
+            f"{who} agrees with the CPU, which is checked once: {evaluator.dtype} logits differ by up to "
+            f"{worst:.1e} of the largest, {LOGIT_TOLERANCE[evaluator.dtype]:g} are allowed"
+        )
+        return json.dumps(worst).encode()
+
+    load_or_build(
+        "self-check", key, measure, report=evaluator.report, made_by={"driver": card.driver, **made_by}
+    )
+
+
+def smallest(space: SearchSpace[Any]) -> tuple[Macro, Environment]:
+    """A supernet that stands for all of a space, and weights and images for it."""
+    macro = space.search_macro(resolution=RESOLUTION, classes=10)
+    images = load("gaussian", resolution=RESOLUTION).batch(IMAGES, seed=0)
+    return (
+        resize(macro, channels=CHANNELS, cells=CELLS.get(space.name)),
+        Environment(derive_seed(0, "self-check"), "gaussian", images),
+    )
+
+
+def masks(space: SearchSpace[Any]) -> dict[str, Mask]:
+    """One of every kind that a search sends, and one that is mostly zero."""
+    edges, operations = space.shape
+    choice = np.eye(operations, dtype=np.float32)[1 + np.arange(edges) % (operations - 1)]
+    rng = np.random.default_rng(0)
+    sparse = rng.random(space.shape, dtype=np.float32)
+    sparse[rng.random(space.shape) < 0.7] = 0
+    return {
+        "mixture": space.mixture(),
+        "do": space.do(1, 3),
+        "drop": space.drop(edges // 2),
+        "one-hot": choice,
+        "sparse": sparse,
+    }
+
+
+def _on_processor(evaluator: Evaluator, environment: Environment, norm: str) -> MaskedPass:
+    """The same supernet in float32: the native executor's, or PyTorch's where that was not compiled."""
+    from znas_engine.backends import can_run, get_backend
+
+    kind = get_backend("native" if can_run("native", "cpu") else "torch")
+    there = kind(evaluator.space, evaluator.macro, norm=norm)
+    return there.prepare(environment, norm=norm, reads=frozenset(), device="cpu")
+
+
+def _compare(
+    reference: MaskedPass,
+    network: MaskedPass,
+    images: Images,
+    space: SearchSpace[Any],
+    dtype: str,
+    who: str,
+) -> float:
+    """The largest error of a logit, relative to its mask's largest; DeviceError where one is too large."""
+    worst = 0.0
+    for kind, mask in masks(space).items():
+        expected, found = (run(mask, images).logits for run in (reference, network))
+        scale = float(np.abs(expected).max())
+        error = float(np.abs(found - expected).max())
+        if not error <= LOGIT_TOLERANCE[dtype] * scale:  # NaN is an error too
+            raise DeviceError(
+                f"{who} computes something else than the CPU: a {dtype} logit under the mask {kind!r} "
+                f"is wrong by {error:.2e} where the largest is {scale:.2e}, "
+                f"{LOGIT_TOLERANCE[dtype]:g} of that are allowed; use --device cpu"
+            )
+        worst = max(worst, error / scale if scale else 0.0)
+    return worst
