@@ -46,13 +46,15 @@ def test_agreements_on_the_gpu_are_those_of_its_codes(images: Batch) -> None:
         assert np.array_equal(seen.codes.agreements(), HostCodes(seen.codes).agreements())
 
 
-def test_float16_stays_in_range_where_nothing_normalises(images: Batch) -> None:
-    """Values that float16 does not hold come out as float32's, because cells are scaled."""
+@pytest.mark.parametrize(("norm", "weight"), [("identity", 1), ("calibrated", 8)])
+def test_float16_stays_in_range(norm: str, weight: float, images: Batch) -> None:
+    """Values that float16 does not hold come out as float32's: of a network that nothing normalises, and
+    under masks that outgrow frozen statistics, as do-masks of deep networks do."""
     macro = replace(small(NB201), cells=2)
-    masks = np.stack([np.ones(NB201.shape, np.float32), NB201.do(1, 3)])
+    masks = weight * np.stack([np.ones(NB201.shape, np.float32), NB201.do(1, 3)])
     environment = Environment(11, "gaussian", images[:8])
     expected, found = (
-        get_backend(name)(NB201, macro, norm="identity", **options).observe(masks, environment, reads=READS)
+        get_backend(name)(NB201, macro, norm=norm, **options).observe(masks, environment, reads=READS)
         for name, options in (("torch", {}), ("native", {"devices": ["cuda:0"], "dtype": "float16"}))
     )
     largest = []
