@@ -1,0 +1,135 @@
+"""Registers, spills, stack and shared memory of every GPU kernel; the compiler tells them, without a GPU.
+
+    python bench/ptxas_facts.py [--arch sm_90 ...] [--check]
+
+--check: exit 1 where a kernel spills more than LIMITS allows. Registers need no limit: the compiler gives a
+kernel no more of them than its launch bounds leave, and spills the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHS = ("sm_80", "sm_86", "sm_89", "sm_90")
+
+#: Kernels, GPU (any where empty), most bytes that a thread spills (stores + loads). The first line that fits
+#: both holds; a kernel that none fits may not spill at all.
+LIMITS = (
+    (r"sums_of<BFloat16, 2, ", "sm_90", 500),
+    (r"sums_of<B?Float16, ", "sm_90", 150),
+    (r"sums_of<", "sm_90", 1000),
+    (r"sums_of<", "", 1500),
+)
+
+# A demangled name has spaces and quotes of its own: the architecture is what stands last.
+ENTRY = re.compile(r"Compiling entry function '(?P<name>.*)' for '(?P<arch>\w+)'$")
+STACK = re.compile(
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill"
+)
+USED = re.compile(r"Used (?P<registers>\d+) registers(?:.*?, (?P<shared>\d+) bytes smem)?")
+
+
+@dataclass
+class Kernel:
+    """One kernel on one GPU; the numbers are per thread, `shared` bytes per block of threads."""
+
+    name: str
+    arch: str
+    registers: int = 0
+    stores: int = 0
+    loads: int = 0
+    stack: int = 0
+    shared: int = 0
+
+    @property
+    def spilled(self) -> int:
+        return self.stores + self.loads
+
+    @property
+    def limit(self) -> int:
+        found = (
+            most for name, arch, most in LIMITS if re.search(name, self.name) and arch in ("", self.arch)
+        )
+        return next(found, 0)
+
+
+def short_name(demangled: str) -> str:
+    """The kernel with its template arguments, without namespaces, result and parameters."""
+    text = re.sub(r"\(anonymous namespace\)::|\bznas::cuda::", "", demangled).removeprefix("void ")
+    return text.partition("(")[0]
+
+
+def kernels(output: str) -> Iterator[Kernel]:
+    """What `nvcc -Xptxas -v` said, after c++filt; a device function that is no kernel is left out."""
+    kernel, of_kernel = None, False
+    for line in output.splitlines():
+        if entry := ENTRY.search(line):
+            kernel = Kernel(short_name(entry["name"]), entry["arch"])
+            of_kernel = False
+        elif "Function properties for" in line:
+            of_kernel = kernel is not None and short_name(line.partition(" for ")[2]) == kernel.name
+        elif kernel is not None and of_kernel and (stack := STACK.search(line)):
+            kernel.stack, kernel.stores, kernel.loads = (int(number) for number in stack.groups())
+        elif kernel is not None and (used := USED.search(line)):
+            kernel.registers, kernel.shared = int(used["registers"]), int(used["shared"] or 0)
+            yield kernel
+            kernel = None
+
+
+def compiled(source: Path, arch: str) -> list[Kernel]:
+    includes = ["-I", str(ROOT / "csrc/include"), "-I", str(ROOT / "csrc/src/native")]
+    with tempfile.TemporaryDirectory() as folder:
+        nvcc = ["nvcc", "-c", "-O3", "-std=c++20", f"-arch={arch}", "-Xptxas", "-v", *includes]
+        made = subprocess.run(
+            [*nvcc, "-o", str(Path(folder) / "out.o"), str(source)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if made.returncode != 0:
+        sys.exit(made.stderr)
+    demangled = subprocess.run(["c++filt"], input=made.stderr, capture_output=True, text=True, check=True)
+    return list(kernels(demangled.stdout))
+
+
+def table(found: list[Kernel]) -> str:
+    width = max(len(kernel.name) for kernel in found)
+    lines = [
+        f"{'GPU':6}{'kernel':{width}}{'registers':>11}{'stores':>8}{'loads':>7}{'stack':>7}{'shared':>8}{'limit':>7}"
+    ]
+    for k in found:
+        mark = " <-- spills too much" if k.spilled > k.limit else ""
+        lines.append(
+            f"{k.arch:6}{k.name:{width}}{k.registers:11}{k.stores:8}{k.loads:7}{k.stack:7}{k.shared:8}{k.limit:7}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--arch", action="append", choices=ARCHS, help="one of the GPUs; all of them if not given"
+    )
+    parser.add_argument("--check", action="store_true", help="exit 1 where a kernel spills too much")
+    chosen = parser.parse_args()
+    sources = sorted((ROOT / "csrc/src/cuda").glob("*.cu"))
+    found = [
+        kernel for arch in chosen.arch or ARCHS for source in sources for kernel in compiled(source, arch)
+    ]
+    found.sort(key=lambda kernel: (kernel.arch, kernel.name))
+    print(table(found))
+    return 1 if chosen.check and any(kernel.spilled > kernel.limit for kernel in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
