@@ -33,11 +33,10 @@ def channels_last(request: Request) -> Run:
 
     In float16 it is what a careful user of PyTorch runs on a GPU: images, weights of convolutions and
     classifier, masks and all activations in half precision, for tensor cores; the statistics of
-    normalisations stay float32, as under autocast; cuDNN measures its algorithms and keeps the fastest.
+    normalisations stay float32, as under autocast.
     """
     network = _supernet(request)
     if request.dtype != "float32":
-        torch.backends.cudnn.benchmark = True
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(_dtype(request))
@@ -95,6 +94,7 @@ def _run(request: Request, network: Network, layout: torch.memory_format) -> Run
 def _parts(request: Request, layout: torch.memory_format) -> list[Tensor]:
     """The images on the device, those that go together in one tensor."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 is float32
+    torch.backends.cudnn.benchmark = True  # as those code bases set it: cuDNN keeps its fastest algorithms
     images = torch.from_numpy(request.environment.batch.images).to(request.device, _dtype(request))
     return [images[rows].contiguous(memory_format=layout) for rows in request.chunks()]
 
