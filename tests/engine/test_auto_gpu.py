@@ -111,7 +111,7 @@ def test_doctor_says_of_every_card_whether_auto_uses_it(monkeypatch: pytest.Monk
     for detail, expected in zip(
         found,
         [
-            "--backend auto uses it; the first search compares it with the CPU",
+            "--backend auto uses it; its first use compares it with the CPU, once",
             "--backend auto uses cuda:0 alone, --device cuda:0,cuda:1 both",
             "--backend auto leaves it alone, --device cuda:2 uses it",
             "--backend auto leaves it alone: native cannot run on it: its kernels need compute capability",

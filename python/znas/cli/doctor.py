@@ -165,7 +165,7 @@ def _on_gpu(device: str, card: Gpu) -> str:
         use = f"--backend auto uses {FIRST['cuda']} alone, --device {FIRST['cuda']},{device} both"
     else:
         use = "--backend auto uses it"
-    return f"{use}; the first search compares it with the CPU, which takes about a second"
+    return f"{use}; its first use compares it with the CPU, once"
 
 
 def _cache() -> Check:
