@@ -37,7 +37,7 @@ template <typename T>
 class Array {
   public:
     explicit Array(const std::vector<T>& values) : size_(values.size()) {
-        check(cudaMalloc(&data_, (size_ + 1) * sizeof(T)), "cudaMalloc");
+        check(cudaMalloc(&data_, size_ * sizeof(T)), "cudaMalloc");
         check(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
     }
     Array(const Array&) = delete;
@@ -71,7 +71,8 @@ void code_gram(std::mt19937& rng) {
     for (const std::size_t images : {1, 15, 16, 31, 32, 33, 70}) {
         for (const std::size_t units : {1, 64, 65, 2048, 5000}) {
             const std::size_t used = znas::code_words(units);
-            const std::size_t words = (used + znas::cuda::kCodeWords - 1) / znas::cuda::kCodeWords * znas::cuda::kCodeWords;
+            const std::size_t words =
+                (used + znas::cuda::kCodeWords - 1) / znas::cuda::kCodeWords * znas::cuda::kCodeWords;
             std::vector<std::uint64_t> codes(kMasks * images * 2 * words);
             std::vector<std::int64_t> expected(kMasks * images * images, 0);
             for (std::size_t m = 0; m < kMasks; ++m) {
@@ -95,8 +96,8 @@ void code_gram(std::mt19937& rng) {
             const Array<znas::cuda::CodeRange> ranges({{0, words, bits}, {words, 2 * words, bits}});
             const Array<std::int32_t> factors(times);
             const Array<std::int64_t> gram(std::vector<std::int64_t>(expected.size(), 0));
-            check(znas::cuda::code_gram(there.data(), kMasks, static_cast<int>(images), 2 * words, ranges.data(), 2,
-                                        factors.data(), gram.data(), nullptr),
+            check(znas::cuda::code_gram(there.data(), kMasks, static_cast<int>(images), 2 * words,
+                                        ranges.data(), 2, factors.data(), gram.data(), nullptr),
                   "code_gram");
             expect_equal(expected, gram.values(), "code_gram", units);
         }

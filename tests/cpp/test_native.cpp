@@ -384,16 +384,22 @@ void check_moments(const Network& net) {
 
 }  // namespace
 
-int main() {
+// few: some of the networks, where everything takes ten times as long (sanitizers on the emulated GPU).
+int main(int count, char** arguments) {
+    const bool few = count > 1 && std::string(arguments[1]) == "few";
     for (const int channels : {3, 16, 21, 32}) {
         for (const int kernel : {3, 5}) {
-            for (const int dilation : {1, 2})
-                check(network({channels, 10, 10}, kernel, dilation, false), "10 x 10");
+            for (const int dilation : {1, 2}) {
+                const bool chosen = kernel == 5 && dilation == 1 && (channels == 21 || channels == 32);
+                if (!few || chosen) check(network({channels, 10, 10}, kernel, dilation, false), "10 x 10");
+            }
         }
     }
     check(network({21, 7, 9}, 3, 1, false), "odd sides");
-    check(network({16, 6, 34}, 3, 1, false), "wide");
-    check(network({32, 16, 16}, 3, 1, false), "16 x 16");
+    if (!few) {
+        check(network({16, 6, 34}, 3, 1, false), "wide");
+        check(network({32, 16, 16}, 3, 1, false), "16 x 16");
+    }
     check_moments(network({5, 10, 10}, 3, 1, true));
     if (failures == 0) std::puts("ok");
     return failures == 0 ? 0 : 1;
