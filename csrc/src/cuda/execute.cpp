@@ -16,6 +16,7 @@ namespace {
 
 // Of the memory that is free, what a call takes for the masks that it runs together.
 constexpr std::size_t kShare = 4;
+constexpr std::size_t kMostMasks = 65535;  // that a launch can have
 
 // Places of arrays in one piece of memory.
 class Carver {
@@ -257,7 +258,7 @@ int group_size(const Network& network, const Images& images, int masks) {
     check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     const std::size_t fitting =
         free / kShare / std::max<std::size_t>(Group::bytes_per_mask(network, images.count), 1);
-    return static_cast<int>(std::clamp<std::size_t>(fitting, 1, at(masks)));
+    return static_cast<int>(std::clamp<std::size_t>(fitting, 1, std::min(at(masks), kMostMasks)));
 }
 
 }  // namespace
