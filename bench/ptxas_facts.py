@@ -25,8 +25,8 @@ ARCHS = ("sm_80", "sm_86", "sm_89", "sm_90")
 LIMITS = (
     (r"sums_of<BFloat16, 2, ", "sm_90", 500),
     (r"sums_of<B?Float16, ", "sm_90", 150),
-    (r"sums_of<", "sm_90", 1000),
-    (r"sums_of<", "", 1500),
+    (r"sums_of<B?Float16, ", "", 500),
+    (r"sums_of<Float32, ", "", 950),
 )
 
 # A demangled name has spaces and quotes of its own: the architecture is what stands last.
