@@ -57,12 +57,12 @@ class Group {
             }
         }
         place(keeps);
-        memory_ = network.borrow(stream, size_);
+        memory_ = workspaces().borrow(stream, size_);
     }
     // What was queued may still use the memory.
     ~Group() {
         cudaStreamSynchronize(stream_);
-        network_.give_back(std::move(memory_));
+        workspaces().give_back(std::move(memory_));
     }
     Group(const Group&) = delete;
     Group& operator=(const Group&) = delete;
@@ -252,6 +252,17 @@ class Group {
     std::vector<float> moment_values_;
 };
 
+// Room for the codes, if need be that of workspaces which nobody uses.
+std::shared_ptr<Codes> codes_of(const std::shared_ptr<const Network>& network, const Stream& stream,
+                                int masks, int images) {
+    try {
+        return std::make_shared<Codes>(network, stream, masks, images);
+    } catch (const OutOfMemory&) {
+        workspaces().forget_idle(network->device);
+        return std::make_shared<Codes>(network, stream, masks, images);
+    }
+}
+
 // As many masks as memory has room for.
 int group_size(const Network& network, const Images& images, int masks) {
     std::size_t free = 0, total = 0;
@@ -273,7 +284,7 @@ Output run(const std::shared_ptr<const Network>& network, const Images& images, 
     output.pooled.resize(all * at(network->plan.features));
     for (const Offset floats : network->plan.kept_sizes) output.features.emplace_back(all * floats);
     std::shared_ptr<Codes> made;
-    if (codes) made = std::make_shared<Codes>(network, stream, count, images.count);
+    if (codes) made = codes_of(network, stream, count, images.count);
     int size = group_size(*network, images, count);
     for (int first = 0; first < count;) {
         const int here = std::min(size, count - first);
@@ -292,7 +303,7 @@ Output run(const std::shared_ptr<const Network>& network, const Images& images, 
             group.hand_out_moments(output);
             first += here;
         } catch (const OutOfMemory&) {
-            network->forget_idle();
+            workspaces().forget_idle(network->device);
             if (here == 1) throw;
             size = here / 2;
         }

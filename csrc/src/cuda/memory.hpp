@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
@@ -164,6 +165,64 @@ class Resident {
     int device_;
     std::size_t size_;
     T* data_;
+};
+
+// Memory for the length of a call, kept for the next one, whichever network it is of, as long as there are
+// networks on the device.
+class Workspaces {
+  public:
+    std::unique_ptr<Resident<char>> borrow(const Stream& stream, std::size_t bytes) {
+        std::unique_ptr<Resident<char>> found;
+        {
+            const std::lock_guard guard(lock_);
+            auto& idle = idle_[stream.device()];
+            if (!idle.empty()) {
+                found = std::move(idle.back());
+                idle.pop_back();
+            }
+        }
+        if (found != nullptr && found->size() >= bytes) return found;
+        found.reset();
+        return std::make_unique<Resident<char>>(stream, bytes);
+    }
+    void give_back(std::unique_ptr<Resident<char>> memory) {
+        const std::lock_guard guard(lock_);
+        idle_[memory->device()].push_back(std::move(memory));
+    }
+    void forget_idle(int device) {
+        const std::lock_guard guard(lock_);
+        idle_[device].clear();
+    }
+    void enter(int device) {
+        const std::lock_guard guard(lock_);
+        ++networks_[device];
+    }
+    void leave(int device) {
+        const std::lock_guard guard(lock_);
+        if (--networks_[device] == 0) idle_[device].clear();
+    }
+
+  private:
+    std::mutex lock_;
+    std::map<int, std::vector<std::unique_ptr<Resident<char>>>> idle_;
+    std::map<int, int> networks_;
+};
+
+inline Workspaces& workspaces() {
+    static auto* all = new Workspaces;  // never destroyed: the driver may be gone by then
+    return *all;
+}
+
+// That there is a network on a device.
+class Presence {
+  public:
+    explicit Presence(int device) : device_(device) { workspaces().enter(device); }
+    ~Presence() { workspaces().leave(device_); }
+    Presence(const Presence&) = delete;
+    Presence& operator=(const Presence&) = delete;
+
+  private:
+    int device_;
 };
 
 }  // namespace znas::cuda

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <utility>
 #include <vector>
@@ -55,29 +54,6 @@ class Network {
             shape.width, Where::kImages};
     }
 
-    // Memory for one call at a time; what was used before is used again.
-    std::unique_ptr<Resident<char>> borrow(const Stream& stream, std::size_t bytes) const {
-        std::unique_ptr<Resident<char>> found;
-        {
-            const std::lock_guard guard(lock_);
-            if (!idle_.empty()) {
-                found = std::move(idle_.back());
-                idle_.pop_back();
-            }
-        }
-        if (found != nullptr && found->size() >= bytes) return found;
-        found.reset();
-        return std::make_unique<Resident<char>>(stream, bytes);
-    }
-    void give_back(std::unique_ptr<Resident<char>> memory) const {
-        const std::lock_guard guard(lock_);
-        idle_.push_back(std::move(memory));
-    }
-    void forget_idle() const {
-        const std::lock_guard guard(lock_);
-        idle_.clear();
-    }
-
     Plan plan;
     int device;
     const native::Layout* layout;
@@ -108,8 +84,7 @@ class Network {
         return most + 1;
     }
 
-    mutable std::mutex lock_;
-    mutable std::vector<std::unique_ptr<Resident<char>>> idle_;
+    Presence presence_{device};
 };
 
 class Images {
