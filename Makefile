@@ -61,8 +61,8 @@ test-minimum: $(VENV)-minimum/.installed
 	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest -n auto tests/engine tests/znas
 
 # The GPU half, every warning an error. First with nvcc, for all GPUs: it must load without one, and its tests
-# run where there is one (ctest skips test_cuda elsewhere). Then the same sources on a processor that plays
-# the GPU, with the conformance test.
+# run where there is one (ctest skips test_cuda elsewhere). What the compiler makes of the kernels has limits. Then
+# the same sources on a processor that plays the GPU, with the conformance test.
 PYTHON_MODULE = -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
 EMULATED := build/emulated
 cuda: $(VENV)/.installed-dev
@@ -70,6 +70,7 @@ cuda: $(VENV)/.installed-dev
 	cmake --build build/cuda --parallel
 	ctest --test-dir build/cuda --output-on-failure
 	cd build/cuda && $(abspath $(BIN)/python) -c 'import _core; print("built for GPUs; here are", _core.cuda_device_count())'
+	$(BIN)/python bench/ptxas_facts.py --arch sm_90 --check
 	cmake -S . -B $(EMULATED) -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_EMULATED_GPU=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
 	cmake --build $(EMULATED) --parallel
 	ctest --test-dir $(EMULATED) --output-on-failure
