@@ -62,7 +62,8 @@ test-minimum: $(VENV)-minimum/.installed
 
 # The GPU half, every warning an error. First with nvcc, for all GPUs: it must load without one, and its tests
 # run where there is one (ctest skips test_cuda elsewhere). What the compiler makes of the kernels has limits. Then
-# the same sources on a processor that plays the GPU, with the conformance test.
+# the same sources on a processor that plays the GPU: the C++ tests, once more under sanitizers (device memory
+# has its exact size there), and the conformance test.
 PYTHON_MODULE = -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
 EMULATED := build/emulated
 cuda: $(VENV)/.installed-dev
@@ -74,6 +75,9 @@ cuda: $(VENV)/.installed-dev
 	cmake -S . -B $(EMULATED) -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_EMULATED_GPU=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
 	cmake --build $(EMULATED) --parallel
 	ctest --test-dir $(EMULATED) --output-on-failure
+	cmake -S . -B $(EMULATED)-sanitized -DCMAKE_BUILD_TYPE=RelWithDebInfo -DZNAS_BUILD_TESTS=ON -DZNAS_EMULATED_GPU=ON -DZNAS_SANITIZE=ON -DZNAS_WERROR=ON -DZNAS_BUILD_PYTHON=OFF
+	cmake --build $(EMULATED)-sanitized --parallel
+	ctest --test-dir $(EMULATED)-sanitized --output-on-failure
 	rm -rf $(EMULATED)/python
 	cmake --install $(EMULATED) --prefix $(EMULATED)/python
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/python/znas_engine
