@@ -1,0 +1,102 @@
+"""24 searches whose results must stay what they are: `python -m tests.znas.record` writes them down.
+
+The record was made before the house was opened (commit 5753180). A search that is run again must give the same
+JSON but for times, versions and keys that are new: bit for bit on a machine whose arithmetic is that of the
+record (`arithmetic`), and to `CLOSE` elsewhere, where sums of floats come in another order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from znas.cli import main
+from znas_engine import kernels
+
+RECORD = Path(__file__).with_name("record.json")
+#: Relative, for floats of another machine.
+CLOSE = 1e-3
+#: Say nothing about the architecture.
+VOLATILE = ("seconds", "versions", "device")
+
+TINY = "--channels 4 --cells 1 --resolution 16 --images 16"
+SMALL = "--channels 4 --cells 3 --resolution 16 --images 16"
+DARTS = f"--space darts {SMALL}"
+SEARCHES = {
+    "log-rank": f"{TINY} --finalists 20",
+    "log-rank-darts": f"{DARTS} --finalists 10",
+    "log-rank-two-environments": f"{TINY} --finalists 5 --envs 2 --seed 3",
+    "paper": f"--preset paper {TINY} --data imagefolder --data-dir @ --seed 1",
+    "paper-p0": f"--preset paper {TINY} --data imagefolder --data-dir @ --p 0 --envs 3",
+    "paper-darts": f"--preset paper {DARTS} --data imagefolder --data-dir @",
+    "naswot": f"--preset naswot {TINY}",
+    "naswot-ort": f"--preset naswot {TINY} --backend ort",
+    "naswot-torch": f"--preset naswot {TINY} --backend torch --seed 2",
+    "naswot-darts": f"--preset naswot {DARTS}",
+    "naswot-darts-ort": f"--preset naswot {DARTS} --backend ort --norm batch",
+    "naswot-darts-torch": f"--preset naswot {DARTS} --backend torch --p 0.9",
+    "nothing-measured": "--preset naswot --p 1 --seed 5",
+    "nothing-measured-darts": "--preset naswot --space darts --p 1 --seed 5",
+    "shapley": f"--preset naswot {TINY} --game shapley",
+    "shapley-permutation": f"--preset naswot {TINY} --game shapley --estimator permutation --max-evaluations 20",
+    "shapley-darts-p": f"--preset naswot {DARTS} --game shapley --p 0.95 --estimator bandit --max-evaluations 60",
+    "interaction": f"--preset naswot {TINY} --game interaction --p 0.3",
+    "sequential": f"--preset naswot {TINY} --selection sequential --order confidence --criterion leave-one-out",
+    "race": f"--preset naswot {TINY} --race 0.6 --p 0.2 --images 64",
+    "finalists": f"--preset naswot {TINY} --finalists 8 --p 0 --init uniform --norm identity",
+    "prior": f"--preset naswot {TINY} --prior shipped --p auto --intervention bayesian",
+    "prior-raw": f"--preset naswot {TINY} --prior shipped --prior-scale raw --p 0.5 --intervention cdf_difference",
+    "prior-darts": f"--preset naswot {DARTS} --prior shipped --force-prior --p 0.7 --aggregate lcb --envs 2",
+}
+
+
+def arithmetic() -> dict[str, str]:
+    """What the last bits of floats depend on."""
+    packages = {name: version(name) for name in ("numpy", "torch", "onnxruntime")}
+    return {"kernels": kernels.available_isas()[-1], **packages}
+
+
+def pictures(folder: Path) -> None:
+    """Two classes of sixteen pictures each, the same wherever they are made."""
+    from PIL import Image
+
+    rng = np.random.default_rng(7)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(16):
+            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+
+
+def search(name: str, folder: Path) -> dict[str, Any]:
+    """The JSON of one search, without what is volatile. folder: of `pictures`."""
+    words = SEARCHES[name].replace("@", str(folder)).split()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main(["search", "--quiet", "--json", "--threads", "2", *words])
+    found: dict[str, Any] = json.loads(printed.getvalue())
+    found["data"].pop("origin")  # names the folder
+    return {key: value for key, value in found.items() if key not in VOLATILE}
+
+
+def _record() -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        pictures(Path(folder) / "pictures")
+        found = {name: search(name, Path(folder) / "pictures") for name in SEARCHES}
+    lines = [f'"arithmetic": {json.dumps(arithmetic())}']
+    lines += [
+        f"{json.dumps(name)}: {json.dumps(result, separators=(',', ':'))}" for name, result in found.items()
+    ]
+    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    _record()
