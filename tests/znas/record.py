@@ -1,7 +1,7 @@
 """24 searches whose results must stay what they are: `python -m tests.znas.record` writes them down.
 
-The record was made before the house was opened (commit 5753180). A search that is run again must give the same
-JSON but for times, versions and keys that are new: bit for bit on a machine whose arithmetic is that of the
+The record was made before the house was opened (commit 5753180). A search that is run again must give the
+same JSON but for times, versions and keys that are new: bit for bit on a machine whose arithmetic is that of the
 record (`arithmetic`), and to `CLOSE` elsewhere, where sums of floats come in another order.
 """
 
@@ -28,6 +28,8 @@ VOLATILE = ("seconds", "versions", "device")
 TINY = "--channels 4 --cells 1 --resolution 16 --images 16"
 SMALL = "--channels 4 --cells 3 --resolution 16 --images 16"
 DARTS = f"--space darts {SMALL}"
+NASWOT = f"--preset naswot {TINY}"
+NASWOT_DARTS = f"--preset naswot {DARTS}"
 SEARCHES = {
     "log-rank": f"{TINY} --finalists 20",
     "log-rank-darts": f"{DARTS} --finalists 10",
@@ -35,24 +37,24 @@ SEARCHES = {
     "paper": f"--preset paper {TINY} --data imagefolder --data-dir @ --seed 1",
     "paper-p0": f"--preset paper {TINY} --data imagefolder --data-dir @ --p 0 --envs 3",
     "paper-darts": f"--preset paper {DARTS} --data imagefolder --data-dir @",
-    "naswot": f"--preset naswot {TINY}",
-    "naswot-ort": f"--preset naswot {TINY} --backend ort",
-    "naswot-torch": f"--preset naswot {TINY} --backend torch --seed 2",
-    "naswot-darts": f"--preset naswot {DARTS}",
-    "naswot-darts-ort": f"--preset naswot {DARTS} --backend ort --norm batch",
-    "naswot-darts-torch": f"--preset naswot {DARTS} --backend torch --p 0.9",
+    "naswot": f"{NASWOT}",
+    "naswot-ort": f"{NASWOT} --backend ort",
+    "naswot-torch": f"{NASWOT} --backend torch --seed 2",
+    "naswot-darts": f"{NASWOT_DARTS}",
+    "naswot-darts-ort": f"{NASWOT_DARTS} --backend ort --norm batch",
+    "naswot-darts-torch": f"{NASWOT_DARTS} --backend torch --p 0.9",
     "nothing-measured": "--preset naswot --p 1 --seed 5",
     "nothing-measured-darts": "--preset naswot --space darts --p 1 --seed 5",
-    "shapley": f"--preset naswot {TINY} --game shapley",
-    "shapley-permutation": f"--preset naswot {TINY} --game shapley --estimator permutation --max-evaluations 20",
-    "shapley-darts-p": f"--preset naswot {DARTS} --game shapley --p 0.95 --estimator bandit --max-evaluations 60",
-    "interaction": f"--preset naswot {TINY} --game interaction --p 0.3",
-    "sequential": f"--preset naswot {TINY} --selection sequential --order confidence --criterion leave-one-out",
-    "race": f"--preset naswot {TINY} --race 0.6 --p 0.2 --images 64",
-    "finalists": f"--preset naswot {TINY} --finalists 8 --p 0 --init uniform --norm identity",
-    "prior": f"--preset naswot {TINY} --prior shipped --p auto --intervention bayesian",
-    "prior-raw": f"--preset naswot {TINY} --prior shipped --prior-scale raw --p 0.5 --intervention cdf_difference",
-    "prior-darts": f"--preset naswot {DARTS} --prior shipped --force-prior --p 0.7 --aggregate lcb --envs 2",
+    "shapley": f"{NASWOT} --game shapley",
+    "shapley-permutation": f"{NASWOT} --game shapley --estimator permutation --max-evaluations 20",
+    "shapley-darts-p": f"{NASWOT_DARTS} --game shapley --p 0.95 --estimator bandit --max-evaluations 60",
+    "interaction": f"{NASWOT} --game interaction --p 0.3",
+    "sequential": f"{NASWOT} --selection sequential --order confidence --criterion leave-one-out",
+    "race": f"{NASWOT} --race 0.6 --p 0.2 --images 64",
+    "finalists": f"{NASWOT} --finalists 8 --p 0 --init uniform --norm identity",
+    "prior": f"{NASWOT} --prior shipped --p auto --intervention bayesian",
+    "prior-raw": f"{NASWOT} --prior shipped --prior-scale raw --p 0.5 --intervention cdf_difference",
+    "prior-darts": f"{NASWOT_DARTS} --prior shipped --force-prior --p 0.7 --aggregate lcb --envs 2",
 }
 
 
