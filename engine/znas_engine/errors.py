@@ -18,6 +18,10 @@ class InvalidValueError(ZnasError, ValueError):
     """An argument outside its domain."""
 
 
+class PluginError(ZnasError):
+    """An installed package that brings something which does not keep its contract; the message names it."""
+
+
 class DataError(ZnasError):
     """Missing, truncated or malicious image files."""
 

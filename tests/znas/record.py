@@ -1,8 +1,8 @@
 """24 searches whose results must stay what they are: `python -m tests.znas.record` writes them down.
 
 The record was made before the house was opened (commit 5753180). A search that is run again must give the
-same JSON but for times, versions and keys that are new: bit for bit on a machine whose arithmetic is that of the
-record (`arithmetic`), and to `CLOSE` elsewhere, where sums of floats come in another order.
+same JSON but for times, versions and keys that are new: bit for bit on a machine whose arithmetic is that of
+the record (`arithmetic`), and to `CLOSE` elsewhere, where sums of floats come in another order.
 """
 
 from __future__ import annotations
