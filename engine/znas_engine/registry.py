@@ -15,9 +15,9 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -39,8 +39,8 @@ class Registry(Generic[T]):
     """Everything of one kind, by name.
 
     what: the kind, in words. group: of entry points. contract: the class that every object is an instance
-    of. builtin: name -> `module:Name`. make: whether a class stands for an object, which is made by calling it
-    without arguments; False where classes and functions are themselves what is registered.
+    of. builtin: name -> `module:Name`. make: whether a class stands for an object, made by calling it without
+    arguments; False where classes and functions are themselves what is registered.
     """
 
     def __init__(
@@ -63,12 +63,15 @@ class Registry(Generic[T]):
         """The built-in ones in their order, then those of installed packages."""
         return (*self.builtin, *(name for name in self._points if name not in self.builtin))
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.builtin or name in self._points
+
     def get(self, asked: str | T) -> T:
         """The object of that name or at `package.module:Name`, or `asked` itself, held to the contract.
 
         Raises:
             InvalidValueError: an unknown name (the message names the nearest), or no object of this kind.
-            PluginError: a package that breaks its promise, or two that claim one name; the message names them.
+            PluginError: a package that breaks the contract, or two that claim one name; the message names it.
         """
         if not isinstance(asked, str):
             return self._checked(asked, f"the {self.what} {type(asked).__name__}", InvalidValueError)
@@ -89,8 +92,8 @@ class Registry(Generic[T]):
         claimants = [*(["znas-engine"] if name in self.builtin else []), *map(_package, claims)]
         if len(claimants) > 1:
             raise PluginError(
-                f"the {self.what} {name!r} is claimed by {' and by '.join(claimants)}: uninstall one, or name "
-                "it as package.module:Name"
+                f"the {self.what} {name!r} is claimed by {' and by '.join(claimants)}: uninstall one, or "
+                "name it as package.module:Name"
             )
         if name in self.builtin:
             made: T = self._object(_load(self.builtin[name]))
@@ -136,11 +139,17 @@ class Registry(Generic[T]):
     @cached_property
     def _points(self) -> dict[str, list[EntryPoint]]:
         found: dict[str, list[EntryPoint]] = {}
-        for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
+        for point in sorted(_entry_points().select(group=self.group), key=lambda point: point.name):
             known = found.setdefault(point.name, [])
             if all(_package(point) != _package(other) for other in known):  # one that lies on the path twice
                 known.append(point)
         return found
+
+
+@lru_cache(maxsize=1)
+def _entry_points() -> EntryPoints:
+    """Of all installed packages: reading them takes milliseconds, once."""
+    return entry_points()
 
 
 def where_is(thing: Any) -> str:
@@ -151,7 +160,7 @@ def where_is(thing: Any) -> str:
 
 def _promised(contract: type) -> list[str]:
     """The public attributes that the contract declares and gives no value."""
-    declared = (name for kind in contract.__mro__ for name in kind.__dict__.get("__annotations__", {}))
+    declared = (name for kind in contract.__mro__ for name in inspect.get_annotations(kind))
     return [name for name in declared if not name.startswith("_") and not hasattr(contract, name)]
 
 

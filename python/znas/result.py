@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from znas.interventions.probability import AutoP
+from znas.request import Request
+from znas.selection.aggregate import stability
+from znas.selection.criteria import Worth
 from znas.selection.race import Heat
-from znas.settings import SearchSettings
-from znas_engine.spaces import Genotype, Macro, resize
+from znas.selection.topology import EnsembleWorth
+from znas.setup import Conditions, Setup
+from znas_engine.spaces import Genotype, Macro, SearchSpace, resize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
 class ScoreReport:
     """The worth of one operation or one edge, larger is better.
 
-    values: in the order of `SearchSettings.rows` (environments, and scores within them), with their mean and
+    values: in the order of `Conditions.rows` (environments, and scores within them), with their mean and
     standard deviation (None for a single value, and for values of several scores). aggregate: the number
     that was compared. intervened: whether it was drawn; None for a game value, which mixes measured and
     drawn coalitions. sampling_error: standard error of a sampled game, None where nothing was sampled.
@@ -80,33 +89,38 @@ class Seconds:
     evaluate: float
     select: float
 
+    @classmethod
+    def of(cls, setup: Setup) -> Seconds:
+        """Since it was made."""
+        total = time.perf_counter() - setup.started
+        rest = total - setup.setup_seconds - setup.evaluate_seconds
+        return cls(total, setup.setup_seconds, setup.evaluate_seconds, rest)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """The answer of `znas.search`.
+    """The answer of `znas.search`; `znas.load` gives it back from the folder that `save` wrote.
 
-    genotype: in the notation of the space's community (`str` gives its string). params, flops: of that
+    request: what was asked. space, conditions, method: what that resolved to.
+    genotype: in the notation of the space's community (`arch` is its string). params, flops: of that
     architecture at the size at which the community trains it (`macro`); flops are multiply-accumulates.
     supernet: the size that was searched.
-    p: in use (settings.p, or what Proposition 1 gave: see auto).
+    p: in use (what was asked, or what Proposition 1 gave: see auto).
     observed, intervened: neurons (and coalitions of a game) whose score was measured, and those whose score
         was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
-    device: where passes ran, a GPU with its card's name; the CPU where nothing was measured.
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
-    agreement: share of the first environment's images whose largest logit under the mixture is that of
-        float32; None in float32, and where nothing was measured.
     """
 
-    settings: SearchSettings
+    request: Request
+    space: SearchSpace[Any]
+    conditions: Conditions
+    method: dict[str, Any]
     genotype: Genotype
     supernet: Macro
     macro: Macro
     params: int
     flops: int
-    device: str
-    agreement: float | None
-    origin: str
     p: float | tuple[float, ...]
     auto: AutoP | None
     observed: int
@@ -129,9 +143,9 @@ class SearchResult:
         self, *, num_classes: int | None = None, channels: int | None = None, cells: int | None = None
     ) -> nn.Module:
         """A trainable network, freshly initialised; sizes default to `macro`. Imports torch."""
-        from znas_engine.networks import to_torch
-
-        return to_torch(self.settings.space, self.genotype, self._resized(num_classes, channels, cells))
+        macro = resize(self.macro, channels=channels, cells=cells)
+        macro = macro if num_classes is None else replace(macro, classes=num_classes)
+        return self.space.to_torch(self.genotype, macro)
 
     def save(self, folder: str | Path) -> Path:
         """Writes the run folder, whole or not at all; StorageError if it exists or cannot be written."""
@@ -145,53 +159,157 @@ class SearchResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dictionaries, lists, strings and numbers."""
-        s = self.settings
+        c = self.conditions
         return {
-            "space": s.space,
+            "space": self.space.name,
             "genotype": self.genotype.structure(),
             "arch": self.arch,
             "params": self.params,
             "flops": self.flops,
-            "score": s.score,
-            "rows": [{"environment": k, "score": score} for k, score in s.rows],
+            "score": c.score,
+            "rows": [{"environment": k, "score": score} for k, score in c.rows],
             "p": self.p,
-            "seed": s.seed,
-            "backend": s.backend,
-            "device": self.device,
-            "agreement": self.agreement,
+            "seed": c.seed,
+            "backend": c.backend,
+            "device": c.device,
+            "threads": c.threads,
+            "agreement": c.agreement,
             "observed": self.observed,
             "intervened": self.intervened,
             "ensembles": {"observed": self.ensembles_observed, "intervened": self.ensembles_intervened},
             "evaluations": self.evaluations,
             "race": None if self.race is None else asdict(self.race),
-            "images": s.images,
-            "envs": s.envs,
-            "data": {"name": s.data, "origin": self.origin},
-            "method": {
-                "p": s.p,
-                "auto": None if self.auto is None else asdict(self.auto),
-                "intervention": s.intervention,
-                "prior": None if s.prior is None else str(s.prior),
-                "prior_scale": s.prior_scale,
-                "game": s.game,
-                "estimator": s.estimator,
-                "selection": s.selection,
-                "order": s.order,
-                "criterion": s.criterion,
-                "aggregate": s.aggregate,
-                "finalists": s.finalists,
-            },
-            "norm": s.norm,
-            "dtype": s.dtype,
-            "init": s.init,
+            "images": c.images,
+            "envs": c.envs,
+            "data": {"name": c.data, "origin": c.origin},
+            "method": self.method | {"auto": None if self.auto is None else asdict(self.auto)},
+            "norm": c.norm,
+            "dtype": c.dtype,
+            "init": c.init,
             "supernet": asdict(self.supernet),
             "network": asdict(self.macro),
             "seconds": asdict(self.seconds),
             "edges": [asdict(edge) for edge in self.edges],
             "notes": list(self.notes),
             "versions": self.versions,
+            "request": self.request.to_dict(),
         }
 
-    def _resized(self, classes: int | None, channels: int | None, cells: int | None) -> Macro:
-        macro = resize(self.macro, channels=channels, cells=cells)
-        return macro if classes is None else replace(macro, classes=classes)
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> SearchResult:
+        """The inverse of `to_dict`.
+
+        Raises:
+            InvalidValueError: a space that is not here; KeyError, TypeError, ValueError: no such dictionary.
+        """
+        from znas_engine.spaces import get_space
+
+        request = Request.from_dict(plain["request"])
+        space = get_space(request.space)
+        method = dict(plain["method"])
+        auto = method.pop("auto")
+        p = plain["p"]
+        return cls(
+            request=request,
+            space=space,
+            conditions=_conditions(plain),
+            method=method,
+            genotype=space.parse(plain["arch"]),
+            supernet=Macro(**plain["supernet"]),
+            macro=Macro(**plain["network"]),
+            p=tuple(p) if isinstance(p, list) else p,
+            auto=None if auto is None else AutoP(**auto),
+            ensembles_observed=plain["ensembles"]["observed"],
+            ensembles_intervened=plain["ensembles"]["intervened"],
+            race=None if plain["race"] is None else RaceReport(**plain["race"]),
+            edges=tuple(map(_edge, plain["edges"])),
+            seconds=Seconds(**plain["seconds"]),
+            notes=tuple(plain["notes"]),
+            versions=dict(plain["versions"]),
+            **{
+                name: plain[name] for name in ("params", "flops", "observed", "intervened", "evaluations")
+            },
+        )
+
+
+def _conditions(plain: Mapping[str, Any]) -> Conditions:
+    names = ("backend", "device", "dtype", "norm", "init", "seed", "envs", "images", "threads", "agreement")
+    return Conditions(
+        scores=tuple(plain["score"].split("+")),
+        data=plain["data"]["name"],
+        origin=plain["data"]["origin"],
+        **{name: plain[name] for name in names},
+    )
+
+
+def _edge(plain: Mapping[str, Any]) -> EdgeReport:
+    operations = {name: _score(report) for name, report in plain["operations"].items()}
+    ensemble = None if plain["ensemble"] is None else _score(plain["ensemble"])
+    race = None if plain["race"] is None else Heat(**plain["race"])
+    return EdgeReport(**{**plain, "operations": operations, "ensemble": ensemble, "race": race})
+
+
+def _score(plain: Mapping[str, Any]) -> ScoreReport:
+    return ScoreReport(**{**plain, "values": tuple(plain["values"])})
+
+
+def edge_reports(
+    space: SearchSpace[Any],
+    selected: NDArray[np.int64],
+    kept: NDArray[np.bool_],
+    worths: list[Worth],
+    scores: NDArray[np.float64],
+    ensembles: dict[int, EnsembleWorth],
+    worth_of_edge: dict[int, float],
+    heats: dict[int, Heat],
+    *,
+    comparable: bool,
+) -> tuple[EdgeReport, ...]:
+    """scores: float64 [E, O], what `worths` were aggregated to; worth_of_edge: likewise of `ensembles`.
+    comparable: whether all values are of one score, so that they have a mean."""
+    reports = []
+    for e, (edge, worth) in enumerate(zip(space.edges, worths, strict=True)):
+        candidates = space.options(e)
+        operations = {
+            space.operations[o]: _report(
+                worth.values[:, i],
+                float(scores[e, o]),
+                None if worth.intervened is None else worth.intervened[i],
+                None if worth.standard_errors is None else float(worth.standard_errors[i]),
+                comparable=comparable,
+            )
+            for i, o in enumerate(candidates)
+        }
+        ensemble = None
+        if (drop := ensembles.get(e)) is not None:
+            ensemble = _report(drop.values, worth_of_edge[e], drop.intervened, None, comparable=comparable)
+        reports.append(
+            EdgeReport(
+                edge=edge.label,
+                selected=space.operations[selected[e]],
+                kept=bool(kept[e]),
+                stability=stability(worth.values, candidates.index(int(selected[e]))),
+                operations=operations,
+                ensemble=ensemble,
+                race=heats.get(e),
+            )
+        )
+    return tuple(reports)
+
+
+def _report(
+    values: NDArray[np.float64],
+    aggregate: float,
+    intervened: bool | None,
+    sampling_error: float | None,
+    *,
+    comparable: bool,
+) -> ScoreReport:
+    return ScoreReport(
+        values=tuple(values.tolist()),
+        aggregate=aggregate,
+        mean=float(values.mean()) if comparable else None,
+        std=float(values.std(ddof=1)) if comparable and len(values) > 1 else None,
+        intervened=intervened,
+        sampling_error=sampling_error,
+    )

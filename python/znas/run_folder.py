@@ -1,20 +1,22 @@
-"""The run folder: everything a search leaves behind, written whole or not at all."""
+"""The run folder: everything a search leaves behind, written whole or not at all, and read again."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from znas.result import SearchResult
-from znas_engine import networks
+from znas_engine import __version__
 from znas_engine.environment import derive_seed
-from znas_engine.errors import StorageError
+from znas_engine.errors import DataError, StorageError
 from znas_engine.graph import Conv, Linear
-from znas_engine.spaces import get_space
+from znas_engine.spaces import Genotype, Macro, SearchSpace
 from znas_engine.supernet.initialisation import Weight, draw_weight
 from znas_engine.supernet.normalisation import Statistics
 
@@ -32,15 +34,51 @@ def check_folder(folder: Path) -> None:
         raise _cannot_write(folder, error) from error
 
 
+RESULT = "result.json"
+
+
 def write(result: SearchResult, folder: Path) -> Path:
     """result.json, scores.csv, architecture.py and architecture.onnx in a new folder."""
     contents = {
-        "result.json": (result.to_json() + "\n").encode(),
+        RESULT: (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),
-        "architecture.py": networks.source(result.settings.space, result.genotype, result.macro).encode(),
-        "architecture.onnx": _onnx(result),
+        **architecture_files(result.space, result.genotype, result.macro, seed=result.conditions.seed),
     }
     return write_folder(folder, contents)
+
+
+def load(folder: str | Path) -> SearchResult:
+    """The result that a search left in its run folder (or its result.json).
+
+    Raises:
+        StorageError: the file cannot be read. DataError: it is not what a search of this version writes.
+        InvalidValueError: its space is not installed here.
+    """
+    path = Path(folder)
+    path = path if path.is_file() else path / RESULT
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(f"the result {path} cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise DataError(f"the result {path} is not JSON ({error}); search again") from error
+    try:
+        return SearchResult.from_dict(plain)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"the result {path} is not what a search of znas-engine {__version__} writes "
+            f"({type(error).__name__}: {error}); search again"
+        ) from error
+
+
+def architecture_files(
+    space: SearchSpace[Any], genotype: Genotype, macro: Macro, *, seed: int
+) -> dict[str, bytes]:
+    """architecture.py, which imports only torch, and architecture.onnx with random weights."""
+    return {
+        "architecture.py": space.source(genotype, macro).encode(),
+        "architecture.onnx": _onnx(space, genotype, macro, seed),
+    }
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
@@ -69,8 +107,8 @@ def _scores_csv(result: SearchResult) -> str:
     every score if there are several."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = result.settings.rows
-    single = len(rows) == result.settings.envs
+    rows = result.conditions.rows
+    single = len(result.conditions.scores) == 1
     columns = [f"environment_{k}" if single else f"{score}_environment_{k}" for k, score in rows]
     writer.writerow(["edge", "operation", "source", "selected", "aggregate", "mean", "std", *columns])
     for edge in result.edges:
@@ -86,20 +124,19 @@ def _scores_csv(result: SearchResult) -> str:
     return text.getvalue()
 
 
-def _onnx(result: SearchResult) -> bytes:
+def _onnx(space: SearchSpace[Any], genotype: Genotype, macro: Macro, seed: int) -> bytes:
     """The architecture of architecture.py with random weights, one seed; normalisation still untrained."""
     from znas_engine.export.onnx_graph import export
 
-    space = get_space(result.settings.space)
-    graph = space.network(result.genotype, result.macro)
+    graph = space.network(genotype, macro)
 
     def weight(node: Conv | Linear) -> Weight:
-        seed = derive_seed(result.settings.seed, "architecture", node.name)
-        return draw_weight("gaussian", node.weight_shape, node.fan_in, seed=seed)
+        drawn = derive_seed(seed, "architecture", node.name)
+        return draw_weight("gaussian", node.weight_shape, node.fan_in, seed=drawn)
 
     return export(
         graph,
         weight,
         statistics=Statistics.identity(graph),
-        metadata={"arch": result.arch, "space": space.name, "weights": "random, untrained"},
+        metadata={"arch": str(genotype), "space": space.name, "weights": "random, untrained"},
     )

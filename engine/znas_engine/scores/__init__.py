@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from znas_engine.errors import InvalidValueError, unknown_choice
-from znas_engine.scores.accuracy import Accuracy
+from collections.abc import Sequence
+
+from znas_engine.errors import InvalidValueError
+from znas_engine.registry import Registry
 from znas_engine.scores.base import (
     BATCH,
     READS,
@@ -14,24 +16,7 @@ from znas_engine.scores.base import (
     Score,
     StaticScore,
 )
-from znas_engine.scores.class_mean import ClassMean
 from znas_engine.scores.codes import Codes, CodeSite, DeviceCodes, HostCodes
-from znas_engine.scores.cost import Flops, LiveFlops, Params
-from znas_engine.scores.expressivity import Expressivity
-from znas_engine.scores.grad_norm import GradNorm
-from znas_engine.scores.jacob_cov import JacobCov
-from znas_engine.scores.linear_regions import LinearRegions
-from znas_engine.scores.naswot import Naswot
-from znas_engine.scores.ntk import Ntk
-from znas_engine.scores.path_norm import PathNorm
-from znas_engine.scores.progressivity import Progressivity
-from znas_engine.scores.ridge import Ridge
-from znas_engine.scores.snip import Snip
-from znas_engine.scores.swap import Swap
-from znas_engine.scores.synflow import Synflow
-from znas_engine.scores.trainability import Trainability
-from znas_engine.scores.zen import Zen
-from znas_engine.scores.zico import Zico
 
 __all__ = [
     "BATCH",
@@ -46,48 +31,54 @@ __all__ = [
     "Observation",
     "Probe",
     "Score",
+    "ScoreNames",
     "StaticScore",
     "get_score",
     "get_scores",
 ]
 
-SCORES: dict[str, Score] = {
-    score.name: score
-    for score in (
-        Accuracy(),
-        Ridge(),
-        ClassMean(),
-        Naswot(),
-        Swap(),
-        LinearRegions(),
-        PathNorm(),
-        Zen(),
-        Expressivity(),
-        Progressivity(),
-        Trainability(),
-        Params(),
-        Flops(),
-        LiveFlops(),
-        Synflow(),
-        GradNorm(),
-        Snip(),
-        Zico(),
-        JacobCov(),
-        Ntk(),
-    )
-}
+#: How scores are asked for: `naswot`, `naswot+path_norm`, an object, or several of either.
+ScoreNames = str | Score | Sequence[str | Score]
+
+SCORES: Registry[Score] = Registry(
+    "score",
+    "znas.scores",
+    Score,  # type: ignore[type-abstract]
+    {
+        "accuracy": "znas_engine.scores.accuracy:Accuracy",
+        "ridge": "znas_engine.scores.ridge:Ridge",
+        "class_mean": "znas_engine.scores.class_mean:ClassMean",
+        "naswot": "znas_engine.scores.naswot:Naswot",
+        "swap": "znas_engine.scores.swap:Swap",
+        "linear_regions": "znas_engine.scores.linear_regions:LinearRegions",
+        "path_norm": "znas_engine.scores.path_norm:PathNorm",
+        "zen": "znas_engine.scores.zen:Zen",
+        "expressivity": "znas_engine.scores.expressivity:Expressivity",
+        "progressivity": "znas_engine.scores.progressivity:Progressivity",
+        "trainability": "znas_engine.scores.trainability:Trainability",
+        "params": "znas_engine.scores.cost:Params",
+        "flops": "znas_engine.scores.cost:Flops",
+        "live_flops": "znas_engine.scores.cost:LiveFlops",
+        "synflow": "znas_engine.scores.synflow:Synflow",
+        "grad_norm": "znas_engine.scores.grad_norm:GradNorm",
+        "snip": "znas_engine.scores.snip:Snip",
+        "zico": "znas_engine.scores.zico:Zico",
+        "jacob_cov": "znas_engine.scores.jacob_cov:JacobCov",
+        "ntk": "znas_engine.scores.ntk:Ntk",
+    },
+)
 
 
-def get_score(name: str) -> Score:
-    """The score of that name, or InvalidValueError naming the nearest."""
-    if name not in SCORES:
-        raise unknown_choice("score", name, SCORES)
-    return SCORES[name]
+def get_score(asked: str | Score) -> Score:
+    """The score of that name or at `package.module:Name`, or the object itself; see `Registry.get`."""
+    return SCORES.get(asked)
 
 
-def get_scores(names: str) -> tuple[Score, ...]:
-    """`naswot` or `naswot+path_norm+flops` -> the scores, in order; InvalidValueError for one named twice."""
-    found = tuple(get_score(name) for name in names.split("+"))
-    if len(set(found)) < len(found):
+def get_scores(asked: ScoreNames) -> tuple[Score, ...]:
+    """The scores that `asked` names, in order; InvalidValueError for none, or one that is named twice."""
+    parts = asked.split("+") if isinstance(asked, str) else [asked] if isinstance(asked, Score) else asked
+    found = tuple(get_score(part) for part in parts)
+    names = "+".join(score.name for score in found)
+    if not found or len({score.name for score in found}) < len(found):
         raise InvalidValueError(f"`score` must name every score once but got {names!r}")
     return found

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from znas.settings import available_threads
+from znas.setup import available_threads
 from znas_engine import __version__, kernels
 from znas_engine.gpu import gpu
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from znas.bench.contenders import contenders_on, get_contender
-from znas.settings import available_threads
+from znas.setup import available_threads
 from znas_engine.data import Dataset, load
 from znas_engine.devices import kind_of, parse_devices
 from znas_engine.environment import Environment

@@ -53,7 +53,7 @@ def progress_bar(what: str, *, quiet: bool) -> Iterator[Progress]:
                 stack.close()
                 bar = None
 
-        yield _silent if quiet else progress
+        yield _no_progress if quiet else progress
 
 
 @contextmanager
@@ -74,5 +74,9 @@ def _bar(what: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _silent(done: int, total: int) -> None:
+def _no_progress(done: int, total: int) -> None:
     """--quiet"""
+
+
+def silent(line: str) -> None:
+    """A `report` that --quiet leaves unsaid."""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from znas.cli import options
-from znas.cli.console import progress_bar, remark
+from znas.cli.console import progress_bar, remark, silent
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
 from znas.diagnose.normality import RULE
 from znas.diagnose.report import CLAIM_COLUMNS, EQUATION_8_COLUMNS, claim_row, equation_8_row
 from znas.diagnose.robustness_report import columns, legend, rows
+from znas.hooks import Hooks
 from znas.interventions.probability import parse_p
-from znas.settings import GAME_CHOICES, SearchSettings, available_threads
+from znas.request import Request
+from znas.selection.strategies import GAME_CHOICES
 from znas.tables import read_table
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
@@ -26,18 +29,17 @@ from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 
 
+@asks(
+    "space", *DATA, *MACHINE, "score", "norm", "seed", *SIZE, preset="naswot", device="default", score="naswot",
+    norm="calibrated",
+)
 def diagnose(
+    request: Request,
     out: Annotated[Path, typer.Option(help="New folder for report.md, the same as JSON, and pictures.")],
     robustness: Annotated[
         bool,
         typer.Option("--robustness", help="Repeat the search instead: does it choose the same again?"),
     ] = False,
-    space: options.Space = "nasbench201",
-    data: options.Data = "gaussian",
-    data_dir: options.DataDir = None,
-    backend: options.Backend = "auto",
-    device: options.Device = "default",
-    score: options.Score = "naswot",
     inits: Annotated[
         str, typer.Option(help="Families of weights, separated by commas; the first is the base's.")
     ] = ",".join(INITIALISATIONS),
@@ -49,17 +51,11 @@ def diagnose(
         typer.Option(help="Weight draws, the size of every sample (100); of one search (1)."),
     ] = None,
     images: Annotated[int | None, typer.Option(help="Images per weight draw (16); of the base (64).")] = None,
-    norm: options.Norm = "calibrated",
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
     table: Annotated[
         Path | None,
         typer.Option(help="CSV of trained architectures: for equation 2, or to look selected ones up in."),
     ] = None,
-    column: options.Column = None,
+    column: Column = None,
     depths: Annotated[
         int | None, typer.Option(help="Cells whose neurons are watched, from first to last (3).")
     ] = None,
@@ -78,8 +74,8 @@ def diagnose(
     prior: Annotated[
         str | None, typer.Option(help="--robustness: a prior file or 'shipped', for every search.")
     ] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure whether outputs and scores of random supernets are Gaussian, as the paper assumes.
 
@@ -111,35 +107,22 @@ def diagnose(
         if value is not None:
             raise InvalidValueError(f"--{name} {'excludes' if robustness else 'needs'} --robustness")
     families = _names(inits)
-    settings = SearchSettings(
-        space=space,
-        data=data,
-        data_dir=data_dir,
-        backend=backend,
-        device=device,
-        score=score,
+    base = replace(
+        request,
         p=parse_p(p or "0.5"),
         prior=prior,
         game=game or "none",
         envs=(1 if robustness else 100) if envs is None else envs,
         images=(64 if robustness else 16) if images is None else images,
-        norm=norm,
         init=families[0],
-        seed=seed,
-        threads=available_threads() if threads is None else threads,
-        channels=channels,
-        cells=cells,
-        resolution=resolution,
     )
-    truth = None if table is None else read_table(table, get_space(space))
-    report = (lambda line: None) if quiet else remark
-    if settings.remark is not None:
-        report(settings.remark)
+    truth = None if table is None else read_table(table, get_space(request.space))
+    report = silent if quiet else remark
     found: Diagnosis | Robustness
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
         if robustness:
             found = repeat(
-                settings,
+                base,
                 values={
                     "init": families,
                     "p": _ps(ps),
@@ -150,20 +133,18 @@ def diagnose(
                 table=truth,
                 column=column,
                 out=out,
-                progress=progress,
-                report=report,
+                hooks=Hooks(progress, report),
             )
         else:
             found = measure(
-                settings,
+                base,
                 inits=families,
                 ps=_ps(ps),
                 depths=3 if depths is None else depths,
                 table=truth,
                 column=column,
                 out=out,
-                progress=progress,
-                report=report,
+                hooks=Hooks(progress, report),
             )
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from znas.cli import options
-from znas.settings import available_threads
+from znas.setup import available_threads
 from znas_engine import __version__, kernels
 from znas_engine.backends import BACKENDS, DEVICES, can_run, choose_backend, missing
 from znas_engine.devices import FIRST

@@ -8,23 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from znas.cli import options
 from znas.cli.console import remark
+from znas.cli.options import DATA, SIZE, Json, asks
+from znas.hooks import Hooks
+from znas.request import Request
 from znas_engine.export import GRAPH_DTYPES
 
 
+@asks("space", *DATA, "images", "norm", "init", "seed", *SIZE, preset="naswot", backend="ort", device="cpu")
 def export(
     out: Annotated[Path, typer.Option(help="The file to write; an existing one is refused.")],
-    space: options.Space = "nasbench201",
-    data: options.Data = "gaussian",
-    data_dir: options.DataDir = None,
-    images: options.Images = 64,
-    norm: options.Norm = "calibrated",
-    init: options.Init = "gaussian",
-    seed: options.Seed = 0,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
+    request: Request,
     codes: Annotated[
         bool, typer.Option("--codes", help="Add the activation codes that NASWOT needs as outputs.")
     ] = False,
@@ -40,7 +34,7 @@ def export(
             help="Write a TensorRT plan for GPUs of this compute capability, such as 8.6, instead of ONNX."
         ),
     ] = None,
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Write the random supernet as one ONNX graph with `images` and `mask` as inputs.
 
@@ -56,14 +50,11 @@ def export(
       znas-engine export --space darts --norm batch --seed 3 --out darts.onnx
       znas-engine export --dtype float16 --codes --compute-capability 8.6 --out supernet.plan
     """
-    from znas.settings import SearchSettings
+    from znas.setup import Setup
     from znas_engine.backends.onnxruntime import OnnxRuntime
     from znas_engine.backends.scaling import mask_shape
-    from znas_engine.data import load
-    from znas_engine.environment import draw_environments
     from znas_engine.errors import StorageError
     from znas_engine.export.cache import write_atomically
-    from znas_engine.spaces import get_space
 
     if out.exists():
         raise StorageError(f"the output file {out} exists already; name another one or remove it")
@@ -72,21 +63,9 @@ def export(
         from znas_engine.tensorrt.plans import plan, target
 
         place = target(compute_capability)
-    settings = SearchSettings(
-        space=space,
-        data=data,
-        data_dir=data_dir,
-        backend="ort",
-        images=images,
-        norm=norm,
-        init=init,
-        seed=seed,
-    )
-    searched = get_space(settings.space)
-    dataset = load(data, data_dir=data_dir, resolution=resolution)
-    macro = searched.macro_for(dataset, channels=channels, cells=cells)
-    (environment,) = draw_environments(dataset, count=1, images=images, init=init, seed=seed)
-    backend = OnnxRuntime(searched, macro, norm=norm, report=remark)
+    setup = Setup(request, Hooks(report=remark))
+    (environment,), backend, macro = setup.environments, setup.evaluator, setup.macro
+    assert isinstance(backend, OnnxRuntime)
     written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)
     if place is not None:
         written = plan(written, dtype=dtype, target=place, report=remark)
@@ -102,12 +81,12 @@ def export(
         "compute_capability": compute_capability,
         "built_by": place and str(place.flavour),
         "inputs": {
-            "images": ["n", 3, macro.resolution, macro.resolution],
-            "mask": list(mask_shape(searched, backend.graph, norm, dtype)),
+            "images": ["n", macro.inputs, macro.resolution, macro.resolution],
+            "mask": list(mask_shape(setup.space, backend.graph, setup.norm, dtype)),
         },
         "outputs": ["logits", *(["codes"] if codes else [])],
-        "edges": [edge.label for edge in searched.edges],
-        "operations": list(searched.operations),
+        "edges": [edge.label for edge in setup.space.edges],
+        "operations": list(setup.space.operations),
         "flops": backend.graph.flops,
     }
     if as_json:

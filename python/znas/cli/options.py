@@ -1,64 +1,92 @@
-"""Options that several verbs share."""
+"""Options that verbs share, made from what `znas.request` says of them.
+
+    @asks("space", "data", "data_dir", "images", preset="naswot", images=64)
+    def fit(request: Request, out: ...) -> None: ...
+
+gives `fit` the options --space, --data, --data-dir and --images in place of `request`.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from znas_engine.backends import BACKENDS
-from znas_engine.data import DATASETS
-from znas_engine.scores import SCORES
-from znas_engine.spaces import SPACES
-from znas_engine.supernet.initialisation import INITIALISATIONS
-from znas_engine.supernet.normalisation import NORMS
+from znas.request import OPTIONS, Request
 
-Space = Annotated[str, typer.Option(help=f"Search space: {' | '.join(SPACES)}.")]
-Data = Annotated[str, typer.Option(help=f"Images: {' | '.join(DATASETS)}.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Folder that holds cifar-10-batches-py or cifar-100-python, or one folder per class."),
+Verb = Callable[..., None]
+_DEFAULTS = {each.name: each.default for each in fields(Request)}
+
+
+def asks(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
+    """Replaces a verb's parameter `request` by the options of those names.
+
+    defaults: of fields where they are not `Request`'s own; of those that are no option here too.
+    """
+    assert not set(names) - set(OPTIONS), set(names) - set(OPTIONS)
+
+    def decorate(verb: Verb) -> Verb:
+        hints = get_type_hints(verb, include_extras=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(verb).parameters.values():
+            if parameter.name == "request":
+                parameters += [_parameter(name, defaults) for name in names]
+            else:
+                parameters.append(parameter.replace(annotation=hints[parameter.name]))
+
+        @functools.wraps(verb)
+        def asked(**given: Any) -> None:
+            read = {name: _read(name, given.pop(name)) for name in names}
+            verb(request=Request(**(defaults | read)), **given)
+
+        # Options without a default come first in Python's eyes; typer passes all by name.
+        parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+        asked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        asked.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del asked.__wrapped__  # type: ignore[attr-defined]
+        return asked
+
+    return decorate
+
+
+def _parameter(name: str, defaults: dict[str, Any]) -> inspect.Parameter:
+    option = OPTIONS[name]
+    default = defaults.get(name, _DEFAULTS[name])
+    assert default is not MISSING
+    help = option.described()
+    if default is None and option.of_preset:
+        help += " [of the preset]"
+    flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
+    kind = option.kind if default is not None else option.kind | None
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=default,
+        annotation=Annotated[kind, typer.Option(*flags, help=help)],
+    )
+
+
+def _read(name: str, value: Any) -> Any:
+    """What the command line gives as what `Request` takes."""
+    read = OPTIONS[name].read
+    return value if read is None or not isinstance(value, str) else read(value)
+
+
+#: Images and where they come from.
+DATA = ("data", "data_dir", "channels_in")
+#: What runs.
+MACHINE = ("backend", "device", "threads")
+#: Another size of supernet.
+SIZE = ("channels", "cells", "resolution")
+
+Table = Annotated[
+    Path | None, typer.Option(help="CSV of architectures and their accuracies in percent, or a folder.")
 ]
-Backend = Annotated[
-    str,
-    typer.Option(
-        help=f"{' | '.join(BACKENDS)} | auto, the first of these that can run here, which says what "
-        "those before it lack."
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        help="cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | default: cuda:0 for "
-        "trt, cpu for the others | auto: the same, but --backend auto takes cuda:0 if results of its compute "
-        "capability are committed."
-    ),
-]
-SCORE = typer.Option(help=f"Score function: {' | '.join(SCORES)}; or several of them joined by '+'.")
-Score = Annotated[str, SCORE]
-Envs = Annotated[int, typer.Option(help="Environments (weights and images) to average over.")]
-IMAGES = typer.Option(help="Images per environment.")
-Images = Annotated[int, IMAGES]
-NORM = typer.Option(help=f"Normalisation: {' | '.join(NORMS)}.")
-Norm = Annotated[str, NORM]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        help="What products read: float32 | bfloat16 (native, trt) | float16 (native and ort on a GPU, trt)."
-    ),
-]
-Init = Annotated[str, typer.Option(help=f"Weights: {' | '.join(INITIALISATIONS)}.")]
-Seed = Annotated[int, typer.Option(help="Decides weights, images, interventions and ties.")]
-Threads = Annotated[
-    int | None, typer.Option(help="Worker threads; all cores by default. Results do not depend on it.")
-]
-Channels = Annotated[int | None, typer.Option(help="Width of the supernet; the space's own by default.")]
-Cells = Annotated[
-    int | None, typer.Option(help="Depth of the supernet: cells per stage (nasbench201) or in total (darts).")
-]
-Resolution = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
-Table = Annotated[Path | None, typer.Option(help="CSV of architectures and their accuracies in percent.")]
 Column = Annotated[str | None, typer.Option(help="Column of the table; its first numeric one by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]

@@ -10,10 +10,11 @@ import numpy as np
 import typer
 
 from znas import priors
-from znas.cli import options
 from znas.cli.console import table as columns
+from znas.cli.options import Column, Json, asks
 from znas.cli.prior_fit import fit, verdict_line
 from znas.priors.check import checked, rank_check
+from znas.request import SHIPPED, Request
 from znas.tables import read_table
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
@@ -24,14 +25,15 @@ prior.command()(fit)
 
 
 @prior.command()
+@asks("space")
 def show(
     file: Annotated[str, typer.Argument(help="A prior file, or 'shipped'.")],
-    space: options.Space = "nasbench201",
+    request: Request,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of it, PNG.")] = None,
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Print a prior: mean and deviation of every neuron, where it comes from, how it ranks."""
-    found = priors.load(_file(file, space))
+    found = priors.load(_file(file, request))
     if plot is not None:
         from znas.priors.plot import plot as draw
 
@@ -56,19 +58,20 @@ def show(
 
 
 @prior.command()
+@asks("space")
 def check(
     file: Annotated[str, typer.Argument(help="A prior file, or 'shipped'.")],
     table: Annotated[Path, typer.Option(help="CSV of held-out architectures and accuracies.")],
-    space: options.Space = "nasbench201",
-    column: options.Column = None,
+    request: Request,
+    column: Column = None,
     record: Annotated[bool, typer.Option("--record", help="Write the verdict into the file.")] = False,
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Say whether a prior ranks architectures better than chance; exits with 1 if it does not.
 
     A prior fitted to a table is not checked again on the same one: half of it was what it learnt.
     """
-    path = _file(file, space)
+    path = _file(file, request)
     found = priors.load(path)
     truth = read_table(table, get_space(found.space))
     if found.provenance.get("source") == "table" and found.provenance.get("table") == truth.path.name:
@@ -85,10 +88,10 @@ def check(
         raise typer.Exit(1)
 
 
-def _file(file: str, space: str) -> str | Path:
-    if file != "shipped":
+def _file(file: str, request: Request) -> str | Path:
+    if file != SHIPPED:
         return file
-    path = priors.shipped(get_space(space).name)
-    if path is None:
-        raise InvalidValueError(f"no prior is shipped for {space}")
-    return path
+    space = get_space(request.space)
+    if space.prior is None:
+        raise InvalidValueError(f"no prior is shipped for {space.name}")
+    return space.prior

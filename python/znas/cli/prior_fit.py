@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,57 +12,39 @@ import numpy as np
 import typer
 
 from znas import priors
-from znas.cli import options
 from znas.cli.console import progress_bar, remark
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks
+from znas.hooks import Hooks
 from znas.priors.check import RankCheck, checked, rank_check
 from znas.priors.one_shot import TRAININGS, fit_one_shot
 from znas.priors.random import fit_random
 from znas.priors.table import fit_table
-from znas.settings import SearchSettings, available_threads
-from znas.tables import Table, read_table
+from znas.request import Request
+from znas.setup import Setup
+from znas.tables import read_table
+from znas.tables import Table as TrainedTable
 from znas_engine import __version__, kernels
-from znas_engine.backends import get_backend
-from znas_engine.data import load
 from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
-from znas_engine.scores import get_score
 from znas_engine.spaces import SearchSpace, get_space
 
 SOURCES = ("random", "one-shot", "table")
 
 
+@asks(
+    "space", *DATA, *MACHINE, "score", "envs", "images", "norm", "init", "seed", *SIZE,
+    preset="naswot", device="default", envs=16,
+)
 def fit(
+    request: Request,
     out: Annotated[Path, typer.Option(help="The JSON file to write; an existing one is refused.")],
     source: Annotated[
         str,
         typer.Option(
-            help="random (scores of random supernets over many environments) | one-shot (a supernet trained "
-            "by weight sharing, validated on held-out images) | table (your results)."
+            help="random (naswot of random supernets over many environments, unless --score says otherwise) | "
+            "one-shot (accuracy of a supernet trained by weight sharing, on held-out images, under batch "
+            "norm) | table (your results)."
         ),
     ] = "random",
-    space: options.Space = "nasbench201",
-    data: options.Data = "gaussian",
-    data_dir: options.DataDir = None,
-    backend: options.Backend = "auto",
-    device: options.Device = "default",
-    score: Annotated[
-        str | None, typer.Option(help="Score function; naswot for random, accuracy for one-shot supernets.")
-    ] = None,
-    envs: Annotated[
-        int, typer.Option(help="Environments: random supernets, or validation batches of the one-shot one.")
-    ] = 16,
-    images: options.Images = 64,
-    norm: Annotated[
-        str | None,
-        typer.Option(
-            help="calibrated | batch | identity; calibrated for random, batch for one-shot supernets."
-        ),
-    ] = None,
-    init: options.Init = "gaussian",
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
     training: Annotated[
         str, typer.Option(help=f"Masks of the one-shot training: {' | '.join(TRAININGS)}.")
     ] = "paths",
@@ -73,9 +56,9 @@ def fit(
     train_images: Annotated[
         int, typer.Option(help="Images of the one-shot supernet: one half trains, the other validates.")
     ] = 8192,
-    table: options.Table = None,
-    column: options.Column = None,
-    quiet: options.Quiet = False,
+    table: Table = None,
+    column: Column = None,
+    quiet: Quiet = False,
 ) -> None:
     """Learn mean and variance of every neuron's score.
 
@@ -93,101 +76,27 @@ def fit(
         raise unknown_choice("source", source, SOURCES)
     if out.exists():
         raise StorageError(f"the output file {out} exists already; name another one or remove it")
-    searched = get_space(space)
-    truth = None if table is None else read_table(table, searched)
+    space = get_space(request.space)
+    truth = None if table is None else read_table(table, space)
     facts: dict[str, Any] = {
         "source": source,
         "znas": __version__,
         "commit": kernels.commit(),
         "created": date.today().isoformat(),
-        "seed": seed,
+        "seed": request.seed,
     }
+    leftovers: list[Path] = []
     if source == "table":
-        found, check = _fit_table(searched, truth, column, seed, facts)
-        leftovers: list[Path] = []
+        found, check = _fit_table(space, truth, column, request.seed, facts)
     else:
-        trained = source == "one-shot"
-        settings = SearchSettings(
-            space=space,
-            data=data,
-            data_dir=data_dir,
-            backend=backend,
-            device=device,
-            score=score or ("accuracy" if trained else "naswot"),
-            images=images,
-            norm=norm or ("batch" if trained else "calibrated"),
-            init=init,
-            seed=seed,
-            threads=available_threads() if threads is None else threads,
+        training_of = OneShot(training, epochs, batch, learning_rate, train_images)
+        found, leftovers = _fit_supernets(
+            request, training_of if source == "one-shot" else None, facts, out, quiet=quiet
         )
-        if "+" in settings.score:
-            raise InvalidValueError(f"a prior is of one score but got {settings.score!r}: fit one for each")
-        if settings.remark is not None:
-            remark(settings.remark)
-        dataset = load(data, data_dir=data_dir, resolution=resolution)
-        macro = searched.macro_for(dataset, channels=channels, cells=cells)
-        kind = get_backend(settings.backend)
-        evaluator = kind(
-            searched,
-            macro,
-            norm=settings.norm,
-            devices=settings.devices,
-            threads=settings.threads,
-            report=remark,
-        )
-        facts |= {
-            "data": dataset.origin,
-            "images": images,
-            "environments": envs,
-            "norm": settings.norm,
-            "init": init,
-            "backend": kind.name,
-            "device": settings.device,
-            "supernet": {"channels": macro.channels, "cells": macro.cells, "resolution": macro.resolution},
-        }
-        work = out.with_suffix(out.suffix + ".work")
-        leftovers = [work]
-        with ExitStack() as bars:
-            common: dict[str, Any] = {
-                "score": get_score(settings.score),
-                "environments": envs,
-                "images": images,
-                "init": init,
-                "seed": seed,
-                "work": work,
-            }
-            if trained:
-                from znas_engine.supernet.training import Schedule
-
-                checkpoint = out.with_suffix(out.suffix + ".checkpoint")
-                leftovers.append(checkpoint)
-                facts |= {
-                    "training": training,
-                    "epochs": epochs,
-                    "batch": batch,
-                    "learning_rate": learning_rate,
-                    "train_images": train_images,
-                    "threads": settings.threads,
-                }
-                found = fit_one_shot(
-                    evaluator,
-                    dataset,
-                    training=training,
-                    train_images=train_images,
-                    schedule=Schedule(epochs=epochs, batch=batch, learning_rate=learning_rate),
-                    provenance=facts,
-                    checkpoint=checkpoint,
-                    train_progress=bars.enter_context(progress_bar("training steps", quiet=quiet)),
-                    progress=bars.enter_context(progress_bar("masked passes", quiet=quiet)),
-                    **common,
-                )
-            else:
-                progress = bars.enter_context(progress_bar("masked passes", quiet=quiet))
-                found = fit_random(evaluator, dataset, provenance=facts, progress=progress, **common)
         check = None
         if truth is not None:
             name, accuracies = truth.column(column)
-            check = rank_check(found, truth.masks(searched), accuracies, truth=f"table:{name}")
+            check = rank_check(found, truth.masks(space), accuracies, truth=f"table:{name}")
     if check is not None:
         found = checked(found, check)
     priors.save(found, out)
@@ -197,8 +106,74 @@ def fit(
     typer.echo(verdict_line(found))
 
 
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """How a one-shot supernet is trained; the options of the same names."""
+
+    training: str
+    epochs: int
+    batch: int
+    learning_rate: float
+    train_images: int
+
+
+def _fit_supernets(
+    request: Request, one_shot: OneShot | None, facts: dict[str, Any], out: Path, *, quiet: bool
+) -> tuple[priors.Prior, list[Path]]:
+    """The prior, and what it leaves beside `out` until that is written."""
+    usual = ("naswot", "calibrated") if one_shot is None else ("accuracy", "batch")
+    request = replace(request, score=request.score or usual[0], norm=request.norm or usual[1])
+    setup = Setup(request, Hooks(report=remark))
+    if len(setup.scores) > 1:
+        names = "+".join(score.name for score in setup.scores)
+        raise InvalidValueError(f"a prior is of one score but got {names!r}: fit one for each")
+    macro = setup.macro
+    facts = facts | {
+        "data": setup.dataset.origin,
+        "images": setup.images,
+        "environments": setup.envs,
+        "norm": setup.norm,
+        "init": setup.init,
+        "backend": setup.backend,
+        "device": ",".join(setup.devices),
+        "supernet": {"channels": macro.channels, "cells": macro.cells, "resolution": macro.resolution},
+    }
+    work = out.with_suffix(out.suffix + ".work")
+    common: dict[str, Any] = {
+        "score": setup.scores[0],
+        "environments": setup.envs,
+        "images": setup.images,
+        "init": setup.init,
+        "seed": setup.seed,
+        "work": work,
+    }
+    with ExitStack() as bars:
+        if one_shot is None:
+            progress = bars.enter_context(progress_bar("masked passes", quiet=quiet))
+            random = fit_random(setup.evaluator, setup.dataset, provenance=facts, progress=progress, **common)
+            return random, [work]
+        from znas_engine.supernet.training import Schedule
+
+        checkpoint = out.with_suffix(out.suffix + ".checkpoint")
+        found = fit_one_shot(
+            setup.evaluator,
+            setup.dataset,
+            training=one_shot.training,
+            train_images=one_shot.train_images,
+            schedule=Schedule(
+                epochs=one_shot.epochs, batch=one_shot.batch, learning_rate=one_shot.learning_rate
+            ),
+            provenance=facts | asdict(one_shot) | {"threads": setup.threads},
+            checkpoint=checkpoint,
+            train_progress=bars.enter_context(progress_bar("training steps", quiet=quiet)),
+            progress=bars.enter_context(progress_bar("masked passes", quiet=quiet)),
+            **common,
+        )
+        return found, [work, checkpoint]
+
+
 def _fit_table(
-    space: SearchSpace[Any], truth: Table | None, column: str | None, seed: int, facts: dict[str, Any]
+    space: SearchSpace[Any], truth: TrainedTable | None, column: str | None, seed: int, facts: dict[str, Any]
 ) -> tuple[priors.Prior, RankCheck]:
     """One half of the table is learnt, the other judges."""
     if truth is None:

@@ -7,107 +7,23 @@ from typing import Annotated
 
 import typer
 
-from znas import api
-from znas.cli import options
-from znas.cli.console import progress_bar, remark, table
-from znas.games import GAMES
-from znas.interventions import INTERVENTIONS
-from znas.interventions.probability import parse_p
-from znas.presets import DEFAULT, PRESETS, settings_from
+import znas
+from znas.cli.console import progress_bar, remark, silent
+from znas.cli.options import Json, Quiet, asks
+from znas.request import OPTIONS, Request
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
-from znas.selection.aggregate import AGGREGATES
-from znas.selection.strategies import ORDERS
-from znas.settings import GAME_CHOICES, available_threads
 from znas_engine import kernels
 
 
+@asks(*OPTIONS)
 def search(
-    space: options.Space = "nasbench201",
-    data: options.Data = "gaussian",
-    data_dir: options.DataDir = None,
-    backend: options.Backend = "auto",
-    device: options.Device = "auto",
-    preset: Annotated[
-        str,
-        typer.Option(
-            help=f"{' | '.join(PRESETS)}: what score, p, finalists, images, norm and cells are where they "
-            "are not given."
-        ),
-    ] = DEFAULT,
-    score: Annotated[str | None, options.SCORE] = None,
-    p: Annotated[
-        str | None,
-        typer.Option(
-            help="Probability that a score is drawn instead of measured: a number, 'auto' (Proposition 1), "
-            "or one number per edge separated by commas."
-        ),
-    ] = None,
-    intervention: Annotated[
-        str, typer.Option(help=f"What is drawn: {' | '.join(INTERVENTIONS)}.")
-    ] = "gaussian",
-    prior: Annotated[
-        str | None,
-        typer.Option(
-            help="What is believed of a score: a file of `prior fit`, or 'shipped'; neutral if absent."
-        ),
-    ] = None,
-    force_prior: Annotated[
-        bool, typer.Option("--force-prior", help="Use a prior that does not rank better than chance.")
-    ] = False,
-    prior_scale: Annotated[
-        str, typer.Option(help="aligned (to what is observed) | raw (as it was fitted).")
-    ] = "aligned",
-    game: Annotated[
-        str, typer.Option(help=f"{' | '.join(GAME_CHOICES)} (pairs of operations on different edges).")
-    ] = "none",
-    estimator: Annotated[str, typer.Option(help=f"Of Shapley values: {' | '.join(GAMES)}.")] = "auto",
-    precision: Annotated[
-        float | None, typer.Option(help="Stop a sampled game once every standard error is at most this.")
-    ] = None,
-    max_evaluations: Annotated[
-        int | None, typer.Option(help="Coalitions of a sampled game, at most, per edge.")
-    ] = None,
-    selection: Annotated[
-        str, typer.Option(help="algorithm1 (all edges at once) | sequential (decide, fix, go on).")
-    ] = "algorithm1",
-    order: Annotated[str, typer.Option(help=f"Of a sequential selection: {' | '.join(ORDERS)}.")] = "random",
-    criterion: Annotated[
-        str, typer.Option(help="keep (an operation alone on its edge) | leave-one-out (all but it).")
-    ] = "keep",
-    aggregate: Annotated[
-        str,
-        typer.Option(
-            help=f"Over environments and scores: auto | {' | '.join(AGGREGATES)}; auto is mean for one "
-            "score and log_rank for several."
-        ),
-    ] = "auto",
-    finalists: Annotated[
-        int | None,
-        typer.Option(help="Compare this many of the best architectures as themselves at the end."),
-    ] = None,
-    race: Annotated[
-        float | None,
-        typer.Option(
-            help="Measure images in chunks, and stop an edge when its winner is decided at this confidence "
-            "(0.5 to below 1)."
-        ),
-    ] = None,
-    envs: options.Envs = 1,
-    images: Annotated[int | None, options.IMAGES] = None,
-    norm: Annotated[str | None, options.NORM] = None,
-    dtype: options.Dtype = "float32",
-    init: options.Init = "gaussian",
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
+    request: Request,
     out: Annotated[
         Path | None,
         typer.Option(help="New folder for result.json, scores.csv, architecture.py and architecture.onnx."),
     ] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Select an architecture from a random supernet, without training anything.
 
@@ -115,45 +31,13 @@ def search(
     Examples:
       znas-engine search
       znas-engine search --space darts --data cifar10 --data-dir ~/data --out runs/darts
+      znas-engine search --data imagefolder --data-dir ~/pictures --resolution 64
       znas-engine search --preset paper --data cifar10 --data-dir ~/data --p 0 --envs 8 --json
       znas-engine search --preset naswot --prior shipped --p auto --intervention bayesian
       znas-engine search --preset naswot --game shapley --selection sequential --order confidence
       znas-engine search --preset naswot --data cifar10 --data-dir ~/data --p 0 --images 256 --race 0.95
+      znas-engine search --space my_package.spaces:MySpace --score naswot+my_package.scores:MyScore
     """
-    settings = settings_from(
-        preset,
-        space=space,
-        data=data,
-        data_dir=data_dir,
-        backend=backend,
-        device=device,
-        score=score,
-        p=None if p is None else parse_p(p),
-        intervention=intervention,
-        prior=prior,
-        force_prior=force_prior,
-        prior_scale=prior_scale,
-        game=game,
-        estimator=estimator,
-        precision=precision,
-        max_evaluations=max_evaluations,
-        selection=selection,
-        order=order,
-        criterion=criterion,
-        aggregate=aggregate,
-        finalists=finalists,
-        race=race,
-        envs=envs,
-        images=images,
-        norm=norm,
-        dtype=dtype,
-        init=init,
-        seed=seed,
-        threads=available_threads() if threads is None else threads,
-        channels=channels,
-        cells=cells,
-        resolution=resolution,
-    )
     if out is not None:
         from znas.run_folder import check_folder
 
@@ -161,7 +45,7 @@ def search(
     if not quiet and not kernels.compiled():
         remark("the C++ kernels are not installed (no compiler was found); numpy does their work, slower")
     with progress_bar("masked passes", quiet=quiet) as progress:
-        result = api.search(settings, progress=progress, report=_silent if quiet else remark)
+        result = znas.search(request, progress=progress, report=silent if quiet else remark)
     if out is not None:
         result.save(out)
     if as_json:
@@ -170,12 +54,8 @@ def search(
         _print(result, out)
 
 
-def _silent(line: str) -> None:
-    """--quiet"""
-
-
 def _print(result: SearchResult, out: Path | None) -> None:
-    s = result.settings
+    s = result.conditions
     typer.echo(result.arch)
     typer.echo("")
     size = result.macro
@@ -195,12 +75,12 @@ def _print(result: SearchResult, out: Path | None) -> None:
         typer.echo(
             f"ensembles   {result.ensembles_observed} observed, {result.ensembles_intervened} intervened"
         )
-    typer.echo(f"images      {result.origin}")
-    if result.agreement is not None:
+    typer.echo(f"images      {s.origin}")
+    if s.agreement is not None:
         typer.echo(
-            f"precision   {s.dtype}; {result.agreement:.1%} of the images keep float32's class (mixture)"
+            f"precision   {s.dtype}; {s.agreement:.1%} of the images keep float32's class (mixture)"
         )
-    typer.echo(f"device      {result.device}")
+    typer.echo(f"device      {s.device}")
     t = result.seconds
     typer.echo(
         f"seconds     {t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation "
@@ -208,7 +88,7 @@ def _print(result: SearchResult, out: Path | None) -> None:
     )
     typer.echo("")
     typer.echo(f"{_what(result)}; * selected, ~ drawn, (edge) not kept")
-    names = list(result.edges[0].operations)
+    names = list(dict.fromkeys(name for edge in result.edges for name in edge.operations))
     with_ensembles = any(edge.ensemble is not None for edge in result.edges)
     headings = ["edge", *names, "edge worth"] if with_ensembles else ["edge", *names]
     rows = [_row(edge, names, with_ensembles=with_ensembles) for edge in result.edges]
@@ -240,16 +120,20 @@ def _p(result: SearchResult) -> str:
 
 def _what(result: SearchResult) -> str:
     """What the table's numbers are."""
-    s = result.settings
-    score = s.score if len(s.rows) == s.envs else f"{s.aggregate} of {s.score}"
-    if s.game == "shapley":
+    s = result.conditions
+    m = result.method
+    score = s.score if len(s.scores) == 1 else f"{m['aggregate']} of {s.score}"
+    if m["game"] == "shapley":
         return f"Shapley values of {score} on every edge"
-    return f"{score} under do(edge, operation)" if s.criterion == "keep" else f"minus {score} without it"
+    return f"{score} under do(edge, operation)" if m["criterion"] == "keep" else f"minus {score} without it"
 
 
 def _row(edge: EdgeReport, names: list[str], *, with_ensembles: bool) -> list[str]:
     cells = [edge.edge if edge.kept else f"({edge.edge})"]
     for name in names:
+        if name not in edge.operations:
+            cells.append("")
+            continue
         text = _cell(edge.operations[name])
         cells.append(f"{text} *" if name == edge.selected else f"{text}  ")
     if with_ensembles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from znas.diagnose.normality import FEWEST
 from znas.diagnose.sites import Site, sites
+from znas.hooks import QUIET, Hooks
 from znas.journal import Journal
+from znas.request import Request
 from znas.selection.criteria import selectable
 from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
-from znas.settings import SearchSettings
-from znas_engine.backends import get_backend
+from znas.setup import Setup
 from znas_engine.backends.base import Evaluator, check_batch
 from znas_engine.data import Batch, Dataset, load
 from znas_engine.environment import Environment, derive_seed, draw_environments
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv
-from znas_engine.scores import get_score
-from znas_engine.spaces import Mask, SearchSpace, get_space
+from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.supernet.initialisation import check_init
 
 Floats = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 #: What varies within a sample, and whether its values are then independent of one another.
 READINGS = {
@@ -110,67 +110,58 @@ def random_architectures(space: SearchSpace[Any], count: int, rng: np.random.Gen
 class Collector:
     """Measures piece by piece; a finished piece is one entry of the journal and never measured again.
 
-    settings: what a search would be told; its envs are the weight draws of every sample. depths: cells
+    request: what a search would be told; its envs are the weight draws of every sample. depths: cells
     whose neurons are watched.
     """
 
     def __init__(
         self,
-        settings: SearchSettings,
+        request: Request,
         *,
         inits: Sequence[str],
         depths: int,
-        progress: Progress = lambda done, total: None,
-        report: Callable[[str], None] = lambda line: None,
+        hooks: Hooks = QUIET,
     ) -> None:
-        if settings.envs < max(FEWEST, NEURON_ENVIRONMENTS):
-            raise InvalidValueError(
-                f"`envs` must be at least {FEWEST} to judge a shape but got {settings.envs}"
-            )
-        if settings.images < 2:
-            raise InvalidValueError(f"`images` must be at least 2 for diagnose but got {settings.images}")
-        self.settings = settings
-        self.inits = tuple(replace(settings, init=init).init for init in inits)
+        asked = request.settled()
+        assert asked.images is not None
+        if asked.envs < max(FEWEST, NEURON_ENVIRONMENTS):
+            raise InvalidValueError(f"`envs` must be at least {FEWEST} to judge a shape but got {asked.envs}")
+        if asked.images < 2:
+            raise InvalidValueError(f"`images` must be at least 2 for diagnose but got {asked.images}")
+        self.inits = tuple(map(check_init, inits))
         self.depths = depths
-        self.progress = progress
-        self.dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-        self.space = get_space(settings.space)
-        macro = self.space.macro_for(self.dataset, channels=settings.channels, cells=settings.cells)
+        self.progress = hooks.progress
+        self.setup = Setup(request, Hooks(report=hooks.report))
+        (self.score,) = self.setup.scores
+        self.dataset, self.space = self.setup.dataset, self.setup.space
         from znas_engine.backends.torch_reference import TorchReference
 
-        self.reference = TorchReference(self.space, macro, norm=settings.norm, threads=settings.threads)
-        self.evaluator = get_backend(settings.backend)(
-            self.space,
-            macro,
-            norm=settings.norm,
-            dtype=settings.dtype,
-            devices=settings.devices,
-            threads=settings.threads,
-            report=report,
+        self.reference = TorchReference(
+            self.space, self.setup.macro, norm=self.setup.norm, threads=self.setup.threads
         )
         self.sites = tuple(sites(self.space, self.reference.graph, depths))
         gaussian = load("gaussian", resolution=self.dataset.resolution)
         self.sources = {source.name: source for source in (gaussian, self.dataset)}
-        check_batch(get_score(settings.score), self._environments(self.inits[0])[0])
+        check_batch(self.score, self._environments(self.inits[0])[0])
         self._done = 0
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the pieces depend on beside their keys."""
-        s = self.settings
+        c = self.setup.conditions()
         return {
             "job": "diagnose",
-            "space": s.space,
-            "macro": asdict(self.evaluator.macro),
-            "data": self.dataset.origin,
-            "backend": s.backend,
-            "device": s.device,
-            "dtype": s.dtype,
-            "score": s.score,
-            "images": s.images,
-            "envs": s.envs,
-            "norm": s.norm,
-            "seed": s.seed,
+            "space": self.space.name,
+            "macro": asdict(self.setup.macro),
+            "data": c.origin,
+            "backend": c.backend,
+            "device": ",".join(self.setup.devices),
+            "dtype": c.dtype,
+            "score": c.score,
+            "images": c.images,
+            "envs": c.envs,
+            "norm": c.norm,
+            "seed": c.seed,
             "depths": self.depths,
         }
 
@@ -187,7 +178,7 @@ class Collector:
 
     @property
     def _pieces(self) -> int:
-        envs = self.settings.envs
+        envs = self.setup.envs
         return len(self.inits) * (len(self.sources) * (envs + 1) + envs + 1)
 
     def _piece(self, journal: Journal, key: str, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -200,7 +191,7 @@ class Collector:
     # --- outputs ---
 
     def _activations(self, journal: Journal, init: str, source: Dataset) -> Activations:
-        seed, envs, images = self.settings.seed, self.settings.envs, self.settings.images
+        seed, envs, images = self.setup.seed, self.setup.envs, self.setup.images
         fixed_seed = derive_seed(seed, source.name, "fixed image")
 
         def environment(k: int) -> Environment:
@@ -209,7 +200,7 @@ class Collector:
             return Environment(derive_seed(seed, k, "weights"), init, batch)
 
         drawn = []
-        step = self.settings.threads
+        step = self.setup.threads
         for start in range(0, envs, step):
             keys = [f"{init} {source.name} outputs {k}" for k in range(start, min(start + step, envs))]
             missing = [k for k, key in enumerate(keys, start) if key not in journal.done]
@@ -238,7 +229,7 @@ class Collector:
 
     def _summary(self, k: int, source: Dataset, values: dict[str, NDArray[np.float32]]) -> list[list[float]]:
         """Per site: the unit on the fixed image, the unit on a fresh one, POOLED values of the fresh ones."""
-        rng = np.random.default_rng(derive_seed(self.settings.seed, source.name, k, "pooled"))
+        rng = np.random.default_rng(derive_seed(self.setup.seed, source.name, k, "pooled"))
         rows = []
         for site in self.sites:
             value = values[site.node]
@@ -248,7 +239,7 @@ class Collector:
 
     def _over_inputs(self, init: str, source: Dataset) -> list[list[float]]:
         """Per site: the unit over K images above one draw of weights."""
-        seed, envs = self.settings.seed, self.settings.envs
+        seed, envs = self.setup.seed, self.setup.envs
         batch = source.batch(min(envs, source.size), seed=derive_seed(seed, source.name, "inputs"))
         environment = Environment(derive_seed(seed, 0, "weights"), init, Batch(batch.images, None))
         (values,) = self._watch([environment])
@@ -257,13 +248,11 @@ class Collector:
     # --- scores ---
 
     def _environments(self, init: str) -> Sequence[Environment]:
-        s = self.settings
+        s = self.setup
         return draw_environments(self.dataset, count=s.envs, images=s.images, init=init, seed=s.seed)
 
     def _evaluate(self, masks: Mask, environment: Environment) -> list[float]:
-        scores = self.evaluator.evaluate(
-            masks, score=get_score(self.settings.score), environments=[environment]
-        )
+        scores = self.setup.evaluator.evaluate(masks, score=self.score, environments=[environment])
         return [float(value) for value in scores.values[0]]
 
     def _scores(self, journal: Journal, init: str) -> ScoreSamples:
@@ -282,8 +271,8 @@ class Collector:
             kept = neurons if k < NEURON_ENVIRONMENTS else neurons[:on_edge]
             masks = np.concatenate([ensembles, kept])
             rows.append(self._piece(journal, f"{init} scores {k}", self._evaluate, masks, environment))
-        rng = np.random.default_rng(derive_seed(self.settings.seed, "architectures"))
-        paths = random_architectures(space, self.settings.envs, rng)
+        rng = np.random.default_rng(derive_seed(self.setup.seed, "architectures"))
+        paths = random_architectures(space, self.setup.envs, rng)
         architectures = self._piece(journal, f"{init} architectures", self._evaluate, paths, environments[0])
         several = len(ensembles)
         over = np.array([row[: several + on_edge] for row in rows])

@@ -16,8 +16,9 @@ from znas.diagnose.closed_forms import relu_excess_kurtosis
 from znas.diagnose.distributions import READINGS, Activations, Collector, ScoreSamples
 from znas.diagnose.lemmas import Claim, ClosedForm, Intervened
 from znas.diagnose.normality import RULE, noise_floor
+from znas.hooks import QUIET, Hooks
+from znas.request import Request
 from znas.run_folder import check_folder, write_folder
-from znas.settings import SearchSettings
 from znas.tables import Table
 from znas_engine import __version__
 
@@ -66,7 +67,7 @@ class Diagnosis:
 
 
 def diagnose(
-    settings: SearchSettings,
+    request: Request,
     *,
     inits: Sequence[str],
     ps: Sequence[float],
@@ -74,12 +75,11 @@ def diagnose(
     table: Table | None,
     column: str | None,
     out: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    report: Callable[[str], None] = lambda line: None,
+    hooks: Hooks = QUIET,
 ) -> Diagnosis:
     """Tests the paper's Gaussian statements on random supernets and writes the new folder `out`.
 
-    settings: as for a search; `envs` is the number of weight draws, `images` those of each. inits: families
+    request: as for a search; `envs` is the number of weight draws, `images` those of each. inits: families
     of weights. ps: of equation 8. depths: cells whose neurons are watched. table: accuracies of trained
     architectures, for equation 2.
 
@@ -88,7 +88,7 @@ def diagnose(
     """
     check_folder(out)
     plots.require_matplotlib()
-    collector = Collector(settings, inits=inits, depths=depths, progress=progress, report=report)
+    collector = Collector(request, inits=inits, depths=depths, hooks=hooks)
     work = work_file(out)
     activations, scores = collector.collect(work)
     claims = [claim for lemma in LEMMAS for found in activations for claim in lemma(found)]
@@ -103,7 +103,7 @@ def diagnose(
         scores=scores,
         claims=claims,
         closed_forms=[row for a in activations for row in lemmas.first_layer_in_closed_form(a)],
-        intervened=[lemmas.equation_8(s, collector.space, p, settings.seed) for s in scores for p in ps],
+        intervened=[lemmas.equation_8(s, collector.space, p, request.seed) for s in scores for p in ps],
         trained=None if table is None else table.column(column)[1],
         stem_channels=stem.shape[0],
     )

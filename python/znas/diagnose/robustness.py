@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,31 +11,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas import api
 from znas.diagnose import plots
 from znas.diagnose.agreement import agreement, same_edges
 from znas.diagnose.report import work_file
 from znas.diagnose.robustness_report import Accuracies, Robustness, Varied, markdown, picture
+from znas.hooks import QUIET, Hooks
 from znas.journal import Journal
+from znas.method import Method
+from znas.request import Request
 from znas.result import SearchResult
 from znas.run_folder import check_folder, write_folder
+from znas.search import search
 from znas.selection.criteria import selectable
-from znas.settings import SearchSettings
 from znas.tables import Table
 from znas_engine.errors import InvalidValueError
+from znas_engine.scores import get_scores
 from znas_engine.spaces import get_space
+from znas_engine.supernet.initialisation import check_init
+from znas_engine.supernet.normalisation import check_norm
 
-#: What is varied beside the seed: a field of SearchSettings each.
+#: What is varied beside the seed: a field of Request each.
 FACTORS = ("init", "p", "images", "norm")
 #: The choice on an edge that a cell does not keep.
 NOT_KEPT = "not kept"
 
 
-def grid(base: SearchSettings, values: dict[str, Sequence[Any]]) -> list[tuple[str, str, SearchSettings]]:
+def grid(base: Request, values: dict[str, Sequence[Any]]) -> list[tuple[str, str, Request]]:
     """(factor, value, settings): the base, then every value of every factor that is not the base's.
 
-    Raises InvalidValueError for a value that a search would refuse.
+    All are settled requests.
     """
+    base = base.settled()
     found = [("base", "", base)]
     for factor in FACTORS:
         for value in dict.fromkeys(values.get(factor, ())):
@@ -46,15 +52,14 @@ def grid(base: SearchSettings, values: dict[str, Sequence[Any]]) -> list[tuple[s
 
 
 def robustness(
-    base: SearchSettings,
+    base: Request,
     *,
     values: dict[str, Sequence[Any]],
     seeds: int,
     table: Table | None,
     column: str | None,
     out: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    report: Callable[[str], None] = lambda line: None,
+    hooks: Hooks = QUIET,
 ) -> Robustness:
     """Repeats `znas.search` and writes the new folder `out`.
 
@@ -72,6 +77,11 @@ def robustness(
     if seeds < 2:
         raise InvalidValueError(f"`seeds` must be at least 2 but got {seeds}: one search agrees with itself")
     settings = grid(base, values)
+    base = settings[0][2]
+    for _, _, one in settings:
+        Method.of(one, get_space(one.space), get_scores(one.score))
+        check_init(one.init)
+        check_norm(str(one.norm))
     total = len(settings) * seeds
     work = work_file(out)
     entries: list[list[dict[str, Any]]] = []
@@ -82,9 +92,9 @@ def robustness(
                 one = replace(changed, seed=seed)
                 key = json.dumps({name: getattr(one, name) for name in ("seed", *FACTORS)})
                 if key not in journal.done:
-                    journal.record(key, _entry(api.search(one, report=report)))
+                    journal.record(key, _entry(search(one, report=hooks.report)))
                 row.append(journal.done[key])
-                progress(len(entries) * seeds + len(row), total)
+                hooks.progress(len(entries) * seeds + len(row), total)
             entries.append(row)
     found = _summary(base, seeds, settings, entries, table, column)
     text = json.dumps(found.to_dict(), indent=1) + "\n"
@@ -94,13 +104,11 @@ def robustness(
     return found
 
 
-def _identity(base: SearchSettings) -> dict[str, Any]:
+def _identity(base: Request) -> dict[str, Any]:
     """What all searches share; the number of threads decides nothing."""
-    fields = {
-        name: value for name, value in asdict(base).items() if name not in ("seed", "threads", *FACTORS)
-    }
+    asked = base.to_dict().items()
     return {"job": "diagnose --robustness"} | {
-        name: str(value) if isinstance(value, Path) else value for name, value in fields.items()
+        name: value for name, value in asked if name not in ("seed", "threads", *FACTORS)
     }
 
 
@@ -110,9 +118,9 @@ def _entry(result: SearchResult) -> dict[str, Any]:
 
 
 def _summary(
-    base: SearchSettings,
+    base: Request,
     seeds: int,
-    settings: list[tuple[str, str, SearchSettings]],
+    settings: list[tuple[str, str, Request]],
     entries: list[list[dict[str, Any]]],
     table: Table | None,
     column: str | None,

@@ -10,7 +10,7 @@ import numpy as np
 from znas.diagnose.agreement import Agreement
 from znas.diagnose.plots import figure, png
 from znas.diagnose.report import number, table_lines
-from znas.settings import SearchSettings
+from znas.request import Request
 from znas_engine import __version__
 
 #: How the settings are laid out.
@@ -57,7 +57,7 @@ class Robustness:
     together. random: mean accuracy of the table's architectures, what a uniform draw from it has; column: the
     table's column."""
 
-    base: SearchSettings
+    base: Request
     measured: dict[str, Any]
     seeds: int
     edges: tuple[str, ...]

@@ -1,6 +1,6 @@
 """The baselines beside `znas.search`: same supernet, images, seeds and scores, other ways to choose.
 
-    found = run(SEARCHERS["naswot"], SearchSettings(data="cifar10", data_dir=folder, seed=0))
+    found = run(SEARCHERS["naswot"], Request(preset="naswot", data="cifar10", data_dir=folder, seed=0))
     found.genotype, found.evaluations, found.seconds
 
 `SEARCHERS` holds each with its usual numbers; one with others is its class, called with them:
@@ -43,4 +43,4 @@ SEARCHERS: dict[str, Searcher] = {
     "evolution": Evolution(),
     "exhaustive": Exhaustive(),
 }
-"""All that need nothing but the settings; `DartsPT` needs a prior."""
+"""All that need nothing but a request; `DartsPT` needs a prior."""

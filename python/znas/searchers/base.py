@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from znas.observer import Observer
+from znas.hooks import QUIET, Hooks
+from znas.method import Method
+from znas.request import Request
 from znas.result import SearchResult, Seconds
-from znas.selection.aggregate import get_aggregate
 from znas.selection.criteria import Floats
-from znas.settings import SearchSettings
-from znas_engine.data import load
+from znas.setup import Setup
 from znas_engine.environment import derive_seed
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace, get_space
-
-Progress = Callable[[int, int], None]
-Report = Callable[[str], None]
+from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,47 +57,26 @@ class Found:
     @staticmethod
     def of(result: SearchResult) -> Found:
         """The same of `znas.search`."""
-        return Found(result.genotype, result.evaluations, result.seconds, result.device)
+        return Found(result.genotype, result.evaluations, result.seconds, result.conditions.device)
 
 
-def run(
-    searcher: Searcher,
-    settings: SearchSettings,
-    *,
-    progress: Progress = lambda done, total: None,
-    report: Report = lambda line: None,
-) -> Found:
-    """Runs a searcher on the supernet, images and environments that `znas.search` has at these settings.
+def run(searcher: Searcher, request: Request, hooks: Hooks = QUIET) -> Found:
+    """Runs a searcher on the supernet, images and environments that `znas.search` has for this request.
 
-    `settings.score` may name several; `settings.aggregate` makes one number of them. Fields of `settings`
-    that say how `znas.search` selects are not used.
+    `request.score` may name several; `request.aggregate` makes one number of them. Options that say how
+    `znas.search` selects are not used.
     """
-    started = time.perf_counter()
-    space = get_space(settings.space)
-    dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-    macro = space.macro_for(dataset, channels=settings.channels, cells=settings.cells)
-    observer = Observer(space, macro, dataset, settings, progress, report)
+    setup = Setup(request, hooks)
+    method = Method.of(request.settled(), setup.space, setup.scores)
     task = Task(
-        space=space,
-        macro=space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes),
-        observe=observer,
-        aggregate=get_aggregate(settings.aggregate),
-        rng=np.random.default_rng(derive_seed(settings.seed, "searcher", type(searcher).__name__)),
+        space=setup.space,
+        macro=setup.trained,
+        observe=setup.measure,
+        aggregate=method.combine,
+        rng=np.random.default_rng(derive_seed(setup.seed, "searcher", type(searcher).__name__)),
     )
-    genotype = space.genotype(searcher.choose(task))
-    total = time.perf_counter() - started
-    working = observer.setup_seconds + observer.evaluate_seconds
-    return Found(
-        genotype=genotype,
-        evaluations=observer.evaluations,
-        seconds=Seconds(
-            total=total,
-            setup=observer.setup_seconds,
-            evaluate=observer.evaluate_seconds,
-            select=total - working,
-        ),
-        device=observer.device,
-    )
+    genotype = setup.space.genotype(searcher.choose(task))
+    return Found(genotype, setup.evaluations, Seconds.of(setup), setup.conditions().device)
 
 
 def connected_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:

@@ -19,6 +19,11 @@ from znas_engine.spaces import Mask, SearchSpace
 
 Aggregate = Callable[[Floats], Floats]
 
+#: Whose worth is compared, in which order edges are decided, and what the score of an operation is of.
+GAME_CHOICES = ("none", "shapley", "interaction")
+SELECTIONS = ("algorithm1", "sequential")
+CRITERIA = ("keep", "leave-one-out")
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

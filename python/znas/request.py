@@ -1,0 +1,262 @@
+"""What is asked of a search, and of every verb that measures: the one description of every option.
+
+The fields of `Request` are the options of the command line (`--data-dir` is `data_dir`), the arguments of
+`znas.search`, and the rows of docs/cli.md; what they say of an option is said here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from znas.games import GAMES
+from znas.interventions import INTERVENTIONS
+from znas.interventions.probability import Probability, check_p, parse_p
+from znas.presets import DEFAULT, PRESETS, Preset
+from znas.selection.aggregate import AGGREGATES
+from znas.selection.race import CHUNKS
+from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
+from znas_engine import spaces
+from znas_engine.backends import BACKENDS
+from znas_engine.data import DATASETS
+from znas_engine.errors import InvalidValueError
+from znas_engine.registry import where_is
+from znas_engine.scores import SCORES
+from znas_engine.spaces import SPACES, SearchSpace, get_space
+from znas_engine.supernet.initialisation import INITIALISATIONS
+from znas_engine.supernet.normalisation import NORMS
+
+PRIOR_SCALES = ("aligned", "raw")
+#: The prior that comes with a space.
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is said of a field. help: without its choices. choices: the names that are known here. kind: what
+    the command line reads, `read` what it makes of that. of_preset: None stands for the preset's value.
+    low, high: of a number."""
+
+    help: str
+    kind: type
+    choices: Callable[[], Iterable[str]] = tuple
+    read: Callable[[str], Any] | None = None
+    of_preset: bool = False
+    low: int | None = None
+    high: int | None = None
+
+    def described(self) -> str:
+        """Help and choices."""
+        choices = list(self.choices())
+        return f"{self.help}: {' | '.join(choices)}." if choices else f"{self.help}."
+
+
+def _option(default: Any, help: str, kind: type = str, **facts: Any) -> Any:
+    return field(default=default, metadata={"option": Option(help, kind, **facts)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Plain and frozen; nothing is looked up before `znas.setup.Setup` and `znas.method.Method` resolve it.
+
+    Raises:
+        InvalidValueError: a number outside its domain.
+    """
+
+    space: str | SearchSpace[Any] = _option(
+        spaces.DEFAULT, "Search space, by name or package.module:Name", choices=SPACES.names
+    )
+    data: Any = _option(
+        "gaussian", "Images, by name or package.module:Name; gaussian needs no files", choices=DATASETS.names
+    )
+    data_dir: Path | None = _option(
+        None,
+        "Folder that holds cifar-10-batches-py or cifar-100-python, one folder of pictures per class, or "
+        "pictures without classes",
+        Path,
+    )
+    channels_in: int | None = _option(
+        None, "Channels of the images: 1 keeps or makes them grey; 3 by default", int, low=1
+    )
+    backend: Any = _option(
+        "auto",
+        "What runs masked passes; auto is the first of these that can run here, and says what those before it "
+        "lack",
+        choices=lambda: ["auto", *BACKENDS],
+    )
+    device: str = _option(
+        "auto",
+        "cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | default: cuda:0 for trt, cpu "
+        "for the others | auto: the same, but --backend auto takes cuda:0 if results of its compute "
+        "capability are committed",
+    )
+    preset: str | Preset = _option(
+        DEFAULT,
+        "What score, p, finalists, images, norm and cells are where they are not given",
+        choices=PRESETS.names,
+    )
+    score: Any = _option(
+        None,
+        "Score function, by name or package.module:Name; several joined by '+' are combined by rank",
+        choices=SCORES.names,
+        of_preset=True,
+    )
+    p: Probability | None = _option(
+        None,
+        "Probability that a score is drawn instead of measured: a number, 'auto' (Proposition 1), or one number "
+        "per edge separated by commas; cost falls as 1 - p",
+        read=parse_p,
+        of_preset=True,
+    )
+    intervention: str = _option(
+        "gaussian", "What is drawn", choices=lambda: INTERVENTIONS
+    )
+    prior: str | Path | None = _option(
+        None, "What is believed of a score: a file of `prior fit`, or 'shipped'; neutral if absent"
+    )
+    force_prior: bool = _option(False, "Use a prior that does not rank better than chance", bool)
+    prior_scale: str = _option(
+        "aligned",
+        "Whether a prior is moved to the scale of what is observed, or drawn as it was fitted",
+        choices=lambda: PRIOR_SCALES,
+    )
+    game: str = _option(
+        "none",
+        "Whose worth is compared: an operation's score, its Shapley value, or pairs of operations on different "
+        "edges",
+        choices=lambda: GAME_CHOICES,
+    )
+    estimator: str = _option("auto", "How Shapley values are computed", choices=lambda: GAMES)
+    precision: float | None = _option(
+        None, "Stop a sampled game once every standard error is at most this", float
+    )
+    max_evaluations: int | None = _option(
+        None, "Coalitions of a sampled game, at most, per edge", int
+    )
+    selection: str = _option(
+        "algorithm1",
+        "All edges at once, or one after another: decide, fix, go on",
+        choices=lambda: SELECTIONS,
+    )
+    order: str = _option("random", "Of a sequential selection", choices=lambda: ORDERS)
+    criterion: str = _option(
+        "keep",
+        "What a score is of: an operation alone on its edge, or all but it",
+        choices=lambda: CRITERIA,
+    )
+    aggregate: str = _option(
+        "auto",
+        "Over environments and scores; auto is mean for one score and log_rank for several",
+        choices=lambda: ["auto", *AGGREGATES],
+    )
+    finalists: int | None = _option(
+        None,
+        "Compare this many of the best architectures as themselves at the end, ranked among as many random ones",
+        int,
+        of_preset=True,
+        low=1,
+        high=10_000,
+    )
+    race: float | None = _option(
+        None,
+        f"Measure images in {CHUNKS} chunks, and stop an edge when its winner is decided at this confidence "
+        "(0.5 to below 1)",
+        float,
+    )
+    envs: int = _option(
+        1, "Environments (weights and images) to average over; cost is proportional", int, low=1, high=10_000
+    )
+    images: int | None = _option(
+        None, "Images per environment; cost is proportional", int, of_preset=True, low=1, high=1_000_000
+    )
+    norm: str | None = _option(None, "Normalisation", choices=lambda: NORMS, of_preset=True)
+    dtype: str = _option(
+        "float32",
+        "What products read: float32 | bfloat16 (native, trt) | float16 (native and ort on a GPU, trt)",
+    )
+    init: str = _option("gaussian", "Weights", choices=lambda: INITIALISATIONS)
+    seed: int = _option(
+        0, "Decides weights, images, interventions and ties", int, low=0, high=2**63 - 1
+    )
+    threads: int | None = _option(
+        None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
+    )
+    channels: int | None = _option(None, "Width of the supernet; the space's own by default", int)
+    cells: int | None = _option(
+        None,
+        "Depth of the supernet: cells per stage or in all, as the space counts; the preset's or the space's own "
+        "by default",
+        int,
+        of_preset=True,
+    )
+    resolution: int | None = _option(
+        None, "Side of the images in pixels; the data set's own by default", int
+    )
+
+    def __post_init__(self) -> None:
+        for name, option in OPTIONS.items():
+            number = getattr(self, name)
+            if option.low is not None and number is not None:
+                _check_between(name, number, option.low, option.high)
+        if self.p is not None:
+            check_p(self.p)
+
+    def settled(self) -> Request:
+        """The same with its preset's values where nothing else was asked.
+
+        A final round measures architectures, so that a `p` above 0, which is given to measure less, leaves
+        the preset's out.
+        """
+        preset: Preset = PRESETS.get(self.preset)
+        values = dict(preset.values(get_space(self.space)))
+        if self.p not in (None, 0):
+            values.pop("finalists", None)
+        values = ORDINARY | values
+        missing = {name: values[name] for name in ORDINARY if getattr(self, name) is None}
+        return replace(self, **missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; an object is where its class is found."""
+        return {name: _plain(getattr(self, name)) for name in OPTIONS}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Request:
+        """The inverse of `to_dict`, as far as classes can be found again."""
+        known = {name: value for name, value in plain.items() if name in OPTIONS}
+        for name in ("p",):
+            if isinstance(known.get(name), list):
+                known[name] = tuple(known[name])
+        if known.get("data_dir") is not None:
+            known["data_dir"] = Path(known["data_dir"])
+        return cls(**known)
+
+
+#: Of every field of `Request`, in their order.
+OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
+#: What a preset leaves open.
+ORDINARY: dict[str, Any] = {
+    "score": "naswot",
+    "p": 0.5,
+    "finalists": 1,
+    "images": 64,
+    "norm": "calibrated",
+    "cells": None,
+}
+
+
+def _check_between(name: str, number: int, low: int, high: int | None) -> None:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidValueError(f"`{name}` must be a whole number but got {number!r}")
+    if number < low or (high is not None and number > high):
+        domain = f"at least {low:,}" if high is None else f"between {low:,} and {high:,}"
+        raise InvalidValueError(f"`{name}` must be {domain} but got {number:,}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value) if isinstance(value, Path) else where_is(value)

@@ -1,0 +1,187 @@
+"""What a request resolved to: the supernet, the images, the machine. The only place that assembles an evaluator."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas.hooks import QUIET, Hooks
+from znas.request import Request
+from znas_engine.backends import Evaluator, check_score, choose_backend, get_backend
+from znas_engine.backends.base import ALL
+from znas_engine.data import load
+from znas_engine.environment import Environment, draw_environments
+from znas_engine.gpu import with_card
+from znas_engine.scores import Score, get_scores
+from znas_engine.scores.labels import check_labels
+from znas_engine.spaces import Macro, Mask, SearchSpace, get_space
+from znas_engine.supernet.initialisation import check_init
+from znas_engine.supernet.normalisation import check_norm
+
+
+def available_threads() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under what scores are measured, plain: `Setup` without what is alive in it.
+
+    data: the data set's name, origin: where its images come from. device: a GPU with its card's name; the CPU
+    where nothing was measured. agreement: share of the first environment's images whose largest logit under
+    the mixture is that of float32; None in float32, and where nothing was measured.
+    """
+
+    scores: tuple[str, ...]
+    data: str
+    origin: str
+    backend: str
+    device: str
+    dtype: str
+    norm: str
+    init: str
+    seed: int
+    envs: int
+    images: int
+    threads: int
+    agreement: float | None
+
+    @property
+    def score(self) -> str:
+        """`naswot`, or `naswot+path_norm`."""
+        return "+".join(self.scores)
+
+    @property
+    def rows(self) -> tuple[tuple[int, str], ...]:
+        """(environment, score) of every row of measured values, in order."""
+        return tuple((k, score) for k in range(self.envs) for score in self.scores)
+
+
+class Setup:
+    """Resolves a request, and measures.
+
+    space, scores, dataset, macro (of the supernet), trained (the size at which the community trains what is
+    found), norm, init, dtype, envs, images, seed, threads, backend and devices: what will be measured, and
+    where. Weights, images and the evaluator are made when something is first measured: a search that only
+    draws touches none. evaluations (masked passes), setup_seconds, evaluate_seconds: the account so far.
+
+    Raises:
+        ZnasError: whatever the request names and is not here, or does not fit the rest of it.
+    """
+
+    def __init__(self, request: Request, hooks: Hooks = QUIET) -> None:
+        self.started = time.perf_counter()
+        self.request = request
+        asked = request.settled()
+        assert asked.images is not None
+        assert asked.norm is not None
+        self.hooks = hooks
+        self.space: SearchSpace[Any] = get_space(asked.space)
+        self.scores: tuple[Score, ...] = get_scores(asked.score)
+        self.norm = check_norm(asked.norm)
+        self.init = check_init(asked.init)
+        self.dtype, self.envs, self.images, self.seed = asked.dtype, asked.envs, asked.images, asked.seed
+        self.threads = asked.threads or available_threads()
+        choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype)
+        self.backend, self.devices = choice.backend, choice.devices
+        for score in self.scores:
+            check_score(score, self.backend, self.dtype)
+        if choice.remark is not None:
+            hooks.report(choice.remark)
+        self.dataset = load(
+            asked.data, data_dir=asked.data_dir, resolution=asked.resolution, channels_in=asked.channels_in
+        )
+        check_labels(self.scores, self.dataset)
+        self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
+        self.trained: Macro = self.space.evaluation_macro_for(self.dataset)
+        #: Whether anything was measured.
+        self.measured = False
+        self.evaluations = 0
+        self.setup_seconds = 0.0
+        self.evaluate_seconds = 0.0
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Runs masked passes of the supernet."""
+        return get_backend(self.backend)(
+            self.space,
+            self.macro,
+            norm=self.norm,
+            dtype=self.dtype,
+            devices=self.devices,
+            threads=self.threads,
+            report=self.hooks.report,
+        )
+
+    @cached_property
+    def environments(self) -> Sequence[Environment]:
+        """The draws of weights and images."""
+        return draw_environments(
+            self.dataset, count=self.envs, images=self.images, init=self.init, seed=self.seed
+        )
+
+    def measure(self, masks: Mask, rows: slice = ALL) -> NDArray[np.float64]:
+        """masks float32 [G, E, O] -> scores float64 [K * S, G]: for each of K environments a row per score.
+
+        rows: the images of every environment that are shown, all by default.
+        """
+        self.measured = True
+        before = self.evaluations
+        found = self.evaluator.evaluate(
+            masks,
+            score=self.scores,
+            environments=self.environments,
+            rows=rows,
+            progress=lambda done, total: self.hooks.progress(before + done, before + total),
+        )
+        self.evaluations += found.evaluations
+        self.setup_seconds += found.setup_seconds
+        self.evaluate_seconds += found.evaluate_seconds
+        return found.values
+
+    @cached_property
+    def agreement(self) -> float | None:
+        """Share of the first environment's images whose largest logit under the mixture is that of float32;
+        None in float32."""
+        if self.dtype == "float32":
+            return None
+        started = time.perf_counter()
+        mixture, environment = self.space.mixture()[None], self.environments[0]
+        half, full = (
+            each.observe(mixture, environment)[0].logits.argmax(1)
+            for each in (self.evaluator, self.evaluator.in_float32())
+        )
+        self.setup_seconds += time.perf_counter() - started
+        return float((half == full).mean())
+
+    def conditions(self) -> Conditions:
+        """What was measured so far, and under what."""
+        return Conditions(
+            scores=tuple(score.name for score in self.scores),
+            data=self.dataset.name,
+            origin=self.dataset.origin,
+            backend=self.backend,
+            device=", ".join(map(with_card, self.devices)) if self.measured else "cpu",
+            dtype=self.dtype,
+            norm=self.norm,
+            init=self.init,
+            seed=self.seed,
+            envs=self.envs,
+            images=self.images,
+            threads=self.threads,
+            agreement=self.agreement if self.measured else None,
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Of the packages that scores depend on; none before something was measured."""
+        packages = self.evaluator.packages if self.measured else ()
+        return {package: version(package) for package in packages}
