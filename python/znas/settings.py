@@ -81,8 +81,7 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         space = get_space(self.space)
-        if self.data not in DATASETS:
-            raise unknown_choice("data set", self.data, DATASETS)
+        DATASETS.get(self.data)
         scores = get_scores(self.score)
         choice = choose_backend(self.backend, scores, self.device, self.dtype)
         object.__setattr__(self, "backend", choice.backend)

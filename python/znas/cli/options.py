@@ -15,7 +15,7 @@ from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 
 Space = Annotated[str, typer.Option(help=f"Search space: {' | '.join(SPACES)}.")]
-Data = Annotated[str, typer.Option(help=f"Images: {' | '.join(DATASETS)}.")]
+Data = Annotated[str, typer.Option(help=f"Images: {' | '.join(DATASETS.builtin)}.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder that holds cifar-10-batches-py or cifar-100-python, or one folder per class."),
