@@ -1,76 +1,173 @@
 """Images for the search, as numpy batches. Importing it loads numpy only.
 
-    dataset = load("cifar10", data_dir=Path("~/data").expanduser())
+    dataset = load("cifar10", data_dir="data")
+    dataset = load((images, labels))            # NumPy arrays
+    dataset = load(TensorDataset(images, labels))  # a map-style PyTorch data set
+    dataset = load("package.module:Theirs")     # a Dataset, or what makes one
     batch = dataset.batch(256, seed=0)  # images float32 [256, 3, 32, 32], labels int64 [256]
 
-`DATASETS` is the whole registry; a new data set is one file beside this one and one line in it. The
-readers of files are imported when their data set is opened.
+`DATASETS` is the whole registry; a new data set is one file beside this one and one line in it, or the
+entry point `znas.data` of a package. Every one is imported when it is asked for.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from znas_engine.data.base import Batch, Dataset
-from znas_engine.data.gaussian import Gaussian
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.data.base import Batch, Dataset, broken_promise
+from znas_engine.errors import InvalidValueError, PluginError, ZnasError
+from znas_engine.registry import Registry, where_is
 
-__all__ = ["DATASETS", "Batch", "Dataset", "Gaussian", "load"]
+__all__ = ["DATASETS", "Batch", "Dataset", "load"]
+
+DATASETS: Registry[Any] = Registry(
+    "data set",
+    "znas.data",
+    None,
+    {
+        "cifar10": "znas_engine.data.cifar:cifar10",
+        "cifar100": "znas_engine.data.cifar:cifar100",
+        "imagefolder": "znas_engine.data.imagefolder:imagefolder",
+        "gaussian": "znas_engine.data.gaussian:Gaussian",
+    },
+    make=False,
+)
 
 
-def load(name: str, *, data_dir: Path | None = None, resolution: int | None = None) -> Dataset:
-    """Open the data set `name`, one of `DATASETS`.
+def load(
+    asked: Any,
+    *,
+    data_dir: str | Path | None = None,
+    resolution: int | None = None,
+    channels_in: int | None = None,
+) -> Dataset:
+    """The data set that is asked for.
 
-    data_dir: the folder that holds `cifar-10-batches-py` or `cifar-100-python`, or the root of an image
-        folder; required by these, refused by `gaussian`.
+    asked: one of
+
+    - a name of `DATASETS`, or `package.module:Name`, which is any of the following;
+    - a class or function that makes one of the following. It is called with those of the keywords
+      `data_dir`, `resolution` and `channels_in` that it takes and that are given;
+    - a `Dataset`;
+    - pictures: a NumPy array `images` or the pair `(images, labels)`, see `arrays.Arrays`, or a map-style
+      PyTorch data set, see `mapstyle.read`.
+
+    data_dir: for CIFAR the folder that holds `cifar-10-batches-py` or `cifar-100-python`, for image folders
+        their root; for others what they say. An error where it is not used.
     resolution: side of the square images in pixels; None means the data set's own (32 for CIFAR and
-        gaussian, 224 for image folders).
+        gaussian, 224 for image folders, their own size for arrays). An error where it is not used.
+    channels_in: channels of an image; None means the data set's own (3 for all that are built in: arrays
+        with one channel show it three times). 1 makes colours grey: their luminance, see
+        `pixels.luminance`. gaussian draws any number.
 
-    Raises InvalidValueError (unknown name, data_dir missing or superfluous, resolution), DataError (files
-    absent, damaged or malicious) and MissingDependencyError (image folders without Pillow).
+    Raises:
+        InvalidValueError: an unknown name, an argument that is missing, superfluous or outside its domain,
+            arrays that cannot be images, or something that is no data set.
+        DataError: files absent, damaged or malicious.
+        MissingDependencyError: image folders without Pillow.
+        PluginError: a package whose data set breaks its promise; the message names it.
     """
-    if name not in DATASETS:
-        raise unknown_choice("data set", name, DATASETS)
-    return DATASETS[name](data_dir, resolution)
+    who, wrong = _source(asked)
+    found = DATASETS.get(asked)
+    left = {
+        name: value
+        for name, value in (
+            ("data_dir", None if data_dir is None else Path(data_dir)),
+            ("resolution", resolution),
+            ("channels_in", channels_in),
+        )
+        if value is not None
+    }
+    if callable(found) and not isinstance(found, Dataset):
+        taken = _taken(found, left, _title(asked))
+        left = {name: value for name, value in left.items() if name not in taken}
+        found = _made(found, taken, who, wrong)
+    if "data_dir" in left:
+        raise _unused("data_dir", left["data_dir"], _title(asked))
+    if not isinstance(found, Dataset):
+        return _read(found, left, who, wrong)
+    broken = broken_promise(found)
+    if broken is not None:
+        raise (wrong or PluginError)(f"{who} {broken}")
+    if "resolution" in left:
+        raise _unused("resolution", left["resolution"], _title(asked))
+    if channels_in not in (None, found.channels):
+        raise InvalidValueError(
+            f"`channels_in` must be {found.channels} for {_title(asked)} but got {channels_in}: drop "
+            "--channels-in"
+        )
+    return found
 
 
-def _cifar10(data_dir: Path | None, resolution: int | None) -> Dataset:
-    from znas_engine.data.cifar import CIFAR10, Cifar
-
-    folder = _required("cifar10", data_dir, f"the folder that holds {CIFAR10.folder}")
-    return Cifar(folder, layout=CIFAR10, resolution=resolution)
-
-
-def _cifar100(data_dir: Path | None, resolution: int | None) -> Dataset:
-    from znas_engine.data.cifar import CIFAR100, Cifar
-
-    folder = _required("cifar100", data_dir, f"the folder that holds {CIFAR100.folder}")
-    return Cifar(folder, layout=CIFAR100, resolution=resolution)
+def _source(asked: Any) -> tuple[str, type[ZnasError] | None]:
+    """The beginning of a sentence about what is wrong with it, and as what to raise that; None: a defect."""
+    if not isinstance(asked, str):
+        return f"the data set {_where(asked)}", InvalidValueError
+    for outside in DATASETS.outside():
+        if outside.name == asked:
+            brings = f"the package {outside.package} brings the data set {asked!r} as {outside.where}, which"
+            return brings, PluginError
+    return f"the data set {asked}", None if asked in DATASETS.builtin else InvalidValueError
 
 
-def _imagefolder(data_dir: Path | None, resolution: int | None) -> Dataset:
-    from znas_engine.data.imagefolder import ImageFolder
-
-    folder = _required("imagefolder", data_dir, "a folder with one sub-folder of images per class")
-    return ImageFolder(folder, resolution=resolution)
-
-
-def _gaussian(data_dir: Path | None, resolution: int | None) -> Dataset:
-    if data_dir is not None:
-        raise InvalidValueError(f"`data_dir` is not used by gaussian but got {data_dir}: drop --data-dir")
-    return Gaussian(resolution=resolution)
+def _title(asked: Any) -> str:
+    if isinstance(asked, Dataset):
+        return asked.name
+    return asked if isinstance(asked, str) else _where(asked)
 
 
-def _required(name: str, data_dir: Path | None, what: str) -> Path:
-    if data_dir is None:
-        raise InvalidValueError(f"`data_dir` is required for {name}: pass --data-dir with {what}")
-    return Path(data_dir)
+def _where(asked: Any) -> str:
+    return where_is(asked) if callable(asked) or isinstance(asked, Dataset) else type(asked).__name__
 
 
-DATASETS: dict[str, Callable[[Path | None, int | None], Dataset]] = {
-    "cifar10": _cifar10,
-    "cifar100": _cifar100,
-    "imagefolder": _imagefolder,
-    "gaussian": _gaussian,
-}
+def _unused(option: str, value: Any, title: str) -> InvalidValueError:
+    flag = option.replace("_", "-")
+    return InvalidValueError(f"`{option}` is not used by {title} but got {value}: drop --{flag}")
+
+
+def _taken(make: Callable[..., Any], given: dict[str, Any], title: str) -> dict[str, Any]:
+    """The keywords that it is called with: those given that it takes, None for one that it cannot miss."""
+    parameters = inspect.signature(make).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return given
+    taken = {name: value for name, value in given.items() if name in parameters}
+    for name in ("data_dir", "resolution", "channels_in"):
+        if name in parameters and parameters[name].default is inspect.Parameter.empty:
+            taken.setdefault(name, None)
+    if "data_dir" in taken and taken["data_dir"] is None:
+        raise InvalidValueError(f"`data_dir` is required for {title}: pass --data-dir FOLDER")
+    return taken
+
+
+def _made(make: Callable[..., Any], taken: dict[str, Any], who: str, wrong: type[ZnasError] | None) -> Any:
+    """What it makes; where it is not ours, whatever goes wrong there is one line that says where."""
+    try:
+        return make(**taken)
+    except ZnasError:
+        raise
+    except Exception as error:
+        if wrong is None:
+            raise
+        first_line = str(error).partition("\n")[0]
+        raise wrong(f"{who} cannot be made ({type(error).__name__}: {first_line})") from error
+
+
+def _read(pictures: Any, options: dict[str, Any], who: str, wrong: type[ZnasError] | None) -> Dataset:
+    """Pictures that are no `Dataset` yet."""
+    if hasattr(pictures, "__array__"):
+        pictures = (pictures, None)
+    if isinstance(pictures, tuple) and len(pictures) == 2:
+        from znas_engine.data.arrays import Arrays
+
+        return Arrays(*pictures, **options)
+    if hasattr(pictures, "__getitem__") and not isinstance(pictures, str | bytes | dict | tuple):
+        from znas_engine.data import mapstyle
+
+        return mapstyle.read(pictures, **options)
+    raise (wrong or PluginError)(
+        f"{who} is no data set but {type(pictures).__name__}: give a Dataset or what makes one, arrays "
+        "(images, labels), or a map-style PyTorch data set"
+    )

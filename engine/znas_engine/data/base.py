@@ -6,18 +6,25 @@ import hashlib
 import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, PluginError
+from znas_engine.registry import where_is
+
+#: Outputs of the classifier that looks at images without labels, unless one is told otherwise.
+UNLABELLED_CLASSES = 10
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Batch:
     """Images and, where the data set has them, their labels.
 
-    images: float32 [N, 3, H, W], C-contiguous, normalised per channel (about zero mean, unit variance).
+    images: float32 [N, C, H, W], one channel or more, C-contiguous, normalised per channel (about zero mean,
+        unit variance).
     labels: int64 [N] in [0, classes), or None for an unlabelled data set.
 
     Raises InvalidValueError for arrays of another shape, dtype or layout.
@@ -28,9 +35,9 @@ class Batch:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if images.dtype != np.float32 or images.ndim != 4 or images.shape[1] != 3:
+        if images.dtype != np.float32 or images.ndim != 4 or images.shape[1] < 1:
             raise InvalidValueError(
-                f"`images` must be float32 [N, 3, H, W] but got {images.dtype} {list(images.shape)}"
+                f"`images` must be float32 [N, C, H, W] but got {images.dtype} {list(images.shape)}"
             )
         if not images.flags.c_contiguous:
             raise InvalidValueError("`images` must be C-contiguous but got a strided view")
@@ -68,7 +75,9 @@ class Dataset(ABC):
     resolution: side of the square images in pixels.
     labelled: whether batches carry labels.
     size: number of images found.
-    origin: one readable line that says where they come from.
+    origin: one readable line that says where they come from; journals tell data sets apart by it.
+    channels: of an image.
+    labels_from: what gives such images labels, in words that follow "have none; ".
     """
 
     name: str
@@ -77,40 +86,95 @@ class Dataset(ABC):
     labelled: bool
     size: int
     origin: str
+    channels: int = 3
+    labels_from: str = "use --data cifar10 --data-dir FOLDER"
 
     def batch(self, images: int, *, seed: int) -> Batch:
         """Draw `images` images without replacement; a function of (`images`, `seed`) and the files alone.
 
         Labelled sets are drawn class-balanced: class counts differ by at most one, the seed decides which
         classes get the extra image, and the order is shuffled. At one seed, the images of every class in
-        a small batch are also in a larger one. The same arguments give the same batch in every process.
+        a small batch are also in a larger one. Unlabelled sets are shuffled. The same arguments give the
+        same batch in every process.
 
         Raises InvalidValueError if `images` is outside [1, size], if a class has too few of them, or if
-        `seed` is negative; DataError if a file that the batch needs cannot be decoded.
+        `seed` is negative; DataError if a file that the batch needs cannot be decoded; PluginError, naming
+        the class, if what it drew is not what its attributes promise.
         """
         limits = f"between 1 and {self.size:,} for {self.name}"
-        count = _whole("images", images, limits)
+        count = whole("images", images, limits)
         if not 1 <= count <= self.size:
             raise InvalidValueError(f"`images` must be {limits} but got {images:,}")
-        number = _whole("seed", seed, "0 or more")
+        number = whole("seed", seed, "0 or more")
         if number < 0:
             raise InvalidValueError(f"`seed` must be 0 or more but got {seed}")
-        return self._draw(count, number)
+        batch = self._draw(count, number)
+        self._check(batch, count)
+        return batch
 
     @abstractmethod
     def _draw(self, images: int, seed: int) -> Batch:
         """The batch, for arguments that `batch` has checked."""
 
+    def _check(self, batch: Any, images: int) -> None:
+        """Hold what was drawn to what the attributes say."""
+        promised = (images, self.channels, self.resolution, self.resolution)
+        labels = getattr(batch, "labels", None)
+        wrong = None
+        if not isinstance(batch, Batch):
+            wrong = f"{type(batch).__name__}, no Batch"
+        elif batch.images.shape != promised:
+            wrong = f"images {list(batch.images.shape)}, not {list(promised)}"
+        elif (labels is not None) != self.labelled:
+            wrong = f"{'no ' if labels is None else ''}labels, but `labelled` is {self.labelled}"
+        elif labels is not None and not 0 <= labels.min() <= labels.max() < self.classes:
+            wrong = f"labels from {labels.min()} to {labels.max()}, not from 0 to {self.classes - 1}"
+        if wrong is not None:
+            raise PluginError(f"the data set {self.name!r} ({where_is(self)}) drew {wrong}")
+
+
+def broken_promise(dataset: Dataset) -> str | None:
+    """What is wrong with the attributes, in words that follow the data set's name; None if nothing is."""
+    for name, kind in (("name", str), ("origin", str), ("labels_from", str), ("labelled", bool)):
+        value = getattr(dataset, name, None)
+        if not isinstance(value, kind):
+            return f"has {value!r} for `{name}`, no {kind.__name__}"
+        if "\n" in str(value):
+            return f"has {value!r} for `{name}`, more than one line"
+    for name, least in (("classes", 2), ("resolution", 1), ("size", 1), ("channels", 1)):
+        value = getattr(dataset, name, None)
+        if type(value) is not int or value < least:
+            return f"has {value!r} for `{name}`, no int of {least} or more"
+    return None
+
 
 def checked_resolution(resolution: int) -> int:
     """`resolution` as an int; raises InvalidValueError unless it is a whole number above zero."""
-    pixels = _whole("resolution", resolution, "1 or more")
+    pixels = whole("resolution", resolution, "1 or more")
     if pixels < 1:
         raise InvalidValueError(f"`resolution` must be 1 or more but got {resolution}")
     return pixels
 
 
-def _whole(name: str, value: int, limits: str) -> int:
+def checked_channels(channels_in: int | None, name: str) -> int:
+    """`channels_in` of a data set of colours: 1 for grey or 3; None means 3."""
+    if channels_in is None:
+        return 3
+    channels = whole("channels_in", channels_in, "1 or 3")
+    if channels not in (1, 3):
+        raise InvalidValueError(f"`channels_in` must be 1 (grey) or 3 for {name} but got {channels_in}")
+    return channels
+
+
+def required_folder(name: str, data_dir: Path | None, what: str) -> Path:
+    """`data_dir`, or the error that says what it must be."""
+    if data_dir is None:
+        raise InvalidValueError(f"`data_dir` is required for {name}: pass --data-dir with {what}")
+    return data_dir
+
+
+def whole(name: str, value: int, limits: str) -> int:
+    """`value` as an int; raises InvalidValueError, naming the limits, unless it is a whole number."""
     try:
         return operator.index(value)
     except TypeError:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.data.base import Batch, Dataset, checked_resolution
+from znas_engine.data.base import Batch, Dataset, checked_channels, checked_resolution, required_folder
 from znas_engine.data.pickles import RefusedPickle, StoredArray, unpickle
 from znas_engine.data.pixels import box_reduce, normalise
 from znas_engine.data.sampling import draw_balanced
@@ -74,15 +74,25 @@ class Cifar(Dataset):
         enough; `origin` says which were found.
     layout: CIFAR10 or CIFAR100.
     resolution: 32 (None means that), or 16, 8, 4, 2, 1, made by averaging boxes of pixels.
+    channels_in: 3 (None means that), or 1 for grey: the luminance of pixels and of the published statistics.
 
-    Raises InvalidValueError for another resolution and DataError, naming the file and the way out, for a
-    folder or file that is missing, unreadable, damaged, malicious, too large, or not CIFAR.
+    Raises InvalidValueError for another resolution or number of channels, and DataError, naming the file
+    and the way out, for a folder or file that is missing, unreadable, damaged, malicious, too large, or not
+    CIFAR.
     """
 
     labelled = True
 
-    def __init__(self, data_dir: Path, *, layout: Layout, resolution: int | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        layout: Layout,
+        resolution: int | None = None,
+        channels_in: int | None = None,
+    ) -> None:
         self.name = layout.name
+        self.channels = checked_channels(channels_in, layout.name)
         self.classes = layout.classes
         self.resolution = _SIDE if resolution is None else checked_resolution(resolution)
         if self.resolution not in _RESOLUTIONS:
@@ -109,10 +119,32 @@ class Cifar(Dataset):
         factor = _SIDE // self.resolution
         return Batch(
             images=normalise(
-                pixels if factor == 1 else box_reduce(pixels, factor), mean=layout.mean, std=layout.std
+                pixels if factor == 1 else box_reduce(pixels, factor),
+                mean=layout.mean,
+                std=layout.std,
+                channels=self.channels,
             ),
             labels=self._labels[index],
         )
+
+
+def cifar10(
+    *, data_dir: Path | None = None, resolution: int | None = None, channels_in: int | None = None
+) -> Cifar:
+    """CIFAR-10, see `Cifar`."""
+    return _opened(CIFAR10, data_dir, resolution, channels_in)
+
+
+def cifar100(
+    *, data_dir: Path | None = None, resolution: int | None = None, channels_in: int | None = None
+) -> Cifar:
+    """CIFAR-100 with its 100 fine labels, see `Cifar`."""
+    return _opened(CIFAR100, data_dir, resolution, channels_in)
+
+
+def _opened(layout: Layout, data_dir: Path | None, resolution: int | None, channels_in: int | None) -> Cifar:
+    folder = required_folder(layout.name, data_dir, f"the folder that holds {layout.folder}")
+    return Cifar(folder, layout=layout, resolution=resolution, channels_in=channels_in)
 
 
 def _training_files(data_dir: Path, layout: Layout) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Any folder of pictures: root/class_name/picture.png."""
+"""Any folder of pictures: root/class_name/**/picture.png, or root/picture.png without classes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.data.base import Batch, Dataset, checked_resolution
+from znas_engine.data.base import (
+    UNLABELLED_CLASSES,
+    Batch,
+    Dataset,
+    checked_channels,
+    checked_resolution,
+    required_folder,
+)
 from znas_engine.data.pixels import normalise
-from znas_engine.data.sampling import draw_balanced
+from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import DataError, MissingDependencyError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")  # the only decoders that Pillow may try
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer per channel
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer per channel
 
 # ImageNet's published statistics, the usual choice for photographs.
 _MEAN = (0.485, 0.456, 0.406)
@@ -28,46 +35,52 @@ _STD = (0.229, 0.224, 0.225)
 class ImageFolder(Dataset):
     """Pictures in `root`, one sub-folder per class; only those that a batch draws are decoded.
 
-    root: its sub-folders are the classes, numbered in the order of their names (by code point); names that
-        begin with a dot are skipped. In each, every png, jpg, jpeg, bmp, webp or ppm file is an image;
-        other files and deeper folders are not looked at. Links to files and folders are followed.
+    root: its sub-folders are the classes, numbered in the order of their names (by code point). In each and
+        in the folders below it, every png, jpg, jpeg, bmp, webp or ppm file is an image; other files are not
+        looked at, nor is any name that begins with a dot. Links to files and folders are followed, but no
+        folder is looked at twice for one class, so a link that leads back up adds nothing.
+        A root without sub-folders, of pictures alone, has no labels and counts as 10 classes.
+        A root that holds pictures beside sub-folders is refused: it could mean either.
     resolution: side in pixels; None means 224. The centre square of a picture (its whole shorter side) is
         resized to it with an antialiased bilinear filter.
+    channels_in: 3 (None means that), or 1 for grey: the luminance of pixels and of ImageNet's statistics.
 
     Colours become RGB, transparency is dropped, and the pixels are normalised by ImageNet's mean and
     standard deviation.
 
-    Raises MissingDependencyError without Pillow and InvalidValueError for a resolution below 1. Raises
-    DataError, naming the folder or file: at once for a missing root, fewer than two classes, a class without
-    images or a broken link; from `batch` for a picture that is damaged, too large to be safe (about 89
-    million pixels), or has more than 8 bits per channel.
+    Raises MissingDependencyError without Pillow and InvalidValueError for a resolution below 1 or another
+    number of channels. Raises DataError, naming the folder or file: at once for a missing root, fewer than
+    two classes, a class without images or a broken link; from `batch` for a picture that is damaged, too
+    large to be safe (about 89 million pixels), or has more than 8 bits per channel.
     """
 
     name = "imagefolder"
-    labelled = True
+    labels_from = "sort the pictures into one sub-folder per class"
 
-    def __init__(self, root: Path, *, resolution: int | None = None) -> None:
+    def __init__(self, root: Path, *, resolution: int | None = None, channels_in: int | None = None) -> None:
         self.resolution = 224 if resolution is None else checked_resolution(resolution)
+        self.channels = checked_channels(channels_in, self.name)
         _pillow()  # fail now rather than at the first batch
         self._root = root
-        self._class_names = _class_folders(root)
-        files = [_image_files(root / folder) for folder in self._class_names]
-        self._files = [file for group in files for file in group]
-        self._labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(group) for group in files])
-        self.classes = len(files)
+        self._class_names, self._files, self._labels = _found(root)
+        self.labelled = self._labels is not None
+        self.classes = len(self._class_names) if self.labelled else UNLABELLED_CLASSES
         self.size = len(self._files)
-        self.origin = f"{self.size:,} images of {self.classes} classes in {root}"
+        what = f" of {self.classes} classes" if self.labelled else ", unlabelled,"
+        self.origin = f"{self.size:,} images{what} in {root}"
 
     def _draw(self, images: int, seed: int) -> Batch:
-        index = draw_balanced(
-            self._labels, images, seed=seed, name=str(self._root), class_names=self._class_names
+        if self._labels is None:
+            index = draw_any(self.size, images, seed=seed)
+        else:
+            index = draw_balanced(
+                self._labels, images, seed=seed, name=str(self._root), class_names=self._class_names
+            )
+        pixels = self._decode([self._root / self._files[file] for file in index])
+        return Batch(
+            images=normalise(pixels, mean=_MEAN, std=_STD, channels=self.channels),
+            labels=None if self._labels is None else self._labels[index],
         )
-        labels = self._labels[index]
-        paths = [
-            self._root / self._class_names[label] / self._files[file]
-            for label, file in zip(labels, index, strict=True)
-        ]
-        return Batch(images=normalise(self._decode(paths), mean=_MEAN, std=_STD), labels=labels)
 
     def _decode(self, paths: list[Path]) -> NDArray[np.uint8]:
         """uint8 [len(paths), 3, resolution, resolution]; Pillow decodes outside the interpreter's lock."""
@@ -84,6 +97,14 @@ class ImageFolder(Dataset):
         return pixels
 
 
+def imagefolder(
+    *, data_dir: Path | None = None, resolution: int | None = None, channels_in: int | None = None
+) -> ImageFolder:
+    """A folder of pictures, see `ImageFolder`."""
+    root = required_folder("imagefolder", data_dir, "a folder with one sub-folder of images per class")
+    return ImageFolder(root, resolution=resolution, channels_in=channels_in)
+
+
 def _pillow() -> ModuleType:
     try:
         import PIL.Image
@@ -94,49 +115,81 @@ def _pillow() -> ModuleType:
     return PIL.Image
 
 
-def _class_folders(root: Path) -> list[str]:
-    layout = "--data-dir must be a folder with one sub-folder of images per class"
+def _found(root: Path) -> tuple[list[str], list[str], NDArray[np.int64] | None]:
+    """Names of the classes, pictures as paths below `root`, and their labels, None where there are none."""
+    layout = (
+        "--data-dir must be a folder with one sub-folder of images per class, or of unlabelled images alone"
+    )
     if not root.is_dir():
         raise DataError(f"no folder {root}: {layout}")
-    try:
-        folders = [path.name for path in root.iterdir() if path.is_dir()]
-    except OSError as error:
-        raise DataError(f"cannot list {root} ({error.strerror}): make it readable") from error
-    names = sorted(name for name in folders if not name.startswith("."))
-    if len(names) < 2:
-        raise DataError(f"{root} must hold at least 2 class folders but has {len(names)}: {layout}")
-    return names
+    folders, pictures = _listed(root)
+    if pictures and folders:
+        raise DataError(
+            f"{root} holds pictures ({pictures[0]}) beside sub-folders ({folders[0]}): put every picture "
+            "into the folder of its class, or the sub-folders elsewhere"
+        )
+    if pictures:
+        return [], pictures, None
+    if len(folders) < 2:
+        raise DataError(f"{root} must hold at least 2 class folders but has {len(folders)}: {layout}")
+    groups = [_pictures_below(root, folder) for folder in folders]
+    labels = np.repeat(np.arange(len(groups), dtype=np.int64), [len(group) for group in groups])
+    return folders, [picture for group in groups for picture in group], labels
 
 
-def _image_files(folder: Path) -> list[str]:
-    names = []
+def _pictures_below(root: Path, name: str) -> list[str]:
+    """Every picture in the folder `root / name` and below it, as a path below `root`, sorted."""
+    seen = {_identity(root)}
+    found: list[str] = []
+    waiting = [name]
+    while waiting:
+        here = waiting.pop()
+        identity = _identity(root / here)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        folders, pictures = _listed(root / here)
+        found += [f"{here}/{picture}" for picture in pictures]
+        waiting += [f"{here}/{folder}" for folder in reversed(folders)]
+    if not found:
+        kinds = ", ".join(suffix[1:] for suffix in _SUFFIXES)
+        raise DataError(f"class folder {root / name} holds no images ({kinds}): add some or delete it")
+    return sorted(found)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """What a folder is called by the file system, however it was reached."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the sub-folders and of the pictures in `folder`, each sorted."""
+    folders, pictures = [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not entry.name.lower().endswith(_SUFFIXES):
+                # Path follows a link, because DirEntry raises for one that leads to itself.
+                target = Path(entry.path) if entry.is_symlink() else entry
+                picture = entry.name.lower().endswith(_SUFFIXES)
+                if entry.name.startswith("."):
                     continue
-                if entry.is_file(follow_symlinks=False):
-                    names.append(entry.name)
-                elif entry.is_symlink():
-                    # Path, because DirEntry raises for a link that leads to itself.
-                    target = Path(entry.path)
-                    if target.is_file():
-                        names.append(entry.name)
-                    elif not target.is_dir():
-                        raise DataError(f"{entry.path} is a link that leads nowhere: delete it or mend it")
+                if target.is_dir():
+                    folders.append(entry.name)
+                elif picture and target.is_file():
+                    pictures.append(entry.name)
+                elif picture and entry.is_symlink():
+                    raise DataError(f"{entry.path} is a link that leads nowhere: delete it or mend it")
     except OSError as error:
         raise DataError(f"cannot list {folder} ({error.strerror}): make it readable") from error
-    if not names:
-        kinds = ", ".join(suffix[1:] for suffix in _SUFFIXES)
-        raise DataError(f"class folder {folder} holds no images ({kinds}): add some or delete it")
-    return sorted(names)
+    return sorted(folders), sorted(pictures)
 
 
 def _decode_one(image_module: ModuleType, path: Path, side: int) -> NDArray[np.uint8]:
     """uint8 [3, side, side]: the centre square of the picture at `path`."""
     try:
         with image_module.open(path, formats=_FORMATS) as picture:
-            if picture.mode not in _MODES:
+            if picture.mode not in MODES:
                 raise DataError(f"{path} has pixels of mode {picture.mode}: save it with 8 bits per channel")
             colours = picture.convert("RGB")
             width, height = colours.size

@@ -1,4 +1,4 @@
-"""Seeded, class-balanced drawing of image indices."""
+"""Seeded drawing of image indices."""
 
 from __future__ import annotations
 
@@ -54,3 +54,9 @@ def draw_balanced(
 
     chosen = np.flatnonzero(rank < quota[labels])
     return chosen[np.argsort(order_keys[chosen], kind="stable")].astype(np.int64)
+
+
+def draw_any(size: int, images: int, *, seed: int) -> NDArray[np.int64]:
+    """Indices int64 [images] below `size`, shuffled; no one twice, a smaller draw begins a larger one."""
+    words = np.random.PCG64(seed_sequence(seed)).random_raw(size)
+    return np.argsort(words, kind="stable")[:images].astype(np.int64)

@@ -1,0 +1,217 @@
+"""Images that are in memory already, as NumPy arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.data.base import (
+    UNLABELLED_CLASSES,
+    Batch,
+    Dataset,
+    checked_channels,
+    checked_resolution,
+    whole,
+)
+from znas_engine.data.pixels import centre_square, luminance, resize
+from znas_engine.data.sampling import draw_any, draw_balanced
+from znas_engine.errors import InvalidValueError, unknown_choice
+
+_LAYOUTS = ("auto", "NCHW", "NHWC")
+_CHANNELS = (1, 3)
+_TOGETHER = 512  # images in float64 at a time
+_SAY_LAYOUT = 'say which it is: znas_engine.data.arrays.Arrays(images, labels, layout="NCHW")'
+
+
+class Arrays(Dataset):
+    """Images from an array, normalised per channel by their own mean and standard deviation.
+
+    images: uint8 or float32, [N, C, H, W] or [N, H, W, C] with 1 or 3 channels. Copied, unless it is
+        read-only: `np.load(file, mmap_mode="r")` stays where it is, and only what a batch draws is read
+        again. The centre square of an image (its whole shorter side) is used.
+    labels: integers [N] from 0, or None for images without.
+    classes: None means the largest label + 1, all of which must occur, or 10 without labels. Where it is
+        told, classes may have no image: batches are then balanced among those that have.
+    layout: "NCHW", "NHWC", or "auto": the one axis that is 1 or 3 long is the channels'.
+    resolution: side in pixels; None means that of the centre square. Resized by the antialiased bilinear
+        filter of image folders, but not rounded to 8 bits.
+    channels_in: 3 (None means that; one channel is repeated) or 1 (colours become their luminance).
+    name: what messages call it.
+
+    Mean and standard deviation are those of all centre squares before they are resized, so the range of
+    the values does not matter. A channel that has one value everywhere becomes zero.
+
+    Raises InvalidValueError for other dtypes, shapes and labels, for NaN or infinity, which it locates, and
+    for images that are all of one colour.
+    """
+
+    labels_from = "give each image its label: (images, labels), or (image, label) from a PyTorch data set"
+
+    def __init__(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        classes: int | None = None,
+        layout: str = "auto",
+        resolution: int | None = None,
+        channels_in: int | None = None,
+        name: str = "arrays",
+    ) -> None:
+        self.name = name
+        stored = _channels_first(_array(images, "images"), layout)
+        if stored.flags.writeable:
+            stored = stored.copy()
+        self._squares = centre_square(stored)
+        self.size = len(stored)
+        self.resolution = self._squares.shape[-1] if resolution is None else checked_resolution(resolution)
+        self.channels = checked_channels(channels_in, name)
+        self._labels = None if labels is None else _checked_labels(_array(labels, "labels"), self.size)
+        self.labelled = self._labels is not None
+        self.classes = _checked_classes(self._labels, classes)
+        self._mean, self._std = self._statistics()
+        channels, height, width = stored.shape[1:]
+        what = f"{self.size:,} images" + (f" of {self.classes} classes" if self.labelled else ", unlabelled")
+        self.origin = (
+            f"{what}, {stored.dtype.name} {channels} x {height} x {width}, in memory "
+            f"({_digest(stored, self._labels)})"
+        )
+
+    def _draw(self, images: int, seed: int) -> Batch:
+        if self._labels is None:
+            index = draw_any(self.size, images, seed=seed)
+        else:
+            present, among = np.unique(self._labels, return_inverse=True)
+            index = draw_balanced(
+                among, images, seed=seed, name=self.name, class_names=[str(label) for label in present]
+            )
+        drawn = np.empty((images, self.channels, self.resolution, self.resolution), np.float32)
+        for first in range(0, images, _TOGETHER):
+            rows = index[first : first + _TOGETHER]
+            # One channel is repeated where three are asked for: assignment does that.
+            drawn[first : first + _TOGETHER] = (
+                resize(self._values(rows), self.resolution) - self._mean
+            ) / self._std
+        return Batch(drawn, None if self._labels is None else self._labels[index])
+
+    def _values(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of some centre squares; of one channel where colours become grey."""
+        values: NDArray[np.float64] = self._squares[rows].astype(np.float64)
+        return luminance(values) if self.channels < values.shape[1] else values
+
+    def _chunks(self) -> Iterator[NDArray[np.float64]]:
+        for first in range(0, self.size, _TOGETHER):
+            yield self._values(slice(first, first + _TOGETHER))
+
+    def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation [C, 1, 1]; the latter is 1 for a channel of one value."""
+        axes = (0, 2, 3)
+        sums, lowest, highest = [], [], []
+        for number, values in enumerate(self._chunks()):
+            finite = np.isfinite(values).all(axis=(1, 2, 3))
+            if not finite.all():
+                first = number * _TOGETHER + int(finite.argmin())
+                raise InvalidValueError(f"`images` must be finite but image {first} holds NaN or infinity")
+            sums.append(values.sum(axis=axes))
+            lowest.append(values.min(axis=axes))
+            highest.append(values.max(axis=axes))
+        constant = np.min(lowest, axis=0) == np.max(highest, axis=0)
+        if constant.all():
+            raise InvalidValueError("`images` must differ in something but all their pixels are alike")
+        pixels = self.size * self._squares.shape[-1] ** 2
+        mean = (np.sum(sums, axis=0) / pixels).reshape(-1, 1, 1)
+        mean[constant] = np.min(lowest, axis=0).reshape(-1, 1, 1)[constant]
+        squares = [np.square(values - mean).sum(axis=axes) for values in self._chunks()]
+        std = np.sqrt(np.sum(squares, axis=0) / pixels).reshape(-1, 1, 1)
+        std[constant] = 1.0
+        return mean, std
+
+
+def _array(values: Any, name: str) -> NDArray[Any]:
+    """A NumPy array of what is one, or can be seen as one without torch's help, as tensors can."""
+    if not hasattr(values, "__array__"):
+        raise InvalidValueError(f"`{name}` must be a NumPy array but got {type(values).__name__}")
+    try:
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    except (TypeError, ValueError) as error:  # bfloat16, which NumPy does not have
+        raise InvalidValueError(f"`{name}` cannot be read as a NumPy array ({error})") from error
+
+
+def _channels_first(images: NDArray[Any], layout: str) -> NDArray[Any]:
+    """A view [N, C, H, W] of images that can be used."""
+    if layout not in _LAYOUTS:
+        raise unknown_choice("layout", layout, _LAYOUTS)
+    if images.dtype.newbyteorder("=") not in (np.uint8, np.float32):
+        raise InvalidValueError(
+            f"`images` must be uint8 or float32 but got {images.dtype}: convert them, for instance with "
+            "images.astype(np.float32)"
+        )
+    shape = list(images.shape)
+    if images.ndim == 3:
+        raise InvalidValueError(
+            f"`images` must be [N, C, H, W] or [N, H, W, C] but got {shape}: pass images[:, None] if they "
+            "are grey"
+        )
+    if images.ndim != 4 or images.size == 0:
+        raise InvalidValueError(
+            f"`images` must be [N, C, H, W] or [N, H, W, C], none of them 0, but got {shape}"
+        )
+    first, last = (shape[axis] in _CHANNELS for axis in (1, 3))
+    if layout == "auto":
+        if first and last:
+            raise InvalidValueError(f"`images` {shape} may be NCHW or NHWC: {_SAY_LAYOUT}")
+        layout = "NHWC" if last else "NCHW"
+    if not (first if layout == "NCHW" else last):
+        raise InvalidValueError(
+            f"`images` must be [N, C, H, W] or [N, H, W, C] with 1 or 3 channels C but got {shape}"
+        )
+    return images if layout == "NCHW" else images.transpose(0, 3, 1, 2)
+
+
+def _checked_labels(labels: NDArray[Any], size: int) -> NDArray[np.int64]:
+    if labels.dtype.kind not in "iu" or labels.shape != (size,):
+        raise InvalidValueError(
+            f"`labels` must be integers [{size}] but got {labels.dtype} {list(labels.shape)}"
+        )
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= 2**31:
+        worst = lowest if lowest < 0 else highest
+        raise InvalidValueError(f"`labels` must be between 0 and 2**31 - 1 but got {worst}")
+    return labels.astype(np.int64)
+
+
+def _checked_classes(labels: NDArray[np.int64] | None, told: int | None) -> int:
+    classes = None if told is None else whole("classes", told, "2 or more")
+    if labels is None:
+        classes = UNLABELLED_CLASSES if classes is None else classes
+    else:
+        present = np.unique(labels)
+        highest = int(present[-1])
+        if classes is None and len(present) <= highest:
+            absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
+            raise InvalidValueError(
+                f"`labels` reach {highest} but none is {absent}: number the classes from 0 without a gap, or "
+                f"tell their number: znas_engine.data.arrays.Arrays(images, labels, classes={highest + 1})"
+            )
+        classes = highest + 1 if classes is None else classes
+        if classes <= highest:
+            raise InvalidValueError(f"`classes` must be {highest + 1} or more, as labels are, but got {told}")
+    if classes < 2:
+        raise InvalidValueError(f"`classes` must be 2 or more but got {classes}")
+    return classes
+
+
+def _digest(images: NDArray[Any], labels: NDArray[np.int64] | None) -> str:
+    """Twelve hexadecimal digits that tell images [N, C, H, W] with their labels from others."""
+    digest = hashlib.sha256(f"{images.dtype.name}{list(images.shape)};{labels is not None}".encode())
+    little = images.dtype.newbyteorder("<")
+    for first in range(0, len(images), _TOGETHER):
+        chunk = np.ascontiguousarray(images[first : first + _TOGETHER], dtype=little)
+        digest.update(chunk.reshape(-1).data)
+    if labels is not None:
+        digest.update(labels.astype("<i8").data)
+    return digest.hexdigest()[:12]
