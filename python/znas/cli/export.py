@@ -62,8 +62,8 @@ def export(
     from znas_engine.data import load
     from znas_engine.environment import draw_environments
     from znas_engine.errors import StorageError
-    from znas_engine.export.cache import write_atomically
     from znas_engine.spaces import get_space
+    from znas_engine.storage import write_atomically
 
     if out.exists():
         raise StorageError(f"the output file {out} exists already; name another one or remove it")
