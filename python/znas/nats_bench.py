@@ -13,8 +13,8 @@ from znas.journal import Journal
 from znas.tables import Table
 from znas_engine.data import nats_bench
 from znas_engine.errors import DataError
-from znas_engine.export.cache import cache_root
 from znas_engine.spaces import SearchSpace
+from znas_engine.storage import cache_root
 
 #: Files per entry of the journal.
 BATCH = 64

@@ -18,8 +18,8 @@ from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import StorageError
-from znas_engine.export.cache import load, load_or_build, store, write_atomically
 from znas_engine.spaces import SPACES
+from znas_engine.storage import load, load_or_build, store, write_atomically
 
 NB201 = SPACES["nasbench201"]
 
@@ -153,7 +153,7 @@ def test_what_was_stored_is_loaded_until_it_is_damaged(root: Path) -> None:
 
 KILLED = """
 import os, sys, time
-from znas_engine.export.cache import load_or_build
+from znas_engine.storage import load_or_build
 
 def stop(*_):
     print("here", flush=True)

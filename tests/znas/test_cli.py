@@ -201,7 +201,7 @@ def test_a_search_at_p_one_loads_only_what_it_uses() -> None:
         "platformdirs",
         "znas.priors",
         "znas.journal",
-        "znas_engine.export.cache",
+        "znas_engine.storage",
         "znas_engine.backends.native",
         "znas_engine.data.cifar",
         "znas_engine.data.imagefolder",

@@ -24,10 +24,10 @@ from znas_engine.backends.scaling import Scaling, mask_shape, scaling_of
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
 from znas_engine.export import CUDA_OPSET, code_output, feature_output
-from znas_engine.export.cache import load_or_build
 from znas_engine.graph import Graph
 from znas_engine.scores import CodeSite, HostCodes, Observation
 from znas_engine.spaces import Mask
+from znas_engine.storage import load_or_build
 from znas_engine.supernet.normalisation import Statistics, chunks
 from znas_engine.supernet.rescale import restored, unscaled
 

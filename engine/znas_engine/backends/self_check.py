@@ -17,9 +17,9 @@ from znas_engine.backends.base import LOGIT_TOLERANCE, Evaluator, Images, Masked
 from znas_engine.data import load
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import DeviceError
-from znas_engine.export.cache import load_or_build
 from znas_engine.gpu import gpu
 from znas_engine.spaces import Macro, Mask, SearchSpace, resize
+from znas_engine.storage import load_or_build
 
 #: Images that are compared.
 IMAGES = 8

@@ -1,4 +1,4 @@
-"""The supernet as an ONNX file, and the cache that keeps it."""
+"""The supernet as an ONNX file."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from znas_engine.devices import TOGETHER
 from znas_engine.errors import InvalidValueError, MissingDependencyError
-from znas_engine.export.cache import load, load_or_build, store
 from znas_engine.export.onnx_graph import structure
 from znas_engine.gpu import Gpu, gpu
+from znas_engine.storage import load, load_or_build, store
 from znas_engine.tensorrt import library
 from znas_engine.tensorrt.flavours import Flavour
 

@@ -81,7 +81,7 @@ def bench(
     from znas.bench.plan import QUICK, Plan, quick_contenders
     from znas.bench.suite import run
     from znas_engine.errors import StorageError
-    from znas_engine.export.cache import write_atomically
+    from znas_engine.storage import write_atomically
 
     repeated: dict[str, Any] = {
         "parts": part,

@@ -18,8 +18,8 @@ from znas_engine import __version__, kernels
 from znas_engine.backends import BACKENDS, DEVICES, can_run, choose_backend, missing
 from znas_engine.devices import FIRST
 from znas_engine.errors import MissingDependencyError
-from znas_engine.export.cache import cache_root
 from znas_engine.gpu import MEASURED, Gpu, gpus
+from znas_engine.storage import cache_root
 from znas_engine.tensorrt.flavours import chosen, installed
 
 

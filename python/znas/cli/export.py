@@ -54,7 +54,7 @@ def export(
     from znas_engine.backends.onnxruntime import OnnxRuntime
     from znas_engine.backends.scaling import mask_shape
     from znas_engine.errors import StorageError
-    from znas_engine.export.cache import write_atomically
+    from znas_engine.storage import write_atomically
 
     if out.exists():
         raise StorageError(f"the output file {out} exists already; name another one or remove it")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.errors import InvalidValueError, StorageError
-from znas_engine.export.cache import write_atomically
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SPACES, Mask
+from znas_engine.storage import write_atomically
 
 FORMAT = "znas-prior"
 VERSION = 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from znas_engine.errors import StorageError
-from znas_engine.export.cache import write_atomically
+from znas_engine.storage import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
