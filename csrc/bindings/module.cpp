@@ -13,7 +13,6 @@
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
 #include "znas/isa.hpp"
-#include "znas/masked_sum.hpp"
 
 namespace py = pybind11;
 
@@ -43,43 +42,6 @@ void check_threads(int threads) {
 template <typename T>
 py::array_t<T> new_array(const std::vector<std::size_t>& shape) {
     return py::array_t<T>(py::array::ShapeContainer(shape.begin(), shape.end()));
-}
-
-py::object masked_sum(const std::vector<py::object>& tensors, const std::vector<float>& coefficients,
-                      py::object out, int threads, const std::string& isa_name) {
-    const Isa isa = parse_isa(isa_name);
-    check_threads(threads);
-    if (tensors.empty()) throw py::value_error("`tensors` must hold at least one array but got none");
-    if (tensors.size() != coefficients.size()) {
-        throw py::value_error("`coefficients` must have one value for each of the " +
-                              std::to_string(tensors.size()) + " tensors but got " +
-                              std::to_string(coefficients.size()));
-    }
-
-    std::vector<TensorView> terms;  // each [...], all of one shape
-    terms.reserve(tensors.size());
-    std::vector<const float*> pointers;
-    for (std::size_t t = 0; t < tensors.size(); ++t) {
-        const TensorView& term = terms.emplace_back(tensors[t], "tensors[" + std::to_string(t) + "]");
-        term.require_dtype({kFloat32});
-        term.require_shape_of(terms.front());
-        pointers.push_back(term.data<const float>());
-    }
-
-    if (out.is_none()) out = new_array<float>(terms.front().shape());
-    const TensorView sum(out, "out", TensorView::Access::kWrite);
-    sum.require_dtype({kFloat32});
-    sum.require_shape_of(terms.front());
-    for (const TensorView& term : terms) {
-        if (sum.overlaps(term)) sum.refuse("must not share memory with `tensors`");
-    }
-
-    const std::span<float> result(sum.data<float>(), sum.size());
-    {
-        const py::gil_scoped_release released;
-        znas::masked_sum(pointers, coefficients, result, isa, threads);
-    }
-    return out;
 }
 
 py::array_t<std::int64_t> count_correct(const py::object& logits, const py::object& labels, int threads,
@@ -185,8 +147,6 @@ PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled kernels of znas_engine.kernels.";
     m.attr("commit") = ZNAS_COMMIT;
     m.def("available_isas", [] { return py::tuple(py::cast(znas::bindings::available_isas())); });
-    m.def("masked_sum", &znas::bindings::masked_sum, py::arg("tensors"), py::arg("coefficients"),
-          py::arg("out"), py::arg("threads"), py::arg("isa"));
     m.def("count_correct", &znas::bindings::count_correct, py::arg("logits"), py::arg("labels"),
           py::arg("threads"), py::arg("isa"));
     m.def("pack_codes", &znas::bindings::pack_codes, py::arg("activations"), py::arg("threads"),

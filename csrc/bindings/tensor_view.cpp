@@ -78,11 +78,11 @@ std::string show(const std::vector<std::size_t>& shape) {
     return "[" + join(words, ", ") + "]";
 }
 
-TensorView::TensorView(py::handle array, std::string name, Access access) : name_(std::move(name)) {
+TensorView::TensorView(py::handle array, std::string name) : name_(std::move(name)) {
     try {
         if (PyObject_CheckBuffer(array.ptr()) != 0) {
-            borrow_buffer(array, access);
-        } else if (access == Access::kRead && py::hasattr(array, "__dlpack__")) {
+            borrow_buffer(array);
+        } else if (py::hasattr(array, "__dlpack__")) {
             borrow_dlpack(array);
         } else {
             refuse("must be an array (buffer protocol or DLPack) but got " +
@@ -98,9 +98,8 @@ TensorView::TensorView(py::handle array, std::string name, Access access) : name
     }
 }
 
-void TensorView::borrow_buffer(py::handle array, Access access) {
+void TensorView::borrow_buffer(py::handle array) {
     buffer_ = py::reinterpret_borrow<py::buffer>(array).request();
-    if (access == Access::kWrite && buffer_->readonly) refuse("must be writable");
     data_ = buffer_->ptr;
     dtype_ = dtype_of_buffer(buffer_->format, buffer_->itemsize);
     std::vector<std::int64_t> strides;
@@ -168,21 +167,10 @@ void TensorView::require_axes(const std::vector<std::string>& axes) const {
     refuse("must have shape [" + join(axes, ", ") + "] but got " + show(shape_));
 }
 
-void TensorView::require_shape_of(const TensorView& other) const {
-    if (shape_ == other.shape_) return;
-    refuse("must have shape " + show(other.shape_) + " like `" + other.name_ + "` but got " + show(shape_));
-}
-
 std::size_t TensorView::size() const {
     std::size_t product = 1;
     for (const std::size_t extent : shape_) product *= extent;
     return product;
-}
-
-bool TensorView::overlaps(const TensorView& other) const {
-    const auto begin = reinterpret_cast<std::uintptr_t>(data_);
-    const auto other_begin = reinterpret_cast<std::uintptr_t>(other.data_);
-    return begin < other_begin + other.bytes() && other_begin < begin + bytes();
 }
 
 void TensorView::refuse(const std::string& problem) const {

@@ -26,12 +26,10 @@ inline const DType kBool{"bool", 8};
 
 class TensorView {
   public:
-    enum class Access { kRead, kWrite };
-
     // Borrows `array` through the buffer protocol (NumPy, memoryview) or through DLPack (PyTorch and
-    // others), from host memory only; writing is offered through the buffer protocol alone. Throws
-    // ValueError, naming the argument `name`, if there is nothing to borrow or it is not C-contiguous.
-    TensorView(pybind11::handle array, std::string name, Access access = Access::kRead);
+    // others), from host memory only, to read it. Throws ValueError, naming the argument `name`, if there is
+    // nothing to borrow or it is not C-contiguous.
+    TensorView(pybind11::handle array, std::string name);
 
     // ValueError unless the elements have one of these types.
     void require_dtype(const std::vector<DType>& allowed) const;
@@ -39,26 +37,19 @@ class TensorView {
     // ValueError unless there is one axis per name: require_axes({"images", "classes"}).
     void require_axes(const std::vector<std::string>& axes) const;
 
-    // ValueError unless the shape is that of `other`.
-    void require_shape_of(const TensorView& other) const;
-
     const DType& dtype() const { return dtype_; }
     const std::vector<std::size_t>& shape() const { return shape_; }
     std::size_t size() const;
-    std::size_t bytes() const { return size() * static_cast<std::size_t>(dtype_.bits / 8); }
 
     template <typename T>
     T* data() const {
         return static_cast<T*>(data_);
     }
 
-    // Whether the two views have a byte in common.
-    bool overlaps(const TensorView& other) const;
-
     [[noreturn]] void refuse(const std::string& problem) const;
 
   private:
-    void borrow_buffer(pybind11::handle array, Access access);
+    void borrow_buffer(pybind11::handle array);
     void borrow_dlpack(pybind11::handle array);
     void require_contiguous(const std::vector<std::int64_t>& strides) const;
 

@@ -7,14 +7,6 @@ namespace znas {
 
 namespace {
 
-void masked_sum(const float* const* tensors, const float* coefficients, std::size_t terms, std::size_t begin,
-                std::size_t end, float* out) {
-    for (std::size_t i = begin; i < end; ++i) out[i] = 0.0F;
-    for (std::size_t t = 0; t < terms; ++t) {
-        for (std::size_t i = begin; i < end; ++i) out[i] += coefficients[t] * tensors[t][i];
-    }
-}
-
 std::int64_t count_correct(const float* logits, const std::int64_t* labels, std::size_t rows,
                            std::size_t classes) {
     std::int64_t correct = 0;
@@ -53,6 +45,6 @@ void hamming_tile(const std::uint64_t* const* left, const std::uint64_t* const* 
 
 }  // namespace
 
-const KernelTable kReferenceKernels{masked_sum, count_correct, pack<float>, pack<std::uint8_t>, hamming_tile};
+const KernelTable kReferenceKernels{count_correct, pack<float>, pack<std::uint8_t>, hamming_tile};
 
 }  // namespace znas

@@ -1,13 +1,12 @@
 """The inner loops of the engine: compiled where a compiler was at hand, in NumPy everywhere.
 
-Four operations, each with the same four faces (`isa=`):
+Three operations, each with the same four faces (`isa=`):
 
 * ``numpy``: what an install without a compiler runs;
 * ``reference``: plain C++, the loop that defines the operation;
 * ``avx2``, ``avx512``: the same on vectors, chosen at run time by what the processor can do.
 
-All faces return identical bits for identical inputs, whatever `threads` is: integers are exact, and
-every product and every sum of floats is rounded on its own and in the same order.
+All faces return identical bits for identical inputs, whatever `threads` is: all results are integers.
 
 Arrays are read where they lie, in host memory. Anything with the buffer protocol or DLPack will do
 (NumPy, memoryview, PyTorch, ...), as long as it is C-contiguous.
@@ -15,7 +14,7 @@ Arrays are read where they lie, in host memory. Anything with the buffer protoco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
@@ -39,7 +38,6 @@ __all__ = [
     "commit",
     "compiled",
     "count_correct",
-    "masked_sum",
     "pack_codes",
 ]
 
@@ -69,57 +67,6 @@ def commit() -> str | None:
 def available_isas() -> tuple[str, ...]:
     """The members of `ISAS` that this machine can run, slowest first; ``isa="auto"`` means the last."""
     return ("numpy", *_core.available_isas()) if _COMPILED else ("numpy",)
-
-
-def masked_sum(
-    tensors: Sequence[ArrayLike],
-    coefficients: Sequence[float] | NDArray[Any],
-    *,
-    out: NDArray[np.float32] | None = None,
-    threads: int = 1,
-    isa: str = "auto",
-) -> NDArray[np.float32]:
-    """The weighted sum of `tensors`: what an edge puts out under one row of a mask.
-
-    Args:
-        tensors: T >= 1 arrays, float32, all of one shape.
-        coefficients: T finite numbers, rounded to float32.
-        out: where the sum goes, a float32 array of that shape sharing no memory with `tensors`; None
-            makes a new one.
-        threads: how many threads may work, at least 1.
-        isa: a member of `ISAS`, or "auto" for the fastest that this machine can run.
-
-    Returns:
-        `out`. The operation is ::
-
-            out[...] = 0
-            for x, c in zip(tensors, coefficients):
-                if c != 0:  # a tensor masked with zero is never read: its NaNs stay where they are
-                    out += c * x
-
-    Raises:
-        InvalidValueError: for anything that is not as described above.
-    """
-    chosen = _choose(isa, threads)
-    if len(tensors) == 0:
-        raise InvalidValueError("`tensors` must hold at least one array but got none")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
-        weights = np.asarray(coefficients, dtype=np.float32)
-    if weights.shape != (len(tensors),):
-        raise InvalidValueError(
-            f"`coefficients` must have shape [{len(tensors)}], one per tensor, but got {list(weights.shape)}"
-        )
-    if not np.isfinite(weights).all():
-        raise InvalidValueError(f"`coefficients` must be finite but got {weights.tolist()}")
-    if not isinstance(out, np.ndarray | None):
-        raise InvalidValueError(f"`out` must be a NumPy array but got {type(out).__name__}")
-    if out is not None and not out.flags.writeable:
-        raise InvalidValueError("`out` must be writable")
-
-    if chosen == "numpy":
-        return _masked_sum(tensors, weights, out)
-    with _refusals():
-        return _core.masked_sum(tensors, weights.tolist(), out, threads, chosen)
 
 
 def count_correct(
@@ -221,33 +168,6 @@ def _refusals() -> Iterator[None]:
 
 # --- the same in NumPy: refusals are worded as in csrc/bindings, and the tests hold the two together ---
 
-_BLOCK = 1 << 16  # elements of a sum at a time: the scratch stays in cache
-
-
-def _masked_sum(
-    tensors: Sequence[ArrayLike], weights: NDArray[np.float32], out: NDArray[np.float32] | None
-) -> NDArray[np.float32]:
-    terms = [_borrow(f"tensors[{t}]", tensor, "float32") for t, tensor in enumerate(tensors)]
-    for t, term in enumerate(terms):
-        _require_shape(f"tensors[{t}]", term, terms[0].shape)
-    if out is None:
-        out = np.empty(terms[0].shape, np.float32)
-    _borrow("out", out, "float32")
-    _require_shape("out", out, terms[0].shape)
-    if any(np.may_share_memory(out, term) for term in terms):
-        raise InvalidValueError("`out` must not share memory with `tensors`")
-
-    total = out.reshape(-1)
-    total.fill(0)
-    scratch = np.empty(min(_BLOCK, total.size), np.float32)
-    active = [(term.reshape(-1), weight) for term, weight in zip(terms, weights, strict=True) if weight != 0]
-    with np.errstate(all="ignore"):  # infinities and NaNs flow through, as they do in the compiled kernels
-        for begin in range(0, total.size, _BLOCK):
-            block = total[begin : begin + _BLOCK]
-            for term, weight in active:
-                block += np.multiply(term[begin : begin + _BLOCK], weight, out=scratch[: block.size])
-    return out
-
 
 def _count_correct(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
     scores = _borrow("logits", logits, "float32")
@@ -329,10 +249,3 @@ def _from_dlpack(name: str, array: Any) -> NDArray[Any]:
 def _require_axes(name: str, array: NDArray[Any], *axes: str) -> None:
     if array.ndim != len(axes):
         raise InvalidValueError(f"`{name}` must have shape [{', '.join(axes)}] but got {list(array.shape)}")
-
-
-def _require_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise InvalidValueError(
-            f"`{name}` must have shape {list(shape)} like `tensors[0]` but got {list(array.shape)}"
-        )

@@ -11,7 +11,6 @@
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
 #include "znas/isa.hpp"
-#include "znas/masked_sum.hpp"
 
 namespace {
 
@@ -36,27 +35,6 @@ std::vector<float> normal(std::mt19937& rng, std::size_t size) {
 }
 
 constexpr std::size_t kSizes[] = {0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 1000, 4097};
-
-void masked_sum(Isa isa, int threads, std::mt19937& rng) {
-    for (const std::size_t n : kSizes) {
-        std::vector<std::vector<float>> tensors;
-        for (int t = 0; t < 5; ++t) tensors.push_back(normal(rng, n));
-        // A tensor under a zero is never read: its NaNs stay where they are.
-        tensors[2].assign(n, std::numeric_limits<float>::quiet_NaN());
-        std::vector<const float*> pointers;
-        for (const auto& tensor : tensors) pointers.push_back(tensor.data());
-        const std::vector<float> coefficients{0.2F, -1.5F, 0.0F, 1.0F, 3e-3F};
-        std::vector<float> expected(n, -1.0F);
-        std::vector<float> found(n, -2.0F);
-        znas::masked_sum(pointers, coefficients, expected, Isa::kReference, 1);
-        znas::masked_sum(pointers, coefficients, found, isa, threads);
-        expect_equal(expected, found, "masked_sum", isa, n, threads);
-
-        const std::vector<float> none(5, 0.0F);
-        znas::masked_sum(pointers, none, found, isa, threads);
-        expect_equal(std::vector<float>(n, 0.0F), found, "masked_sum of nothing", isa, n, threads);
-    }
-}
 
 void count_correct(Isa isa, int threads, std::mt19937& rng) {
     constexpr std::size_t kMasks = 3;
@@ -144,7 +122,6 @@ int main() {
         }
         for (const int threads : {1, 2, 5}) {
             std::mt19937 rng(7);
-            masked_sum(isa, threads, rng);
             count_correct(isa, threads, rng);
             codes(isa, threads, rng);
         }

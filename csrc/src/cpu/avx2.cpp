@@ -7,31 +7,6 @@ namespace znas {
 
 namespace {
 
-void masked_sum(const float* const* tensors, const float* coefficients, std::size_t terms, std::size_t begin,
-                std::size_t end, float* out) {
-    std::size_t i = begin;
-    for (; i + 32 <= end; i += 32) {
-        __m256 sum0 = _mm256_setzero_ps(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-        for (std::size_t t = 0; t < terms; ++t) {
-            const __m256 weight = _mm256_set1_ps(coefficients[t]);
-            const float* x = tensors[t] + i;
-            sum0 = _mm256_add_ps(sum0, _mm256_mul_ps(weight, _mm256_loadu_ps(x)));
-            sum1 = _mm256_add_ps(sum1, _mm256_mul_ps(weight, _mm256_loadu_ps(x + 8)));
-            sum2 = _mm256_add_ps(sum2, _mm256_mul_ps(weight, _mm256_loadu_ps(x + 16)));
-            sum3 = _mm256_add_ps(sum3, _mm256_mul_ps(weight, _mm256_loadu_ps(x + 24)));
-        }
-        _mm256_storeu_ps(out + i, sum0);
-        _mm256_storeu_ps(out + i + 8, sum1);
-        _mm256_storeu_ps(out + i + 16, sum2);
-        _mm256_storeu_ps(out + i + 24, sum3);
-    }
-    for (; i < end; ++i) {
-        float sum = 0.0F;
-        for (std::size_t t = 0; t < terms; ++t) sum += coefficients[t] * tensors[t][i];
-        out[i] = sum;
-    }
-}
-
 // All ones in the first `count` of eight lanes; in all of them from eight on, in none below one.
 __m256i first(std::int64_t count) {
     const int clamped = static_cast<int>(count < 0 ? 0 : count > 8 ? 8 : count);
@@ -171,6 +146,6 @@ void hamming_tile(const std::uint64_t* const* left, const std::uint64_t* const* 
 
 }  // namespace
 
-const KernelTable kAvx2Kernels{masked_sum, count_correct, pack_floats, pack_bytes, hamming_tile};
+const KernelTable kAvx2Kernels{count_correct, pack_floats, pack_bytes, hamming_tile};
 
 }  // namespace znas

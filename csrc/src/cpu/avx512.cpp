@@ -12,35 +12,6 @@ __mmask16 first(std::size_t count) {
     return static_cast<__mmask16>(count < 16 ? (1U << count) - 1U : 0xFFFFU);
 }
 
-void masked_sum(const float* const* tensors, const float* coefficients, std::size_t terms, std::size_t begin,
-                std::size_t end, float* out) {
-    std::size_t i = begin;
-    for (; i + 64 <= end; i += 64) {
-        __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-        for (std::size_t t = 0; t < terms; ++t) {
-            const __m512 weight = _mm512_set1_ps(coefficients[t]);
-            const float* x = tensors[t] + i;
-            sum0 = _mm512_add_ps(sum0, _mm512_mul_ps(weight, _mm512_loadu_ps(x)));
-            sum1 = _mm512_add_ps(sum1, _mm512_mul_ps(weight, _mm512_loadu_ps(x + 16)));
-            sum2 = _mm512_add_ps(sum2, _mm512_mul_ps(weight, _mm512_loadu_ps(x + 32)));
-            sum3 = _mm512_add_ps(sum3, _mm512_mul_ps(weight, _mm512_loadu_ps(x + 48)));
-        }
-        _mm512_storeu_ps(out + i, sum0);
-        _mm512_storeu_ps(out + i + 16, sum1);
-        _mm512_storeu_ps(out + i + 32, sum2);
-        _mm512_storeu_ps(out + i + 48, sum3);
-    }
-    for (; i < end; i += 16) {
-        const __mmask16 lanes = first(end - i);
-        __m512 sum = _mm512_setzero_ps();
-        for (std::size_t t = 0; t < terms; ++t) {
-            const __m512 weight = _mm512_set1_ps(coefficients[t]);
-            sum = _mm512_add_ps(sum, _mm512_mul_ps(weight, _mm512_maskz_loadu_ps(lanes, tensors[t] + i)));
-        }
-        _mm512_mask_storeu_ps(out + i, lanes, sum);
-    }
-}
-
 // The argmax is the label when nothing before it reaches its score and nothing after it exceeds it. The
 // first sixteen classes are judged without a branch; most wrong rows of a longer list end there.
 std::int64_t count_correct(const float* logits, const std::int64_t* labels, std::size_t rows,
@@ -140,6 +111,6 @@ void hamming_tile(const std::uint64_t* const* left, const std::uint64_t* const* 
 
 }  // namespace
 
-const KernelTable kAvx512Kernels{masked_sum, count_correct, pack_floats, pack_bytes, hamming_tile};
+const KernelTable kAvx512Kernels{count_correct, pack_floats, pack_bytes, hamming_tile};
 
 }  // namespace znas

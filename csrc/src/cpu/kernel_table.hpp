@@ -14,10 +14,6 @@ namespace znas {
 inline constexpr std::size_t kTile = 4;
 
 struct KernelTable {
-    // out[i] = sum_t coefficients[t] * tensors[t][i] for i in [begin, end).
-    void (*masked_sum)(const float* const* tensors, const float* coefficients, std::size_t terms,
-                       std::size_t begin, std::size_t end, float* out);
-
     // The number of rows of logits [rows, classes] whose argmax is the row's label.
     std::int64_t (*count_correct)(const float* logits, const std::int64_t* labels, std::size_t rows,
                                   std::size_t classes);
