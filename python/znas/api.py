@@ -18,12 +18,12 @@ from znas.observer import Observer
 from znas.presets import DEFAULT, settings_from
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult, Seconds
 from znas.selection.aggregate import OF_ONE_SCORE, Aggregate, get_aggregate, stability
-from znas.selection.criteria import Criterion, KeepOne, LeaveOneOut, Shapley, Worth, is_exact, selectable
+from znas.selection.criteria import Criterion, KeepOne, LeaveOneOut, Shapley, Worth, is_exact, spread
 from znas.selection.finalists import finalists, references
 from znas.selection.operations import one_hot
 from znas.selection.race import CHUNKS, Heat, Race
 from znas.selection.strategies import AllAtOnce, Interactions, Sequential, Strategy
-from znas.selection.topology import EnsembleWorth, connect, drop_worths, select_edges, shapley_worths
+from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
 from znas.settings import SHIPPED, SearchSettings
 from znas_engine import __version__
 from znas_engine.data import load
@@ -55,7 +55,7 @@ def search(
         settings: a whole `SearchSettings`; or give its fields as keyword arguments.
         preset: what the fields are that are not given: "log-rank" (the default), "paper" or "naswot"; see
             `znas.presets`.
-        space: "nasbench201" or "darts".
+        space: the name of a space or `package.module:Name`; see `znas_engine.spaces`.
         data: "gaussian" (needs no files), "cifar10", "cifar100" or "imagefolder"; data_dir: their folder.
         backend: "native", "ort", "torch" or "trt"; "auto" is the first of these that can run here, and
             `report` is told what those before it lack.
@@ -123,7 +123,7 @@ def search(
     if settings.p == 1 and settings.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
     genotype = space.genotype(mask)
-    network_macro = space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes)
+    network_macro = space.evaluation_macro_for(dataset)
     network = space.network(genotype, network_macro)
     total = time.perf_counter() - started
     working = observer.setup_seconds + observer.evaluate_seconds
@@ -199,7 +199,7 @@ def _strategy(space: SearchSpace[Any], settings: SearchSettings) -> Strategy:
     if settings.game == "shapley":
         criterion = Shapley(
             get_game(settings.estimator),
-            exact=is_exact(settings.estimator, len(selectable(space))),
+            exact=is_exact(settings.estimator, int(space.candidates.sum(1).max())),
             precision=settings.precision,
             max_evaluations=settings.max_evaluations,
             rng=rng,
@@ -223,15 +223,12 @@ def _select(
     aggregate = get_aggregate(settings.aggregate)
     notes: list[str] = []
     decision = _strategy(space, settings).decide(scorer, space, aggregate, ties)
-    scores = np.full(space.shape, -np.inf)
-    scores[:, selectable(space)] = [aggregate(worth.values) for worth in decision.worths]
+    scores = spread(space, [aggregate(worth.values) for worth in decision.worths])
 
-    selected = decision.selected
-    if space.in_edges is None:
-        selected = connect(space, scores, selected)
-        for e in np.flatnonzero(selected != decision.selected):
-            name = space.operations[selected[e]]
-            notes.append(f"{space.edges[e].label}: none disconnected the cell and gave way to {name}")
+    selected = space.repair(scores, decision.selected)
+    for e in np.flatnonzero(selected != decision.selected):
+        before, after = (space.operations[choice[e]] for choice in (decision.selected, selected))
+        notes.append(f"{space.edges[e].label}: {before} disconnected the cell and gave way to {after}")
 
     if settings.game == "shapley":
         ensembles = shapley_worths(scorer, space, decision.base, _rng(settings, "topology"))
@@ -298,9 +295,9 @@ def _reports(
     report: Callable[..., ScoreReport],
 ) -> tuple[EdgeReport, ...]:
     """scores: float64 [E, O], what `worths` were aggregated to; worth_of_edge: likewise of `ensembles`."""
-    candidates = selectable(space)
     reports = []
     for e, (edge, worth) in enumerate(zip(space.edges, worths, strict=True)):
+        candidates = space.options(e)
         operations = {
             space.operations[o]: report(
                 worth.values[:, i],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from znas.interventions.probability import AutoP
 from znas.selection.race import Heat
 from znas.settings import SearchSettings
-from znas_engine.spaces import Genotype, Macro, resize
+from znas_engine.spaces import Genotype, Macro, get_space, resize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,9 +129,8 @@ class SearchResult:
         self, *, num_classes: int | None = None, channels: int | None = None, cells: int | None = None
     ) -> nn.Module:
         """A trainable network, freshly initialised; sizes default to `macro`. Imports torch."""
-        from znas_engine.networks import to_torch
-
-        return to_torch(self.settings.space, self.genotype, self._resized(num_classes, channels, cells))
+        space = get_space(self.settings.space)
+        return space.to_torch(self.genotype, self._resized(num_classes, channels, cells))
 
     def save(self, folder: str | Path) -> Path:
         """Writes the run folder, whole or not at all; StorageError if it exists or cannot be written."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from znas.result import SearchResult
-from znas_engine import networks
 from znas_engine.environment import derive_seed
 from znas_engine.errors import StorageError
 from znas_engine.graph import Conv, Linear
@@ -37,7 +36,7 @@ def write(result: SearchResult, folder: Path) -> Path:
     contents = {
         "result.json": (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),
-        "architecture.py": networks.source(result.settings.space, result.genotype, result.macro).encode(),
+        "architecture.py": get_space(result.settings.space).source(result.genotype, result.macro).encode(),
         "architecture.onnx": _onnx(result),
     }
     return write_folder(folder, contents)

@@ -18,7 +18,7 @@ from znas_engine.data import DATASETS
 from znas_engine.devices import parse_devices
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.scores import StaticScore, get_scores
-from znas_engine.spaces import get_space
+from znas_engine.spaces import DEFAULT, get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
 
@@ -45,7 +45,7 @@ class SearchSettings:
         MissingDependencyError: a backend whose package is absent.
     """
 
-    space: str = "nasbench201"
+    space: str = DEFAULT
     data: str = "gaussian"
     data_dir: Path | None = None
     backend: str = "auto"
@@ -202,7 +202,9 @@ class SearchSettings:
             raise InvalidValueError(
                 f"--game interaction adds scores up, but --score names several: {self.score}"
             )
-        if self.game == "shapley" and not is_exact(self.estimator, sum(get_space(self.space).selectable)):
+        if self.game == "shapley" and not is_exact(
+            self.estimator, int(get_space(self.space).candidates.sum(1).max())
+        ):
             raise InvalidValueError(
                 f"--estimator {self.estimator} averages scores, but --score names several: {self.score}; "
                 "use --estimator exact"

@@ -77,6 +77,7 @@ class Dataset(ABC):
     labelled: bool
     size: int
     origin: str
+    channels: int = 3
 
     def batch(self, images: int, *, seed: int) -> Batch:
         """Draw `images` images without replacement; a function of (`images`, `seed`) and the files alone.

@@ -19,11 +19,11 @@ from znas.diagnose.report import CLAIM_COLUMNS, EQUATION_8_COLUMNS, claim_row, e
 from znas.diagnose.robustness_report import columns, legend, rows
 from znas.interventions.probability import parse_p
 from znas.settings import GAME_CHOICES, SearchSettings, available_threads
-from znas.tables import read_table
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
+from znas_engine.tables import read_table
 
 
 def diagnose(
@@ -32,7 +32,7 @@ def diagnose(
         bool,
         typer.Option("--robustness", help="Repeat the search instead: does it choose the same again?"),
     ] = False,
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",

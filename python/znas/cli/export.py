@@ -15,7 +15,7 @@ from znas_engine.export import GRAPH_DTYPES
 
 def export(
     out: Annotated[Path, typer.Option(help="The file to write; an existing one is refused.")],
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     images: options.Images = 64,

@@ -10,11 +10,12 @@ import typer
 from znas_engine.backends import BACKENDS
 from znas_engine.data import DATASETS
 from znas_engine.scores import SCORES
-from znas_engine.spaces import SPACES
+from znas_engine.spaces import DEFAULT, SPACES
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 
-Space = Annotated[str, typer.Option(help=f"Search space: {' | '.join(SPACES)}.")]
+SPACE = DEFAULT
+Space = Annotated[str, typer.Option(help=f"Search space: {' | '.join(SPACES.names())}.")]
 Data = Annotated[str, typer.Option(help=f"Images: {' | '.join(DATASETS)}.")]
 DataDir = Annotated[
     Path | None,
@@ -55,7 +56,8 @@ Threads = Annotated[
 ]
 Channels = Annotated[int | None, typer.Option(help="Width of the supernet; the space's own by default.")]
 Cells = Annotated[
-    int | None, typer.Option(help="Depth of the supernet: cells per stage (nasbench201) or in total (darts).")
+    int | None,
+    typer.Option(help="Depth of the supernet in cells, per stage or in all as the space counts."),
 ]
 Resolution = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
 Table = Annotated[Path | None, typer.Option(help="CSV of architectures and their accuracies in percent.")]

@@ -14,9 +14,9 @@ from znas.cli import options
 from znas.cli.console import table as columns
 from znas.cli.prior_fit import fit, verdict_line
 from znas.priors.check import checked, rank_check
-from znas.tables import read_table
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
+from znas_engine.tables import read_table
 
 prior = typer.Typer(help="D(Z): fit, show and check what is known of every neuron.", rich_markup_mode=None)
 
@@ -26,7 +26,7 @@ prior.command()(fit)
 @prior.command()
 def show(
     file: Annotated[str, typer.Argument(help="A prior file, or 'shipped'.")],
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of it, PNG.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -59,7 +59,7 @@ def show(
 def check(
     file: Annotated[str, typer.Argument(help="A prior file, or 'shipped'.")],
     table: Annotated[Path, typer.Option(help="CSV of held-out architectures and accuracies.")],
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     column: options.Column = None,
     record: Annotated[bool, typer.Option("--record", help="Write the verdict into the file.")] = False,
     as_json: options.Json = False,

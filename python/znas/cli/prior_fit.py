@@ -18,13 +18,13 @@ from znas.priors.one_shot import TRAININGS, fit_one_shot
 from znas.priors.random import fit_random
 from znas.priors.table import fit_table
 from znas.settings import SearchSettings, available_threads
-from znas.tables import Table, read_table
 from znas_engine import __version__, kernels
 from znas_engine.backends import get_backend
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
 from znas_engine.scores import get_score
 from znas_engine.spaces import SearchSpace, get_space
+from znas_engine.tables import Table, read_table
 
 SOURCES = ("random", "one-shot", "table")
 
@@ -38,7 +38,7 @@ def fit(
             "by weight sharing, validated on held-out images) | table (your results)."
         ),
     ] = "random",
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",

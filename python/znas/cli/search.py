@@ -22,7 +22,7 @@ from znas_engine import kernels
 
 
 def search(
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     data: options.Data = "gaussian",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",

@@ -18,8 +18,8 @@ from znas.diagnose.lemmas import Claim, ClosedForm, Intervened
 from znas.diagnose.normality import RULE, noise_floor
 from znas.run_folder import check_folder, write_folder
 from znas.settings import SearchSettings
-from znas.tables import Table
 from znas_engine import __version__
+from znas_engine.tables import Table
 
 LEMMAS = (lemmas.lemma_1, lemmas.lemma_2, lemmas.corollary_2_1, lemmas.corollary_2_2)
 

@@ -16,14 +16,13 @@ from znas.diagnose import plots
 from znas.diagnose.agreement import agreement, same_edges
 from znas.diagnose.report import work_file
 from znas.diagnose.robustness_report import Accuracies, Robustness, Varied, markdown, picture
-from znas.journal import Journal
 from znas.result import SearchResult
 from znas.run_folder import check_folder, write_folder
-from znas.selection.criteria import selectable
 from znas.settings import SearchSettings
-from znas.tables import Table
 from znas_engine.errors import InvalidValueError
+from znas_engine.journal import Journal
 from znas_engine.spaces import get_space
+from znas_engine.tables import Table
 
 #: What is varied beside the seed: a field of SearchSettings each.
 FACTORS = ("init", "p", "images", "norm")
@@ -118,7 +117,7 @@ def _summary(
     column: str | None,
 ) -> Robustness:
     space = get_space(base.space)
-    options = len(selectable(space)) + (space.in_edges is not None)
+    options = [len(space.options(e)) + (space.in_edges is not None) for e in range(len(space.edges))]
     known: dict[bytes, float] = {}
     name, accuracies = (None, None) if table is None else table.column(column)
     if table is not None and accuracies is not None:

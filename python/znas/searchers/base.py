@@ -83,7 +83,7 @@ def run(
     observer = Observer(space, macro, dataset, settings, progress, report)
     task = Task(
         space=space,
-        macro=space.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes),
+        macro=space.evaluation_macro_for(dataset),
         observe=observer,
         aggregate=get_aggregate(settings.aggregate),
         rng=np.random.default_rng(derive_seed(settings.seed, "searcher", type(searcher).__name__)),
@@ -104,11 +104,11 @@ def run(
     )
 
 
-def connected_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
-    """`space.random_path`, drawn again until images reach the logits."""
+def admitted_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
+    """`space.random_path`, drawn again until the space admits it."""
     while True:
         mask = space.random_path(rng)
-        if space.connected(space.genotype(mask)):
+        if space.admits(mask):
             return mask
 
 
