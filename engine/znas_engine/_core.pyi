@@ -4,7 +4,6 @@ Arrays come in through the buffer protocol or DLPack, from host memory, C-contig
 otherwise. Every function lets go of the interpreter while it computes.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

@@ -210,8 +210,7 @@ class Method:
             )
         if self.race is not None:
             raise InvalidValueError(
-                f"--race compares means of one score, but --score names several: {names}; "
-                "use --preset naswot"
+                f"--race compares means of one score, but --score names several: {names}; use --preset naswot"
             )
         if self.prior is not None:
             raise InvalidValueError(f"a prior is of one score, but --score names several: {names}")
@@ -234,9 +233,7 @@ def _knowledge(request: Request, space: SearchSpace[Any], scores: tuple[Score, .
     (score,) = scores
     path = space.prior if request.prior == SHIPPED else Path(request.prior)
     if path is None:
-        raise InvalidValueError(
-            f"no prior is shipped for {space.name}: fit one with znas-engine prior fit"
-        )
+        raise InvalidValueError(f"no prior is shipped for {space.name}: fit one with znas-engine prior fit")
     prior = priors.load(path)
     if prior.space != space.name:
         raise InvalidValueError(f"the prior {path} is for {prior.space}, not for {space.name}")

@@ -110,9 +110,7 @@ class Request:
         read=parse_p,
         of_preset=True,
     )
-    intervention: str = _option(
-        "gaussian", "What is drawn", choices=lambda: INTERVENTIONS
-    )
+    intervention: str = _option("gaussian", "What is drawn", choices=lambda: INTERVENTIONS)
     prior: str | Path | None = _option(
         None, "What is believed of a score: a file of `prior fit`, or 'shipped'; neutral if absent"
     )
@@ -132,9 +130,7 @@ class Request:
     precision: float | None = _option(
         None, "Stop a sampled game once every standard error is at most this", float
     )
-    max_evaluations: int | None = _option(
-        None, "Coalitions of a sampled game, at most, per edge", int
-    )
+    max_evaluations: int | None = _option(None, "Coalitions of a sampled game, at most, per edge", int)
     selection: str = _option(
         "algorithm1",
         "All edges at once, or one after another: decide, fix, go on",
@@ -177,9 +173,7 @@ class Request:
         "What products read: float32 | bfloat16 (native, trt) | float16 (native and ort on a GPU, trt)",
     )
     init: str = _option("gaussian", "Weights", choices=lambda: INITIALISATIONS)
-    seed: int = _option(
-        0, "Decides weights, images, interventions and ties", int, low=0, high=2**63 - 1
-    )
+    seed: int = _option(0, "Decides weights, images, interventions and ties", int, low=0, high=2**63 - 1)
     threads: int | None = _option(
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
@@ -191,9 +185,7 @@ class Request:
         int,
         of_preset=True,
     )
-    resolution: int | None = _option(
-        None, "Side of the images in pixels; the data set's own by default", int
-    )
+    resolution: int | None = _option(None, "Side of the images in pixels; the data set's own by default", int)
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():

@@ -226,9 +226,7 @@ class SearchResult:
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),
             versions=dict(plain["versions"]),
-            **{
-                name: plain[name] for name in ("params", "flops", "observed", "intervened", "evaluations")
-            },
+            **{name: plain[name] for name in ("params", "flops", "observed", "intervened", "evaluations")},
         )
 
 

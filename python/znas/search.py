@@ -35,22 +35,22 @@ def search(
 ) -> SearchResult:
     """Select an architecture by interventions on a randomly initialised supernet (paper, section 3).
 
-        for each edge e and operation o that may be selected:
-            V[e, o] = draw from D(Z)                with probability p (equation 8)
-                      score under do(e, o)          otherwise
-        genotype: argmax_o V[e, o] per edge (Algorithm 1, equation 10), or of its Shapley value (equation
-                  11); where a space keeps some edges of a node, those whose loss costs most (Corollary 2.1)
+            for each edge e and operation o that may be selected:
+                V[e, o] = draw from D(Z)                with probability p (equation 8)
+                          score under do(e, o)          otherwise
+            genotype: argmax_o V[e, o] per edge (Algorithm 1, equation 10), or of its Shapley value (equation
+                      11); where a space keeps some edges of a node, those whose loss costs most (Corollary 2.1)
 
-    Args:
-        request: a whole `znas.Request`; or give its fields as keyword arguments.
-        progress: called with (masked passes done, those known to be needed).
-        report: called with one-line remarks worth showing.
-OPTIONS
+        Args:
+            request: a whole `znas.Request`; or give its fields as keyword arguments.
+            progress: called with (masked passes done, those known to be needed).
+            report: called with one-line remarks worth showing.
+    OPTIONS
 
-    Names may be objects: `space=MySpace()`, `score=[Naswot(), MyScore()]`, `data=(images, labels)`.
+        Names may be objects: `space=MySpace()`, `score=[Naswot(), MyScore()]`, `data=(images, labels)`.
 
-    Raises:
-        ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
+        Raises:
+            ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
     if request is None:
         request = Request(**options)

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from znas.settings import SearchSettings
 
 from tests.znas.test_cli import search
 from znas.cli.doctor import _gpus
-from znas.settings import SearchSettings
 from znas_engine import backends, gpu
 from znas_engine.backends import Choice, choose_backend, missing
 from znas_engine.errors import InvalidValueError

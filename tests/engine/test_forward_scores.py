@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
+from znas_engine.spaces.isomorphism import CONSTANT, canonical, classes
 
 from tests.conftest import backends, small
 from tests.engine.twin import CELLS, double, maps, relu_codes, twin
@@ -37,7 +38,6 @@ from znas_engine.scores.probes import GAUSSIAN, GAUSSIAN_NUDGED, NUDGE, NUDGED, 
 from znas_engine.scores.swap import unit_patterns
 from znas_engine.scores.trainability import FLOOR, RIDGE, jacobian_gain
 from znas_engine.spaces import SPACES, NasBench201Genotype
-from znas_engine.spaces.isomorphism import CONSTANT, canonical, classes
 
 NB201 = SPACES["nasbench201"]
 SPACE_NAMES = list(SPACES)

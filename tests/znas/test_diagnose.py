@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, kurtosis, norm, skew
+from znas.settings import SearchSettings
 
 import znas
 from tests.conftest import small
@@ -36,8 +37,6 @@ from znas.diagnose.distributions import (
 )
 from znas.diagnose.normality import holm, judge, noise_floor, normality
 from znas.diagnose.sites import ENSEMBLE, FIRST_LAYER, NEURON, sites
-from znas.settings import SearchSettings
-from znas.tables import read_table
 from znas_engine.backends import get_backend
 from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.data import Batch, load
@@ -46,6 +45,7 @@ from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Mixed
 from znas_engine.scores import get_score
 from znas_engine.spaces import SPACES
+from znas_engine.tables import read_table
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
 BOTH_SPACES = pytest.mark.parametrize("space", [NB201, DARTS], ids=["nasbench201", "darts"])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from znas.journal import Journal
 from znas_engine.errors import InvalidValueError, StorageError
+from znas_engine.journal import Journal
 
 JOB = {"job": "test", "seed": 0}
 
@@ -57,7 +57,7 @@ def test_another_job_and_damage_are_refused(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "work"
     program = (
-        "from pathlib import Path; from znas.journal import Journal\n"
+        "from pathlib import Path; from znas_engine.journal import Journal\n"
         f"Journal(Path({str(path)!r}), {JOB!r}); print('open', flush=True); input()"
     )
     with subprocess.Popen(
@@ -77,7 +77,7 @@ def test_a_full_disk_loses_nothing_recorded(tmp_path: Path) -> None:
     program = f"""
 import resource, signal
 from pathlib import Path
-from znas.journal import Journal
+from znas_engine.journal import Journal
 from znas_engine.errors import StorageError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Journal(Path({str(path)!r}), {JOB!r}) as journal:

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from znas.nats_bench import BATCH, read_folder
-from znas.tables import read_table
 from znas_engine.data.nats_bench import MAX_BYTES, META
+
 from znas_engine.data.pickles import RefusedPickle, unpickle, unpickle_results
 from znas_engine.errors import DataError
 from znas_engine.spaces import Darts, NasBench201
 from znas_engine.storage import cache_root
+from znas_engine.tables import read_table
 
 NB201 = NasBench201()
 SETS = {

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from znas_engine.networks import to_torch
 
 from tests.conftest import small
 from znas import priors
@@ -24,7 +25,6 @@ from znas_engine.backends import get_backend
 from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError
-from znas_engine.networks import to_torch
 from znas_engine.scores import get_score
 from znas_engine.spaces import SPACES
 from znas_engine.supernet import training

@@ -26,12 +26,12 @@ from znas.interventions.query import coalition, drop, together
 from znas.priors.check import checked, rank_check
 from znas.priors.random import fit_random
 from znas.priors.table import fit_table
-from znas.tables import read_table
 from znas_engine.backends import get_backend
 from znas_engine.data import load
 from znas_engine.errors import DataError, InvalidValueError, StorageError
 from znas_engine.scores import get_score
 from znas_engine.spaces import SPACES
+from znas_engine.tables import read_table
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
 SIZE = {"channels": 4, "cells": 1, "resolution": 16, "images": 8}

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from znas.observer import Observer
 
 import znas
 from tests.znas.test_search import SMALL
 from znas.interventions.query import coalition, drop
-from znas.observer import Observer
 from znas.selection.race import CHUNKS, REPLICATES, Race, error_bound, looks
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from znas.settings import SearchSettings
+from znas_engine.spaces.isomorphism import canonical
 
 from znas.cli import main
 from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
@@ -28,12 +30,10 @@ from znas.reproduce.statistics import paired_p, rank_correlations, summary
 from znas.reproduce.table2 import table2
 from znas.reproduce.trials import run_trials
 from znas.selection.aggregate import log_rank
-from znas.settings import SearchSettings
-from znas.tables import read_table
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.spaces import Darts, NasBench201, NasBench201Genotype
-from znas_engine.spaces.isomorphism import canonical
 from znas_engine.spaces.nasbench201 import OPERATIONS
+from znas_engine.tables import read_table
 
 NB201 = NasBench201()
 TINY = {"channels": 2, "cells": 1, "resolution": 8, "images": 10}
@@ -262,6 +262,7 @@ def test_scores_are_those_of_the_observer_and_are_kept(table_file: Path, tmp_pat
     assert first.seconds["naswot"] == again.seconds["naswot"]
     assert len(work.read_text().splitlines()) == 1 + 2 * 2
     from znas.observer import Observer
+
     from znas_engine.data import load
     from znas_engine.spaces import resize
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from znas.settings import SearchSettings
+from znas_engine.spaces.isomorphism import CanonicalCell, canonical, classes
 
 from tests.conftest import SMALL, small
 from znas import priors
@@ -19,10 +21,8 @@ from znas.searchers.evolution import mutate
 from znas.searchers.most_parameters import parameters
 from znas.selection.aggregate import log_rank, mean
 from znas.selection.criteria import selectable
-from znas.settings import SearchSettings
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Darts, Mask, NasBench201, NasBench201Genotype, SearchSpace
-from znas_engine.spaces.isomorphism import CanonicalCell, canonical, classes
 from znas_engine.spaces.nasbench201 import EDGES, OPERATIONS
 
 NB201, DARTS = NasBench201(), Darts()
@@ -38,7 +38,6 @@ def logits(genotype: NasBench201Genotype, form: CanonicalCell) -> Any:
     """The real network at random statistics and offsets, in float64; the weights of a convolution are a
     function of its canonical number and of the layer alone."""
     import torch
-
     from znas_engine.networks.nasbench201 import Network
 
     network = Network(genotype.structure(), channels=2, cells=1, classes=3).double().eval()

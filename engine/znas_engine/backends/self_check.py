@@ -25,7 +25,6 @@ from znas_engine.storage import load_or_build
 IMAGES = 8
 #: The supernet that stands for all of a space: as wide as those that are searched, with every kind of cell.
 CHANNELS, RESOLUTION = 16, 16
-CELLS = {"nasbench201": 1, "darts": 3}
 
 
 def check_once(
@@ -78,10 +77,10 @@ def check_once(
 
 def smallest(space: SearchSpace[Any]) -> tuple[Macro, Environment]:
     """A supernet that stands for all of a space, and weights and images for it."""
-    macro = space.search_macro(resolution=RESOLUTION, classes=10)
+    macro = space.proxy_macro(resolution=RESOLUTION, classes=10)
     images = load("gaussian", resolution=RESOLUTION).batch(IMAGES, seed=0)
     return (
-        resize(macro, channels=CHANNELS, cells=CELLS.get(space.name)),
+        resize(macro, channels=CHANNELS, cells=None),
         Environment(derive_seed(0, "self-check"), "gaussian", images),
     )
 
@@ -89,15 +88,17 @@ def smallest(space: SearchSpace[Any]) -> tuple[Macro, Environment]:
 def masks(space: SearchSpace[Any]) -> dict[str, Mask]:
     """One of every kind that a search sends, and one that is mostly zero."""
     edges, operations = space.shape
-    choice = np.eye(operations, dtype=np.float32)[1 + np.arange(edges) % (operations - 1)]
+    computing = [np.flatnonzero(row) for row in space.candidates & space.computing]
+    choice = [options[e % len(options)] for e, options in enumerate(computing)]
+    edge = 1 % edges
     rng = np.random.default_rng(0)
     sparse = rng.random(space.shape, dtype=np.float32)
-    sparse[rng.random(space.shape) < 0.7] = 0
+    sparse[(rng.random(space.shape) < 0.7) | ~space.mixed] = 0
     return {
         "mixture": space.mixture(),
-        "do": space.do(1, 3),
+        "do": space.do(edge, int(computing[edge][2 % len(computing[edge])])),
         "drop": space.drop(edges // 2),
-        "one-hot": choice,
+        "one-hot": np.eye(operations, dtype=np.float32)[choice],
         "sparse": sparse,
     }
 

@@ -1,34 +1,26 @@
-"""Search spaces, as data."""
+"""Search spaces, as data: one folder each, which holds everything that is known of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from znas_engine.errors import unknown_choice
+from znas_engine.registry import Registry
 from znas_engine.spaces.base import Edge, Genotype, Macro, Mask, SearchSpace, resize
-from znas_engine.spaces.darts import Darts, DartsGenotype
-from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 
-__all__ = [
-    "SPACES",
-    "Darts",
-    "DartsGenotype",
-    "Edge",
-    "Genotype",
-    "Macro",
-    "Mask",
-    "NasBench201",
-    "NasBench201Genotype",
-    "SearchSpace",
-    "get_space",
-    "resize",
-]
+__all__ = ["DEFAULT", "SPACES", "Edge", "Genotype", "Macro", "Mask", "SearchSpace", "get_space", "resize"]
 
-SPACES: dict[str, SearchSpace[Any]] = {"nasbench201": NasBench201(), "darts": Darts()}
+SPACES: Registry[SearchSpace[Any]] = Registry(
+    "search space",
+    "znas.spaces",
+    SearchSpace,
+    {
+        "nasbench201": "znas_engine.spaces.nasbench201:NasBench201",
+        "darts": "znas_engine.spaces.darts:Darts",
+    },
+)
+DEFAULT = "nasbench201"
 
 
-def get_space(name: str) -> SearchSpace[Any]:
-    """The space of that name, or InvalidValueError naming the nearest."""
-    if name not in SPACES:
-        raise unknown_choice("search space", name, SPACES)
-    return SPACES[name]
+def get_space(asked: str | SearchSpace[Any]) -> SearchSpace[Any]:
+    """The space of that name or at `package.module:Name`, or the space itself; see `Registry.get`."""
+    return SPACES.get(asked)

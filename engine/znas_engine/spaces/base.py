@@ -1,22 +1,30 @@
-"""What a search space is: edges, candidate operations, a macro skeleton and a notation."""
+"""What a search space is: edges, candidate operations, a macro skeleton, a notation, and all its facts."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import InvalidValueError
-from znas_engine.graph import Graph
+from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.graph import Graph, Mixed
+from znas_engine.spaces import trainable
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from znas_engine.data import Dataset
+    from znas_engine.tables import Table
 
 Mask = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,8 @@ class Edge:
 class Macro:
     """The skeleton around the cells.
 
-    channels: width C of the first cells. cells: N per stage for NAS-Bench-201, in total for DARTS.
-    resolution: side of the square images in pixels. stem: "cifar" | "imagenet".
+    channels: width C of the first cells. cells: their number, as `SearchSpace.cells_are` counts them.
+    resolution: side of the square images in pixels. stem: "cifar" | "imagenet". inputs: channels of an image.
     """
 
     channels: int
@@ -45,6 +53,7 @@ class Macro:
     resolution: int
     classes: int
     stem: str = "cifar"
+    inputs: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +72,80 @@ class Genotype(ABC):
 G = TypeVar("G", bound=Genotype)
 
 
-class SearchSpace(ABC, Generic[G]):
-    """Pure data and pure functions; no framework.
+def parameters(graph: Graph) -> float:
+    """What `SearchSpace.costs` counts unless told otherwise."""
+    return graph.parameters
 
-    A mask is float32 [edges, operations], >= 0. A genotype's mask counts how often each operation stands
-    on each edge, so `genotype(mask(g)) == g` up to the order in which a node's inputs are written.
+
+class SearchSpace(ABC, Generic[G]):
+    """Pure data and pure functions; no framework is imported.
+
+    A mask is float32 [E, O] (edges, operations), >= 0. A genotype's mask counts how often each operation
+    stands on each edge, so `genotype(mask(g)) == g` up to the order in which a node's inputs are written.
     """
 
     name: str
     operations: tuple[str, ...]
     edges: tuple[Edge, ...]
-    #: Operations that `search` may put on an edge. `none` is one of NAS-Bench-201's five candidates, while
-    #: DARTS keeps it in the mixture and never selects it.
-    selectable: tuple[bool, ...]
+    #: The module that holds `Network`, the trainable network: it imports only torch, and its text becomes
+    #: the `architecture.py` of a run folder. `Network(genotype.structure(), **network_arguments(macro))` has
+    #: the module paths of `network(genotype, macro)`: a state dictionary and a graph share their keys.
+    trainable: str
+    #: `module:Class` of the supernet as NAS code bases write it, the baseline of `bench`:
+    #: `Class(macro).forward(images, mask)`. None: the space brings none.
+    eager: str | None = None
     #: How many in-edges a node of a genotype keeps; None where it keeps all of them.
     in_edges: int | None = None
+    #: What `Macro.cells` counts, in words.
+    cells_are: str = "cells"
+    #: By the name of a preset of searches, the fields that are otherwise in this space.
+    presets: Mapping[str, Mapping[str, Any]] = {}
+    #: The prior that comes with the space, a file of `znas-engine prior fit`.
+    prior: Path | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """(edges, operations)"""
         return (len(self.edges), len(self.operations))
 
+    # --- operations ----------------------------------------------------------------------------------
+
+    @cached_property
+    def candidates(self) -> Bools:
+        """bool [E, O]: what may be selected; every operation on every edge unless a space says otherwise."""
+        return np.ones(self.shape, dtype=np.bool_)
+
+    @cached_property
+    def mixed(self) -> Bools:
+        """bool [E, O]: what stands in the mixture; the candidates unless a space says otherwise."""
+        return self.candidates
+
+    @cached_property
+    def computing(self) -> Bools:
+        """bool [E, O]: what adds a term to its node; `none`, say, is nowhere in the graph."""
+        found = np.zeros(self.shape, dtype=np.bool_)
+        graph = self.supernet(self.proxy_macro(resolution=32, classes=10))
+        for node in graph.nodes:
+            for slot in node.slots if isinstance(node, Mixed) else ():
+                if slot is not None:
+                    found[slot] = True
+        return found
+
+    def options(self, edge: int) -> list[int]:
+        """The candidates of one edge, in order."""
+        found: list[int] = np.flatnonzero(self.candidates[edge]).tolist()
+        return found
+
+    def neurons(self) -> list[tuple[int, int]]:
+        """(edge, operation) of every candidate, edge by edge."""
+        return [(e, o) for e in range(len(self.edges)) for o in self.options(e)]
+
     # --- masks ---------------------------------------------------------------------------------------
 
     def mixture(self) -> Mask:
-        """1/O everywhere: DARTS's softmax at alpha = 0."""
-        return np.full(self.shape, 1 / len(self.operations), dtype=np.float32)
+        """1 / (mixed operations of the edge): DARTS's softmax at alpha = 0."""
+        mask: Mask = self.mixed.astype(np.float32) / self.mixed.sum(1, keepdims=True).astype(np.float32)
+        return mask
 
     def do(self, edge: int, operation: int) -> Mask:
         """The observation of neuron (edge, operation): the mixture, but row `edge` is one-hot."""
@@ -109,10 +166,9 @@ class SearchSpace(ABC, Generic[G]):
         return mask
 
     def random_path(self, rng: np.random.Generator) -> Mask:
-        """path(a) of an architecture drawn uniformly, disconnected ones included."""
+        """path(a) of an architecture drawn uniformly, those that are not admitted included."""
         mask = np.zeros(self.shape, dtype=np.float32)
-        operations = rng.choice(np.flatnonzero(self.selectable), len(self.edges))
-        mask[np.arange(len(self.edges)), operations] = 1
+        mask[np.arange(len(self.edges)), draw(self.candidates, rng)] = 1
         for into in self.contested_nodes():
             mask[rng.permutation(into)[self.in_edges :]] = 0
         return mask
@@ -145,34 +201,111 @@ class SearchSpace(ABC, Generic[G]):
         except InvalidValueError:
             return str(mask.tolist())
 
+    # --- architectures -------------------------------------------------------------------------------
+
+    def admits(self, mask: Mask) -> bool:
+        """Whether an architecture, given by its mask, keeps the rules of the space and lets images reach the
+        logits; yes unless a space says otherwise."""
+        return True
+
+    def repair(self, scores: NDArray[np.float64], selected: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The nearest selection that is admitted; the same unless a space says otherwise.
+
+        scores: float64 [E, O], -inf where an operation is no candidate. selected: int64 [E], an operation
+        per edge, before a node gives up edges.
+        """
+        return selected
+
+    def function_of(self, genotype: G) -> Hashable:
+        """Equal for architectures that are known to compute the same function with equal weights."""
+        return genotype
+
+    def functions(self) -> Sequence[G] | None:
+        """One admitted architecture of every function; None where there are too many to list."""
+        return None
+
+    def costs(self, macro: Macro, of: Callable[[Graph], float] = parameters) -> NDArray[np.float64]:
+        """What an operation adds on an edge, float64 [E, O], up to one constant per node; -inf where it is
+        no candidate. Exact for costs that are a sum over a cell's (edge, operation) pairs.
+
+        A node keeps k in-edges (or all of them): the network in which it holds the operation k times (once)
+        against one in which every node holds a base.
+        """
+        base = np.zeros(self.shape, dtype=np.float32)
+        copies = self.in_edges or 1
+        for into in self.nodes():
+            for e in into[: self.in_edges]:
+                base[e, self.options(e)[0]] = 1
+        found = np.full(self.shape, -np.inf)
+        for into in self.nodes():
+            for e in into:
+                for o in self.options(e):
+                    mask = base.copy()
+                    mask[into if self.in_edges else [e]] = 0
+                    mask[e, o] = copies
+                    found[e, o] = of(self.network(self.genotype(mask), macro)) / copies
+        return found
+
     # --- networks ------------------------------------------------------------------------------------
 
     @abstractmethod
     def search_macro(self, *, resolution: int, classes: int) -> Macro:
         """The supernet's usual size at this resolution."""
 
-    def macro_for(self, dataset: Dataset, *, channels: int | None, cells: int | None) -> Macro:
-        """`search_macro` for a data set's images, with another width or depth where they are not None."""
-        macro = self.search_macro(resolution=dataset.resolution, classes=dataset.classes)
-        return resize(macro, channels=channels, cells=cells)
+    @abstractmethod
+    def proxy_macro(self, *, resolution: int, classes: int) -> Macro:
+        """The size at which thousands of single architectures are scored: the smallest with every kind of
+        cell, 8 channels wide."""
 
     @abstractmethod
     def evaluation_macro(self, *, resolution: int, classes: int) -> Macro:
         """The size at which the community trains the selected architecture."""
 
+    def macro_for(self, dataset: Dataset, *, channels: int | None, cells: int | None) -> Macro:
+        """`search_macro` for a data set's images, with another width or depth where they are not None."""
+        macro = self.search_macro(resolution=dataset.resolution, classes=dataset.classes)
+        return resize(replace(macro, inputs=dataset.channels), channels=channels, cells=cells)
+
+    def evaluation_macro_for(self, dataset: Dataset) -> Macro:
+        """`evaluation_macro` for a data set's images."""
+        macro = self.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes)
+        return replace(macro, inputs=dataset.channels)
+
     @abstractmethod
     def supernet(self, macro: Macro) -> Graph:
-        """Every candidate operation on every edge, under a mask."""
+        """Every mixed operation on every edge, under a mask."""
 
     @abstractmethod
     def network(self, genotype: G, macro: Macro) -> Graph:
         """One discrete architecture; no mask."""
 
+    def network_arguments(self, macro: Macro) -> dict[str, Any]:
+        """The keyword arguments of the trainable network's size."""
+        return {
+            "channels": macro.channels,
+            "cells": macro.cells,
+            "classes": macro.classes,
+            "inputs": macro.inputs,
+        }
+
+    def to_torch(self, genotype: G, macro: Macro) -> nn.Module:
+        """The trainable network, with PyTorch's own initialisation. Imports torch."""
+        return trainable.build(self.trainable, genotype.structure(), self.network_arguments(macro))
+
+    def source(self, genotype: G, macro: Macro) -> str:
+        """A Python file that builds the same network and imports only torch."""
+        return trainable.source(
+            self.trainable, str(genotype), genotype.structure(), self.network_arguments(macro)
+        )
+
     # --- notation ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def parse(self, text: str) -> G:
-        """The community's string -> genotype, or InvalidValueError."""
+    def parse(self, written: Any) -> G:
+        """What the community writes, strings and structures, and `Genotype.structure()` -> genotype.
+
+        Nothing in it is executed. InvalidValueError, one line, for anything else.
+        """
 
     @abstractmethod
     def mask(self, genotype: G) -> Mask:
@@ -182,9 +315,17 @@ class SearchSpace(ABC, Generic[G]):
     def genotype(self, mask: Mask) -> G:
         """The inverse of `mask`; InvalidValueError where the mask is no discrete architecture."""
 
-    def connected(self, genotype: G) -> bool:
-        """Whether the images reach the logits."""
-        return True
+    def read_folder(self, folder: Path, progress: Progress = lambda done, total: None) -> Table:
+        """A benchmark's own folder as a table; DataError where the space has no reader for one."""
+        raise DataError(f"the folder {folder} has no reader in the space {self.name}: pass a CSV")
+
+
+def draw(allowed: Bools, rng: np.random.Generator) -> NDArray[np.int64]:
+    """allowed: bool [E, O] -> one allowed operation per edge, uniformly, int64 [E]."""
+    first_allowed = np.argsort(~allowed, axis=1, kind="stable")
+    drawn = rng.integers(0, allowed.sum(1))
+    operations: NDArray[np.int64] = first_allowed[np.arange(len(allowed)), drawn]
+    return operations
 
 
 def resize(macro: Macro, *, channels: int | None, cells: int | None) -> Macro:

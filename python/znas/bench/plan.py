@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from znas.bench.contenders import contenders_on, get_contender
+from znas.selection.operations import one_hot
 from znas.setup import available_threads
 from znas_engine.data import Dataset, load
 from znas_engine.devices import kind_of, parse_devices
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace, get_space
+from znas_engine.spaces.base import draw
 
 PARTS = ("peak", "passes", "scaling", "start", "search", "instant")
 MASK_KINDS = ("do", "one-hot", "mixture")
@@ -98,7 +100,7 @@ class Plan:
     """
 
     parts: tuple[str, ...] = PARTS
-    spaces: tuple[str, ...] = tuple(SPACES)
+    spaces: tuple[str, ...] = tuple(SPACES.builtin)
     contenders: tuple[str, ...] = ()
     kinds: tuple[str, ...] = MASK_KINDS
     images: tuple[int, ...] = (64,)
@@ -179,18 +181,17 @@ def quick_contenders(device: str) -> tuple[str, ...]:
 def mask_at(space: SearchSpace[Any], kind: str, index: int) -> Mask:
     """Number `index` of an endless row of masks of one kind, the same in every run.
 
-    do: all do(e, o) of operations that may be selected, in a random order, over and over. one-hot: random
-    operations other than `none`. mixture: 1/O everywhere, each entry off by at most 1 %, so that nothing a
+    do: all do(e, o) of candidates, in a random order, over and over. one-hot: random candidates that compute
+    something. mixture: the mixture, each entry off by at most 1 %, so that nothing a
     backend made for an earlier mask serves a later one.
     """
-    edges, operations = space.shape
     rng = np.random.default_rng(0 if kind == "do" else index)
     if kind == "do":
-        neurons = [(e, o) for e in range(edges) for o in range(operations) if space.selectable[o]]
+        neurons = space.neurons()
         edge, operation = neurons[rng.permutation(len(neurons))[index % len(neurons)]]
         return space.do(edge, operation)
     if kind == "one-hot":
-        return np.eye(operations, dtype=np.float32)[rng.integers(1, operations, edges)]
+        return one_hot(draw(space.candidates & space.computing, rng), len(space.operations))
     jitter = 1 + 0.01 * (2 * rng.random(space.shape, dtype=np.float32) - 1)
     return (space.mixture() * jitter).astype(np.float32)
 

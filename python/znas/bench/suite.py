@@ -15,8 +15,8 @@ from znas.bench import instant, peak, search, start
 from znas.bench.machine import load_average, machine, suite_version, versions
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group, Plan
-from znas.journal import Journal
 from znas_engine import kernels
+from znas_engine.journal import Journal
 
 Progress = Callable[[int, int], None]
 

@@ -22,15 +22,24 @@ from znas.hooks import Hooks
 from znas.interventions.probability import parse_p
 from znas.request import Request
 from znas.selection.strategies import GAME_CHOICES
-from znas.tables import read_table
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
+from znas_engine.tables import read_table
 
 
 @asks(
-    "space", *DATA, *MACHINE, "score", "norm", "seed", *SIZE, preset="naswot", device="default", score="naswot",
+    "space",
+    *DATA,
+    *MACHINE,
+    "score",
+    "norm",
+    "seed",
+    *SIZE,
+    preset="naswot",
+    device="default",
+    score="naswot",
     norm="calibrated",
 )
 def diagnose(

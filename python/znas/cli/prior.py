@@ -15,9 +15,9 @@ from znas.cli.options import Column, Json, asks
 from znas.cli.prior_fit import fit, verdict_line
 from znas.priors.check import checked, rank_check
 from znas.request import SHIPPED, Request
-from znas.tables import read_table
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
+from znas_engine.tables import read_table
 
 prior = typer.Typer(help="D(Z): fit, show and check what is known of every neuron.", rich_markup_mode=None)
 

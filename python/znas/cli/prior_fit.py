@@ -21,18 +21,29 @@ from znas.priors.random import fit_random
 from znas.priors.table import fit_table
 from znas.request import Request
 from znas.setup import Setup
-from znas.tables import read_table
-from znas.tables import Table as TrainedTable
 from znas_engine import __version__, kernels
 from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
 from znas_engine.spaces import SearchSpace, get_space
+from znas_engine.tables import Table as TrainedTable
+from znas_engine.tables import read_table
 
 SOURCES = ("random", "one-shot", "table")
 
 
 @asks(
-    "space", *DATA, *MACHINE, "score", "envs", "images", "norm", "init", "seed", *SIZE,
-    preset="naswot", device="default", envs=16,
+    "space",
+    *DATA,
+    *MACHINE,
+    "score",
+    "envs",
+    "images",
+    "norm",
+    "init",
+    "seed",
+    *SIZE,
+    preset="naswot",
+    device="default",
+    envs=16,
 )
 def fit(
     request: Request,

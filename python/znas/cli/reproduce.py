@@ -157,8 +157,8 @@ def table2(
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
     from znas.reproduce.trials import run_trials
-    from znas.tables import read_table
     from znas_engine.spaces import get_space
+    from znas_engine.tables import read_table
 
     settings = _settings(
         "nasbench201",
@@ -200,7 +200,7 @@ def correlation(
     architectures: Annotated[
         int | None, typer.Option(help="A sample of so many, drawn by the seed; all by default.")
     ] = None,
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     data: Data = "cifar10",
     data_dir: options.DataDir = None,
     backend: options.Backend = "auto",
@@ -256,7 +256,7 @@ def sets(
     column: Annotated[
         str | None, typer.Option(help="Accuracy column of the table; the first by default.")
     ] = None,
-    space: options.Space = "nasbench201",
+    space: options.Space = options.SPACE,
     as_json: options.Json = False,
 ) -> None:
     """Every set of the scores that `correlation` measured: how it ranks, and what it puts first.
@@ -356,9 +356,9 @@ def _correlate(
     from znas.reproduce import figures
     from znas.reproduce.rows import proxied
     from znas.reproduce.sheet import save_bytes
-    from znas.tables import read_table
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
+    from znas_engine.tables import read_table
 
     settings = proxied(settings)
     sets = scores or list(SCORES)

@@ -77,9 +77,7 @@ def _print(result: SearchResult, out: Path | None) -> None:
         )
     typer.echo(f"images      {s.origin}")
     if s.agreement is not None:
-        typer.echo(
-            f"precision   {s.dtype}; {s.agreement:.1%} of the images keep float32's class (mixture)"
-        )
+        typer.echo(f"precision   {s.dtype}; {s.agreement:.1%} of the images keep float32's class (mixture)")
     typer.echo(f"device      {s.device}")
     t = result.seconds
     typer.echo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from znas_engine.errors import InvalidValueError
 
@@ -18,8 +19,8 @@ class Agreement:
     chance, kappa: Fleiss's, (pairwise - chance) / (1 - chance), where chance draws every edge's operation
     from the overall shares: 0 although all agree that one operation is best everywhere, None where nothing
     else was chosen.
-    uniform_chance, uniform_kappa: the same against 1 / options, a uniform draw. Both kappas are 1 for full
-    agreement.
+    uniform_chance, uniform_kappa: the same against a uniform draw, the mean over edges of 1 / options. Both
+    kappas are 1 for full agreement.
     """
 
     searches: int
@@ -32,8 +33,8 @@ class Agreement:
     uniform_kappa: float
 
 
-def agreement(choices: Sequence[Sequence[str]], options: int) -> Agreement:
-    """choices[search][edge], out of `options` >= 2 per edge -> their agreement.
+def agreement(choices: Sequence[Sequence[str]], options: Sequence[int]) -> Agreement:
+    """choices[search][edge], out of options[edge] -> their agreement.
 
     Fleiss, Psychological Bulletin 76, 1971; against uniform chance Brennan & Prediger, Educational and
     Psychological Measurement 41, 1981.
@@ -50,6 +51,7 @@ def agreement(choices: Sequence[Sequence[str]], options: int) -> Agreement:
     pairs = searches * (searches - 1)
     pairwise = sum(n * (n - 1) for counts in edges for n in counts.values()) / pairs / len(edges)
     total = sum(edges, Counter[str]())
+    uniform = fmean(1 / of for of in options)
     chance = sum((n / (searches * len(edges))) ** 2 for n in total.values())
     modal = [min(counts.items(), key=lambda item: (-item[1], item[0])) for counts in edges]
     return Agreement(
@@ -59,8 +61,8 @@ def agreement(choices: Sequence[Sequence[str]], options: int) -> Agreement:
         pairwise=pairwise,
         chance=chance,
         kappa=None if len(total) == 1 else (pairwise - chance) / (1 - chance),
-        uniform_chance=1 / options,
-        uniform_kappa=(pairwise - 1 / options) / (1 - 1 / options),
+        uniform_chance=uniform,
+        uniform_kappa=1.0 if uniform == 1 else (pairwise - uniform) / (1 - uniform),
     )
 
 

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from znas.diagnose.normality import FEWEST
 from znas.diagnose.sites import Site, sites
 from znas.hooks import QUIET, Hooks
-from znas.journal import Journal
 from znas.request import Request
-from znas.selection.criteria import selectable
 from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
 from znas.setup import Setup
@@ -24,7 +22,9 @@ from znas_engine.data import Batch, Dataset, load
 from znas_engine.environment import Environment, derive_seed, draw_environments
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv
+from znas_engine.journal import Journal
 from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.spaces.base import draw
 from znas_engine.supernet.initialisation import check_init
 
 Floats = NDArray[np.float64]
@@ -96,13 +96,13 @@ def centre(value: NDArray[np.float32]) -> Floats:
 
 
 def random_architectures(space: SearchSpace[Any], count: int, rng: np.random.Generator) -> Mask:
-    """path(a) of independent uniform draws among those whose images reach the logits: float32 [n, E, O]."""
+    """path(a) of independent uniform draws among those that the space admits: float32 [n, E, O]."""
     masks: list[Mask] = []
     while len(masks) < count:
-        selected = rng.choice(selectable(space), len(space.edges))
+        selected = draw(space.candidates, rng)
         kept = select_edges(space, dict(enumerate(rng.random(len(space.edges)).tolist())), rng)
         mask = one_hot(selected, len(space.operations)) * kept[:, None]
-        if space.connected(space.genotype(mask)):
+        if space.admits(mask):
             masks.append(mask)
     return np.stack(masks)
 
@@ -256,8 +256,8 @@ class Collector:
         return [float(value) for value in scores.values[0]]
 
     def _scores(self, journal: Journal, init: str) -> ScoreSamples:
-        space, candidates = self.space, selectable(self.space)
-        neurons = np.stack([space.do(e, o) for e in range(len(space.edges)) for o in candidates])
+        space, candidates = self.space, self.space.options(0)
+        neurons = np.stack([space.do(e, o) for e, o in space.neurons()])
         ensembles = np.stack([space.coalition(0, candidates[-3:]), space.mixture(), space.drop(0)])
         names = [
             f"{{{', '.join(space.operations[o] for o in candidates[-3:])}}} on {space.edges[0].label}",

@@ -23,10 +23,9 @@ from znas.interventions.knowledge import FromPrior
 from znas.interventions.query import Query, coalition
 from znas.interventions.scorer import IntervenedScorer
 from znas.priors import Prior
-from znas.selection.criteria import selectable
-from znas.tables import Table
 from znas_engine.environment import derive_seed
 from znas_engine.spaces import SearchSpace
+from znas_engine.tables import Table
 
 Floats = NDArray[np.float64]
 
@@ -207,8 +206,7 @@ def equation_8(scores: ScoreSamples, space: SearchSpace[Any], p: float, seed: in
     D(Z) of a neuron = N(mean, variance) of its V over the first half of the environments
     V = draw from D(Z) if B ~ Bernoulli(p) else V observed, over the second half
     """
-    candidates = selectable(space)
-    pairs = [(e, o) for e in range(len(space.edges)) for o in candidates]
+    pairs = space.neurons()
     queries = [coalition(space.mixture(), e, [o]) for e, o in pairs]
     known, observed = np.split(scores.every_neuron, [NEURON_ENVIRONMENTS // 2])
     measured = {q.mask.tobytes(): column for q, column in zip(queries, observed.T, strict=True)}

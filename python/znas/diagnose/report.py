@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from znas.diagnose.normality import RULE, noise_floor
 from znas.hooks import QUIET, Hooks
 from znas.request import Request
 from znas.run_folder import check_folder, write_folder
-from znas.tables import Table
 from znas_engine import __version__
+from znas_engine.tables import Table
 
 LEMMAS = (lemmas.lemma_1, lemmas.lemma_2, lemmas.corollary_2_1, lemmas.corollary_2_2)
 

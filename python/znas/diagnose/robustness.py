@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,18 @@ from znas.diagnose.agreement import agreement, same_edges
 from znas.diagnose.report import work_file
 from znas.diagnose.robustness_report import Accuracies, Robustness, Varied, markdown, picture
 from znas.hooks import QUIET, Hooks
-from znas.journal import Journal
 from znas.method import Method
 from znas.request import Request
 from znas.result import SearchResult
 from znas.run_folder import check_folder, write_folder
 from znas.search import search
-from znas.selection.criteria import selectable
-from znas.tables import Table
 from znas_engine.errors import InvalidValueError
+from znas_engine.journal import Journal
 from znas_engine.scores import get_scores
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
+from znas_engine.tables import Table
 
 #: What is varied beside the seed: a field of Request each.
 FACTORS = ("init", "p", "images", "norm")
@@ -126,7 +125,7 @@ def _summary(
     column: str | None,
 ) -> Robustness:
     space = get_space(base.space)
-    options = len(selectable(space)) + (space.in_edges is not None)
+    options = [len(space.options(e)) + (space.in_edges is not None) for e in range(len(space.edges))]
     known: dict[bytes, float] = {}
     name, accuracies = (None, None) if table is None else table.column(column)
     if table is not None and accuracies is not None:

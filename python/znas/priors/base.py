@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.scores import SCORES
-from znas_engine.spaces import SPACES, Mask
+from znas_engine.spaces import Mask, SearchSpace, get_space
 from znas_engine.storage import write_atomically
 
 FORMAT = "znas-prior"
@@ -26,7 +25,7 @@ TABLE_SCORE = "accuracy"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prior:
-    """mean, variance: float64 [E, O], NaN for operations that may not be selected.
+    """mean, variance: float64 [E, O], NaN for operations that are no candidates.
 
     drop_mean, drop_variance: of the score under drop(e), float64 [E] (NaN for edges without competition), or
     None where the source does not know it. provenance: where it comes from, plain JSON. check: how it
@@ -51,7 +50,7 @@ class Prior:
 
     def to_dict(self) -> dict[str, Any]:
         """The file's content."""
-        space = SPACES[self.space]
+        space = get_space(self.space)
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -92,9 +91,8 @@ def load(path: str | Path) -> Prior:
 
 
 def shipped(space: str) -> Path | None:
-    """The prior that comes with the package, or None where none does."""
-    path = Path(str(files("znas.priors").joinpath("shipped", f"{space}.json")))
-    return path if path.is_file() else None
+    """The prior that comes with the space, or None where none does."""
+    return get_space(space).prior
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +105,17 @@ class _Reader:
             raise self._wrong("format", f"{FORMAT!r}")
         if self.data.get("version") != VERSION or isinstance(self.data["version"], bool):
             raise self._wrong("version", f"{VERSION}; fit the prior again")
-        name = self._one_of("space", list(SPACES))
+        space = self._space()
+        name = space.name
         score = self._one_of("score", list(SCORES))
-        space = SPACES[name]
         if self.data.get("edges") != [edge.label for edge in space.edges]:
             raise self._wrong("edges", f"the {len(space.edges)} edges of {name}")
         if self.data.get("operations") != list(space.operations):
             raise self._wrong("operations", f"the {len(space.operations)} operations of {name}")
         if not isinstance(self.data.get("provenance"), dict):
             raise self._wrong("provenance", "an object")
-        allowed = np.tile(np.array(space.selectable), (len(space.edges), 1))
-        mean = self._numbers("mean", space.shape, allowed)
-        variance = self._positive("variance", space.shape, allowed)
+        mean = self._numbers("mean", space.shape, space.candidates)
+        variance = self._positive("variance", space.shape, space.candidates)
         drop_mean = drop_variance = None
         if self.data.get("drop_mean") is not None:
             shape = (len(space.edges),)
@@ -134,6 +131,13 @@ class _Reader:
             provenance=self.data["provenance"],
             check=self._check(),
         )
+
+    def _space(self) -> SearchSpace[Any]:
+        named = self.data.get("space")
+        try:
+            return get_space(named if isinstance(named, str) else repr(named))
+        except InvalidValueError as error:
+            raise InvalidValueError(f"the prior {self.path}: `space`: {error}") from error
 
     def _one_of(self, field: str, names: list[str]) -> str:
         value = self.data.get(field)

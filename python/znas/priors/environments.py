@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.journal import Journal
 from znas.priors.base import Prior
-from znas.selection.criteria import selectable
 from znas.selection.topology import contested_edges
 from znas_engine.backends import Evaluator
 from znas_engine.backends.base import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
+from znas_engine.journal import Journal
 from znas_engine.scores import Score
 
 Progress = Callable[[int, int], None]
@@ -42,7 +41,7 @@ def fit_environments(
     """
     total = check_environments(len(environments))
     space = evaluator.space
-    neurons = [(e, o) for e in range(len(space.edges)) for o in selectable(space)]
+    neurons = space.neurons()
     edges = contested_edges(space)
     masks = np.stack([space.do(e, o) for e, o in neurons] + [space.drop(e) for e in edges])
     job = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from znas.priors.base import Prior
 from znas_engine.errors import MissingDependencyError, StorageError
-from znas_engine.spaces import SPACES
+from znas_engine.spaces import get_space
 
 
 def plot(prior: Prior, path: Path) -> None:
@@ -17,7 +17,7 @@ def plot(prior: Prior, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("plots need matplotlib: pip install 'znas-engine[plots]'") from error
-    space = SPACES[prior.space]
+    space = get_space(prior.space)
     figure = Figure(figsize=(12, 2 + 0.3 * len(space.edges)), layout="constrained")
     for axes, values, title in zip(
         figure.subplots(1, 2),

@@ -23,9 +23,7 @@ def fit_table(
     """
     mean = np.full(space.shape, np.nan)
     variance = np.full(space.shape, np.nan)
-    for e, o in np.ndindex(*space.shape):
-        if not space.selectable[o]:
-            continue
+    for e, o in space.neurons():
         values = accuracies[masks[:, e, o] > 0] / 100
         name = f"({space.edges[e].label}, {space.operations[o]})"
         if len(values) < 2:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.journal import Journal
 from znas.observer import Observer
 from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
@@ -20,12 +19,12 @@ from znas.reproduce.trials import identity
 from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
 from znas.settings import SearchSettings
-from znas.tables import Table
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError
+from znas_engine.journal import Journal
 from znas_engine.scores import StaticScore, get_score
 from znas_engine.spaces import Genotype, SearchSpace, get_space
-from znas_engine.spaces.isomorphism import function_of
+from znas_engine.tables import Table
 
 #: Architectures per entry of the journal.
 BATCH = 64
@@ -126,7 +125,7 @@ def _measured(
     total = len(genotypes)
     first = which = np.arange(total)
     if not isinstance(get_score(settings.score), StaticScore):
-        first, which = functions(genotypes)
+        first, which = functions(space, genotypes)
     dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
     macro = space.macro_for(dataset, channels=settings.channels, cells=settings.cells)
     observer = Observer(space, macro, dataset, settings)
@@ -147,22 +146,24 @@ def _measured(
     return np.array(values)[which], len(first), seconds
 
 
-def unique_rows(genotypes: Sequence[Genotype]) -> list[int]:
-    """The first architecture of every function: NAS-Bench-201 cells by canonical form, others by notation."""
-    return [int(i) for i in functions(genotypes)[0]]
+def unique_rows(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> list[int]:
+    """The first architecture of every function."""
+    return [int(i) for i in functions(space, genotypes)[0]]
 
 
-def functions(genotypes: Sequence[Genotype]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def functions(
+    space: SearchSpace[Any], genotypes: Sequence[Genotype]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(first int64 [m], which int64 [n]): the first architecture of every function, and of which function
     each architecture is."""
     number: dict[Hashable, int] = {}
-    which = np.array([number.setdefault(function_of(g), len(number)) for g in genotypes])
+    which = np.array([number.setdefault(space.function_of(g), len(number)) for g in genotypes])
     return np.unique(which, return_index=True)[1], which
 
 
 def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: SearchSettings) -> Sheet:
     """Both protocols, every score or set of scores `a+b`, every accuracy column."""
-    unique = unique_rows(scored.genotypes)
+    unique = unique_rows(get_space(settings.space), scored.genotypes)
     protocols = {"all": scored} | (
         {"unique": scored.subset(unique)} if len(unique) < len(scored.genotypes) else {}
     )
@@ -182,7 +183,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: Sea
         notes=[
             "value [95 % percentile bootstrap interval over architectures]",
             (
-                f"all: every architecture; unique: the first of every function (canonical form of a cell), "
+                f"all: every architecture; unique: the first of every function, "
                 f"{len(unique):,} of {len(scored.genotypes):,} here"
             ),
             "a+b: sum over scores of log(rank / n) in this population",

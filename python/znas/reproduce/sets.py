@@ -13,10 +13,10 @@ from znas.reproduce.figures import SCORES_FILE
 from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
-from znas.tables import read_table
 from znas_engine.errors import DataError, InvalidValueError, unknown_choice
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SearchSpace
+from znas_engine.tables import read_table
 
 #: What the sets can be put in order by.
 ORDERS = ("tau", "top")
@@ -59,7 +59,7 @@ def sets(
         raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")
     name, accuracy = measured.column(column or accuracies[0])
     largest = min(LARGEST, len(scores)) if largest is None else largest
-    rows = unique_rows(measured.genotypes)
+    rows = unique_rows(space, measured.genotypes)
     truth = accuracy[rows]
     for what, value, most in (
         ("largest", largest, len(scores)),

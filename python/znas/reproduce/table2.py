@@ -15,8 +15,8 @@ from znas.reproduce.statistics import Summary, paired_p, summary
 from znas.reproduce.trials import Trial
 from znas.selection.criteria import Floats
 from znas.settings import SearchSettings
-from znas.tables import Table
 from znas_engine.errors import DataError
+from znas_engine.tables import Table
 
 NOTES = (
     "mean ± standard deviation over seeds [95 % t-interval of the mean], percent; published in parentheses",

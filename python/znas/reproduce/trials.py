@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from znas.journal import Journal
 from znas.reproduce.rows import Row, prior_path
 from znas.result import Seconds
 from znas.settings import SHIPPED, SearchSettings
 from znas_engine import __version__
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError
+from znas_engine.journal import Journal
 
 Progress = Callable[[int, int], None]
 

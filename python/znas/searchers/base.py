@@ -79,11 +79,11 @@ def run(searcher: Searcher, request: Request, hooks: Hooks = QUIET) -> Found:
     return Found(genotype, setup.evaluations, Seconds.of(setup), setup.conditions().device)
 
 
-def connected_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
-    """`space.random_path`, drawn again until images reach the logits."""
+def admitted_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
+    """`space.random_path`, drawn again until the space admits it."""
     while True:
         mask = space.random_path(rng)
-        if space.connected(space.genotype(mask)):
+        if space.admits(mask):
             return mask
 
 

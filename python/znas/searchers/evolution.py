@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from znas.searchers.base import Searcher, Task, check_count, connected_path
-from znas.selection.criteria import Floats, selectable
+from znas.searchers.base import Searcher, Task, admitted_path, check_count
+from znas.selection.criteria import Floats
 from znas.selection.operations import argmax_random_ties
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask, SearchSpace
@@ -42,7 +42,7 @@ class Evolution(Searcher):
             )
 
     def choose(self, task: Task) -> Mask:
-        made = [connected_path(task.space, task.rng) for _ in range(self.population)]
+        made = [admitted_path(task.space, task.rng) for _ in range(self.population)]
         known: dict[bytes, Floats] = {}
         values = _scored(task, made, known)
         population = deque(range(self.population))
@@ -61,19 +61,22 @@ class Evolution(Searcher):
 
 def mutate(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mask:
     """Another operation on one edge or, with even chances where edges compete, the same operation on another
-    free edge into its node; drawn again until images reach the logits."""
+    free edge into its node; drawn again until the space admits it."""
     while True:
         child = mask.copy()
         edge = int(rng.choice(np.flatnonzero(mask.any(1))))
         (operation,) = np.flatnonzero(mask[edge])
         into = next(node for node in space.nodes() if edge in node)
-        free = [e for e in into if not mask[e].any()]
+        free = [e for e in into if not mask[e].any() and space.candidates[e, operation]]
+        others = [o for o in space.options(edge) if o != operation]
         child[edge] = 0
         if free and rng.random() < 0.5:
             child[rng.choice(free), operation] = 1
+        elif others:
+            child[edge, rng.choice(others)] = 1
         else:
-            child[edge, rng.choice([o for o in selectable(space) if o != operation])] = 1
-        if space.connected(space.genotype(child)):
+            continue
+        if space.admits(child):
             return child
 
 

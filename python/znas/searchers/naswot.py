@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from znas.searchers.base import Searcher, Task, check_count, connected_path
+from znas.searchers.base import Searcher, Task, admitted_path, check_count
 from znas.selection.operations import argmax_random_ties
 from znas_engine.spaces import Mask
 
@@ -27,6 +27,6 @@ class Naswot(Searcher):
         check_count("samples", self.samples, 1)
 
     def choose(self, task: Task) -> Mask:
-        masks = np.stack([connected_path(task.space, task.rng) for _ in range(self.samples)])
+        masks = np.stack([admitted_path(task.space, task.rng) for _ in range(self.samples)])
         best: Mask = masks[argmax_random_ties(task.aggregate(task.observe(masks)), task.rng)]
         return best

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.searchers.base import Searcher, Task
-from znas.selection.criteria import selectable
 from znas.selection.operations import argmax_random_ties
-from znas.selection.topology import connect
 from znas_engine.spaces import Mask, SearchSpace
 
 Members = NDArray[np.bool_]
@@ -19,7 +17,7 @@ Members = NDArray[np.bool_]
 class TeNas(Searcher):
     """From all operations down to one per edge.
 
-        members = all operations that may be selected, on every edge
+        members = all candidates of every edge
         until every edge has one:
             score the network without o, for every edge and every o left on it
             rank all of these together; drop, on every edge, the o whose loss ranks best
@@ -32,22 +30,22 @@ class TeNas(Searcher):
 
     def choose(self, task: Task) -> Mask:
         space, rng = task.space, task.rng
-        members = np.tile(np.array(space.selectable), (len(space.edges), 1))
+        members = space.candidates.copy()
+        most = int(members.sum(1).max())
         fallen = np.full(space.shape, -np.inf)  # when an operation was dropped: the later, the better
-        for step in range(len(selectable(space)) - 1):
-            candidates = [(e, o) for e, o in np.argwhere(members).tolist()]
+        for step in range(most - 1):
+            undecided = members & (members.sum(1, keepdims=True) > 1)
+            candidates = [(e, o) for e, o in np.argwhere(undecided).tolist()]
             values = task.aggregate(task.observe(np.stack([_without(members, e, o) for e, o in candidates])))
-            for e in range(len(space.edges)):
+            for e in np.flatnonzero(undecided.any(1)):
                 own = [i for i, (edge, _) in enumerate(candidates) if edge == e]
                 dropped = candidates[own[argmax_random_ties(values[own], rng)]]
                 members[dropped] = False
                 fallen[dropped] = step
-        fallen[members] = len(selectable(space))
-        if space.in_edges is None:
-            chosen = connect(space, fallen, members.argmax(1))
-            members = np.arange(len(space.operations)) == chosen[:, None]
-        else:
-            _prune_edges(space, members, task)
+        fallen[members] = most
+        chosen = space.repair(fallen, members.argmax(1))
+        members = np.arange(len(space.operations)) == chosen[:, None]
+        _prune_edges(space, members, task)
         return _mask(members)
 
 

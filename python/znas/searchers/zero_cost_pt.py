@@ -13,10 +13,10 @@ from znas.interventions.scorer import Answer
 from znas.priors import Prior
 from znas.searchers.base import Searcher, Task, check_count
 from znas.selection.aggregate import mean
-from znas.selection.criteria import Ask, LeaveOneOut, selectable
+from znas.selection.criteria import Ask, LeaveOneOut, spread
 from znas.selection.operations import argmax_random_ties, one_hot
 from znas.selection.strategies import Sequential
-from znas.selection.topology import connect, drop_worths, select_edges
+from znas.selection.topology import drop_worths, select_edges
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask
 
@@ -77,11 +77,8 @@ def perturb(task: Task, ask: Ask) -> Mask:
     """Edge by edge in random order, then the topology; `ask` answers with the score of masks."""
     space, rng = task.space, task.rng
     decision = Sequential(LeaveOneOut(), "random", rng).decide(ask, space, mean, rng)
-    selected = decision.selected
-    if space.in_edges is None:
-        scores = np.full(space.shape, -np.inf)
-        scores[:, selectable(space)] = [worth.values.mean(0) for worth in decision.worths]
-        selected = connect(space, scores, selected)
+    scores = spread(space, [worth.values.mean(0) for worth in decision.worths])
+    selected = space.repair(scores, decision.selected)
     worths = {e: float(w.values.mean()) for e, w in drop_worths(ask, space, decision.base).items()}
     kept = select_edges(space, worths, rng)
     mask: Mask = one_hot(selected, len(space.operations)) * kept[:, None]

@@ -22,7 +22,7 @@ Ask = Callable[[Sequence[Query]], list[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """The worth of the selectable operations of one edge.
+    """The worth of the candidates of one edge.
 
     values: float64 [K, n], larger is better. intervened: per operation, whether the score under do(e, o)
     itself was drawn (games mix measured and drawn coalitions: None). standard_errors: of a sampled game.
@@ -41,9 +41,11 @@ class Criterion(ABC):
         """One `Worth` per edge; everything that can be asked at once is one batch."""
 
 
-def selectable(space: SearchSpace[Any]) -> list[int]:
-    """The operations that may be selected, the candidates of every edge."""
-    return [o for o, allowed in enumerate(space.selectable) if allowed]
+def spread(space: SearchSpace[Any], values: Sequence[Floats]) -> Floats:
+    """Per edge one value per candidate -> float64 [E, O], -inf where an operation is no candidate."""
+    found = np.full(space.shape, -np.inf)
+    found[space.candidates] = np.concatenate(values)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class KeepOne(Criterion):
     """V(do(e, o)): the paper's neuron representation (section 3.2)."""
 
     def worths(self, ask: Ask, space: SearchSpace[Any], base: Mask, edges: Sequence[int]) -> list[Worth]:
-        groups = [[coalition(base, e, [o]) for o in selectable(space)] for e in edges]
+        groups = [[coalition(base, e, [o]) for o in space.options(e)] for e in edges]
         return [_worth(answers, sign=1) for answers in _ask_groups(ask, groups)]
 
 
@@ -60,9 +62,9 @@ class LeaveOneOut(Criterion):
     """-V(edge without o): the operation whose loss costs most is worth most (DARTS+PT)."""
 
     def worths(self, ask: Ask, space: SearchSpace[Any], base: Mask, edges: Sequence[int]) -> list[Worth]:
-        every = range(len(space.operations))
+        mixed = [np.flatnonzero(row).tolist() for row in space.mixed]
         groups = [
-            [coalition(base, e, [other for other in every if other != o]) for o in selectable(space)]
+            [coalition(base, e, [other for other in mixed[e] if other != o]) for o in space.options(e)]
             for e in edges
         ]
         return [_worth(answers, sign=-1) for answers in _ask_groups(ask, groups)]
@@ -83,15 +85,17 @@ class Shapley(Criterion):
     rng: np.random.Generator
 
     def worths(self, ask: Ask, space: SearchSpace[Any], base: Mask, edges: Sequence[int]) -> list[Worth]:
-        players = selectable(space)
-        if self.exact:
-            subsets = [np.array(s, dtype=bool) for s in product((False, True), repeat=len(players))]
-            groups = [[coalition(base, e, _members(players, s)) for s in subsets] for e in edges]
-            return [
-                Worth(self._solve(subsets, np.stack([a.values for a in answers], 1)), None)
-                for answers in _ask_groups(ask, groups)
-            ]
-        return [self._sample(ask, base, e, players) for e in edges]
+        if not self.exact:
+            return [self._sample(ask, base, e, space.options(e)) for e in edges]
+        subsets = [_subsets(len(space.options(e))) for e in edges]
+        groups = [
+            [coalition(base, e, _members(space.options(e), s)) for s in own]
+            for e, own in zip(edges, subsets, strict=True)
+        ]
+        return [
+            Worth(self._solve(own, np.stack([a.values for a in answers], 1)), None)
+            for own, answers in zip(subsets, _ask_groups(ask, groups), strict=True)
+        ]
 
     def _solve(self, subsets: list[NDArray[np.bool_]], values: Floats) -> Floats:
         """values float64 [K, coalitions] -> Shapley values float64 [K, n]."""
@@ -123,6 +127,10 @@ class Shapley(Criterion):
 def is_exact(estimator: str, players: int) -> bool:
     """Whether the estimator of that name values every coalition of so many players."""
     return estimator == "exact" or (estimator == "auto" and players <= EXACT_LIMIT)
+
+
+def _subsets(players: int) -> list[NDArray[np.bool_]]:
+    return [np.array(subset, dtype=bool) for subset in product((False, True), repeat=players)]
 
 
 def _members(players: list[int], subset: NDArray[np.bool_]) -> list[int]:

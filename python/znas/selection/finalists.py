@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from znas.selection.criteria import Floats
 from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
-from znas_engine.spaces.isomorphism import function_of
 
 #: Random architectures that are looked at for each that is wanted.
 DRAWS = 20
@@ -29,7 +28,7 @@ def finalists(
 
     Of architectures that compute the same function only the best is among them.
 
-    scores: float64 [E, O], -inf where an operation may not be selected. kept: bool [E], the edges that stay.
+    scores: float64 [E, O], -inf where an operation is no candidate. kept: bool [E], the edges that stay.
     first: int64 [E], the selection so far. Every score is taken relative to its edge's best, in deviations
     of the edge's scores, so that no edge dominates.
     """
@@ -43,7 +42,7 @@ def finalists(
         return float(sum(loss[e, order[i][r]] for i, (e, r) in enumerate(zip(edges, ranks, strict=True))))
 
     masks = [one_hot(first, len(space.operations)) * kept[:, None]]
-    functions = {function_of(space.genotype(masks[0]))}
+    functions = {space.function_of(space.genotype(masks[0]))}
     start = (0,) * len(edges)
     queue = [(total(start), start)]
     seen = {start}
@@ -52,9 +51,8 @@ def finalists(
         choice = first.copy()
         choice[edges] = [order[i][r] for i, r in enumerate(ranks)]
         mask = one_hot(choice, len(space.operations)) * kept[:, None]
-        genotype = space.genotype(mask)
-        function = function_of(genotype)
-        if function not in functions and space.connected(genotype):
+        function = space.function_of(space.genotype(mask))
+        if function not in functions and space.admits(mask):
             functions.add(function)
             masks.append(mask)
         for i in range(len(edges)):
@@ -72,17 +70,16 @@ def references(
     """Random architectures among which finalists are ranked, as one-hot masks: `count`, or fewer in a space
     that has no more.
 
-    Connected, of different functions, and none of the finalists'. Ranks among the finalists themselves would
+    Admitted, of different functions, and none of the finalists'. Ranks among the finalists themselves would
     exaggerate: all are good by what made them finalists, so their ranks by it say little, and yet a low one
     of them would weigh as much as being among the worst of the space.
     """
-    functions = {function_of(space.genotype(mask)) for mask in finalists}
+    functions = {space.function_of(space.genotype(mask)) for mask in finalists}
     masks: list[Mask] = []
     for _ in range(DRAWS * count):
         mask = space.random_path(rng)
-        genotype = space.genotype(mask)
-        function = function_of(genotype)
-        if function not in functions and space.connected(genotype):
+        function = space.function_of(space.genotype(mask))
+        if function not in functions and space.admits(mask):
             functions.add(function)
             masks.append(mask)
             if len(masks) == count:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from znas.games import get_interactions
 from znas.interventions.query import together
-from znas.selection.criteria import Ask, Criterion, Floats, KeepOne, Worth, selectable
+from znas.selection.criteria import Ask, Criterion, Floats, KeepOne, Worth, spread
 from znas.selection.operations import argmax_random_ties
 from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.spaces.base import draw
 
 Aggregate = Callable[[Floats], Floats]
 
@@ -45,9 +47,9 @@ class Strategy(ABC):
         """`ask` answers queries, `aggregate` turns [K, n] into [n], `ties` breaks ties."""
 
 
-def pick(space: SearchSpace[Any], worth: Worth, aggregate: Aggregate, ties: np.random.Generator) -> int:
-    """argmax over the selectable operations of one edge (equation 10)."""
-    return selectable(space)[argmax_random_ties(aggregate(worth.values), ties)]
+def pick(options: list[int], worth: Worth, aggregate: Aggregate, ties: np.random.Generator) -> int:
+    """argmax over the candidates of one edge (equation 10)."""
+    return options[argmax_random_ties(aggregate(worth.values), ties)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class AllAtOnce(Strategy):
         self, ask: Ask, space: SearchSpace[Any], aggregate: Aggregate, ties: np.random.Generator
     ) -> Decision:
         worths = self.criterion.worths(ask, space, space.mixture(), range(len(space.edges)))
-        selected = np.array([pick(space, worth, aggregate, ties) for worth in worths])
+        selected = np.array([pick(space.options(e), w, aggregate, ties) for e, w in enumerate(worths)])
         return Decision(selected, worths, space.mixture())
 
 
@@ -90,7 +92,7 @@ class Sequential(Strategy):
         worths: dict[int, Worth] = {}
         for e in ORDERS[self.order](self, ask, space, aggregate):
             (worths[e],) = self.criterion.worths(ask, space, base, [e])
-            selected[e] = pick(space, worths[e], aggregate, ties)
+            selected[e] = pick(space.options(e), worths[e], aggregate, ties)
             base[e] = 0
             base[e, selected[e]] = 1
         return Decision(selected, [worths[e] for e in range(len(space.edges))], base)
@@ -111,7 +113,8 @@ def _by_confidence(
     leads = []
     for worth in strategy.criterion.worths(ask, space, space.mixture(), range(len(space.edges))):
         values = np.sort(aggregate(worth.values))
-        leads.append((values[-1] - values[-2]) / (values.std() or 1.0))
+        lead = values[-1] - values[-2] if len(values) > 1 else np.inf
+        leads.append(lead / (values.std() or 1.0))
     order: list[int] = np.argsort(-np.array(leads), kind="stable").tolist()
     return order
 
@@ -140,12 +143,10 @@ class Interactions(Strategy):
     ) -> Decision:
         mixture = space.mixture()
         worths = KeepOne().worths(ask, space, mixture, range(len(space.edges)))
-        single = np.stack([aggregate(worth.values) for worth in worths])
+        single = spread(space, [aggregate(worth.values) for worth in worths])
         pairs = edge_pairs(space)
         interaction = self._interactions(ask, space, worths, pairs, aggregate)
-        best = best_joint(single, interaction, self.rng)
-        selected = np.array(selectable(space))[best]
-        return Decision(selected, worths, mixture)
+        return Decision(best_joint(single, interaction, self.rng), worths, mixture)
 
     def _interactions(
         self,
@@ -155,19 +156,19 @@ class Interactions(Strategy):
         pairs: Sequence[tuple[int, int]],
         aggregate: Aggregate,
     ) -> dict[tuple[int, int], Floats]:
-        """Per pair of edges float64 [n, n]; the mean over environments."""
-        players = selectable(space)
+        """Per pair of edges float64 [O, O], 0 where not both are candidates; the mean over environments."""
         mixture = space.mixture()
         queries = [together(mixture, [])]
-        for (e, f), (o, q) in product(pairs, product(players, players)):
-            queries.append(together(mixture, [(e, o), (f, q)]))
+        for e, f in pairs:
+            for o, q in product(space.options(e), space.options(f)):
+                queries.append(together(mixture, [(e, o), (f, q)]))
         answers = [answer.values.mean() for answer in ask(queries)]
         empty, rest = answers[0], iter(answers[1:])
         estimator = get_interactions("exact")
         found: dict[tuple[int, int], Floats] = {}
         for e, f in pairs:
-            table = np.empty((len(players), len(players)))
-            for i, j in np.ndindex(*table.shape):
+            table = np.zeros((len(space.operations), len(space.operations)))
+            for (i, o), (j, q) in product(enumerate(space.options(e)), enumerate(space.options(f))):
                 v = {
                     (False, False): empty,
                     (True, False): worths[e].values[:, i].mean(),
@@ -178,7 +179,7 @@ class Interactions(Strategy):
                 def value(coalitions: NDArray[np.bool_], v: dict[tuple[bool, bool], float] = v) -> Floats:
                     return np.array([v[bool(a), bool(b)] for a, b in coalitions])
 
-                table[i, j] = estimator.estimate(value, 2, rng=self.rng).values[0, 1]
+                table[o, q] = estimator.estimate(value, 2, rng=self.rng).values[0, 1]
             found[e, f] = table
         return found
 
@@ -193,12 +194,15 @@ def edge_pairs(space: SearchSpace[Any]) -> list[tuple[int, int]]:
 def best_joint(
     single: Floats, interaction: dict[tuple[int, int], Floats], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """argmax_c sum_e single[e, c_e] + sum_(e,f) interaction[e, f][c_e, c_f], int64 [E]."""
-    edges, n = single.shape
-    if n**edges <= 100_000:
-        ends = np.array(list(product(range(n), repeat=edges)), dtype=np.int64)
+    """argmax_c sum_e single[e, c_e] + sum_(e,f) interaction[e, f][c_e, c_f], int64 [E].
+
+    single: float64 [E, O], -inf where an operation is no candidate.
+    """
+    allowed = np.isfinite(single)
+    if prod(allowed.sum(1).tolist()) <= 100_000:
+        ends = np.array(list(product(*map(np.flatnonzero, allowed))), dtype=np.int64)
     else:
-        starts = [single.argmax(1), *rng.integers(0, n, (32, edges))]
+        starts = [single.argmax(1), *(draw(allowed, rng) for _ in range(32))]
         ends = np.stack([_ascend(single, interaction, start) for start in starts])
     best: NDArray[np.int64] = ends[joint_value(single, interaction, ends).argmax()]
     return best

@@ -1,10 +1,10 @@
-"""Which edges a cell keeps: ensemble selection (section 3.4, Corollary 2.1) and the rule for `none`."""
+"""Which edges a cell keeps: ensemble selection (section 3.4, Corollary 2.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from znas.games import get_game
 from znas.interventions.query import drop
 from znas.interventions.scorer import Answer
 from znas.selection.criteria import Ask, Floats
-from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
 
 
@@ -86,25 +85,3 @@ def select_edges(
         order = rng.permutation(into)
         kept[sorted(order, key=lambda e: -worth[e])[space.in_edges :]] = False
     return kept
-
-
-def connect(space: SearchSpace[Any], scores: Floats, selected: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rule where `none` may be selected: it may win any edge, as long as images still reach the logits.
-
-    scores: float64 [E, O]. selected: int64 [E]. Where the winners disconnect the cell, the cheapest set
-    of edges gives their `none` up for the edge's best other operation; the loss is the sum of score
-    differences.
-    """
-    none = space.operations.index("none")
-    others = np.where(np.arange(len(space.operations)) == none, -np.inf, scores).argmax(1)
-    edges = np.arange(len(selected))
-    loss = scores[edges, selected] - scores[edges, others]
-    candidates = []
-    given_up = [e for e in edges if selected[e] == none]
-    for size in range(len(given_up) + 1):
-        for change in map(list, combinations(given_up, size)):
-            repaired = selected.copy()
-            repaired[change] = others[change]
-            if space.connected(space.genotype(one_hot(repaired, len(space.operations)))):
-                candidates.append((float(loss[change].sum()), size, change, repaired))
-    return min(candidates, key=lambda c: c[:3])[3]

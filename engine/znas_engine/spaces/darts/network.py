@@ -99,7 +99,7 @@ class Cell(nn.Module):
 
 
 class Network(nn.Module):
-    """images [n, 3, H, W] -> logits [n, classes]; H and W multiples of 4 (stem "cifar") or 32 ("imagenet").
+    """images [n, inputs, H, W] -> logits [n, classes]; H and W multiples of 4 (stem "cifar") or 32 ("imagenet").
 
     genotype: {"normal": [(operation, source), ...], "reduce": [...]}, two pairs per node. channels: width
     of the first cells. cells: their number; those at one and two thirds of the depth halve the resolution.
@@ -113,12 +113,13 @@ class Network(nn.Module):
         cells: int = 20,
         classes: int = 10,
         stem: str = "cifar",
+        inputs: int = 3,
     ) -> None:
         super().__init__()
         self.is_imagenet = stem == "imagenet"
         if self.is_imagenet:
             self.stem0 = nn.Sequential(
-                nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
+                nn.Conv2d(inputs, channels // 2, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(channels // 2),
                 nn.ReLU(),
                 nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
@@ -132,7 +133,7 @@ class Network(nn.Module):
             before = last = channels
         else:
             self.stem = nn.Sequential(
-                nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels)
+                nn.Conv2d(inputs, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels)
             )
             before = last = 3 * channels
         self.cells = nn.ModuleList()

@@ -65,15 +65,19 @@ class ResidualBlock(nn.Module):
 
 
 class Network(nn.Module):
-    """images [n, 3, H, W], H and W multiples of 4 -> logits [n, classes].
+    """images [n, inputs, H, W], H and W multiples of 4 -> logits [n, classes].
 
     genotype: per node 1 to 3 the (operation, source) pairs. channels: width of the first stage.
     cells: cells per stage (N).
     """
 
-    def __init__(self, genotype: Cells, *, channels: int = 16, cells: int = 5, classes: int = 10) -> None:
+    def __init__(
+        self, genotype: Cells, *, channels: int = 16, cells: int = 5, classes: int = 10, inputs: int = 3
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.stem = nn.Sequential(
+            nn.Conv2d(inputs, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
         self.cells = nn.ModuleList()
         for stage in range(3):
             width = channels << stage

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from znas.journal import Journal
-from znas.tables import Table
-from znas_engine.data import nats_bench
 from znas_engine.errors import DataError
-from znas_engine.spaces import SearchSpace
+from znas_engine.journal import Journal
+from znas_engine.spaces.base import Progress
+from znas_engine.spaces.nasbench201 import nats_bench
+from znas_engine.spaces.nasbench201.genotype import parse
 from znas_engine.storage import cache_root
+from znas_engine.tables import Table
 
 #: Files per entry of the journal.
 BATCH = 64
 
 
-def read_folder(
-    folder: Path,
-    space: SearchSpace[Any],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Table:
+def read_folder(folder: Path, progress: Progress) -> Table:
     """`NATS-tss-v1_0-*-simple`, or a folder with some of its files and its `meta.pickle.pbz2`.
 
     Memory holds one file and the accuracies so far. Reading all 15,625 takes minutes, so accuracies are
     journaled in the cache, keyed by the names, sizes and times of the files: a second reading is immediate, a
     killed one goes on.
 
-    Raises DataError: another space, files missing, refused, or laid out otherwise.
+    Raises DataError: files missing, refused, or laid out otherwise.
     """
-    if space.name != "nasbench201":
-        raise DataError(f"the folder {folder} can only hold NATS-Bench cells, which are not of {space.name}")
     if not (folder / nats_bench.META).is_file():
         raise DataError(f"the folder {folder} has no {nats_bench.META}: name one that ends in -simple")
     archs = nats_bench.architectures(folder)
@@ -62,6 +55,6 @@ def read_folder(
             raise DataError(f"{files[number]} was trained for other numbers of epochs than the first file")
     return Table(
         folder,
-        [space.parse(archs[number]) for number in numbers],
+        [parse(archs[number]) for number in numbers],
         {name: np.array([row[name] for row in rows]) for name in rows[0]},
     )

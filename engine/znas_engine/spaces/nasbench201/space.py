@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Builder, Graph, Slot
-from znas_engine.spaces.base import Edge, Genotype, Macro, Mask, SearchSpace, check_resolution
+from znas_engine.spaces.base import Macro, Mask, Progress, SearchSpace, check_resolution
+from znas_engine.spaces.nasbench201.genotype import EDGES, OPERATIONS, NasBench201Genotype, parse
+from znas_engine.spaces.nasbench201.isomorphism import canonical, classes
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = tuple(Edge("cell", source, target) for target in (1, 2, 3) for source in range(target))
-
-
-@dataclass(frozen=True, slots=True)
-class NasBench201Genotype(Genotype):
-    """One operation per edge, in the order of `EDGES`."""
-
-    operations: tuple[str, ...]
-
-    def __str__(self) -> str:
-        nodes = []
-        for target in (1, 2, 3):
-            terms = [
-                f"{operation}~{edge.source}"
-                for edge, operation in zip(EDGES, self.operations, strict=True)
-                if edge.target == target
-            ]
-            nodes.append(f"|{'|'.join(terms)}|")
-        return "+".join(nodes)
-
-    def structure(self) -> list[list[list[Any]]]:
-        """[[[operation, source], ...] for each of nodes 1, 2, 3]"""
-        return [
-            [
-                [op, edge.source]
-                for edge, op in zip(EDGES, self.operations, strict=True)
-                if edge.target == node
-            ]
-            for node in (1, 2, 3)
-        ]
+if TYPE_CHECKING:
+    from znas_engine.tables import Table
 
 
 class NasBench201(SearchSpace[NasBench201Genotype]):
@@ -51,10 +26,19 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
     name = "nasbench201"
     operations = OPERATIONS
     edges = EDGES
-    selectable = (True,) * len(OPERATIONS)
+    trainable = "znas_engine.spaces.nasbench201.network"
+    eager = "znas_engine.spaces.nasbench201.eager:Supernet"
+    cells_are = "cells per stage"
+    presets: Mapping[str, Mapping[str, Any]] = {
+        "log-rank": {"score": "naswot+path_norm+trainability+live_flops", "finalists": 500}
+    }
+    prior = Path(__file__).with_name("prior.json")
 
     def search_macro(self, *, resolution: int, classes: int) -> Macro:
         return Macro(channels=16, cells=5, resolution=resolution, classes=classes)
+
+    def proxy_macro(self, *, resolution: int, classes: int) -> Macro:
+        return Macro(channels=8, cells=1, resolution=resolution, classes=classes)
 
     evaluation_macro = search_macro
 
@@ -64,21 +48,9 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
     def network(self, genotype: NasBench201Genotype, macro: Macro) -> Graph:
         return _build(macro, [[(OPERATIONS.index(name), None)] for name in genotype.operations])
 
-    def parse(self, text: str) -> NasBench201Genotype:
-        nodes = text.strip().split("+")
-        found: dict[tuple[int, int], str] = {}
-        for target, node in enumerate(nodes, start=1):
-            terms = node.removeprefix("|").removesuffix("|").split("|")
-            for term in terms:
-                match = re.fullmatch(r"(\w+)~([0-2])", term)
-                if match is None or (int(match[2]), target) in found:
-                    raise _malformed(text)
-                if match[1] not in OPERATIONS:
-                    raise unknown_choice("NAS-Bench-201 operation", match[1], OPERATIONS)
-                found[int(match[2]), target] = match[1]
-        if set(found) != {(edge.source, edge.target) for edge in EDGES}:
-            raise _malformed(text)
-        return NasBench201Genotype(tuple(found[edge.source, edge.target] for edge in EDGES))
+    def parse(self, written: Any) -> NasBench201Genotype:
+        """See `znas_engine.spaces.nasbench201.genotype.parse`."""
+        return parse(written)
 
     def mask(self, genotype: NasBench201Genotype) -> Mask:
         mask = np.zeros(self.shape, dtype=np.float32)
@@ -96,18 +68,47 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
             )
         return NasBench201Genotype(tuple(OPERATIONS[o] for o in mask.argmax(1)))
 
-    def connected(self, genotype: NasBench201Genotype) -> bool:
+    def admits(self, mask: Mask) -> bool:
         """Whether the cell's input reaches its output by some path without `none`."""
         reached = {0}
-        for edge, name in zip(EDGES, genotype.operations, strict=True):
+        for edge, name in zip(EDGES, self.genotype(mask).operations, strict=True):
             if name != "none" and edge.source in reached:
                 reached.add(edge.target)
         return 3 in reached
 
+    def repair(self, scores: NDArray[np.float64], selected: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rule for `none`: it may win any edge, as long as images still reach the logits.
 
-def _malformed(text: str) -> InvalidValueError:
-    example = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|skip_connect~2|"
-    return InvalidValueError(f"not a NAS-Bench-201 architecture: {text[:120]!r}; expected the form {example}")
+        Where the winners disconnect the cell, the cheapest set of edges gives their `none` up for the edge's
+        best other operation; the loss is the sum of score differences.
+        """
+        none = OPERATIONS.index("none")
+        others = np.where(np.arange(len(OPERATIONS)) == none, -np.inf, scores).argmax(1)
+        edges = np.arange(len(selected))
+        loss = scores[edges, selected] - scores[edges, others]
+        connected = []
+        given_up = [e for e in edges if selected[e] == none]
+        for size in range(len(given_up) + 1):
+            for change in map(list, combinations(given_up, size)):
+                repaired = selected.copy()
+                repaired[change] = others[change]
+                if self.admits(np.eye(len(OPERATIONS), dtype=np.float32)[repaired]):
+                    connected.append((float(loss[change].sum()), size, change, repaired))
+        return min(connected, key=lambda c: c[:3])[3]
+
+    def function_of(self, genotype: NasBench201Genotype) -> Hashable:
+        """Its canonical form."""
+        return canonical(genotype)
+
+    def functions(self) -> Sequence[NasBench201Genotype]:
+        """The first cell of every class of `isomorphism.classes` that lets images through."""
+        return [members[0] for members in classes() if self.admits(self.mask(members[0]))]
+
+    def read_folder(self, folder: Path, progress: Progress = lambda done, total: None) -> Table:
+        """NATS-Bench's own folder, see `znas_engine.spaces.nasbench201.folder`."""
+        from znas_engine.spaces.nasbench201.folder import read_folder
+
+        return read_folder(folder, progress)
 
 
 def _build(macro: Macro, candidates: list[list[tuple[int, Slot | None]]]) -> Graph:
@@ -117,7 +118,7 @@ def _build(macro: Macro, candidates: list[list[tuple[int, Slot | None]]]) -> Gra
     """
     check_resolution("nasbench201", macro.resolution, 4)
     b = Builder()
-    x = b.input(3, macro.resolution)
+    x = b.input(macro.inputs, macro.resolution)
     x = b.cell(b.norm("stem.1", b.conv("stem.0", x, macro.channels, 3, padding=1)))
     number = 0
     for stage in range(3):

@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Builder, Graph, Slot
-from znas_engine.spaces.base import Edge, Genotype, Macro, Mask, SearchSpace, check_resolution
-
-OPERATIONS = (
-    "none",
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
+from znas_engine.spaces.base import Bools, Macro, Mask, SearchSpace, check_resolution
+from znas_engine.spaces.darts.genotype import (
+    CELLS,
+    EDGES,
+    IN_EDGES,
+    OPERATIONS,
+    TARGETS,
+    DartsGenotype,
+    Terms,
+    parse,
 )
-CELLS = ("normal", "reduce")
-#: Nodes 0 and 1 of a cell are the outputs of the two cells before it; 2 to 5 are intermediate.
-TARGETS = (2, 3, 4, 5)
-EDGES = tuple(Edge(cell, source, target) for cell in CELLS for target in TARGETS for source in range(target))
+
 EDGES_PER_CELL = len(EDGES) // 2
-IN_EDGES = 2  # each intermediate node of a genotype keeps two
-
-Terms = tuple[tuple[str, int], ...]  # (operation, source), two per intermediate node
-
-
-@dataclass(frozen=True, slots=True)
-class DartsGenotype(Genotype):
-    """Per cell eight (operation, source) pairs, two for each of the nodes 2 to 5."""
-
-    normal: Terms
-    reduce: Terms
-
-    def __str__(self) -> str:
-        concat = list(TARGETS)
-        return (
-            f"Genotype(normal={list(self.normal)!r}, normal_concat={concat}, "
-            f"reduce={list(self.reduce)!r}, reduce_concat={concat})"
-        )
-
-    def structure(self) -> dict[str, Any]:
-        cells: dict[str, Any] = {}
-        for cell, terms in (("normal", self.normal), ("reduce", self.reduce)):
-            cells[cell] = [[operation, source] for operation, source in terms]
-            cells[f"{cell}_concat"] = list(TARGETS)
-        return cells
 
 
 class Darts(SearchSpace[DartsGenotype]):
@@ -60,11 +33,28 @@ class Darts(SearchSpace[DartsGenotype]):
     name = "darts"
     operations = OPERATIONS
     edges = EDGES
-    selectable = tuple(name != "none" for name in OPERATIONS)
+    trainable = "znas_engine.spaces.darts.network"
+    eager = "znas_engine.spaces.darts.eager:Supernet"
     in_edges = IN_EDGES
+    presets: Mapping[str, Mapping[str, Any]] = {
+        "log-rank": {"score": "swap+path_norm+expressivity+zen+flops", "finalists": 200}
+    }
+    prior = Path(__file__).with_name("prior.json")
+
+    @cached_property
+    def candidates(self) -> Bools:
+        """All but `none`, which is mixed and never selected."""
+        return np.tile([name != "none" for name in OPERATIONS], (len(EDGES), 1))
+
+    @cached_property
+    def mixed(self) -> Bools:
+        return np.ones(self.shape, dtype=np.bool_)
 
     def search_macro(self, *, resolution: int, classes: int) -> Macro:
         return Macro(channels=16, cells=8, resolution=resolution, classes=classes, stem=_stem(resolution))
+
+    def proxy_macro(self, *, resolution: int, classes: int) -> Macro:
+        return Macro(channels=8, cells=3, resolution=resolution, classes=classes, stem=_stem(resolution))
 
     def evaluation_macro(self, *, resolution: int, classes: int) -> Macro:
         stem = _stem(resolution)
@@ -84,25 +74,12 @@ class Darts(SearchSpace[DartsGenotype]):
                 candidates[_edge(cell, source, TARGETS[k // IN_EDGES])].append((name, None))
         return _build(macro, candidates, searching=False)
 
-    def parse(self, text: str) -> DartsGenotype:
-        if len(text) > 10_000:
-            raise _malformed(text, "it is longer than 10,000 characters")
-        try:
-            call = ast.parse(text.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise _malformed(text, "it is not Python syntax") from error
-        if not (
-            isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"
-        ):
-            raise _malformed(text, "it is not a call of Genotype")
-        fields = {keyword.arg: _literal(text, keyword.value) for keyword in call.keywords}
-        if call.args or set(fields) != {"normal", "normal_concat", "reduce", "reduce_concat"}:
-            raise _malformed(text, "its fields are not normal, normal_concat, reduce, reduce_concat")
-        for cell in CELLS:
-            concat = fields[f"{cell}_concat"]
-            if not isinstance(concat, list | tuple) or list(concat) != list(TARGETS):
-                raise _malformed(text, f"{cell}_concat must be {list(TARGETS)}")
-        return DartsGenotype(_terms(text, "normal", fields), _terms(text, "reduce", fields))
+    def parse(self, written: Any) -> DartsGenotype:
+        """See `znas_engine.spaces.darts.genotype.parse`."""
+        return parse(written)
+
+    def network_arguments(self, macro: Macro) -> dict[str, Any]:
+        return super().network_arguments(macro) | {"stem": macro.stem}
 
     def mask(self, genotype: DartsGenotype) -> Mask:
         mask = np.zeros(self.shape, dtype=np.float32)
@@ -146,40 +123,6 @@ def _edge(cell: str, source: int, target: int) -> int:
     return CELLS.index(cell) * EDGES_PER_CELL + sum(TARGETS[: target - 2]) + source
 
 
-def _malformed(text: str, why: str) -> InvalidValueError:
-    return InvalidValueError(f"not a DARTS genotype: {text[:80]!r}: {why}")
-
-
-def _literal(text: str, node: ast.expr) -> Any:
-    """A literal, or the `range(2, 6)` in which DARTS writes its concat."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-        bounds = [_literal(text, argument) for argument in node.args]
-        if len(bounds) == 2 and all(isinstance(v, int) and 0 <= v <= 8 for v in bounds) and not node.keywords:
-            return list(range(*bounds))
-        raise _malformed(text, "range() takes two small integers")
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise _malformed(text, "its fields are not literals") from error
-
-
-def _terms(text: str, cell: str, fields: dict[str | None, Any]) -> Terms:
-    value = fields[cell]
-    if not isinstance(value, list | tuple) or len(value) != IN_EDGES * len(TARGETS):
-        raise _malformed(text, f"{cell} must be a list of {IN_EDGES * len(TARGETS)} (operation, node) pairs")
-    terms: list[tuple[str, int]] = []
-    for k, pair in enumerate(value):
-        target = TARGETS[k // IN_EDGES]
-        if not (isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise _malformed(text, f"{cell}[{k}] is not an (operation, node) pair")
-        if pair[0] not in OPERATIONS:
-            raise unknown_choice("DARTS operation", pair[0], OPERATIONS)
-        if type(pair[1]) is not int or not 0 <= pair[1] < target:
-            raise _malformed(text, f"{cell}[{k}] must come from a node 0 to {target - 1}, not {pair[1]!r}")
-        terms.append((pair[0], pair[1]))
-    return tuple(terms)
-
-
 Candidates = list[list[tuple[str, Slot | None]]]
 
 
@@ -193,7 +136,7 @@ def _build(macro: Macro, candidates: Candidates, *, searching: bool) -> Graph:
         f"darts with the {macro.stem} stem", macro.resolution, 4 if macro.stem == "cifar" else 32
     )
     b = Builder()
-    images = b.input(3, macro.resolution)
+    images = b.input(macro.inputs, macro.resolution)
     channels = macro.channels
     if macro.stem == "cifar":
         before = last = b.norm("stem.1", b.conv("stem.0", images, 3 * channels, 3, padding=1))

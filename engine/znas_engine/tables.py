@@ -1,4 +1,4 @@
-"""Tables of results: architectures with their measured accuracies, as CSV or NATS-Bench's own folder."""
+"""Tables of results: architectures with their measured accuracies, as CSV or a benchmark's own folder."""
 
 from __future__ import annotations
 
@@ -42,14 +42,12 @@ def read_table(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Table:
     """A CSV with a header; its first text column is the architecture, every numeric column but an index an
-    accuracy in percent. A folder is read as NATS-Bench's, see `znas.nats_bench`.
+    accuracy in percent. A folder is read as the space reads its benchmark's.
 
     Raises DataError: missing or empty file, no column that holds architectures of `space`, no accuracy.
     """
     if path.is_dir():
-        from znas.nats_bench import read_folder
-
-        return read_folder(path, space, progress)
+        return space.read_folder(path, progress)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -18,14 +18,13 @@ cannot be told.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby, permutations, product
 from typing import Any
 
-from znas_engine.spaces.base import Genotype
-from znas_engine.spaces.nasbench201 import EDGES, OPERATIONS, NasBench201Genotype
+from znas_engine.spaces.nasbench201.genotype import EDGES, OPERATIONS, NasBench201Genotype
 
 #: The base of a term that is the cell's input; convolutions are numbered from 0.
 INPUT = -1
@@ -60,11 +59,6 @@ def canonical(genotype: NasBench201Genotype) -> CanonicalCell:
     ordered = sorted(live, key=lambda e: signatures[e])
     alike = [list(group) for _, group in groupby(ordered, key=lambda e: signatures[e])]
     return min(_numbered(computes, output, reads, edges) for edges in _orders(alike))
-
-
-def function_of(genotype: Genotype) -> Hashable:
-    """Equal for architectures that are known to compute the same function with equal weights."""
-    return canonical(genotype) if isinstance(genotype, NasBench201Genotype) else genotype
 
 
 @lru_cache(maxsize=1)

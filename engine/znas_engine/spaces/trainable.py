@@ -1,0 +1,42 @@
+"""Discrete architectures as PyTorch modules: a space's file with a class `Network`, built or written.
+
+The text of the file becomes the `architecture.py` of a run folder, so it imports only torch.
+"""
+
+from __future__ import annotations
+
+import pprint
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from znas_engine.errors import PluginError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(module: str, structure: Any, arguments: dict[str, Any]) -> nn.Module:
+    """`Network(structure, **arguments)` of the module."""
+    network: nn.Module = import_module(module).Network(structure, **arguments)
+    return network
+
+
+def source(module: str, arch: str, structure: Any, arguments: dict[str, Any]) -> str:
+    """The module's text, the architecture, and a function `build(num_classes)`.
+
+    arguments: with `classes`, the default of num_classes. PluginError where the module has no text.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise PluginError(f"the trainable network {module} has no Python file to hand over")
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    cell = pprint.pformat(structure, width=100, sort_dicts=False)
+    size = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if name != "classes")
+    return (
+        f"{text}\n\n#: {arch}\nGENOTYPE = {cell}\n\n\n"
+        f"def build(num_classes: int = {arguments['classes']}) -> Network:\n"
+        '    """The selected architecture, untrained."""\n'
+        f"    return Network(GENOTYPE, classes=num_classes, {size})\n"
+    )
