@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import znas
-from znas.cli.console import progress_bar, remark, silent
+from znas.cli.console import progress_bar, remark, silent, table
 from znas.cli.options import Json, Quiet, asks
 from znas.request import OPTIONS, Request
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult

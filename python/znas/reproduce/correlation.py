@@ -60,23 +60,22 @@ class Scored:
 def score_table(
     table: Table,
     names: Sequence[str],
-    settings: SearchSettings,
+    request: Request,
     *,
-    backend: str,
     architectures: int | None,
     work: Path,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = QUIET.progress,
 ) -> Scored:
-    """Every named score of every architecture as itself, its mean over `settings.envs` environments.
+    """Every named score of every architecture as itself, its mean over `request.envs` environments.
 
     Where architectures compute the same function, the first is measured for all of them; scores without a
     pass are computed for each.
 
-    architectures: a sample of so many, drawn by `settings.seed`; None for all. Scores are journaled in
-    `work`, `BATCH` architectures at a time; scores may be added to the same file later. backend: "auto"
-    chooses one per score.
+    architectures: a sample of so many, drawn by `request.seed`; None for all. Scores are journaled in
+    `work`, `BATCH` architectures at a time; scores may be added to the same file later. The backend "auto"
+    is chosen per score.
     """
-    space = get_space(settings.space)
+    space = get_space(request.space)
     count = len(table.genotypes)
     if architectures is not None and not 2 <= architectures <= count:
         raise InvalidValueError(
@@ -84,66 +83,53 @@ def score_table(
         )
     chosen = np.arange(count)
     if architectures is not None:
-        chosen = np.sort(np.random.default_rng(settings.seed).choice(count, architectures, replace=False))
+        chosen = np.sort(np.random.default_rng(request.seed).choice(count, architectures, replace=False))
     genotypes = [table.genotypes[i] for i in chosen]
     text = "\n".join(map(str, genotypes)).encode()
-    about = identity(settings) | {
+    base = Setup(replace(request, score=names[0]))
+    about = identity(base) | {
         "job": "reproduce correlation",
-        "seed": settings.seed,
-        "envs": settings.envs,
-        "backend": backend,
+        "seed": request.seed,
+        "envs": request.envs,
+        "backend": str(request.backend),
         "architectures": hashlib.sha256(text).hexdigest(),
     }
-    scores: dict[str, Floats] = {}
-    measured: dict[str, int] = {}
-    seconds: dict[str, float] = {}
+    found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.columns.items()}, {}, {})
+    total = len(genotypes)
     with Journal(work, about) as journal:
         for number, name in enumerate(names):
-            scores[name], measured[name], seconds[name] = _measured(
-                space,
-                genotypes,
-                replace(settings, score=name, backend=backend),
-                journal,
-                progress,
-                number,
-                len(names),
-            )
-    accuracies = {name: values[chosen] for name, values in table.columns.items()}
-    return Scored(genotypes, scores, accuracies, measured, seconds)
+            setup = Setup(replace(request, score=name))
+            first = which = np.arange(total)
+            if not isinstance(setup.scores[0], StaticScore):
+                first, which = functions(space, genotypes)
+
+            def advance(share: float, number: int = number) -> None:
+                progress(number * total + int(total * share), len(names) * total)
+
+            masks = [space.mask(genotypes[i]) for i in first]
+            values, found.seconds[name] = _measured(setup, masks, journal, advance)
+            found.scores[name], found.measured[name] = values[which], len(first)
+    return found
 
 
 def _measured(
-    space: SearchSpace[Any],
-    genotypes: list[Genotype],
-    settings: SearchSettings,
-    journal: Journal,
-    progress: Progress,
-    number: int,
-    of: int,
-) -> tuple[Floats, int, float]:
-    """One score: (values float64 [n], how many were measured, seconds)."""
-    total = len(genotypes)
-    first = which = np.arange(total)
-    if not isinstance(get_score(settings.score), StaticScore):
-        first, which = functions(space, genotypes)
-    dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-    macro = space.macro_for(dataset, channels=settings.channels, cells=settings.cells)
-    observer = Observer(space, macro, dataset, settings)
+    setup: Setup, masks: Sequence[Mask], journal: Journal, advance: Callable[[float], None]
+) -> tuple[Floats, float]:
+    """One score of every mask, float64 [m], and seconds. advance: is told the share that is done."""
+    (score,) = setup.scores
     values: list[float] = []
     seconds = 0.0
-    for start in range(0, len(first), BATCH):
-        key = f"{settings.score}/{start}"
+    for start in range(0, len(masks), BATCH):
+        key = f"{score.name}/{start}"
         if key not in journal.done:
-            spent = observer.setup_seconds + observer.evaluate_seconds
-            found = observer(np.stack([space.mask(genotypes[i]) for i in first[start : start + BATCH]])).mean(
-                0
-            )
-            spent = observer.setup_seconds + observer.evaluate_seconds - spent
+            before = setup.setup_seconds + setup.evaluate_seconds
+            found = setup.measure(np.stack(masks[start : start + BATCH])).mean(0)
+            spent = setup.setup_seconds + setup.evaluate_seconds - before
             journal.record(key, {"values": found.tolist(), "seconds": spent})
         values += journal.done[key]["values"]
         seconds += journal.done[key]["seconds"]
-        progress(number * total + total * len(values) // len(first), of * total)
-    return np.array(values)[which], len(first), seconds
+        advance(len(values) / len(masks))
+    return np.array(values), seconds
 
 
 def unique_rows(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> list[int]:

@@ -14,7 +14,7 @@ from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import summary
 from znas.reproduce.table2 import phases
 from znas.reproduce.trials import Trial
-from znas.settings import SearchSettings
+from znas.setup import Conditions
 from znas_engine.spaces import Macro, get_space
 
 #: What the paper's own rows need, and their baselines; the other rows cost minutes per seed in this space.
@@ -42,7 +42,7 @@ TABLE3 = Evaluation("table3", "ImageNet", epochs=250, resolution=224, classes=10
 
 
 def darts_table(
-    evaluation: Evaluation, rows: Sequence[Row], trials: dict[str, list[Trial]], settings: SearchSettings
+    evaluation: Evaluation, rows: Sequence[Row], trials: dict[str, list[Trial]], conditions: Conditions
 ) -> Sheet:
     """Genotypes, their sizes and what finding them cost; the test error is named as not measured."""
     missing = f"needs {evaluation.epochs} epochs of training: not measured"
@@ -63,14 +63,14 @@ def darts_table(
                 f"sizes: of the network that is trained, {macro.channels} channels, {macro.cells} cells, "
                 f"{macro.resolution} x {macro.resolution} pixels, {macro.classes} classes; mean ± deviation"
             ),
-            f"searched on {settings.data}; seconds: mean = set-up + evaluation + the rest, on this machine",
+            f"searched on {conditions.data}; seconds: mean = set-up + evaluation + the rest, on this machine",
             *(f"{row.name}: {row.what}" for row in rows),
         ],
         records=[_record(entry) for entry in entries],
         data={
             "table": evaluation.name,
             "seeds": [t.seed for t in trials[rows[0].name]],
-            "settings": {n: getattr(settings, n) for n in ("data", "backend", "images", "norm", "threads")},
+            "settings": {n: getattr(conditions, n) for n in ("data", "backend", "images", "norm", "threads")},
             "test_error": missing,
             "network": asdict(macro),
             "rows": entries,

@@ -14,7 +14,7 @@ from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Summary, paired_p, summary
 from znas.reproduce.trials import Trial
 from znas.selection.criteria import Floats
-from znas.settings import SearchSettings
+from znas.setup import Conditions
 from znas_engine.errors import DataError
 from znas_engine.tables import Table
 
@@ -32,7 +32,7 @@ NOTES = (
 
 
 def table2(
-    rows: Sequence[Row], trials: dict[str, list[Trial]], table: Table | None, settings: SearchSettings
+    rows: Sequence[Row], trials: dict[str, list[Trial]], table: Table | None, conditions: Conditions
 ) -> Sheet:
     """table: trained cells with their accuracies, every column reported; None reports costs alone.
 
@@ -58,7 +58,7 @@ def table2(
             "table": "table2",
             "seeds": [t.seed for t in trials[rows[0].name]],
             "accuracies": None if table is None else table.path.name,
-            "settings": {n: getattr(settings, n) for n in ("data", "backend", "images", "norm", "threads")},
+            "settings": {n: getattr(conditions, n) for n in ("data", "backend", "images", "norm", "threads")},
             "rows": entries,
             "published": published()["table2"],
         },

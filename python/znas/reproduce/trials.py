@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from znas.method import Method
 from znas.reproduce.rows import Row, prior_path
+from znas.request import SHIPPED, Request
 from znas.result import Seconds
-from znas.settings import SHIPPED, SearchSettings
+from znas.setup import Setup
 from znas_engine import __version__
-from znas_engine.data import load
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
 
@@ -32,30 +33,34 @@ class Trial:
 
 def run_trials(
     rows: Sequence[Row],
-    settings: SearchSettings,
+    request: Request,
     *,
     seeds: int,
     prior: str = SHIPPED,
     work: Path,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, list[Trial]]:
-    """Every row with the seeds `settings.seed`, `settings.seed` + 1, ...; what `work` holds is not repeated.
+    """Every row with the seeds `request.seed`, `request.seed` + 1, ...; what `work` holds is not repeated.
 
-    Rows and seeds may be added to the same `work` file later; other settings are another job. Architectures
+    Rows and seeds may be added to the same `work` file later; another request is another job. Architectures
     do not depend on the number of threads, seconds do. prior: what the rows were made with.
     """
     if seeds < 1:
         raise InvalidValueError(f"`seeds` must be at least 1 but got {seeds}")
+    base = Setup(request)
+    at_hand = replace(request, data=base.dataset, data_dir=None, resolution=None, channels_in=None)
     for row in rows:
-        row.adapt(settings)
+        asked = row.adapt(at_hand)
+        setup = Setup(asked)
+        Method.of(asked.settled(), setup.space, setup.scores)
     found: dict[str, list[Trial]] = {row.name: [] for row in rows}
-    with Journal(work, identity(settings) | {"prior": _digest(settings.space, prior)}) as journal:
+    with Journal(work, identity(base) | {"prior": _digest(base.space, prior)}) as journal:
         total, done = seeds * len(rows), 0
-        for seed in range(settings.seed, settings.seed + seeds):
+        for seed in range(request.seed, request.seed + seeds):
             for row in rows:
                 key = f"{row.name}/{seed}"
                 if key not in journal.done:
-                    journal.record(key, _search(row, replace(settings, seed=seed)))
+                    journal.record(key, _search(row, replace(request, seed=seed)))
                 value = journal.done[key]
                 found[row.name].append(Trial(seed=seed, **(value | {"seconds": Seconds(**value["seconds"])})))
                 done += 1
@@ -63,35 +68,33 @@ def run_trials(
     return found
 
 
-def identity(settings: SearchSettings) -> dict[str, Any]:
+def identity(setup: Setup) -> dict[str, Any]:
     """What the finished searches of a work file have in common."""
-    dataset = load(settings.data, data_dir=settings.data_dir, resolution=settings.resolution)
-    names = (
-        "space",
-        "backend",
-        "device",
-        "dtype",
-        "images",
-        "norm",
-        "channels",
-        "cells",
-        "resolution",
-        "threads",
-    )
+    asked = setup.request
     return {
         "job": "reproduce searches",
         "znas": __version__,
-        "data": [dataset.name, dataset.origin],
-    } | {name: getattr(settings, name) for name in names}
+        "data": [setup.dataset.name, setup.dataset.origin],
+        "space": setup.space.name,
+        "backend": setup.backend,
+        "device": ",".join(setup.devices),
+        "dtype": setup.dtype,
+        "images": setup.images,
+        "norm": setup.norm,
+        "channels": asked.channels,
+        "cells": asked.cells,
+        "resolution": asked.resolution,
+        "threads": setup.threads,
+    }
 
 
-def _digest(space: str, prior: str) -> str | None:
+def _digest(space: SearchSpace[Any], prior: str) -> str | None:
     path = prior_path(space, prior)
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _search(row: Row, settings: SearchSettings) -> dict[str, Any]:
-    found = row.search(row.adapt(settings))
+def _search(row: Row, request: Request) -> dict[str, Any]:
+    found = row.search(row.adapt(request))
     return {
         "arch": str(found.genotype),
         "evaluations": found.evaluations,
