@@ -15,8 +15,8 @@ from znas.cli.console import table as columns
 from znas.settings import SHIPPED, SearchSettings, available_threads
 
 if TYPE_CHECKING:
-    from znas.reproduce.darts_tables import Evaluation
     from znas.reproduce.sheet import Sheet
+    from znas.reproduce.sizes import Evaluation
 
 #: The finished searches of a folder.
 WORK = "searches.work"
@@ -77,12 +77,24 @@ def table1(
     Example:
       znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
     """
-    from znas.reproduce.darts_tables import TABLE1
+    from znas.reproduce.sizes import Evaluation
 
+    size = Evaluation.of("table1")
     settings = _settings(
-        "darts", data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
+        evaluation.space,
+        data,
+        data_dir,
+        backend,
+        device,
+        images,
+        seed,
+        threads,
+        channels,
+        cells,
+        resolution,
+        quiet,
     )
-    sheets = [_darts_table(TABLE1, settings, rows, prior, seeds, out, quiet=quiet)]
+    sheets = [_sizes(size, settings, rows, prior, seeds, out, quiet=quiet)]
     if table is not None:
         sheets.append(
             _correlate(settings, backend, table, ["naswot", "params", "flops"], None, out, quiet=quiet)
@@ -118,12 +130,24 @@ def table3(
     Example:
       znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
     """
-    from znas.reproduce.darts_tables import TABLE3
+    from znas.reproduce.sizes import Evaluation
 
+    size = Evaluation.of("table3")
     settings = _settings(
-        "darts", data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
+        evaluation.space,
+        data,
+        data_dir,
+        backend,
+        device,
+        images,
+        seed,
+        threads,
+        channels,
+        cells,
+        resolution,
+        quiet,
     )
-    _show([_darts_table(TABLE3, settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
+    _show([_sizes(size, settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
 
 
 @reproduce.command()
@@ -154,6 +178,7 @@ def table2(
       znas-engine reproduce table2 --data-dir ~/data --rows random,default --seeds 3 --out runs/quick
     """
     from znas.reproduce import figures
+    from znas.reproduce.published import space_of
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
     from znas.reproduce.trials import run_trials
@@ -161,7 +186,7 @@ def table2(
     from znas_engine.tables import read_table
 
     settings = _settings(
-        "nasbench201",
+        space_of("table2"),
         data,
         data_dir,
         backend,
@@ -318,7 +343,7 @@ def _settings(
     return settings
 
 
-def _darts_table(
+def _sizes(
     evaluation: Evaluation,
     settings: SearchSettings,
     rows: str | None,
@@ -329,14 +354,14 @@ def _darts_table(
     quiet: bool,
 ) -> Sheet:
     from znas.reproduce import figures
-    from znas.reproduce.darts_tables import USUAL_ROWS, darts_table
     from znas.reproduce.rows import choose
+    from znas.reproduce.sizes import sizes
     from znas.reproduce.trials import run_trials
 
-    chosen = choose(settings.space, _names(rows) or USUAL_ROWS, prior)
+    chosen = choose(settings.space, _names(rows) or evaluation.usual_rows, prior)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
-    sheet = darts_table(evaluation, chosen, trials, settings)
+    sheet = sizes(evaluation, chosen, trials, settings)
     sheet.save(out, evaluation.name)
     figures.draw_sizes(sheet.data, out)
     return sheet

@@ -193,7 +193,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: Sea
                 f"seed {settings.seed}; params and flops are of that network"
             ),
             "seconds: of measuring every function once (scores without a pass: every architecture)",
-            "published tau: over all 15,625 cells of NAS-Bench-201, in that publication's own setting",
+            f"published tau: over {published()['correlation']['over']}, in that publication's own setting",
         ],
         records=[_record(entry) for entry in entries],
         data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
@@ -212,15 +212,16 @@ def _entry(part: Scored, protocol: str, name: str, column: str, settings: Search
         "architectures": len(values),
         "kendall": asdict(kendall),
         "spearman": asdict(spearman),
-        "published_kendall": _published(name, protocol, column) if settings.space == "nasbench201" else None,
+        "published_kendall": _published(settings.space, name, protocol, column),
         "seconds": spent,
         "per_second": max(part.measured[n] for n in names) / spent if spent else None,
     }
 
 
-def _published(name: str, protocol: str, column: str) -> float | None:
-    """Of the same protocol and column, on NAS-Bench-201."""
-    for entry in published()["correlation"]:
+def _published(space: str, name: str, protocol: str, column: str) -> float | None:
+    """Of the same space, protocol and column."""
+    known = published()["correlation"]
+    for entry in known["scores"] if known["space"] == space else []:
         if entry["score"] == name and entry["protocol"].startswith(protocol):
             found: float | None = entry["kendall"].get(column_key(column))
             return found

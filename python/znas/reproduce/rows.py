@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from znas import api, priors
-from znas.presets import DEFAULT, PRESETS, PROXY_CELLS, settings_from
+from znas.presets import DEFAULT, PRESETS, settings_from
 from znas.searchers import (
     DartsPT,
     Evolution,
@@ -24,10 +24,8 @@ from znas.searchers import (
 )
 from znas.settings import SHIPPED, SearchSettings
 from znas_engine.errors import unknown_choice
+from znas_engine.spaces import Macro, get_space
 
-#: Channels of the networks in which single architectures are scored, thousands of them; their cells are
-#: `PROXY_CELLS`. `--channels` and `--cells` replace both; a supernet has its space's own size.
-PROXY_CHANNELS = 8
 #: Gradients need the torch backend, whatever the others run on.
 TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
 #: The two that every other row is tested against.
@@ -42,15 +40,13 @@ class Row:
     """One search, repeated over seeds: `search(adapt(settings))`.
 
     adapt: what this row changes in the settings that all rows share; it raises what is wrong with them, so
-    all rows are checked before the first search. published: the method of `published.json` that stands
-    beside it, if any.
+    all rows are checked before the first search.
     """
 
     name: str
     what: str
     adapt: Adapt
     search: Search
-    published: str | None = None
 
 
 def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
@@ -65,16 +61,14 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
             "one uniformly random architecture",
             _with(),
             _baseline(Random()),
-            _only("nasbench201", space, "random cell"),
         ),
         Row(
             LARGEST,
             "the architecture with most parameters",
             _with(),
             _baseline(MostParameters()),
-            _only("nasbench201", space, "most parameters"),
         ),
-        *_paper(space, path),
+        *_paper(path),
         _default(space),
         Row("naswot-p0.5", "the preset naswot: naswot, p = 0.5, neutral prior", _with(), _engine),
         Row(
@@ -89,7 +83,6 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
                 f"best naswot of {n} random architectures, scored {_proxy_words(space)}",
                 proxied,
                 _baseline(Naswot(n)),
-                _only("nasbench201", space, f"NASWOT N={n}"),
             )
             for n in (10, 100, 1000)
         ),
@@ -115,14 +108,13 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
             f"pruning by the ranks of {TE_NAS['score']}, half the images, {_proxy_words(space)}",
             lambda settings: replace(proxied(_halved(settings)), **TE_NAS),
             _baseline(TeNas()),
-            "TE-NAS",
         )
     )
-    if space == "nasbench201":
+    if get_space(space).functions() is not None:
         found.append(
             Row(
                 "exhaustive",
-                f"best naswot of all distinct connected cells, half the images, scored {_proxy_words(space)}",
+                f"best naswot of all distinct functions, half the images, scored {_proxy_words(space)}",
                 lambda settings: proxied(_halved(settings)),
                 _baseline(Exhaustive()),
             )
@@ -146,12 +138,12 @@ def _default(space: str) -> Row:
     what = (
         f"znas.search with nothing but data: {preset.score}, p = 0, then {preset.finalists:,} architectures "
         f"ranked among as many random ones; {preset.images} images, norm {preset.norm}, "
-        f"{_cells_in_words(space)}"
+        f"{_cells_in_words(space, preset.cells or 0)}"
     )
     return Row("default", what, _with(**changes), _engine)
 
 
-def _paper(space: str, path: Path | None) -> list[Row]:
+def _paper(path: Path | None) -> list[Row]:
     """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
     found = []
     for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
@@ -163,7 +155,6 @@ def _paper(space: str, path: Path | None) -> list[Row]:
                     "Gaussian intervention, neutral prior",
                     _with(score="accuracy", p=float(p), game=game),
                     _engine,
-                    _paper_method(space, suffix, p),
                 )
             )
     if path is not None:
@@ -176,31 +167,25 @@ def _paper(space: str, path: Path | None) -> list[Row]:
                         f"the same with a prior, which is of the score {score}: {score}, p = {p}",
                         _with(score=score, p=float(p), game=game, prior=path),
                         _engine,
-                        _paper_method(space, suffix, p),
                     )
                 )
     return found
 
 
-def _paper_method(space: str, suffix: str, p: str) -> str | None:
-    """The paper's own row; its table 2 does not state p."""
-    if space == "nasbench201":
-        return f"Causal-Znas{suffix.upper()}" if p != "0" else None
-    name = f"Causal-Znas{suffix.upper()} (p = {p})"
-    return name if (suffix, p) in (("", "0.5"), ("", "1"), ("-g", "1")) else None
-
-
-def _only(wanted: str, space: str, name: str) -> str | None:
-    return name if space == wanted else None
+def _proxy(space: str) -> Macro:
+    """The size at which single architectures are scored, thousands of them; `--channels` and `--cells`
+    replace it, a supernet has its space's own."""
+    return get_space(space).proxy_macro(resolution=32, classes=10)
 
 
 def _proxy_words(space: str) -> str:
-    return f"in networks of {PROXY_CHANNELS} channels and {_cells_in_words(space)}"
+    proxy = _proxy(space)
+    return f"in networks of {proxy.channels} channels and {_cells_in_words(space, proxy.cells)}"
 
 
-def _cells_in_words(space: str) -> str:
-    cells = PROXY_CELLS[space]
-    return f"{cells} cell{'s' if cells > 1 else ''}{' per stage' if space == 'nasbench201' else ''}"
+def _cells_in_words(space: str, cells: int) -> str:
+    words = get_space(space).cells_are
+    return f"{cells} {words.replace('cells', 'cell', 1) if cells == 1 else words}"
 
 
 def _halved(settings: SearchSettings) -> SearchSettings:
@@ -223,8 +208,8 @@ def proxied(settings: SearchSettings) -> SearchSettings:
     """The settings at the size of a proxy network where none is given."""
     return replace(
         settings,
-        channels=PROXY_CHANNELS if settings.channels is None else settings.channels,
-        cells=PROXY_CELLS[settings.space] if settings.cells is None else settings.cells,
+        channels=_proxy(settings.space).channels if settings.channels is None else settings.channels,
+        cells=_proxy(settings.space).cells if settings.cells is None else settings.cells,
     )
 
 
