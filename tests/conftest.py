@@ -17,7 +17,8 @@ from hypothesis import settings as hypothesis_settings
 from znas_engine.backends import BACKENDS, DEVICES, missing
 from znas_engine.data import Batch, load
 from znas_engine.devices import FIRST
-from znas_engine.spaces import Macro, SearchSpace, resize
+from znas_engine.spaces import SPACES as REGISTRY
+from znas_engine.spaces import Macro, SearchSpace, get_space, resize
 
 # No test asserts a time: a busy machine must not fail one.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -123,9 +124,13 @@ def targets(*, but: tuple[str, str] = ("", "")) -> list[Any]:
     return found
 
 
-SMALL = {"nasbench201": {"channels": 4, "cells": 1}, "darts": {"channels": 4, "cells": 3}}
+SPACES: dict[str, SearchSpace[Any]] = {name: get_space(name) for name in REGISTRY.builtin}
+SMALL = {
+    name: {"channels": 4, "cells": space.proxy_macro(resolution=16, classes=10).cells}
+    for name, space in SPACES.items()
+}
 
 
-def small(space: SearchSpace, classes: int = 10) -> Macro:
+def small(space: SearchSpace[Any], classes: int = 10) -> Macro:
     """The smallest supernet that has every kind of cell."""
-    return resize(space.search_macro(resolution=16, classes=classes), **SMALL[space.name])
+    return resize(space.proxy_macro(resolution=16, classes=classes), channels=4, cells=None)

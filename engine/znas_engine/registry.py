@@ -149,7 +149,7 @@ class Registry(Generic[T]):
 @lru_cache(maxsize=1)
 def _entry_points() -> EntryPoints:
     """Of all installed packages: reading them takes milliseconds, once."""
-    return entry_points()
+    return entry_points()  # type: ignore[return-value]  # "SelectableGroups" of Python 3.9
 
 
 def where_is(thing: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from znas.games import GAMES, get_game
+from znas.games import GAMES
 from znas.interventions import get_intervention
 from znas.interventions.base import Intervention
 from znas.interventions.knowledge import FromPrior, Knowledge, Neutral
@@ -110,20 +110,14 @@ class Method:
             made._check_race(made.race, request, scores)
         return made
 
-    def strategy(self, space: SearchSpace[Any]) -> Strategy:
+    def strategy(self) -> Strategy:
         """In which order edges are decided, and by what; a new one for every search."""
         rng = self.rng("strategy")
         if self.game == "interaction":
             return Interactions(rng)
         criterion: Criterion = KeepOne() if self.criterion == "keep" else LeaveOneOut()
         if self.game == "shapley":
-            criterion = Shapley(
-                get_game(self.estimator),
-                exact=is_exact(self.estimator, len(selectable(space))),
-                precision=self.precision,
-                max_evaluations=self.max_evaluations,
-                rng=rng,
-            )
+            criterion = Shapley(self.estimator, self.precision, self.max_evaluations, rng)
         if self.selection == "algorithm1":
             return AllAtOnce(criterion)
         return Sequential(criterion, self.order, rng)

@@ -180,8 +180,7 @@ class Request:
     channels: int | None = _option(None, "Width of the supernet; the space's own by default", int)
     cells: int | None = _option(
         None,
-        "Depth of the supernet: cells per stage or in all, as the space counts; the preset's or the space's own "
-        "by default",
+        "Depth of the supernet: cells per stage or in all, as the space counts",
         int,
         of_preset=True,
     )

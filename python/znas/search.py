@@ -74,7 +74,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
         rng_replaced=method.rng("replaced"),
         rng_draws=method.rng("interventions"),
     )
-    decision = method.strategy(space).decide(scorer, space, method.combine, ties)
+    decision = method.strategy().decide(scorer, space, method.combine, ties)
     scores = combined(decision, setup, method.combine)
     selected, notes = repaired(decision, scores, setup)
     ensembles = edge_worths(decision, scorer, setup, method)

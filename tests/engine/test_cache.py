@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import StorageError
-from znas_engine.spaces import SPACES
 from znas_engine.storage import load, load_or_build, store, write_atomically
 
 NB201 = SPACES["nasbench201"]

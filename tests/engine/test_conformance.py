@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.conftest import small, targets
+from tests.conftest import SPACES, small, targets
 from znas_engine import kernels
 from znas_engine.backends import Evaluator, dtypes_of, get_backend
 from znas_engine.backends import native as native_module
@@ -18,7 +18,7 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import READS, CodeSite
-from znas_engine.spaces import SPACES, Mask, SearchSpace
+from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 

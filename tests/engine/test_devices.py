@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from tests.znas.test_cli import refused, search
 from znas_engine import backends
 from znas_engine.backends import DEVICES, choose_backend, get_backend, missing
@@ -32,7 +32,7 @@ from znas_engine.errors import (
     NonFiniteScoreError,
 )
 from znas_engine.scores import Observation, get_scores
-from znas_engine.spaces import SPACES, Mask
+from znas_engine.spaces import Mask
 
 NB201 = SPACES["nasbench201"]
 without_gpu = pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import backends, small
+from tests.conftest import SPACES, backends, small
 from znas_engine.backends import BACKENDS, can_run, choose_backend, get_backend
 from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import get_score
-from znas_engine.spaces import SPACES
 from znas_engine.supernet.normalisation import CHUNK, chunks
 
 NB201 = SPACES["nasbench201"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from znas_engine.backends import get_backend
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.backends.onnxruntime import session
@@ -24,7 +24,7 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.export.onnx_graph import ONNX_DTYPES, _rounded, export
 from znas_engine.graph import Mixed
 from znas_engine.scores import READS
-from znas_engine.spaces import SPACES, SearchSpace
+from znas_engine.spaces import SearchSpace
 from znas_engine.supernet.normalisation import NORMS, Statistics
 from znas_engine.supernet.rescale import Rescale, unscaled
 

@@ -14,9 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
-from znas_engine.spaces.isomorphism import CONSTANT, canonical, classes
 
-from tests.conftest import backends, small
+from tests.conftest import SPACES, backends, small
 from tests.engine.twin import CELLS, double, maps, relu_codes, twin
 from znas_engine import kernels
 from znas_engine.backends import get_backend
@@ -37,7 +36,8 @@ from znas_engine.scores.expressivity import spectrum_entropy
 from znas_engine.scores.probes import GAUSSIAN, GAUSSIAN_NUDGED, NUDGE, NUDGED, direction
 from znas_engine.scores.swap import unit_patterns
 from znas_engine.scores.trainability import FLOOR, RIDGE, jacobian_gain
-from znas_engine.spaces import SPACES, NasBench201Genotype
+from znas_engine.spaces.nasbench201 import NasBench201Genotype
+from znas_engine.spaces.nasbench201.isomorphism import CONSTANT, canonical, classes
 
 NB201 = SPACES["nasbench201"]
 SPACE_NAMES = list(SPACES)

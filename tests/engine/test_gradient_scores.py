@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.conftest import backends, small
+from tests.conftest import SPACES, backends, small
 from tests.engine.twin import CELLS, double, twin
 from znas_engine.backends import choose_backend, get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import SCORES, GradientScore, get_score, get_scores
-from znas_engine.spaces import SPACES, NasBench201Genotype
+from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.supernet.normalisation import CHUNK
 
 NB201 = SPACES["nasbench201"]

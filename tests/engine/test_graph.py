@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import small
-from znas_engine.spaces import SPACES, SearchSpace
+from tests.conftest import SPACES, small
+from znas_engine.spaces import SearchSpace
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from tests.znas.test_cli import refused, search
 from znas_engine.backends import get_backend, missing
 from znas_engine.backends.base import LOGIT_TOLERANCE
@@ -20,7 +20,6 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceMemoryError
 from znas_engine.scores import READS, DeviceCodes, HostCodes, get_scores
-from znas_engine.spaces import SPACES
 
 NB201 = SPACES["nasbench201"]
 pytestmark = pytest.mark.skipif(

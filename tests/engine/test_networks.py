@@ -14,15 +14,9 @@ import torch
 from znas_engine import networks
 from znas_engine.export.onnx_graph import export
 from znas_engine.graph import Conv, Linear
-from znas_engine.spaces import (
-    Darts,
-    DartsGenotype,
-    Genotype,
-    NasBench201,
-    NasBench201Genotype,
-    SearchSpace,
-    resize,
-)
+from znas_engine.spaces import Genotype, SearchSpace, resize
+from znas_engine.spaces.darts import Darts, DartsGenotype
+from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.supernet.normalisation import Statistics
 
 NB201, DARTS = NasBench201(), Darts()

@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from tests.engine.test_conformance import assert_conforms, assert_half_conforms
 from znas_engine.backends import get_backend, missing, onnxruntime_cuda, served
 from znas_engine.backends.onnxruntime import OnDevice, OnnxRuntime, session
@@ -24,7 +24,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import DeviceError, DeviceMemoryError, MissingDependencyError
 from znas_engine.export import CUDA_OPSET
 from znas_engine.scores import READS
-from znas_engine.spaces import SPACES, SearchSpace
+from znas_engine.spaces import SearchSpace
 from znas_engine.supernet.normalisation import NORMS
 
 NB201 = SPACES["nasbench201"]

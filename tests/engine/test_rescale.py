@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from tests.engine.test_conformance import named_masks
 from znas_engine.backends import Evaluator, get_backend
 from znas_engine.backends.base import LOGIT_TOLERANCE
@@ -20,7 +20,7 @@ from znas_engine.environment import Environment
 from znas_engine.export import feature_output
 from znas_engine.export.onnx_graph import export
 from znas_engine.scores import READS
-from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace
+from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import Statistics
 from znas_engine.supernet.rescale import Rescale, unscaled
 

@@ -14,7 +14,8 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.scores import SCORES, ForwardScore, GradientScore, Observation, get_score
-from znas_engine.spaces import Macro, Mask, NasBench201, NasBench201Genotype
+from znas_engine.spaces import Macro, Mask
+from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 
 NB201 = NasBench201()
 MIXED_CELL = NasBench201Genotype(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from znas.cli import main
 from znas_engine import gpu as gpu_module
 from znas_engine.backends import Evaluator, MaskedPass, get_backend, missing, native, self_check
@@ -24,7 +24,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import DeviceError
 from znas_engine.gpu import Gpu
 from znas_engine.scores import Observation
-from znas_engine.spaces import SPACES, Mask
+from znas_engine.spaces import Mask
 
 NB201 = SPACES["nasbench201"]
 H100 = Gpu("NVIDIA H100", "9.0", "580.95.05")

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import SPACES
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import SPACES, Darts, DartsGenotype, NasBench201, NasBench201Genotype, get_space
+from znas_engine.spaces import get_space
+from znas_engine.spaces.darts import Darts, DartsGenotype
+from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 
 NB201, DARTS = NasBench201(), Darts()
 DARTS_V2 = (

@@ -24,7 +24,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from tests.znas.test_cli import refused, znas_engine
 from znas_engine import kernels
 from znas_engine.backends import get_backend
@@ -37,7 +37,7 @@ from znas_engine.errors import InvalidValueError, MissingDependencyError, Tensor
 from znas_engine.export import GRAPH_DTYPES
 from znas_engine.gpu import Gpu, gpus
 from znas_engine.scores import READS, HostCodes
-from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace
+from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.tensorrt.flavours import FLAVOURS
 
 try:

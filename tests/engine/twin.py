@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tests.conftest import SPACES
 from znas_engine import networks
 from znas_engine.environment import Environment
-from znas_engine.spaces import SPACES, DartsGenotype, Genotype, Macro
+from znas_engine.spaces import Genotype, Macro
+from znas_engine.spaces.darts import DartsGenotype
 
 _DARTS_CELL = (
     *(("sep_conv_3x3", 0), ("skip_connect", 1), ("dil_conv_5x5", 0), ("sep_conv_3x3", 2)),

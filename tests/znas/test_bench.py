@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.modules.module import register_module_forward_hook
 
-from tests.conftest import SMALL, small
+from tests.conftest import SMALL, SPACES, small
 from znas.bench import contenders, eager, peak
 from znas.bench.contenders import CONTENDERS, Contender, Request, torch_backend
 from znas.bench.machine import result_path, short
@@ -34,7 +34,7 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import Observation
-from znas_engine.spaces import SPACES, Mask, SearchSpace
+from znas_engine.spaces import Mask, SearchSpace
 
 ROOT = Path(__file__).parents[2]
 TINY = Supernet("nasbench201", images=5, resolution=16, **SMALL["nasbench201"])

@@ -22,7 +22,7 @@ from scipy.stats import kstest, kurtosis, norm, skew
 from znas.settings import SearchSettings
 
 import znas
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from tests.znas.test_cli import znas_engine
 from tests.znas.test_priors import write_table
 from znas.diagnose import closed_forms, lemmas, robustness
@@ -44,7 +44,6 @@ from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Mixed
 from znas_engine.scores import get_score
-from znas_engine.spaces import SPACES
 from znas_engine.tables import read_table
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]

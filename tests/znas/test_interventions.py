@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tests.conftest import SPACES
 from znas.interventions import INTERVENTIONS, Belief, get_intervention
 from znas.interventions.bayesian import posterior_predictive
 from znas.interventions.cdf_difference import CdfDifference, density
@@ -25,7 +26,6 @@ from znas.interventions.probability import (
 from znas.interventions.query import coalition, drop, together
 from znas.interventions.scorer import IntervenedScorer
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import SPACES
 
 NB201 = SPACES["nasbench201"]
 numbers = st.floats(-1e3, 1e3, allow_nan=False)

@@ -20,7 +20,8 @@ from znas_engine.data.nats_bench import MAX_BYTES, META
 
 from znas_engine.data.pickles import RefusedPickle, unpickle, unpickle_results
 from znas_engine.errors import DataError
-from znas_engine.spaces import Darts, NasBench201
+from znas_engine.spaces.darts import Darts
+from znas_engine.spaces.nasbench201 import NasBench201
 from znas_engine.storage import cache_root
 from znas_engine.tables import read_table
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 from znas_engine.networks import to_torch
 
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from znas import priors
 from znas.priors.one_shot import TRAININGS, fit_one_shot
 from znas_engine.backends import get_backend
@@ -26,7 +26,6 @@ from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError
 from znas_engine.scores import get_score
-from znas_engine.spaces import SPACES
 from znas_engine.supernet import training
 from znas_engine.supernet.training import Schedule, Trained, augment, split, train
 

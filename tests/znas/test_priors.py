@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import znas
-from tests.conftest import small
+from tests.conftest import SPACES, small
 from znas import priors
 from znas.interventions.knowledge import FromPrior
 from znas.interventions.query import coalition, drop, together
@@ -30,7 +30,6 @@ from znas_engine.backends import get_backend
 from znas_engine.data import load
 from znas_engine.errors import DataError, InvalidValueError, StorageError
 from znas_engine.scores import get_score
-from znas_engine.spaces import SPACES
 from znas_engine.tables import read_table
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]

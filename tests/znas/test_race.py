@@ -9,12 +9,13 @@ import scipy.stats
 from znas.observer import Observer
 
 import znas
+from tests.conftest import SPACES
 from tests.znas.test_search import SMALL
 from znas.interventions.query import coalition, drop
 from znas.selection.race import CHUNKS, REPLICATES, Race, error_bound, looks
 from znas_engine.data import load
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import SPACES, resize
+from znas_engine.spaces import resize
 
 Measure = Any
 

@@ -18,8 +18,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from znas.settings import SearchSettings
-from znas_engine.spaces.isomorphism import canonical
 
 from znas.cli import main
 from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
@@ -31,8 +29,9 @@ from znas.reproduce.table2 import table2
 from znas.reproduce.trials import run_trials
 from znas.selection.aggregate import log_rank
 from znas_engine.errors import DataError, InvalidValueError
-from znas_engine.spaces import Darts, NasBench201, NasBench201Genotype
-from znas_engine.spaces.nasbench201 import OPERATIONS
+from znas_engine.spaces.darts import Darts
+from znas_engine.spaces.nasbench201 import OPERATIONS, NasBench201, NasBench201Genotype
+from znas_engine.spaces.nasbench201.isomorphism import canonical
 from znas_engine.tables import read_table
 
 NB201 = NasBench201()

@@ -15,9 +15,8 @@ import scipy.stats
 import torch
 
 import znas
-from tests.conftest import backends
+from tests.conftest import SPACES, backends
 from znas_engine.errors import InvalidValueError, StorageError
-from znas_engine.spaces import SPACES
 
 SMALL: dict[str, dict[str, Any]] = {
     "nasbench201": {"space": "nasbench201", "channels": 4, "cells": 1},

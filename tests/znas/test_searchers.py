@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from znas.settings import SearchSettings
-from znas_engine.spaces.isomorphism import CanonicalCell, canonical, classes
 
 from tests.conftest import SMALL, small
 from znas import priors
@@ -22,8 +20,11 @@ from znas.searchers.most_parameters import parameters
 from znas.selection.aggregate import log_rank, mean
 from znas.selection.criteria import selectable
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import Darts, Mask, NasBench201, NasBench201Genotype, SearchSpace
-from znas_engine.spaces.nasbench201 import EDGES, OPERATIONS
+from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.spaces.darts import Darts
+from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
+from znas_engine.spaces.nasbench201.genotype import EDGES, OPERATIONS
+from znas_engine.spaces.nasbench201.isomorphism import CanonicalCell, canonical, classes
 
 NB201, DARTS = NasBench201(), Darts()
 SPACES = pytest.mark.parametrize("space", [NB201, DARTS], ids=["nasbench201", "darts"])
@@ -38,7 +39,8 @@ def logits(genotype: NasBench201Genotype, form: CanonicalCell) -> Any:
     """The real network at random statistics and offsets, in float64; the weights of a convolution are a
     function of its canonical number and of the layer alone."""
     import torch
-    from znas_engine.networks.nasbench201 import Network
+
+    from znas_engine.spaces.nasbench201.network import Network
 
     network = Network(genotype.structure(), channels=2, cells=1, classes=3).double().eval()
     number = {e: i for i, e in enumerate(form.edges)}

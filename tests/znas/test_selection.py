@@ -11,7 +11,6 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from znas_engine.spaces.isomorphism import canonical, function_of
 
 from znas.games import get_game
 from znas.interventions.query import Query
@@ -29,7 +28,10 @@ from znas.selection.topology import (
     shapley_worths,
 )
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import Darts, NasBench201, NasBench201Genotype, SearchSpace
+from znas_engine.spaces import SearchSpace
+from znas_engine.spaces.darts import Darts
+from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
+from znas_engine.spaces.nasbench201.isomorphism import canonical, function_of
 
 NB201, DARTS = NasBench201(), Darts()
 finite = st.floats(-1e6, 1e6, allow_nan=False)

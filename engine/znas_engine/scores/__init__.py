@@ -43,7 +43,7 @@ ScoreNames = str | Score | Sequence[str | Score]
 SCORES: Registry[Score] = Registry(
     "score",
     "znas.scores",
-    Score,  # type: ignore[type-abstract]
+    Score,
     {
         "accuracy": "znas_engine.scores.accuracy:Accuracy",
         "ridge": "znas_engine.scores.ridge:Ridge",

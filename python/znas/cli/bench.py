@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from znas.cli import options
 from znas.cli.console import progress_bar
+from znas.cli.options import SIZE, Json, Quiet, asks
+from znas.request import Request
 
 Spaces = Annotated[list[str] | None, typer.Option("--space", help="Repeatable; all spaces by default.")]
 Contenders = Annotated[
@@ -26,7 +27,9 @@ Parts = Annotated[
 ]
 
 
+@asks("data", "data_dir", *SIZE)
 def bench(
+    request: Request,
     quick: Annotated[
         bool, typer.Option("--quick", help="About two minutes: few rows, few and small samples.")
     ] = False,
@@ -45,11 +48,6 @@ def bench(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Timed calls per row of passes.")] = None,
     device: Annotated[str, typer.Option(help="Where all contenders run: cpu | cuda:N.")] = "cpu",
-    data: options.Data = "gaussian",
-    data_dir: options.DataDir = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -57,8 +55,8 @@ def bench(
             "goes on where it stopped."
         ),
     ] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure what masked passes, starts and whole searches cost here, beside what people use instead.
 
@@ -100,11 +98,11 @@ def bench(
         chosen["rounds"] = rounds
     plan = Plan(
         **chosen,
-        data=data,
-        data_dir=None if data_dir is None else str(data_dir),
-        channels=channels,
-        cells=cells,
-        resolution=resolution,
+        data=request.data,
+        data_dir=None if request.data_dir is None else str(request.data_dir),
+        channels=request.channels,
+        cells=request.cells,
+        resolution=request.resolution,
         device=device,
     )
     with tempfile.TemporaryDirectory(prefix="znas-bench-") as scratch:

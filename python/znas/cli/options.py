@@ -35,7 +35,7 @@ def asks(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(verb).parameters.values():
             if parameter.name == "request":
-                parameters += [_parameter(name, defaults) for name in names]
+                parameters += [_parameter(name, defaults, preset="preset" in names) for name in names]
             else:
                 parameters.append(parameter.replace(annotation=hints[parameter.name]))
 
@@ -48,18 +48,18 @@ def asks(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
         parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
         asked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         asked.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        del asked.__wrapped__  # type: ignore[attr-defined]
+        del asked.__wrapped__
         return asked
 
     return decorate
 
 
-def _parameter(name: str, defaults: dict[str, Any]) -> inspect.Parameter:
+def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.Parameter:
     option = OPTIONS[name]
     default = defaults.get(name, _DEFAULTS[name])
     assert default is not MISSING
     help = option.described()
-    if default is None and option.of_preset:
+    if default is None and option.of_preset and preset:
         help += " [of the preset]"
     flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
     kind = option.kind if default is not None else option.kind | None

@@ -44,6 +44,7 @@ SOURCES = ("random", "one-shot", "table")
     preset="naswot",
     device="default",
     envs=16,
+    images=64,
 )
 def fit(
     request: Request,

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from znas.cli import options
 from znas.cli.console import progress_bar, remark
 from znas.cli.console import table as columns
-from znas.settings import SHIPPED, SearchSettings, available_threads
+from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks
+from znas.hooks import QUIET, Hooks
+from znas.request import SHIPPED, Request
+from znas.setup import Setup
 
 if TYPE_CHECKING:
-    from znas.reproduce.darts_tables import Evaluation
     from znas.reproduce.sheet import Sheet
+    from znas.reproduce.sizes import Evaluation
 
 #: The finished searches of a folder.
 WORK = "searches.work"
@@ -40,33 +42,27 @@ TableFile = Annotated[
     ),
 ]
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
-FirstSeed = Annotated[int, typer.Option("--seed", help="The first seed.")]
 Rows = Annotated[str | None, typer.Option(help="Rows to run, separated by commas; all by default.")]
+#: What every table asks of its searches.
+SEARCHES = (*DATA, *MACHINE, "images", "seed", *SIZE)
+USUAL = {"preset": "naswot", "data": "cifar10", "device": "default", "images": 64}
+
 Prior = Annotated[
     str, typer.Option(help="Prior of the rows that use one: a file of `prior fit`, or 'shipped'.")
 ]
-Data = Annotated[str, typer.Option(help="Images; the paper's score needs labelled ones.")]
 
 
 @reproduce.command()
+@asks(*SEARCHES, **USUAL)
 def table1(
+    request: Request,
     out: Out,
     table: TableFile = None,
     seeds: Seeds = 10,
-    seed: FirstSeed = 0,
     rows: Rows = None,
     prior: Prior = SHIPPED,
-    data: Data = "cifar10",
-    data_dir: options.DataDir = None,
-    backend: options.Backend = "auto",
-    device: options.Device = "default",
-    images: options.Images = 64,
-    threads: options.Threads = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """DARTS space, CIFAR-10: genotypes, their sizes and what the searches cost; no test errors.
 
@@ -77,37 +73,27 @@ def table1(
     Example:
       znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
     """
-    from znas.reproduce.darts_tables import TABLE1
+    from znas.reproduce.sizes import Evaluation
 
-    settings = _settings(
-        "darts", data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
-    )
-    sheets = [_darts_table(TABLE1, settings, rows, prior, seeds, out, quiet=quiet)]
+    size = Evaluation.of("table1")
+    request = replace(request, space=size.space)
+    sheets = [_sizes(size, request, rows, prior, seeds, out, quiet=quiet)]
     if table is not None:
-        sheets.append(
-            _correlate(settings, backend, table, ["naswot", "params", "flops"], None, out, quiet=quiet)
-        )
+        names = ["naswot", "params", "flops"]
+        sheets.append(_correlate(request, table, names, None, out, quiet=quiet))
     _show(sheets, as_json=as_json)
 
 
 @reproduce.command()
+@asks(*SEARCHES, **USUAL)
 def table3(
+    request: Request,
     out: Out,
     seeds: Seeds = 10,
-    seed: FirstSeed = 0,
     rows: Rows = None,
     prior: Prior = SHIPPED,
-    data: Data = "cifar10",
-    data_dir: options.DataDir = None,
-    backend: options.Backend = "auto",
-    device: options.Device = "default",
-    images: options.Images = 64,
-    threads: options.Threads = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """DARTS space, ImageNet: the same at the sizes that are trained on ImageNet; no test errors.
 
@@ -118,33 +104,24 @@ def table3(
     Example:
       znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
     """
-    from znas.reproduce.darts_tables import TABLE3
+    from znas.reproduce.sizes import Evaluation
 
-    settings = _settings(
-        "darts", data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
-    )
-    _show([_darts_table(TABLE3, settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
+    size = Evaluation.of("table3")
+    request = replace(request, space=size.space)
+    _show([_sizes(size, request, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
 
 
 @reproduce.command()
+@asks(*SEARCHES, **USUAL)
 def table2(
+    request: Request,
     out: Out,
     table: TableFile = None,
     seeds: Seeds = 10,
-    seed: FirstSeed = 0,
     rows: Rows = None,
     prior: Prior = SHIPPED,
-    data: Data = "cifar10",
-    data_dir: options.DataDir = None,
-    backend: options.Backend = "auto",
-    device: options.Device = "default",
-    images: options.Images = 64,
-    threads: options.Threads = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """NAS-Bench-201: the paper as written, the default search, and baselines, by the cells they find.
 
@@ -154,32 +131,19 @@ def table2(
       znas-engine reproduce table2 --data-dir ~/data --rows random,default --seeds 3 --out runs/quick
     """
     from znas.reproduce import figures
+    from znas.reproduce.published import space_of
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
     from znas.reproduce.trials import run_trials
-    from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
-    settings = _settings(
-        "nasbench201",
-        data,
-        data_dir,
-        backend,
-        device,
-        images,
-        seed,
-        threads,
-        channels,
-        cells,
-        resolution,
-        quiet,
-    )
-    chosen = choose(settings.space, _names(rows), prior)
+    setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
+    chosen = choose(setup.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
-        truth = None if table is None else read_table(table, get_space(settings.space), progress)
+        truth = None if table is None else read_table(table, setup.space, progress)
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
-    sheet = tabulate(chosen, trials, truth, settings)
+        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+    sheet = tabulate(chosen, trials, truth, setup.conditions())
     sheet.save(out, "table2")
     if truth is not None:
         figures.draw_accuracies(sheet.data, out)
@@ -187,7 +151,9 @@ def table2(
 
 
 @reproduce.command()
+@asks("space", *SEARCHES, "envs", "norm", **USUAL, norm="calibrated")
 def correlation(
+    request: Request,
     out: Out,
     table: Annotated[Path, typer.Option(help="CSV of trained architectures, or NATS-Bench's folder.")],
     scores: Annotated[
@@ -200,26 +166,13 @@ def correlation(
     architectures: Annotated[
         int | None, typer.Option(help="A sample of so many, drawn by the seed; all by default.")
     ] = None,
-    space: options.Space = options.SPACE,
-    data: Data = "cifar10",
-    data_dir: options.DataDir = None,
-    backend: options.Backend = "auto",
-    device: options.Device = "default",
-    envs: options.Envs = 1,
-    images: options.Images = 64,
-    norm: options.Norm = "calibrated",
-    seed: options.Seed = 0,
-    threads: options.Threads = None,
-    channels: options.Channels = None,
-    cells: options.Cells = None,
-    resolution: options.Resolution = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Kendall's tau and Spearman's rho of scores with the accuracies of a table, all and unique cells.
 
-    Single architectures are scored in networks of 8 channels (nasbench201: 1 cell per stage, darts: 3 cells)
-    unless --channels and --cells say otherwise.
+    Single architectures are scored in small networks (the space's proxy size, 8 channels) unless --channels
+    and --cells say otherwise.
 
     \b
     Examples:
@@ -227,23 +180,14 @@ def correlation(
       znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
         --scores naswot,params,naswot+params --out runs/sample
     """
-    settings = _settings(
-        space, data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
-    )
-    found = _correlate(
-        replace(settings, envs=envs, norm=norm),
-        backend,
-        table,
-        _names(scores),
-        architectures,
-        out,
-        quiet=quiet,
-    )
+    found = _correlate(request, table, _names(scores), architectures, out, quiet=quiet)
     _show([found], as_json=as_json)
 
 
 @reproduce.command()
+@asks("space")
 def sets(
+    request: Request,
     out: Annotated[Path, typer.Option(help="The folder in which correlation left its scores.")],
     by: Annotated[
         str, typer.Option(help="tau (Kendall's), or top (mean accuracy of those that a set puts first).")
@@ -256,8 +200,7 @@ def sets(
     column: Annotated[
         str | None, typer.Option(help="Accuracy column of the table; the first by default.")
     ] = None,
-    space: options.Space = options.SPACE,
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Every set of the scores that `correlation` measured: how it ranks, and what it puts first.
 
@@ -269,7 +212,9 @@ def sets(
     from znas.reproduce import sets as measure
     from znas_engine.spaces import get_space
 
-    sheet = measure.sets(out, get_space(space), largest=largest, top=top, by=by, show=show, column=column)
+    sheet = measure.sets(
+        out, get_space(request.space), largest=largest, top=top, by=by, show=show, column=column
+    )
     sheet.save(out, "sets")
     _show([sheet], as_json=as_json)
 
@@ -277,7 +222,7 @@ def sets(
 @reproduce.command("figures")
 def figures_(
     out: Annotated[Path, typer.Option(help="The folder in which table2 or correlation left their results.")],
-    as_json: options.Json = False,
+    as_json: Json = False,
 ) -> None:
     """Draw accuracy against score, and accuracy against search cost, from what the tables measured."""
     from znas.reproduce.figures import figures
@@ -286,41 +231,13 @@ def figures_(
     typer.echo(json.dumps(written) if as_json else "\n".join(written))
 
 
-def _settings(
-    space: str,
-    data: str,
-    data_dir: Path | None,
-    backend: str,
-    device: str,
-    images: int,
-    seed: int,
-    threads: int | None,
-    channels: int | None,
-    cells: int | None,
-    resolution: int | None,
-    quiet: bool,
-) -> SearchSettings:
-    settings = SearchSettings(
-        space=space,
-        data=data,
-        data_dir=data_dir,
-        backend=backend,
-        device=device,
-        images=images,
-        seed=seed,
-        threads=available_threads() if threads is None else threads,
-        channels=channels,
-        cells=cells,
-        resolution=resolution,
-    )
-    if settings.remark is not None and not quiet:
-        remark(settings.remark)
-    return settings
+def _setup(request: Request, *, quiet: bool) -> Setup:
+    return Setup(request, QUIET if quiet else Hooks(report=remark))
 
 
-def _darts_table(
+def _sizes(
     evaluation: Evaluation,
-    settings: SearchSettings,
+    request: Request,
     rows: str | None,
     prior: str,
     seeds: int,
@@ -329,22 +246,22 @@ def _darts_table(
     quiet: bool,
 ) -> Sheet:
     from znas.reproduce import figures
-    from znas.reproduce.darts_tables import USUAL_ROWS, darts_table
     from znas.reproduce.rows import choose
+    from znas.reproduce.sizes import sizes
     from znas.reproduce.trials import run_trials
 
-    chosen = choose(settings.space, _names(rows) or USUAL_ROWS, prior)
+    setup = _setup(request, quiet=quiet)
+    chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
-    sheet = darts_table(evaluation, chosen, trials, settings)
+        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+    sheet = sizes(evaluation, chosen, trials, setup.conditions())
     sheet.save(out, evaluation.name)
     figures.draw_sizes(sheet.data, out)
     return sheet
 
 
 def _correlate(
-    settings: SearchSettings,
-    backend: str,
+    request: Request,
     table: Path,
     scores: list[str] | None,
     architectures: int | None,
@@ -360,22 +277,22 @@ def _correlate(
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
-    settings = proxied(settings)
-    sets = scores or list(SCORES)
-    single = dict.fromkeys(score.name for names in sets for score in get_scores(names))
+    request = proxied(request)
+    wanted = [get_scores(names) for names in scores or SCORES.names()]
+    single = {score.name: score for chosen in wanted for score in chosen}
     with progress_bar("files of the table", quiet=quiet) as progress:
-        truth = read_table(table, get_space(settings.space), progress)
+        truth = read_table(table, get_space(request.space), progress)
     with progress_bar("scores", quiet=quiet) as progress:
         scored = measure.score_table(
             truth,
-            list(single),
-            settings,
-            backend=backend,
+            list(single.values()),
+            request,
             architectures=architectures,
             work=out / "scores.work",
             progress=progress,
         )
-    sheet = measure.correlation(scored, sets, truth, settings)
+    names = ["+".join(score.name for score in chosen) for chosen in wanted]
+    sheet = measure.correlation(scored, names, truth, request)
     sheet.save(out, "correlation")
     save_bytes(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
     figures.draw_correlations(sheet.data, out)

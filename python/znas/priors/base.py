@@ -107,7 +107,7 @@ class _Reader:
             raise self._wrong("version", f"{VERSION}; fit the prior again")
         space = self._space()
         name = space.name
-        score = self._one_of("score", list(SCORES))
+        score = self._one_of("score", list(SCORES.names()))
         if self.data.get("edges") != [edge.label for edge in space.edges]:
             raise self._wrong("edges", f"the {len(space.edges)} edges of {name}")
         if self.data.get("operations") != list(space.operations):

@@ -11,25 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.observer import Observer
+from znas.hooks import QUIET, Progress
 from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Correlation, rank_correlations
 from znas.reproduce.trials import identity
+from znas.request import Request
 from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
-from znas.settings import SearchSettings
-from znas_engine.data import load
+from znas.setup import Setup
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
-from znas_engine.scores import StaticScore, get_score
-from znas_engine.spaces import Genotype, SearchSpace, get_space
+from znas_engine.scores import Score, StaticScore
+from znas_engine.spaces import Genotype, Mask, SearchSpace, get_space
 from znas_engine.tables import Table
 
 #: Architectures per entry of the journal.
 BATCH = 64
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +57,14 @@ class Scored:
 
 def score_table(
     table: Table,
-    names: Sequence[str],
+    scores: Sequence[Score],
     request: Request,
     *,
     architectures: int | None,
     work: Path,
     progress: Progress = QUIET.progress,
 ) -> Scored:
-    """Every named score of every architecture as itself, its mean over `request.envs` environments.
+    """Every score of every architecture as itself, its mean over `request.envs` environments.
 
     Where architectures compute the same function, the first is measured for all of them; scores without a
     pass are computed for each.
@@ -86,7 +84,7 @@ def score_table(
         chosen = np.sort(np.random.default_rng(request.seed).choice(count, architectures, replace=False))
     genotypes = [table.genotypes[i] for i in chosen]
     text = "\n".join(map(str, genotypes)).encode()
-    base = Setup(replace(request, score=names[0]))
+    base = Setup(replace(request, score=scores[0]))
     about = identity(base) | {
         "job": "reproduce correlation",
         "seed": request.seed,
@@ -97,14 +95,14 @@ def score_table(
     found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.columns.items()}, {}, {})
     total = len(genotypes)
     with Journal(work, about) as journal:
-        for number, name in enumerate(names):
-            setup = Setup(replace(request, score=name))
+        for number, score in enumerate(scores):
+            setup, name = Setup(replace(request, score=score)), score.name
             first = which = np.arange(total)
-            if not isinstance(setup.scores[0], StaticScore):
+            if not isinstance(score, StaticScore):
                 first, which = functions(space, genotypes)
 
             def advance(share: float, number: int = number) -> None:
-                progress(number * total + int(total * share), len(names) * total)
+                progress(number * total + int(total * share), len(scores) * total)
 
             masks = [space.mask(genotypes[i]) for i in first]
             values, found.seconds[name] = _measured(setup, masks, journal, advance)
@@ -147,14 +145,14 @@ def functions(
     return np.unique(which, return_index=True)[1], which
 
 
-def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: SearchSettings) -> Sheet:
+def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Request) -> Sheet:
     """Both protocols, every score or set of scores `a+b`, every accuracy column."""
-    unique = unique_rows(get_space(settings.space), scored.genotypes)
+    unique = unique_rows(get_space(request.space), scored.genotypes)
     protocols = {"all": scored} | (
         {"unique": scored.subset(unique)} if len(unique) < len(scored.genotypes) else {}
     )
     entries = [
-        _entry(part, protocol, name, column, settings)
+        _entry(part, protocol, name, column, request)
         for protocol, part in protocols.items()
         for name in sets
         for column in scored.accuracies
@@ -174,22 +172,22 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, settings: Sea
             ),
             "a+b: sum over scores of log(rank / n) in this population",
             (
-                f"each architecture is scored as itself, {settings.images} images, {settings.envs} "
-                f"environment(s), {settings.channels} channels, {settings.cells} cell(s), "
-                f"seed {settings.seed}; params and flops are of that network"
+                f"each architecture is scored as itself, {request.settled().images} images, {request.envs} "
+                f"environment(s), {request.channels} channels, {request.cells} cell(s), "
+                f"seed {request.seed}; params and flops are of that network"
             ),
             "seconds: of measuring every function once (scores without a pass: every architecture)",
-            "published tau: over all 15,625 cells of NAS-Bench-201, in that publication's own setting",
+            f"published tau: over {published()['correlation']['over']}, in that publication's own setting",
         ],
         records=[_record(entry) for entry in entries],
         data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
     )
 
 
-def _entry(part: Scored, protocol: str, name: str, column: str, settings: SearchSettings) -> dict[str, Any]:
+def _entry(part: Scored, protocol: str, name: str, column: str, request: Request) -> dict[str, Any]:
     names = name.split("+")
     values = part.scores[name] if len(names) == 1 else log_rank(np.stack([part.scores[n] for n in names]))
-    kendall, spearman = rank_correlations(values, part.accuracies[column], seed=settings.seed)
+    kendall, spearman = rank_correlations(values, part.accuracies[column], seed=request.seed)
     spent = sum(part.seconds[n] for n in names)
     return {
         "score": name,
@@ -198,15 +196,16 @@ def _entry(part: Scored, protocol: str, name: str, column: str, settings: Search
         "architectures": len(values),
         "kendall": asdict(kendall),
         "spearman": asdict(spearman),
-        "published_kendall": _published(name, protocol, column) if settings.space == "nasbench201" else None,
+        "published_kendall": _published(get_space(request.space).name, name, protocol, column),
         "seconds": spent,
         "per_second": max(part.measured[n] for n in names) / spent if spent else None,
     }
 
 
-def _published(name: str, protocol: str, column: str) -> float | None:
-    """Of the same protocol and column, on NAS-Bench-201."""
-    for entry in published()["correlation"]:
+def _published(space: str, name: str, protocol: str, column: str) -> float | None:
+    """Of the same space, protocol and column."""
+    known = published()["correlation"]
+    for entry in known["scores"] if known["space"] == space else []:
         if entry["score"] == name and entry["protocol"].startswith(protocol):
             found: float | None = entry["kendall"].get(column_key(column))
             return found

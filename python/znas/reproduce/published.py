@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -12,18 +13,39 @@ DATASETS = (("cifar100", r"cifar.?100"), ("cifar10", r"cifar.?10"), ("imagenet16
 
 
 @lru_cache(maxsize=1)
-def published() -> dict[str, list[dict[str, Any]]]:
-    """table1, table2, table3: methods with accuracy or error [mean, deviation or null], seconds, device.
-    correlation: Kendall's tau of scores with NAS-Bench-201 accuracies. Every entry names its source."""
-    found: dict[str, list[dict[str, Any]]] = json.loads(
+def published() -> dict[str, Any]:
+    """What `published.json` holds. Every method and every score names its source.
+
+    tables: table1, table2, table3, each of a `space`, with a `title` and its `methods`: accuracy or error
+        [mean, deviation or null], seconds, device, and the `rows` of ours that it stands beside. Tables of
+        sizes say how the network is trained (epochs, resolution, classes), and `usual_rows`.
+    correlation: Kendall's tau of `scores` with the accuracies of a `space`, `over` so many architectures.
+    """
+    found: dict[str, Any] = json.loads(
         files("znas.reproduce").joinpath("published.json").read_text(encoding="utf-8")
     )
     return found
 
 
-def method(table: str, name: str | None) -> dict[str, Any] | None:
-    """The entry of that name, or None."""
-    return next((entry for entry in published()[table] if entry["method"] == name), None)
+def space_of(table: str) -> str:
+    """The name of the space that a table is about."""
+    return str(published()["tables"][table]["space"])
+
+
+def methods(table: str) -> list[dict[str, Any]]:
+    """All methods of a table."""
+    found: list[dict[str, Any]] = published()["tables"][table]["methods"]
+    return found
+
+
+def beside(table: str, row: str) -> dict[str, Any] | None:
+    """The method that stands beside a row of ours, or None."""
+    return next((method for method in methods(table) if row in method["rows"]), None)
+
+
+def apart(table: str, rows: Collection[str]) -> list[dict[str, Any]]:
+    """The methods that stand beside none of these rows."""
+    return [method for method in methods(table) if not set(rows) & set(method["rows"])]
 
 
 def column_key(column: str) -> str | None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from znas import api, priors
-from znas.presets import DEFAULT, PRESETS, PROXY_CELLS, settings_from
+from znas import priors
+from znas.presets import DEFAULT
+from znas.request import ORDINARY, SHIPPED, Request
+from znas.search import search
 from znas.searchers import (
     DartsPT,
     Evolution,
@@ -22,38 +24,32 @@ from znas.searchers import (
     ZeroCostPT,
     run,
 )
-from znas.settings import SHIPPED, SearchSettings
 from znas_engine.errors import unknown_choice
+from znas_engine.spaces import Macro, SearchSpace, get_space
 
-#: Channels of the networks in which single architectures are scored, thousands of them; their cells are
-#: `PROXY_CELLS`. `--channels` and `--cells` replace both; a supernet has its space's own size.
-PROXY_CHANNELS = 8
 #: Gradients need the torch backend, whatever the others run on.
 TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
 #: The two that every other row is tested against.
 RANDOM, LARGEST = "random", "most-parameters"
 
-Adapt = Callable[[SearchSettings], SearchSettings]
-Search = Callable[[SearchSettings], Found]
+Adapt = Callable[[Request], Request]
+Search = Callable[[Request], Found]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One search, repeated over seeds: `search(adapt(settings))`.
+    """One search, repeated over seeds: `search(adapt(request))`.
 
-    adapt: what this row changes in the settings that all rows share; it raises what is wrong with them, so
-    all rows are checked before the first search. published: the method of `published.json` that stands
-    beside it, if any.
+    adapt: what this row changes in the request that all rows share.
     """
 
     name: str
     what: str
     adapt: Adapt
     search: Search
-    published: str | None = None
 
 
-def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
+def rows(space: SearchSpace[Any], prior: str = SHIPPED) -> dict[str, Row]:
     """All rows for a space, by name, in the order in which they are printed.
 
     prior: the file that the rows with a prior use, or "shipped"; without one these rows do not exist.
@@ -65,16 +61,14 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
             "one uniformly random architecture",
             _with(),
             _baseline(Random()),
-            _only("nasbench201", space, "random cell"),
         ),
         Row(
             LARGEST,
             "the architecture with most parameters",
             _with(),
             _baseline(MostParameters()),
-            _only("nasbench201", space, "most parameters"),
         ),
-        *_paper(space, path),
+        *_paper(path),
         _default(space),
         Row("naswot-p0.5", "the preset naswot: naswot, p = 0.5, neutral prior", _with(), _engine),
         Row(
@@ -89,7 +83,6 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
                 f"best naswot of {n} random architectures, scored {_proxy_words(space)}",
                 proxied,
                 _baseline(Naswot(n)),
-                _only("nasbench201", space, f"NASWOT N={n}"),
             )
             for n in (10, 100, 1000)
         ),
@@ -113,24 +106,23 @@ def rows(space: str, prior: str = SHIPPED) -> dict[str, Row]:
         Row(
             "te-nas",
             f"pruning by the ranks of {TE_NAS['score']}, half the images, {_proxy_words(space)}",
-            lambda settings: replace(proxied(_halved(settings)), **TE_NAS),
+            lambda request: replace(proxied(_halved(request)), **TE_NAS),
             _baseline(TeNas()),
-            "TE-NAS",
         )
     )
-    if space == "nasbench201":
+    if space.functions() is not None:
         found.append(
             Row(
                 "exhaustive",
-                f"best naswot of all distinct connected cells, half the images, scored {_proxy_words(space)}",
-                lambda settings: proxied(_halved(settings)),
+                f"best naswot of all distinct functions, half the images, scored {_proxy_words(space)}",
+                lambda request: proxied(_halved(request)),
                 _baseline(Exhaustive()),
             )
         )
     return {row.name: row for row in found}
 
 
-def choose(space: str, names: Sequence[str] | None, prior: str = SHIPPED) -> list[Row]:
+def choose(space: SearchSpace[Any], names: Sequence[str] | None, prior: str = SHIPPED) -> list[Row]:
     """The named rows in printing order, or all; InvalidValueError naming the nearest for an unknown one."""
     available = rows(space, prior)
     for name in names or ():
@@ -139,19 +131,19 @@ def choose(space: str, names: Sequence[str] | None, prior: str = SHIPPED) -> lis
     return [row for name, row in available.items() if names is None or name in names]
 
 
-def _default(space: str) -> Row:
+def _default(space: SearchSpace[Any]) -> Row:
     """`znas.search` with nothing but data, whatever the other rows' images and norm are."""
-    preset = settings_from(DEFAULT, space=space)
-    changes = {name: getattr(preset, name) for name in (*PRESETS[DEFAULT], "aggregate")}
+    preset = Request(space=space).settled()
     what = (
         f"znas.search with nothing but data: {preset.score}, p = 0, then {preset.finalists:,} architectures "
         f"ranked among as many random ones; {preset.images} images, norm {preset.norm}, "
-        f"{_cells_in_words(space)}"
+        f"{_cells_in_words(space, preset.cells or 0)}"
     )
-    return Row("default", what, _with(**changes), _engine)
+    of_preset = dict.fromkeys(ORDINARY)
+    return Row("default", what, _with(preset=DEFAULT, aggregate="auto", **of_preset), _engine)
 
 
-def _paper(space: str, path: Path | None) -> list[Row]:
+def _paper(path: Path | None) -> list[Row]:
     """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
     found = []
     for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
@@ -163,7 +155,6 @@ def _paper(space: str, path: Path | None) -> list[Row]:
                     "Gaussian intervention, neutral prior",
                     _with(score="accuracy", p=float(p), game=game),
                     _engine,
-                    _paper_method(space, suffix, p),
                 )
             )
     if path is not None:
@@ -176,62 +167,59 @@ def _paper(space: str, path: Path | None) -> list[Row]:
                         f"the same with a prior, which is of the score {score}: {score}, p = {p}",
                         _with(score=score, p=float(p), game=game, prior=path),
                         _engine,
-                        _paper_method(space, suffix, p),
                     )
                 )
     return found
 
 
-def _paper_method(space: str, suffix: str, p: str) -> str | None:
-    """The paper's own row; its table 2 does not state p."""
-    if space == "nasbench201":
-        return f"Causal-Znas{suffix.upper()}" if p != "0" else None
-    name = f"Causal-Znas{suffix.upper()} (p = {p})"
-    return name if (suffix, p) in (("", "0.5"), ("", "1"), ("-g", "1")) else None
+def _proxy(space: SearchSpace[Any]) -> Macro:
+    """The size at which single architectures are scored, thousands of them; `--channels` and `--cells`
+    replace it, a supernet has its space's own."""
+    return space.proxy_macro(resolution=32, classes=10)
 
 
-def _only(wanted: str, space: str, name: str) -> str | None:
-    return name if space == wanted else None
+def _proxy_words(space: SearchSpace[Any]) -> str:
+    proxy = _proxy(space)
+    return f"in networks of {proxy.channels} channels and {_cells_in_words(space, proxy.cells)}"
 
 
-def _proxy_words(space: str) -> str:
-    return f"in networks of {PROXY_CHANNELS} channels and {_cells_in_words(space)}"
+def _cells_in_words(space: SearchSpace[Any], cells: int) -> str:
+    words = space.cells_are
+    return f"{cells} {words.replace('cells', 'cell', 1) if cells == 1 else words}"
 
 
-def _cells_in_words(space: str) -> str:
-    cells = PROXY_CELLS[space]
-    return f"{cells} cell{'s' if cells > 1 else ''}{' per stage' if space == 'nasbench201' else ''}"
-
-
-def _halved(settings: SearchSettings) -> SearchSettings:
-    return replace(settings, images=settings.images // 2)
+def _halved(request: Request) -> Request:
+    images = request.settled().images
+    assert images is not None
+    return replace(request, images=images // 2)
 
 
 def _with(**changes: Any) -> Adapt:
-    return lambda settings: replace(settings, **changes)
+    return lambda request: replace(request, **changes)
 
 
-def _engine(settings: SearchSettings) -> Found:
-    return Found.of(api.search(settings))
+def _engine(request: Request) -> Found:
+    return Found.of(search(request))
 
 
 def _baseline(searcher: Searcher) -> Search:
-    return lambda settings: run(searcher, settings)
+    return lambda request: run(searcher, request)
 
 
-def proxied(settings: SearchSettings) -> SearchSettings:
-    """The settings at the size of a proxy network where none is given."""
+def proxied(request: Request) -> Request:
+    """The request at the size of a proxy network where none is given."""
+    proxy = _proxy(get_space(request.space))
     return replace(
-        settings,
-        channels=PROXY_CHANNELS if settings.channels is None else settings.channels,
-        cells=PROXY_CELLS[settings.space] if settings.cells is None else settings.cells,
+        request,
+        channels=proxy.channels if request.channels is None else request.channels,
+        cells=proxy.cells if request.cells is None else request.cells,
     )
 
 
 def _darts_pt(path: Path) -> Search:
-    return lambda settings: run(DartsPT(priors.load(path)), settings)
+    return lambda request: run(DartsPT(priors.load(path)), request)
 
 
-def prior_path(space: str, prior: str) -> Path | None:
+def prior_path(space: SearchSpace[Any], prior: str) -> Path | None:
     """The file of `prior`; None where "shipped" names none."""
-    return priors.shipped(space) if prior == SHIPPED else Path(prior)
+    return space.prior if prior == SHIPPED else Path(prior)

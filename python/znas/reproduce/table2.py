@@ -1,4 +1,4 @@
-"""Table 2: what each search finds on NAS-Bench-201, looked up in a table of trained cells."""
+"""Table 2: what each search finds, looked up in a table of trained cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from znas.reproduce.published import column_key, method, published
+from znas.reproduce.published import apart, beside, column_key, methods, published
 from znas.reproduce.rows import LARGEST, RANDOM, Row
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Summary, paired_p, summary
@@ -40,10 +40,9 @@ def table2(
     """
     columns = {} if table is None else {c: _accuracies(trials, table, c) for c in table.columns}
     entries = [_entry(row, trials[row.name], columns) for row in rows]
-    described = {row.published for row in rows}
-    others = [e for e in published()["table2"] if e["method"] not in described]
+    others = apart("table2", [row.name for row in rows])
     return Sheet(
-        title=f"NAS-Bench-201, {len(trials[rows[0].name])} seeds",
+        title=f"{published()['tables']['table2']['title']}, {len(trials[rows[0].name])} seeds",
         headings=[
             "row",
             *(f"{c}{' (published)' if column_key(c) else ''}" for c in columns),
@@ -60,7 +59,7 @@ def table2(
             "accuracies": None if table is None else table.path.name,
             "settings": {n: getattr(conditions, n) for n in ("data", "backend", "images", "norm", "threads")},
             "rows": entries,
-            "published": published()["table2"],
+            "published": methods("table2"),
         },
     )
 
@@ -85,7 +84,7 @@ def _entry(row: Row, trials: list[Trial], columns: dict[str, dict[str, Floats]])
             if name in values and name != row.name
         }
         accuracies[column] = asdict(summary(own)) | {"values": own.tolist(), "p_against": against}
-    reported = method("table2", row.published)
+    reported = beside("table2", row.name)
     return {
         "row": row.name,
         "what": row.what,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from znas.hooks import QUIET, Progress
 from znas.method import Method
 from znas.reproduce.rows import Row, prior_path
 from znas.request import SHIPPED, Request
@@ -16,8 +17,7 @@ from znas.setup import Setup
 from znas_engine import __version__
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
-
-Progress = Callable[[int, int], None]
+from znas_engine.spaces import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +33,29 @@ class Trial:
 
 def run_trials(
     rows: Sequence[Row],
-    request: Request,
+    setup: Setup,
     *,
     seeds: int,
     prior: str = SHIPPED,
     work: Path,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = QUIET.progress,
 ) -> dict[str, list[Trial]]:
-    """Every row with the seeds `request.seed`, `request.seed` + 1, ...; what `work` holds is not repeated.
+    """Every row with the seeds `setup.seed`, `setup.seed` + 1, ...; what `work` holds is not repeated.
+
+    setup: what all rows share; each asks for more or otherwise.
 
     Rows and seeds may be added to the same `work` file later; another request is another job. Architectures
     do not depend on the number of threads, seconds do. prior: what the rows were made with.
     """
     if seeds < 1:
         raise InvalidValueError(f"`seeds` must be at least 1 but got {seeds}")
-    base = Setup(request)
-    at_hand = replace(request, data=base.dataset, data_dir=None, resolution=None, channels_in=None)
-    for row in rows:
+    request = setup.request
+    at_hand = replace(request, data=setup.dataset, data_dir=None, resolution=None, channels_in=None)
+    for row in rows:  # all are checked before the first search
         asked = row.adapt(at_hand)
-        setup = Setup(asked)
-        Method.of(asked.settled(), setup.space, setup.scores)
+        Method.of(asked.settled(), setup.space, Setup(asked).scores)
     found: dict[str, list[Trial]] = {row.name: [] for row in rows}
-    with Journal(work, identity(base) | {"prior": _digest(base.space, prior)}) as journal:
+    with Journal(work, identity(setup) | {"prior": _digest(setup.space, prior)}) as journal:
         total, done = seeds * len(rows), 0
         for seed in range(request.seed, request.seed + seeds):
             for row in rows:

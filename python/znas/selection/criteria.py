@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.games import EXACT_LIMIT, Estimator
+from znas.games import EXACT_LIMIT, get_game
 from znas.interventions.query import Query, coalition
 from znas.interventions.scorer import Answer
 from znas_engine.spaces import Mask, SearchSpace
@@ -78,14 +78,13 @@ class Shapley(Criterion):
     environments.
     """
 
-    estimator: Estimator
-    exact: bool
+    estimator: str
     precision: float | None
     max_evaluations: int | None
     rng: np.random.Generator
 
     def worths(self, ask: Ask, space: SearchSpace[Any], base: Mask, edges: Sequence[int]) -> list[Worth]:
-        if not self.exact:
+        if not all(is_exact(self.estimator, len(space.options(e))) for e in edges):
             return [self._sample(ask, base, e, space.options(e)) for e in edges]
         subsets = [_subsets(len(space.options(e))) for e in edges]
         groups = [
@@ -106,7 +105,7 @@ class Shapley(Criterion):
             def value(coalitions: NDArray[np.bool_], row: Floats = row) -> Floats:
                 return row[[keys[c.tobytes()] for c in coalitions]]
 
-            rows.append(self.estimator.estimate(value, len(subsets[0]), rng=self.rng).values)
+            rows.append(get_game(self.estimator).estimate(value, len(subsets[0]), rng=self.rng).values)
         return np.stack(rows)
 
     def _sample(self, ask: Ask, base: Mask, edge: int, players: list[int]) -> Worth:
@@ -114,7 +113,7 @@ class Shapley(Criterion):
             answers = ask([coalition(base, edge, _members(players, c)) for c in coalitions])
             return np.array([answer.values.mean() for answer in answers])
 
-        found = self.estimator.estimate(
+        found = get_game(self.estimator).estimate(
             value,
             len(players),
             rng=self.rng,

@@ -55,7 +55,7 @@ class DartsGenotype(Genotype):
 def parse(written: Any) -> DartsGenotype:
     """A genotype in any of the ways in which the community writes it.
 
-        Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=...)
+        Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=..., ...)
 
     also as `X = Genotype(...)` or `genotypes.Genotype(...)`, as the named tuple itself, as a dictionary with
     these fields, or as its JSON. A cell is eight pairs or, by node, four times two. InvalidValueError for

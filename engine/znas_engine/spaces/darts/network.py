@@ -99,7 +99,8 @@ class Cell(nn.Module):
 
 
 class Network(nn.Module):
-    """images [n, inputs, H, W] -> logits [n, classes]; H and W multiples of 4 (stem "cifar") or 32 ("imagenet").
+    """images [n, inputs, H, W] -> logits [n, classes]; H and W multiples of 4 (stem "cifar") or 32
+    ("imagenet").
 
     genotype: {"normal": [(operation, source), ...], "reduce": [...]}, two pairs per node. channels: width
     of the first cells. cells: their number; those at one and two thirds of the depth halve the resolution.

@@ -1,4 +1,4 @@
-"""Tables 1 and 3: what each search finds in the DARTS space, as far as that is measured without training."""
+"""Tables 1 and 3: what each search finds, as far as that is measured without training: its sizes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from znas.reproduce.published import method, published
-from znas.reproduce.rows import LARGEST, RANDOM, Row
+from znas.reproduce.published import apart, beside, methods, published
+from znas.reproduce.rows import Row
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import summary
 from znas.reproduce.table2 import phases
@@ -17,41 +17,46 @@ from znas.reproduce.trials import Trial
 from znas.setup import Conditions
 from znas_engine.spaces import Macro, get_space
 
-#: What the paper's own rows need, and their baselines; the other rows cost minutes per seed in this space.
-USUAL_ROWS = (RANDOM, LARGEST, "paper-p0.5", "paper-p1", "paper-g-p1", "default")
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How the community trains what a search found. name: of the table in `published.json`."""
+    """How the community trains what a search found.
+
+    name: of the table in `published.json`. usual_rows: what the paper's own rows need, and their baselines;
+    the other rows cost minutes per seed.
+    """
 
     name: str
-    dataset: str
+    title: str
+    space: str
     epochs: int
     resolution: int
     classes: int
+    usual_rows: tuple[str, ...]
+
+    @staticmethod
+    def of(name: str) -> Evaluation:
+        """What `published.json` says of that table."""
+        table = published()["tables"][name]
+        facts = {key: table[key] for key in ("title", "space", "epochs", "resolution", "classes")}
+        return Evaluation(name, **facts, usual_rows=tuple(table["usual_rows"]))
 
     @property
     def macro(self) -> Macro:
         """The size at which parameters and multiply-accumulates are counted."""
-        return get_space("darts").evaluation_macro(resolution=self.resolution, classes=self.classes)
+        return get_space(self.space).evaluation_macro(resolution=self.resolution, classes=self.classes)
 
 
-TABLE1 = Evaluation("table1", "CIFAR-10", epochs=600, resolution=32, classes=10)
-TABLE3 = Evaluation("table3", "ImageNet", epochs=250, resolution=224, classes=1000)
-
-
-def darts_table(
+def sizes(
     evaluation: Evaluation, rows: Sequence[Row], trials: dict[str, list[Trial]], conditions: Conditions
 ) -> Sheet:
     """Genotypes, their sizes and what finding them cost; the test error is named as not measured."""
     missing = f"needs {evaluation.epochs} epochs of training: not measured"
     entries = [_entry(evaluation, row, trials[row.name]) for row in rows]
-    described = {row.published for row in rows}
-    others = [e for e in published()[evaluation.name] if e["method"] not in described]
+    others = apart(evaluation.name, [row.name for row in rows])
     macro = evaluation.macro
     return Sheet(
-        title=f"DARTS space, {evaluation.dataset}, {len(trials[rows[0].name])} seeds",
+        title=f"{evaluation.title}, {len(trials[rows[0].name])} seeds",
         headings=[
             *("row", "test error, % (published)", "parameters, M (published)"),
             *("multiply-accumulates, M", "passes", "seconds (published)"),
@@ -74,13 +79,13 @@ def darts_table(
             "test_error": missing,
             "network": asdict(macro),
             "rows": entries,
-            "published": published()[evaluation.name],
+            "published": methods(evaluation.name),
         },
     )
 
 
 def _entry(evaluation: Evaluation, row: Row, trials: list[Trial]) -> dict[str, Any]:
-    space = get_space("darts")
+    space = get_space(evaluation.space)
     networks = [space.network(space.parse(trial.arch), evaluation.macro) for trial in trials]
     return {
         "row": row.name,
@@ -91,7 +96,7 @@ def _entry(evaluation: Evaluation, row: Row, trials: list[Trial]) -> dict[str, A
         "seconds": phases(trials),
         "device": trials[0].device,
         "architectures": [t.arch for t in trials],
-        "published": method(evaluation.name, row.published),
+        "published": beside(evaluation.name, row.name),
     }
 
 
