@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from znas.settings import SearchSettings
 
 from tests.znas.test_cli import search
+from znas import Request, Setup
 from znas.cli.doctor import _gpus
+from znas.hooks import Hooks
 from znas_engine import backends, gpu
 from znas_engine.backends import Choice, choose_backend, missing
 from znas_engine.errors import InvalidValueError
@@ -47,8 +48,9 @@ def test_auto_takes_the_first_gpu_if_its_like_was_measured(monkeypatch: pytest.M
     assert choose_backend("auto") == ON_GPU
     for dtype in ("bfloat16", "float16"):
         assert choose_backend("auto", dtype=dtype) == ON_GPU
-    settings = SearchSettings()
-    assert (settings.backend, settings.device, settings.remark) == ("native", "cuda:0", None)
+    remarks: list[str] = []
+    setup = Setup(Request(), Hooks(report=remarks.append))
+    assert (setup.backend, setup.devices, remarks) == ("native", ("cuda:0",), [])
 
 
 def test_whoever_names_a_device_or_a_backend_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:

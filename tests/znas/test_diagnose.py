@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, kurtosis, norm, skew
-from znas.settings import SearchSettings
 
 import znas
 from tests.conftest import SPACES, small
@@ -37,6 +36,8 @@ from znas.diagnose.distributions import (
 )
 from znas.diagnose.normality import holm, judge, noise_floor, normality
 from znas.diagnose.sites import ENSEMBLE, FIRST_LAYER, NEURON, sites
+from znas.hooks import Hooks
+from znas.request import Request
 from znas_engine.backends import get_backend
 from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.data import Batch, load
@@ -187,8 +188,8 @@ ENVS = 40
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collector, Any, Any]:
     """The smallest supernet without normalisation, with every family of weights."""
-    settings = SearchSettings(
-        envs=ENVS, images=3, norm="identity", threads=1, channels=4, cells=1, resolution=8
+    settings = Request(
+        preset="naswot", envs=ENVS, images=3, norm="identity", threads=1, channels=4, cells=1, resolution=8
     )
     collector = Collector(settings, inits=INITS, depths=2)
     activations, scores = collector.collect(tmp_path_factory.mktemp("work") / "work")
@@ -317,11 +318,10 @@ def test_corollary_2_2_says_the_opposite_of_a_gaussian_sample(collected: Any) ->
 
 def test_scores_are_those_of_the_evaluator(collected: Any) -> None:
     collector, _, scores = collected
-    settings = collector.settings
     environments = draw_environments(
-        load("gaussian", resolution=8), count=ENVS, images=3, init="uniform", seed=settings.seed
+        load("gaussian", resolution=8), count=ENVS, images=3, init="uniform", seed=collector.setup.seed
     )
-    backend = get_backend("auto")(NB201, collector.evaluator.macro, norm="identity")
+    backend = get_backend("auto")(NB201, collector.setup.macro, norm="identity")
     masks = np.stack([NB201.do(0, 4), NB201.drop(0), NB201.coalition(0, [2, 3, 4])])
     values = backend.evaluate(masks, score=get_score("naswot"), environments=environments[-2:]).values
     found: ScoreSamples = scores["uniform"]
@@ -449,7 +449,7 @@ FLAGS = ["--channels", "4", "--cells", "1", "--resolution", "16"]
 
 
 def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
-    base = SearchSettings(images=4, seed=3, threads=1, **SIZE)  # type: ignore[arg-type]
+    base = Request(preset="naswot", images=4, seed=3, threads=1, **SIZE)  # type: ignore[arg-type]
     table = read_table(write_table(tmp_path / "t.csv", 50, lambda g, rng: rng.uniform(10, 95)), NB201)
     done: list[tuple[int, int]] = []
     found = robustness(
@@ -459,7 +459,7 @@ def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
         table=table,
         column=None,
         out=tmp_path / "out",
-        progress=lambda *n: done.append(n),
+        hooks=Hooks(lambda *n: done.append(n)),
     )
     assert [one.label for one in found.varied] == ["base", "init uniform", "p 1"]
     assert done == [(k, 6) for k in range(1, 7)]
@@ -512,7 +512,7 @@ def test_a_killed_run_resumes_to_the_same_files(tmp_path: Path) -> None:
 
 def test_diagnose_resumes_and_writes_a_page_json_and_pictures(tmp_path: Path) -> None:
     """A run interrupted between two pieces ends with the bytes of one that was not."""
-    settings = SearchSettings(envs=20, images=2, threads=1, channels=4, cells=1, resolution=8)
+    settings = Request(preset="naswot", envs=20, images=2, threads=1, channels=4, cells=1, resolution=8)
     arguments: dict[str, Any] = {"inits": ["uniform"], "ps": (0.0, 1.0), "depths": 1, "column": None}
     arguments["table"] = read_table(
         write_table(tmp_path / "t.csv", 50, lambda g, rng: rng.uniform(1, 99)), NB201
@@ -526,10 +526,10 @@ def test_diagnose_resumes_and_writes_a_page_json_and_pictures(tmp_path: Path) ->
 
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     with pytest.raises(KeyboardInterrupt):
-        diagnose(settings, out=broken, progress=stop, **arguments)
+        diagnose(settings, out=broken, hooks=Hooks(stop), **arguments)
     assert not broken.exists()
     seen: list[int] = []
-    found = diagnose(settings, out=broken, progress=lambda done, total: seen.append(total), **arguments)
+    found = diagnose(settings, out=broken, hooks=Hooks(lambda done, total: seen.append(total)), **arguments)
     diagnose(settings, out=whole, **arguments)
     names = ["diagnose.json", "report.md"]
     pictures = ["architectures.png", "neurons_and_ensemble.png", "observed_and_intervened.png"]
@@ -622,7 +622,7 @@ def test_missing_matplotlib_is_named_before_any_work(tmp_path: Path, monkeypatch
 
     with pytest.raises(MissingDependencyError, match=r"pip install 'znas-engine\[plots\]'"):
         diagnose(
-            SearchSettings(),
+            Request(preset="naswot"),
             inits=["gaussian"],
             ps=(0.5,),
             depths=1,

@@ -7,48 +7,72 @@ from pathlib import Path
 import pytest
 
 import znas
-from znas import SearchSettings
-from znas.presets import DEFAULT, PRESETS, settings_from
+from tests.conftest import SMALL
+from znas import Request
+from znas.presets import DEFAULT, PRESETS
 from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import SPACES, get_space
 
-SIZE = {"channels": 4, "images": 8, "resolution": 16}
+SIZE = {"images": 8, "resolution": 16}
 
 
-@pytest.mark.parametrize("space", ["nasbench201", "darts"])
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_searches_both_spaces(preset: str, space: str, test_data: Path) -> None:
-    cells = 1 if space == "nasbench201" else 3
+@pytest.mark.parametrize("space", SPACES.names())
+@pytest.mark.parametrize("preset", PRESETS.names())
+def test_every_preset_searches_every_space(preset: str, space: str, test_data: Path) -> None:
     result = znas.search(
         space=space,
         preset=preset,
         data="cifar10",
         data_dir=test_data,
-        cells=cells,
         finalists=5 if preset == DEFAULT else None,
-        **SIZE,  # type: ignore[arg-type]
+        **SIZE,
+        **SMALL[space],
     )
-    score = PRESETS[preset]["score"]
-    assert result.settings.score == (score[space] if preset == DEFAULT else score)
-    assert result.settings.p == PRESETS[preset]["p"]
+    values = PRESETS.get(preset).values(get_space(space))
+    assert result.conditions.score == values["score"]
+    assert result.p == values["p"]
     assert any("final round: 5 architectures" in note for note in result.notes) == (preset == DEFAULT)
 
 
-def test_naswot_is_what_the_settings_default_to() -> None:
-    assert settings_from("naswot") == SearchSettings()
+def test_the_default_is_what_every_door_does() -> None:
+    """`Request()`, `znas.search()` and the command line say the same where nothing is given."""
+    from typer.main import get_command
+
+    from znas.cli import app
+    from znas.request import OPTIONS
+
+    settled = Request().settled()
+    assert settled == Request(preset=DEFAULT).settled()
+    command = get_command(app).get_command(None, "search")  # type: ignore[attr-defined]
+    defaults = {option.name: option.default for option in command.params}
+    assert Request(**{name: defaults[name] for name in OPTIONS}) == Request()
+    for name, option in OPTIONS.items():
+        if option.of_preset:
+            assert getattr(Request(), name) is None
+            assert name == "cells" or getattr(settled, name) is not None
 
 
 def test_what_is_given_replaces_what_the_preset_has() -> None:
-    preset = PRESETS[DEFAULT]
-    assert settings_from(DEFAULT).finalists == preset["finalists"]["nasbench201"]
-    assert settings_from(DEFAULT, space="darts").finalists == preset["finalists"]["darts"]
-    assert settings_from(DEFAULT, images=24).images == 24
-    assert settings_from(DEFAULT, images=None).images == preset["images"]
-    assert settings_from(DEFAULT, p=0.0).finalists == preset["finalists"]["nasbench201"]
-    assert settings_from(DEFAULT, p=0.5).finalists == 1
-    assert settings_from(DEFAULT, p=0.5, finalists=7).finalists == 7
-    assert settings_from(DEFAULT, space="darts").cells == 3
-    assert settings_from(DEFAULT).cells == 1
+    def settled(**given: object) -> Request:
+        return Request(**given).settled()  # type: ignore[arg-type]
+
+    for name in SPACES.names():
+        own = PRESETS.get(DEFAULT).values(get_space(name))
+        assert settled(space=name).finalists == own["finalists"]
+        assert settled(space=name, images=24).images == 24
+        assert settled(space=name, images=None).images == own["images"]
+        assert settled(space=name, p=0.0).finalists == own["finalists"]
+        assert settled(space=name, p=0.5).finalists == 1
+        assert settled(space=name, p=0.5, finalists=7).finalists == 7
+        assert settled(space=name).cells == get_space(name).proxy_macro(resolution=32, classes=10).cells
+    assert settled().settled() == settled()
     with pytest.raises(InvalidValueError, match=r"unknown preset 'log_rank'.*did you mean 'log-rank'"):
-        settings_from("log_rank")
+        settled(preset="log_rank")
     with pytest.raises(TypeError, match="not both"):
-        znas.search(SearchSettings(), preset="paper")
+        znas.search(Request(), preset="paper")
+
+
+def test_a_preset_may_be_an_object() -> None:
+    mine = znas.presets.Preset("mine", {"score": "flops", "p": 0.0, "images": 3, "finalists": 4})
+    settled = Request(preset=mine, images=5).settled()
+    assert (settled.score, settled.images, settled.finalists, settled.norm) == ("flops", 5, 4, "calibrated")

@@ -389,7 +389,7 @@ def test_priors_that_do_not_fit_the_search(tmp_path: Path) -> None:
         with pytest.raises(InvalidValueError, match=message):
             znas.search(preset="naswot", prior=tmp_path / f"{name}.json", **SIZE)
     forced = znas.search(preset="naswot", prior=tmp_path / "failed.json", force_prior=True, **SIZE)
-    assert forced.settings.force_prior
+    assert forced.request.force_prior
 
 
 # --- the command ---

@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from znas.observer import Observer
 
 import znas
 from tests.conftest import SPACES
 from tests.znas.test_search import SMALL
 from znas.interventions.query import coalition, drop
 from znas.selection.race import CHUNKS, REPLICATES, Race, error_bound, looks
-from znas_engine.data import load
+from znas.setup import Setup
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import resize
 
 Measure = Any
 
@@ -108,7 +106,7 @@ def test_the_bound_is_the_paired_t_of_the_closest_opponent() -> None:
 
 @pytest.mark.parametrize("space", SPACES)
 def test_a_race_that_nothing_leaves_scores_every_chunk(space: str) -> None:
-    """At a confidence that nothing reaches, every score is the mean of what Observer says of the chunks."""
+    """At a confidence that nothing reaches, every score is the mean of what is measured on the chunks."""
     arguments = SMALL[space] | {
         "images": 16,
         "resolution": 16,
@@ -120,14 +118,8 @@ def test_a_race_that_nothing_leaves_scores_every_chunk(space: str) -> None:
     assert raced.evaluations == raced.race.measured == CHUNKS * (raced.observed + raced.ensembles_observed)
     assert all(edge.race is None or edge.race.error is None for edge in raced.edges)
 
-    network = SPACES[space]
-    dataset = load("gaussian", resolution=16)
-    macro = resize(
-        network.search_macro(resolution=16, classes=dataset.classes),
-        channels=arguments["channels"],
-        cells=arguments["cells"],
-    )
-    observer = Observer(network, macro, dataset, raced.settings)
+    setup = Setup(raced.request)
+    network = setup.space
     measured = [
         (e, o, report.values)
         for e, edge in enumerate(raced.edges)
@@ -136,7 +128,7 @@ def test_a_race_that_nothing_leaves_scores_every_chunk(space: str) -> None:
     ]
     first = sum(network.selectable) - len(network.operations)
     masks = np.stack([network.do(e, o - first) for e, o, _ in measured])
-    chunks = [observer(masks, slice(2 * c, 2 * c + 2)) for c in range(CHUNKS)]
+    chunks = [setup.measure(masks, slice(2 * c, 2 * c + 2)) for c in range(CHUNKS)]
     np.testing.assert_allclose(np.mean(chunks, axis=0).T, [values for *_, values in measured], rtol=1e-12)
 
 
@@ -181,4 +173,4 @@ def test_a_race_does_not_depend_on_the_threads(space: str) -> None:
 )
 def test_what_cannot_race_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
-        znas.SearchSettings(**({"race": 0.9} | arguments))
+        znas.search(preset="naswot", **({"race": 0.9} | arguments))

@@ -27,8 +27,11 @@ from znas.reproduce.sets import sets
 from znas.reproduce.statistics import paired_p, rank_correlations, summary
 from znas.reproduce.table2 import table2
 from znas.reproduce.trials import run_trials
+from znas.request import Request
 from znas.selection.aggregate import log_rank
+from znas.setup import Setup
 from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.scores import Score, get_score
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import OPERATIONS, NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.isomorphism import canonical
@@ -36,12 +39,15 @@ from znas_engine.tables import read_table
 
 NB201 = NasBench201()
 TINY = {"channels": 2, "cells": 1, "resolution": 8, "images": 10}
-AUTO: dict[str, Any] = {"backend": "auto"}
 FREE = "random,most-parameters,paper-prior-p1,paper-g-prior-p1"
 
 
-def tiny(**changes: Any) -> SearchSettings:
-    return SearchSettings(**(TINY | changes))
+def tiny(**changes: Any) -> Request:
+    return Request(**({"preset": "naswot"} | TINY | changes))
+
+
+def scores(*names: str) -> list[Score]:
+    return [get_score(name) for name in names]
 
 
 @pytest.fixture(scope="session")
@@ -152,8 +158,8 @@ def test_columns_are_matched_to_published_ones(column: str, key: str | None) -> 
 
 def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
     """Each row's accuracies are those of its architectures; the largest cell has six 3x3 convolutions."""
-    chosen = choose("nasbench201", FREE.split(","))
-    trials = run_trials(chosen, tiny(), seeds=4, work=tmp_path / "work")
+    chosen = choose(NB201, FREE.split(","))
+    trials = run_trials(chosen, Setup(tiny()), seeds=4, work=tmp_path / "work")
     sheet = table2(chosen, trials, read_table(table_file, NB201), tiny())
     for entry in sheet.data["rows"]:
         expected = [50 + 7 * arch.count("nor_conv_3x3") for arch in entry["architectures"]]
@@ -174,16 +180,16 @@ def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
 def test_table2_refuses_a_table_without_the_cell(tmp_path: Path) -> None:
     path = tmp_path / "one.csv"
     path.write_text(f"arch,acc\n{NasBench201Genotype(('none',) * 6)},10.0\n")
-    chosen = choose("nasbench201", ["most-parameters"])
-    trials = run_trials(chosen, tiny(), seeds=1, work=tmp_path / "work")
+    chosen = choose(NB201, ["most-parameters"])
+    trials = run_trials(chosen, Setup(tiny()), seeds=1, work=tmp_path / "work")
     with pytest.raises(DataError, match=r"one.csv does not have the cell \|nor_conv_3x3~0"):
         table2(chosen, trials, read_table(path, NB201), tiny())
 
 
 def test_rows_are_chosen_by_name() -> None:
-    assert [row.name for row in choose("nasbench201", ["default", "random"])] == ["random", "default"]
+    assert [row.name for row in choose(NB201, ["default", "random"])] == ["random", "default"]
     with pytest.raises(InvalidValueError, match=r"unknown row 'defualt'.*did you mean 'default'"):
-        choose("nasbench201", ["defualt"])
+        choose(NB201, ["defualt"])
 
 
 @pytest.mark.parametrize("space", ["nasbench201", "darts"])
@@ -197,7 +203,7 @@ def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: 
     for row in rows(space).values():
         row.adapt(tiny(space=space, data="cifar10", data_dir=test_data))
     given = tiny(space=space, data="cifar10", data_dir=test_data, cells=1 if space == "nasbench201" else 3)
-    trials = run_trials(chosen, given, seeds=1, work=tmp_path / "work")
+    trials = run_trials(chosen, Setup(given), seeds=1, work=tmp_path / "work")
     for row in chosen:
         (trial,) = trials[row.name]
         free = row.name in ("random", "most-parameters", "darts-pt") or row.name.endswith("p1")
@@ -207,16 +213,16 @@ def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: 
 def test_trials_are_kept_and_added_to(tmp_path: Path) -> None:
     """Finished searches are not repeated; more seeds and rows join them; another setting is another job."""
     work = tmp_path / "work"
-    first = run_trials(choose("nasbench201", ["random"]), tiny(), seeds=2, work=work)
-    more = run_trials(choose("nasbench201", ["random", "darts-pt"]), tiny(), seeds=3, work=work)
+    first = run_trials(choose(NB201, ["random"]), Setup(tiny()), seeds=2, work=work)
+    more = run_trials(choose(NB201, ["random", "darts-pt"]), Setup(tiny()), seeds=3, work=work)
     assert more["random"][:2] == first["random"]  # the seconds too: they were not measured again
     assert len(more["darts-pt"]) == 3
     lines = work.read_text().splitlines()
     assert len(lines) == 1 + 6
     with pytest.raises(InvalidValueError, match=r"belongs to another job.*its images is 10, not 12"):
-        run_trials(choose("nasbench201", ["random"]), tiny(images=12), seeds=1, work=work)
+        run_trials(choose(NB201, ["random"]), Setup(tiny(images=12)), seeds=1, work=work)
     with pytest.raises(InvalidValueError, match="`seeds` must be at least 1"):
-        run_trials(choose("nasbench201", ["random"]), tiny(), seeds=0, work=work)
+        run_trials(choose(NB201, ["random"]), Setup(tiny()), seeds=0, work=work)
 
 
 def test_a_killed_table_goes_on_to_the_same_result(table_file: Path, tmp_path: Path) -> None:
@@ -255,23 +261,18 @@ def test_scores_are_those_of_the_observer_and_are_kept(table_file: Path, tmp_pat
     given = tiny(seed=3)
     work = tmp_path / "work"
     count = BATCH + 6
-    first = score_table(table, ["naswot"], given, **AUTO, architectures=count, work=work)
-    again = score_table(table, ["naswot", "params"], given, **AUTO, architectures=count, work=work)
+    first = score_table(table, scores("naswot"), given, architectures=count, work=work)
+    again = score_table(table, scores("naswot", "params"), given, architectures=count, work=work)
     assert np.array_equal(first.scores["naswot"], again.scores["naswot"])
     assert first.seconds["naswot"] == again.seconds["naswot"]
     assert len(work.read_text().splitlines()) == 1 + 2 * 2
-    from znas.observer import Observer
-
-    from znas_engine.data import load
-    from znas_engine.spaces import resize
-
-    dataset = load("gaussian", resolution=8)
-    macro = resize(NB201.search_macro(resolution=8, classes=dataset.classes), channels=2, cells=1)
+    setup = Setup(given)
+    macro = setup.macro
     masks = np.stack([NB201.mask(genotype) for genotype in again.genotypes])
     first_of: dict[Any, int] = {}
     for i, genotype in enumerate(again.genotypes):
         first_of.setdefault(canonical(genotype), i)  # type: ignore[arg-type]
-    measured = Observer(NB201, macro, dataset, given)(masks[list(first_of.values())])[0]
+    measured = setup.measure(masks[list(first_of.values())])[0]
     for function, value in zip(first_of, measured, strict=True):
         same = [i for i, g in enumerate(again.genotypes) if canonical(g) == function]  # type: ignore[arg-type]
         assert (again.scores["naswot"][same] == value).all()
@@ -279,9 +280,9 @@ def test_scores_are_those_of_the_observer_and_are_kept(table_file: Path, tmp_pat
     for genotype, params in zip(again.genotypes, again.scores["params"], strict=True):
         assert NB201.network(genotype, macro).parameters == params
     with pytest.raises(InvalidValueError, match=r"belongs to another job.*its seed is 3, not 4"):
-        score_table(table, ["naswot"], tiny(seed=4), **AUTO, architectures=count, work=work)
+        score_table(table, scores("naswot"), tiny(seed=4), architectures=count, work=work)
     with pytest.raises(InvalidValueError, match="between 2 and the 15,625"):
-        score_table(table, ["naswot"], given, **AUTO, architectures=1, work=work)
+        score_table(table, scores("naswot"), given, architectures=1, work=work)
 
 
 def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> None:
@@ -289,15 +290,13 @@ def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> 
     from scipy.stats import kendalltau
 
     table = read_table(table_file, NB201)
-    scored = score_table(
-        table, ["params", "flops"], tiny(), **AUTO, architectures=200, work=tmp_path / "work"
-    )
+    scored = score_table(table, scores("params", "flops"), tiny(), architectures=200, work=tmp_path / "work")
     sheet = correlation(scored, ["params", "params+flops"], table, proxied(tiny()))
     first = {}
     for i, genotype in enumerate(scored.genotypes):
         first.setdefault(canonical(genotype), i)  # type: ignore[arg-type]
     kept = {"all": list(range(200)), "unique": sorted(first.values())}
-    assert unique_rows(scored.genotypes) == kept["unique"]
+    assert unique_rows(NB201, scored.genotypes) == kept["unique"]
     for entry in sheet.data["rows"]:
         at = kept[entry["protocol"]]
         values = log_rank(np.stack([scored.scores[name][at] for name in entry["score"].split("+")]))
@@ -365,7 +364,7 @@ def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path
     path.write_text("\n".join(["arch,cifar10_test_200ep", *lines]))
     given = proxied(tiny(space="darts"))
     scored = score_table(
-        read_table(path, space), ["params"], given, **AUTO, architectures=None, work=tmp_path / "work"
+        read_table(path, space), ["params"], given, architectures=None, work=tmp_path / "work"
     )
     (entry,) = correlation(scored, ["params"], read_table(path, space), given).data["rows"]
     assert entry["published_kendall"] is None
@@ -374,7 +373,7 @@ def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path
 def test_parameters_rank_the_real_table_as_published(test_data: Path, tmp_path: Path) -> None:
     """Kendall's tau of the parameter count, 0.576 over all cells, lies in the interval of 1,000 cells."""
     table = read_table(test_data / "nasbench201" / "cifar10.csv", NB201)
-    scored = score_table(table, ["params"], tiny(), **AUTO, architectures=1000, work=tmp_path / "work")
+    scored = score_table(table, scores("params"), tiny(), architectures=1000, work=tmp_path / "work")
     kendall, _ = rank_correlations(scored.scores["params"], next(iter(scored.accuracies.values())), seed=0)
     assert kendall.low < 0.576 < kendall.high
 

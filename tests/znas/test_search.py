@@ -97,7 +97,7 @@ def test_every_method_on_real_images(method: str, space: str, test_data: Path) -
     assert len(kept) == {"nasbench201": 6, "darts": 16}[space]
     assert all(edge.selected in edge.operations for edge in kept)
     assert all(0 <= edge.stability <= 1 for edge in kept)
-    final = arguments.get("finalists", 0) * (2 if result.settings.aggregate == "log_rank" else 1)
+    final = arguments.get("finalists", 0) * (2 if result.method["aggregate"] == "log_rank" else 1)
     measured = result.observed + result.ensembles_observed + final
     assert result.evaluations == arguments["envs"] * measured
     if arguments["p"] == 1:
@@ -133,7 +133,7 @@ def test_at_p_zero_the_selection_is_the_argmax_of_what_was_measured() -> None:
 def test_progress_reaches_the_end() -> None:
     seen: list[tuple[int, int]] = []
     result = znas.search(
-        znas.SearchSettings(**SMALL["nasbench201"], images=4, resolution=16),
+        znas.Request(preset="naswot", **SMALL["nasbench201"], images=4, resolution=16),
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (result.evaluations, result.evaluations)
@@ -188,7 +188,7 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
 
 def test_rows_of_several_scores_are_named(tmp_path: Path) -> None:
     result = run("nasbench201", p=0, envs=2, score="naswot+flops")
-    assert result.settings.aggregate == "log_rank"
+    assert result.method["aggregate"] == "log_rank"
     assert json.loads(result.to_json())["rows"] == [
         {"environment": k, "score": score} for k in range(2) for score in ("naswot", "flops")
     ]
@@ -207,7 +207,7 @@ def test_rows_of_several_scores_are_named(tmp_path: Path) -> None:
         assert all(row["mean"] == row["std"] == "" for row in rows)
         flops = [report.values for report in alone.edges[edge].operations.values()]
         assert np.array_equal(table[:, [1, 3]], flops)
-    assert alone.settings.aggregate == "mean"
+    assert alone.method["aggregate"] == "mean"
     assert alone.evaluations == 0
 
 

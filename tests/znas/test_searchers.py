@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import SMALL, small
 from znas import priors
+from znas.request import Request
 from znas.searchers import SEARCHERS, DartsPT, Evolution, Exhaustive, Naswot, Task, TeNas, ZeroCostPT, run
 from znas.searchers.base import connected_path
 from znas.searchers.evolution import mutate
@@ -298,7 +299,7 @@ def test_searchers_run_on_the_supernet(space: SearchSpace[Any], name: str) -> No
     searcher = {"naswot": Naswot(3), "evolution": Evolution(6, 3, 2), "te_nas": TeNas()}.get(
         name, SEARCHERS[name]
     )
-    given = SearchSettings(space=space.name, images=6, resolution=8, seed=1, **SMALL[space.name])
+    given = Request(preset="naswot", space=space.name, images=6, resolution=8, seed=1, **SMALL[space.name])
     first, again = run(searcher, given), run(searcher, given)
     assert first.genotype == again.genotype
     assert first.evaluations == again.evaluations
