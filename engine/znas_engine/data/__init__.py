@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from znas_engine.data.base import Batch, Dataset, broken_promise
 from znas_engine.errors import InvalidValueError, PluginError, ZnasError
@@ -70,52 +70,47 @@ def load(
         MissingDependencyError: image folders without Pillow.
         PluginError: a package whose data set breaks its promise; the message names it.
     """
-    who, wrong = _source(asked)
     found = DATASETS.get(asked)
-    left = {
-        name: value
-        for name, value in (
-            ("data_dir", None if data_dir is None else Path(data_dir)),
-            ("resolution", resolution),
-            ("channels_in", channels_in),
-        )
-        if value is not None
+    source = _source(asked)
+    title = _title(asked)
+    options = {
+        "data_dir": None if data_dir is None else Path(data_dir),
+        "resolution": resolution,
+        "channels_in": channels_in,
     }
+    left = {name: value for name, value in options.items() if value is not None}
     if callable(found) and not isinstance(found, Dataset):
-        taken = _taken(found, left, _title(asked))
+        taken = _taken(found, left, title)
         left = {name: value for name, value in left.items() if name not in taken}
-        found = _made(found, taken, who, wrong)
+        found = found(**taken) if title in DATASETS.builtin else _made(found, taken, source)
+    if isinstance(found, Dataset):
+        return _checked(found, left, source, title)
     if "data_dir" in left:
-        raise _unused("data_dir", left["data_dir"], _title(asked))
-    if not isinstance(found, Dataset):
-        return _read(found, left, who, wrong)
-    broken = broken_promise(found)
-    if broken is not None:
-        raise (wrong or PluginError)(f"{who} {broken}")
-    if "resolution" in left:
-        raise _unused("resolution", left["resolution"], _title(asked))
-    if channels_in not in (None, found.channels):
-        raise InvalidValueError(
-            f"`channels_in` must be {found.channels} for {_title(asked)} but got {channels_in}: drop "
-            "--channels-in"
-        )
-    return found
+        raise _unused("data_dir", left["data_dir"], title)
+    return _read(found, left, source)
 
 
-def _source(asked: Any) -> tuple[str, type[ZnasError] | None]:
-    """The beginning of a sentence about what is wrong with it, and as what to raise that; None: a defect."""
+class _Source(NamedTuple):
+    """who: the beginning of a sentence about what is wrong with it. wrong: as what to raise that."""
+
+    who: str
+    wrong: type[ZnasError]
+
+
+def _source(asked: Any) -> _Source:
     if not isinstance(asked, str):
-        return f"the data set {_where(asked)}", InvalidValueError
+        return _Source(f"the data set {_where(asked)}", InvalidValueError)
     for outside in DATASETS.outside():
         if outside.name == asked:
             brings = f"the package {outside.package} brings the data set {asked!r} as {outside.where}, which"
-            return brings, PluginError
-    return f"the data set {asked}", None if asked in DATASETS.builtin else InvalidValueError
+            return _Source(brings, PluginError)
+    return _Source(f"the data set {asked}", InvalidValueError)
 
 
 def _title(asked: Any) -> str:
+    """What the data set is called where an option does not fit it."""
     if isinstance(asked, Dataset):
-        return asked.name
+        return str(getattr(asked, "name", _where(asked)))
     return asked if isinstance(asked, str) else _where(asked)
 
 
@@ -130,10 +125,12 @@ def _unused(option: str, value: Any, title: str) -> InvalidValueError:
 
 def _taken(make: Callable[..., Any], given: dict[str, Any], title: str) -> dict[str, Any]:
     """The keywords that it is called with: those given that it takes, None for one that it cannot miss."""
-    parameters = inspect.signature(make).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return given
-    taken = {name: value for name, value in given.items() if name in parameters}
+    try:
+        parameters = inspect.signature(make).parameters
+    except ValueError:  # some that are written in C
+        return {}
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    taken = {name: value for name, value in given.items() if anything or name in parameters}
     for name in ("data_dir", "resolution", "channels_in"):
         if name in parameters and parameters[name].default is inspect.Parameter.empty:
             taken.setdefault(name, None)
@@ -142,20 +139,33 @@ def _taken(make: Callable[..., Any], given: dict[str, Any], title: str) -> dict[
     return taken
 
 
-def _made(make: Callable[..., Any], taken: dict[str, Any], who: str, wrong: type[ZnasError] | None) -> Any:
-    """What it makes; where it is not ours, whatever goes wrong there is one line that says where."""
+def _made(make: Callable[..., Any], taken: dict[str, Any], source: _Source) -> Any:
+    """What it makes; whatever goes wrong in code that is not ours is one line that says where."""
     try:
         return make(**taken)
     except ZnasError:
         raise
     except Exception as error:
-        if wrong is None:
-            raise
         first_line = str(error).partition("\n")[0]
-        raise wrong(f"{who} cannot be made ({type(error).__name__}: {first_line})") from error
+        raise source.wrong(f"{source.who} cannot be made ({type(error).__name__}: {first_line})") from error
 
 
-def _read(pictures: Any, options: dict[str, Any], who: str, wrong: type[ZnasError] | None) -> Dataset:
+def _checked(dataset: Dataset, left: dict[str, Any], source: _Source, title: str) -> Dataset:
+    """`dataset`, if it keeps its promises and `left`, options it was not made with, leave it as it is."""
+    broken = broken_promise(dataset)
+    if broken is not None:
+        raise source.wrong(f"{source.who} {broken}")
+    channels_in = left.pop("channels_in", dataset.channels)
+    for option, value in left.items():
+        raise _unused(option, value, title)
+    if channels_in != dataset.channels:
+        raise InvalidValueError(
+            f"`channels_in` must be {dataset.channels} for {title} but got {channels_in}: drop --channels-in"
+        )
+    return dataset
+
+
+def _read(pictures: Any, options: dict[str, Any], source: _Source) -> Dataset:
     """Pictures that are no `Dataset` yet."""
     if hasattr(pictures, "__array__"):
         pictures = (pictures, None)
@@ -167,7 +177,7 @@ def _read(pictures: Any, options: dict[str, Any], who: str, wrong: type[ZnasErro
         from znas_engine.data import mapstyle
 
         return mapstyle.read(pictures, **options)
-    raise (wrong or PluginError)(
-        f"{who} is no data set but {type(pictures).__name__}: give a Dataset or what makes one, arrays "
-        "(images, labels), or a map-style PyTorch data set"
+    raise source.wrong(
+        f"{source.who} is no data set but {type(pictures).__name__}: give a Dataset or what makes one, "
+        "arrays (images, labels), or a map-style PyTorch data set"
     )

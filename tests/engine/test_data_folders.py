@@ -1,0 +1,190 @@
+"""Folders of pictures: nested, flat, mixed, linked in circles, and grey."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from znas_engine.data import load
+from znas_engine.errors import DataError, InvalidValueError
+
+image_module = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+
+
+def picture(path: Path, value: int = 0) -> Path:
+    """A picture 4 x 4 of one colour, told apart by its red value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image_module.new("RGB", (4, 4), (value, 100, 50)).save(path)
+    return path
+
+
+def fill(root: Path, *names: str) -> Path:
+    for value, name in enumerate(names):
+        picture(root / name, value)
+    return root
+
+
+def reds(root: Path) -> dict[int | None, set[int]]:
+    """The red values of every picture, by label."""
+    dataset = load("imagefolder", data_dir=root, resolution=4)
+    found: dict[int | None, set[int]] = {}
+    if dataset.labelled:
+        least = min(np.bincount(dataset._labels))  # type: ignore[attr-defined]
+        batches = [dataset.batch(least * dataset.classes, seed=seed) for seed in range(30)]
+    else:
+        batches = [dataset.batch(dataset.size, seed=0)]
+    for batch in batches:
+        values = np.rint((batch.images[:, 0, 0, 0] * 0.229 + 0.485) * 255).astype(int)
+        labels = [None] * len(values) if batch.labels is None else batch.labels.tolist()
+        for label, value in zip(labels, values.tolist(), strict=True):
+            found.setdefault(label, set()).add(value)
+    return found
+
+
+# --------------------------------------------------------------------------- nested
+
+
+def test_pictures_at_every_depth_belong_to_their_class(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/0.png", "a/x/1.png", "a/x/y/z/2.png", "b/3.png", "b/deep/4.jpg", "b/deep/5.png")
+    dataset = load("imagefolder", data_dir=root, resolution=4)
+    assert (dataset.classes, dataset.size, dataset.labelled) == (2, 6, True)
+    assert dataset.origin == f"6 images of 2 classes in {root}"
+    assert reds(root) == {0: {0, 1, 2}, 1: {3, 4, 5}}
+
+
+def test_a_class_may_have_pictures_only_further_down(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/x/y/0.png", "b/1.png")
+    assert reds(root) == {0: {0}, 1: {1}}
+
+
+def test_hidden_names_and_other_files_are_left_out_at_every_depth(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/0.png", "a/.cache/1.png", "a/x/._2.png", "b/3.png", ".git/4.png", ".5.png")
+    (root / "a" / "x" / "notes.txt").write_text("not a picture")
+    (root / "b" / "folder.png").mkdir()
+    assert reds(root) == {0: {0}, 1: {3}}
+
+
+def test_a_nested_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/0.png")
+    (root / "b" / "x" / "y").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"class folder \S*/b holds no images \(png, jpg, .*\): add some or"):
+        load("imagefolder", data_dir=root)
+
+
+def test_the_same_pictures_give_the_same_batch_wherever_the_folder_lies(tmp_path: Path) -> None:
+    names = ("a/0.png", "a/x/1.png", "b/2.png", "b/y/3.png")
+    there, here = fill(tmp_path / "there", *names), tmp_path / "here"
+    for value, name in reversed(list(enumerate(names))):  # another order of creation
+        picture(here / name, value)
+    for count in (1, 2, 4):
+        batches = [load("imagefolder", data_dir=root).batch(count, seed=3).digest() for root in (here, there)]
+        assert batches[0] == batches[1]
+
+
+# --------------------------------------------------------------------------- links
+
+
+def test_links_that_lead_back_add_nothing(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/0.png", "a/x/1.png", "b/2.png")
+    (root / "a" / "x" / "up").symlink_to(root / "a")
+    (root / "a" / "top").symlink_to(root)
+    (root / "b" / "itself").symlink_to(root / "b")
+    (root / "b" / "nowhere").symlink_to(root / "b" / "nowhere")
+    assert load("imagefolder", data_dir=root).size == 3
+    assert reds(root) == {0: {0, 1}, 1: {2}}
+
+
+def test_a_folder_that_is_linked_twice_counts_once(tmp_path: Path) -> None:
+    elsewhere = fill(tmp_path / "elsewhere", "0.png", "x/1.png")
+    root = fill(tmp_path / "root", "b/0.png")
+    (root / "a").mkdir()
+    for name in ("first", "second"):
+        (root / "a" / name).symlink_to(elsewhere)
+    assert load("imagefolder", data_dir=root).size == 3
+
+
+def test_a_broken_link_further_down_is_named(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/x/0.png", "b/1.png")
+    (root / "a" / "x" / "z.png").symlink_to(root / "absent.png")
+    with pytest.raises(DataError, match=r"a/x/z\.png is a link that leads nowhere: delete it or mend it"):
+        load("imagefolder", data_dir=root)
+
+
+# --------------------------------------------------------------------------- flat
+
+
+def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    root = fill(tmp_path, *(f"{number}.png" for number in range(12)))
+    dataset = load("imagefolder", data_dir=root, resolution=4)
+    assert (dataset.labelled, dataset.classes, dataset.size) == (False, 10, 12)
+    assert dataset.origin == f"12 images, unlabelled, in {root}"
+    assert reds(root) == {None: set(range(12))}
+    whole = dataset.batch(12, seed=5)
+    assert whole.labels is None
+    np.testing.assert_array_equal(dataset.batch(5, seed=5).images, whole.images[:5])
+
+
+def test_hidden_folders_do_not_make_a_flat_folder_mixed(tmp_path: Path) -> None:
+    root = fill(tmp_path, "0.png", "1.png", ".thumbnails/2.png")
+    assert reds(root) == {None: {0, 1}}
+
+
+def test_pictures_beside_sub_folders_are_refused(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/0.png", "b/1.png", "stray.png")
+    message = (
+        f"{root} holds pictures (stray.png) beside sub-folders (a): put every picture into the folder of its "
+        "class, or the sub-folders elsewhere"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        load("imagefolder", data_dir=root)
+
+
+@pytest.mark.parametrize(
+    ("names", "has"), [((), 0), (("a/0.png",), 1), (("train/a/0.png", "train/b/1.png"), 1)]
+)
+def test_too_few_classes(tmp_path: Path, names: tuple[str, ...], has: int) -> None:
+    with pytest.raises(DataError, match=f"must hold at least 2 class folders but has {has}: --data-dir must"):
+        load("imagefolder", data_dir=fill(tmp_path, *names))
+
+
+# --------------------------------------------------------------------------- grey
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_one_channel_is_the_luminance_of_pixels_and_statistics(tmp_path: Path, nested: bool) -> None:
+    rng = np.random.default_rng(0)
+    pixels: dict[str, Any] = {}
+    for name in ("a/0.png", "b/1.png") if nested else ("0.png", "1.png"):
+        pixels[name] = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        image_module.fromarray(pixels[name]).save(tmp_path / name)
+    dataset = load("imagefolder", data_dir=tmp_path, resolution=6, channels_in=1)
+    assert dataset.channels == 1
+    images = dataset.batch(2, seed=0).images
+    assert images.shape == (2, 1, 6, 6)
+    weights = np.array([0.299, 0.587, 0.114])
+    mean, std = weights @ [0.485, 0.456, 0.406], weights @ [0.229, 0.224, 0.225]
+    expected = [((rgb / 255) @ weights - mean) / std for rgb in pixels.values()]
+    for image in images[:, 0]:
+        assert min(np.abs(image - wanted).max() for wanted in expected) < 1e-5
+
+
+def test_a_grey_picture_keeps_its_values_and_pillow_agrees(tmp_path: Path) -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image_module.fromarray(grey).save(tmp_path / "0.png")
+    batch = load("imagefolder", data_dir=tmp_path, resolution=16, channels_in=1).batch(1, seed=0)
+    mean, std = 0.299 * 0.485 + 0.587 * 0.456 + 0.114 * 0.406, 0.299 * 0.229 + 0.587 * 0.224 + 0.114 * 0.225
+    np.testing.assert_allclose((batch.images[0, 0] * std + mean) * 255, grey, atol=1e-3)
+
+
+def test_three_channels_stay_as_they_were(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/0.png", "b/1.png")
+    default = load("imagefolder", data_dir=root, resolution=4).batch(2, seed=0)
+    told = load("imagefolder", data_dir=root, resolution=4, channels_in=3).batch(2, seed=0)
+    assert default.digest() == told.digest()
+    with pytest.raises(InvalidValueError, match=r"must be 1 \(grey\) or 3 for imagefolder but got 2"):
+        load("imagefolder", data_dir=root, channels_in=2)
