@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from znas.cli import options
-from znas.cli.console import progress_bar, remark
-from znas.cli.console import table as columns
+from znas.cli.console import progress_bar, remark, show
 from znas.settings import SHIPPED, SearchSettings, available_threads
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The finished searches of a folder.
 WORK = "searches.work"
+#: Its measured scores.
+SCORES_WORK = "scores.work"
 
 reproduce = typer.Typer(
     help="The paper's tables with baselines beside them: repeated over seeds, resumable, with intervals.",
@@ -174,15 +175,14 @@ def table2(
         resolution,
         quiet,
     )
+    _ready(out, drawn=table is not None)
     chosen = choose(settings.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
         truth = None if table is None else read_table(table, get_space(settings.space), progress)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = tabulate(chosen, trials, truth, settings)
-    sheet.save(out, "table2")
-    if truth is not None:
-        figures.draw_accuracies(sheet.data, out)
+    sheet.save(out, "table2", [] if truth is None else [figures.draw_accuracies(sheet.data)])
     _show([sheet], as_json=as_json)
 
 
@@ -333,12 +333,12 @@ def _darts_table(
     from znas.reproduce.rows import choose
     from znas.reproduce.trials import run_trials
 
+    _ready(out)
     chosen = choose(settings.space, _names(rows) or USUAL_ROWS, prior)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = darts_table(evaluation, chosen, trials, settings)
-    sheet.save(out, evaluation.name)
-    figures.draw_sizes(sheet.data, out)
+    sheet.save(out, evaluation.name, [figures.draw_sizes(sheet.data)])
     return sheet
 
 
@@ -352,14 +352,15 @@ def _correlate(
     *,
     quiet: bool,
 ) -> Sheet:
+    from znas.files import write_file
     from znas.reproduce import correlation as measure
     from znas.reproduce import figures
     from znas.reproduce.rows import proxied
-    from znas.reproduce.sheet import save_bytes
     from znas.tables import read_table
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
 
+    _ready(out)
     settings = proxied(settings)
     sets = scores or list(SCORES)
     single = dict.fromkeys(score.name for names in sets for score in get_scores(names))
@@ -372,26 +373,34 @@ def _correlate(
             settings,
             backend=backend,
             architectures=architectures,
-            work=out / "scores.work",
+            work=out / SCORES_WORK,
             progress=progress,
         )
     sheet = measure.correlation(scored, sets, truth, settings)
-    sheet.save(out, "correlation")
-    save_bytes(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
-    figures.draw_correlations(sheet.data, out)
+    write_file(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
+    sheet.save(out, "correlation", [figures.draw_correlations(sheet.data)])
     return sheet
+
+
+def _ready(out: Path, *, drawn: bool = True) -> None:
+    """Asked before hours of work: may results be added to this folder, can they be drawn?"""
+    from znas.files import check_added_to
+    from znas.output.figures import require_matplotlib
+
+    check_added_to(out, (WORK, SCORES_WORK))
+    if drawn:
+        require_matplotlib()
 
 
 def _show(sheets: list[Sheet], *, as_json: bool) -> None:
     """On the terminal, or as one JSON object in which later sheets are fields of the first."""
     if as_json:
-        first, *rest = (sheet.to_dict() for sheet in sheets)
+        first, *rest = (dict(sheet.document().data) for sheet in sheets)
         typer.echo(json.dumps(first | {sheet["table"]: sheet for sheet in rest}, indent=1))
         return
     for sheet in sheets:
-        typer.echo(f"{sheet.title}\n\n{columns(sheet.headings, sheet.cells)}\n")
-        for note in sheet.notes:
-            typer.echo(f"note  {note}")
+        typer.echo(f"{sheet.title}\n")
+        show(sheet.document())
 
 
 def _names(text: str | None) -> list[str] | None:
