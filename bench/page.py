@@ -1,6 +1,7 @@
-"""A result of `znas-engine bench` as a page: tables in Markdown, ratios and scaling curves in one picture.
+"""A result of `znas-engine bench` as a page: tables, ratios and scaling curves in one picture.
 
 python bench/page.py RESULT.json PAGE.md        writes PAGE.md and PAGE.png beside it
+python bench/page.py RESULT.json PAGE.html      all in one file
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from znas.bench.contenders import BASELINE
 from znas.bench.statistics import Middle, middle, speedup_of
-from znas.bench.tables import header, tables
+from znas.bench.tables import document
+from znas.files import write_file
+from znas.output import Figure, html, markdown
+from znas.output.figures import canvas, png
 
 Row = dict[str, Any]
 #: A curve's axis, and what a point of it is.
@@ -30,49 +31,36 @@ def main() -> None:
     parser.add_argument("result", type=Path)
     parser.add_argument("page", type=Path)
     arguments = parser.parse_args()
-    document = json.loads(arguments.result.read_bytes())
+    result = json.loads(arguments.result.read_bytes())
     picture = arguments.page.with_suffix(".png")
-    rows = [row for row in document["rows"] if row["part"] == "passes"]
+    rows = [row for row in result["rows"] if row["part"] == "passes"]
+    pictures = []
     if rows:
-        draw(rows).savefig(picture, format="png", dpi=110)
-    arguments.page.write_text(markdown(document, picture.name if rows else None))
+        pictures = [Figure(picture.name, draw(rows), f"Ratios to {BASELINE} and scaling curves")]
+    page = document(result, pictures)
+    if arguments.page.suffix == ".html":
+        write_file(arguments.page, html.render(page).encode())
+        return
+    for figure in pictures:
+        write_file(picture, figure.png)
+    write_file(arguments.page, markdown.render(page).encode())
 
 
-def markdown(document: dict[str, Any], picture: str | None) -> str:
-    """The whole page."""
-    method = (
-        "Every row first passed its check against the torch reference; a row that fails has no time. "
-        "Contenders took turns, round by round. Intervals are order statistics of the median (95 %, or the "
-        "whole range of fewer than six samples). GFLOP/s count the multiply-accumulates, times two, that a "
-        "mask leaves alive before anything is merged."
-    )
-    parts = ["# Latency", header(document), f"```\n{' '.join(document['command'])}\n```", method]
-    if picture is not None:
-        parts.append(f"![Ratios to {BASELINE} and scaling curves]({picture})")
-    for table in tables(document):
-        lines = [table.headings, tuple("---" for _ in table.headings), *table.rows]
-        body = "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-        )
-        parts += [f"## {table.title}", body, *table.notes]
-    return "\n\n".join(parts) + "\n"
-
-
-def draw(rows: Sequence[Row]) -> Figure:
+def draw(rows: Sequence[Row]) -> bytes:
     """One row of panels per space: how many times faster than the baseline, then a curve per axis."""
     spaces = list(dict.fromkeys(row["space"] for row in rows))
     scaled = [axis for axis in AXES if len({row[axis] for row in rows}) > 1]
-    figure = Figure(figsize=(6 + 4 * len(scaled), 4.2 * len(spaces)), layout="constrained")
-    panels = figure.subplots(len(spaces), 1 + len(scaled), squeeze=False)
+    width, height = 6 + 4 * len(scaled), 4.2 * len(spaces)
+    figure, panels = canvas(len(spaces), 1 + len(scaled), width=width, height=height)
     for space, line in zip(spaces, panels, strict=True):
         of_space = [row for row in rows if row["space"] == space]
         bars(line[0], of_space)
         for axes, axis in zip(line[1:], scaled, strict=True):
             curve(axes, of_space, axis)
-    return figure
+    return png(figure)
 
 
-def bars(axes: Axes, rows: Sequence[Row]) -> None:
+def bars(axes: Any, rows: Sequence[Row]) -> None:
     """Ratios of every contender and kind of mask, at the largest thread count and the usual size."""
     usual = usual_size(rows)
     shown = [row for row in rows if all(row[name] == value for name, value in usual.items())]
@@ -93,7 +81,7 @@ def bars(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_title(", ".join([rows[0]["space"], *(f"{value} {name}" for name, value in usual.items())]))
 
 
-def curve(axes: Axes, rows: Sequence[Row], axis: str) -> None:
+def curve(axes: Any, rows: Sequence[Row], axis: str) -> None:
     """Time against one axis under do-masks, the others as usual."""
     usual = {name: value for name, value in usual_size(rows).items() if name != axis}
     points: dict[str, dict[int, Middle]] = {}

@@ -24,6 +24,8 @@ from znas_engine.spaces import Genotype, Macro, SearchSpace, resize
 if TYPE_CHECKING:
     from torch import nn
 
+    from znas.output import Document
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
@@ -152,6 +154,12 @@ class SearchResult:
         from znas.run_folder import write
 
         return write(self, Path(folder))
+
+    def document(self) -> Document:
+        """What the command prints, for any renderer of `znas.output`."""
+        from znas.summary import document
+
+        return document(self)
 
     def to_json(self) -> str:
         """One object; the keys are stable, the same seed and backend give the same text but for seconds."""

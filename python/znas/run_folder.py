@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from znas.files import write_folder
 from znas.result import SearchResult
 from znas_engine import __version__
 from znas_engine.environment import derive_seed
@@ -19,20 +17,6 @@ from znas_engine.graph import Conv, Linear
 from znas_engine.spaces import Genotype, Macro, SearchSpace
 from znas_engine.supernet.initialisation import Weight, draw_weight
 from znas_engine.supernet.normalisation import Statistics
-
-
-def check_folder(folder: Path) -> None:
-    """StorageError where a run folder cannot be made: asked before a search, not after it."""
-    if folder.exists() or folder.is_symlink():
-        raise StorageError(f"the output folder {folder} exists already; name another one or remove it")
-    parent = folder.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, prefix=f".{folder.name}."):
-            pass
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-
 
 RESULT = "result.json"
 
@@ -79,27 +63,6 @@ def architecture_files(
         "architecture.py": space.source(genotype, macro).encode(),
         "architecture.onnx": _onnx(space, genotype, macro, seed),
     }
-
-
-def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
-    """A new folder with these files: all of them or none; StorageError where it cannot be made."""
-    check_folder(folder)
-    staging: Path | None = None
-    try:
-        staging = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
-        for name, data in contents.items():
-            (staging / name).write_bytes(data)
-        staging.chmod(0o755)
-        staging.rename(folder)
-    except OSError as error:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-        raise _cannot_write(folder, error) from error
-    return folder
-
-
-def _cannot_write(folder: Path, error: OSError) -> StorageError:
-    return StorageError(f"the output folder {folder} cannot be written ({error.strerror or error})")
 
 
 def _scores_csv(result: SearchResult) -> str:

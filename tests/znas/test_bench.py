@@ -27,7 +27,8 @@ from znas.bench.passes import Arena, check
 from znas.bench.plan import MASK_KINDS, Group, Plan, Supernet, mask_at, masks_at
 from znas.bench.statistics import gflops_of, identity, middle, percentiles, speedup_of
 from znas.bench.suite import run
-from znas.cli.bench import _print
+from znas.bench.tables import summary
+from znas.cli.console import show
 from znas_engine import __version__, kernels
 from znas_engine.backends.base import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -320,7 +321,7 @@ def test_a_long_reason_stands_below_its_table(capsys: pytest.CaptureFixture[str]
     rows.append(rows[2] | {"kind": "do"})
     document = {"version": "a", "commit": None, "versions": {}, "rows": rows}
     document["machine"] = {"model": "one", "cores": 16, "isas": ["avx2"], "gpu": {"name": "a GPU"}}
-    _print(document)
+    show(summary(document))
     lines = capsys.readouterr().out.splitlines()
     reason = "(1) compile: RuntimeError: " + " ".join(["cuDNN has no engine for this [graph]"] * 9)
     assert lines[-1] == reason  # once for both kinds of masks

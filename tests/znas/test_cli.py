@@ -15,7 +15,6 @@ import onnxruntime
 import pytest
 
 from znas.cli import VERBS
-from znas.cli.console import table
 from znas_engine.backends import BACKENDS, can_run, missing
 from znas_engine.tensorrt.flavours import installed
 
@@ -52,14 +51,6 @@ def test_summary_says_what_was_found_and_what_it_cost() -> None:
     assert done.stdout.startswith("|")
     for word in ("network ", "parameters", "neurons ", "observed", "seconds ", "set-up", "naswot under do"):
         assert word in done.stdout
-
-
-def test_tables_are_aligned_and_emphasise_only_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = table(["edge", "a"], [["x", "1.25 *"], ["longer", "3  "]], marked=" *")
-    assert plain.splitlines() == ["edge         a", "─" * 14, "x       1.25 *", "longer     3"]
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    emphasised = table(["edge", "a"], [["x", "1.25 *"], ["longer", "3  "]], marked=" *")
-    assert emphasised == plain.replace("1.25 *", "\033[1m1.25 *\033[0m")
 
 
 def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> None:

@@ -477,6 +477,7 @@ def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
     assert found.varied[0].with_base == 1
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "agreement.png",
+        "report.html",
         "report.md",
         "robustness.json",
     ]
@@ -502,7 +503,7 @@ def test_a_killed_run_resumes_to_the_same_files(tmp_path: Path) -> None:
     assert 1 < work.read_bytes().count(b"\n") < 13
     outputs = [znas_engine(*flags, "--out", out).stdout for out in (broken, whole)]
     assert outputs[0] == outputs[1]
-    for name in ("robustness.json", "report.md"):
+    for name in ("robustness.json", "report.md", "report.html"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
     assert not work.exists()
 
@@ -531,7 +532,7 @@ def test_diagnose_resumes_and_writes_a_page_json_and_pictures(tmp_path: Path) ->
     seen: list[int] = []
     found = diagnose(settings, out=broken, hooks=Hooks(lambda done, total: seen.append(total)), **arguments)
     diagnose(settings, out=whole, **arguments)
-    names = ["diagnose.json", "report.md"]
+    names = ["diagnose.json", "report.html", "report.md"]
     pictures = ["architectures.png", "neurons_and_ensemble.png", "observed_and_intervened.png"]
     assert sorted(p.name for p in broken.iterdir()) == sorted([*names, *pictures, "quantiles_gaussian.png"])
     for name in names:
@@ -592,7 +593,7 @@ def test_diagnose_command_on_real_images(tmp_path: Path, test_data: Path) -> Non
         (["--ps", "0,2"], "`p` must be between 0 and 1 but got 2"),
         (["--ps", "auto"], "`ps` must be numbers between 0 and 1 but got 'auto'"),
         (["--depths", "9"], "`depths` must be between 1 and 3"),
-        (["--out", "/"], "the output folder / exists already"),
+        (["--out", "/"], "the output / exists already"),
         (["--seeds", "3"], "--seeds needs --robustness"),
         (["--score", "accuracy"], "needs labels"),
         (["--robustness", "--depths", "1"], "--depths excludes --robustness"),

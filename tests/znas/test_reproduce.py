@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from znas.cli import main
+from znas.output import markdown
 from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
 from znas.reproduce.published import column_key, method, published
 from znas.reproduce.rows import choose, proxied, rows
@@ -173,8 +174,9 @@ def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
                 assert found["p_against"][name] == paired_p(np.array(expected), np.array(values[name]))
     (largest,) = (e for e in sheet.data["rows"] if e["row"] == "most-parameters")
     assert largest["accuracy"]["cifar10_test_200ep"]["values"] == [92.0] * 4
-    assert "93.49 ± 0.71" in sheet.markdown()
-    assert "(RZ-NAS)" in sheet.markdown()
+    page = markdown.render(sheet.document())
+    assert "93.49 ± 0.71" in page
+    assert "(RZ-NAS)" in page
 
 
 def test_table2_refuses_a_table_without_the_cell(tmp_path: Path) -> None:
@@ -411,7 +413,7 @@ def test_commands_write_every_format(
     assert code == 0
     written = {path.name for path in out.iterdir()}
     for name in ("table2", "correlation"):
-        assert {f"{name}.{suffix}" for suffix in ("md", "csv", "json", "png")} <= written
+        assert {f"{name}.{suffix}" for suffix in ("md", "html", "csv", "json", "png")} <= written
     assert {"figure-cost.png", "figure-scatter.png"} <= written
     code, text, _ = command(capsys, "sets", "--out", str(out), "--by", "top", "--column", "other", "--json")
     assert code == 0
@@ -450,7 +452,7 @@ def test_darts_tables_name_what_is_not_measured(tmp_path: Path, capsys: pytest.C
             networks = [Darts().network(Darts().parse(arch), macro) for arch in row["architectures"]]
             assert row["params"]["mean"] == pytest.approx(np.mean([n.parameters for n in networks]))
             assert row["flops"]["mean"] == pytest.approx(np.mean([n.flops for n in networks]))
-        for suffix in ("md", "csv", "json", "png"):
+        for suffix in ("md", "html", "csv", "json", "png"):
             assert (out / f"{table}.{suffix}").is_file()
         assert "not measured" in (out / f"{table}.md").read_text()
 

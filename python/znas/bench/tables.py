@@ -1,10 +1,9 @@
-"""A result as tables of text, for the terminal and for a page."""
+"""A result as a document, for the terminal and for a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,95 +11,72 @@ from znas.bench.contenders import BASELINE
 from znas.bench.instant import IMPORT
 from znas.bench.machine import short
 from znas.bench.statistics import Middle, gflops_of, middle, peak_of, percentiles, speedup_of
+from znas.output import Code, Document, Figure, Heading, Paragraph, Part, Table
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """notes: lines below it, among them why a row has no time."""
+def document(result: dict[str, Any], pictures: Sequence[Figure] = ()) -> Document:
+    """The whole page: what was measured and how, then what the command prints."""
+    method = (
+        "Every row first passed its check against the torch reference; a row that fails has no time. "
+        "Contenders took turns, round by round. Intervals are order statistics of the median (95 %, or the "
+        "whole range of fewer than six samples). GFLOP/s count the multiply-accumulates, times two, that a "
+        "mask leaves alive before anything is merged."
+    )
+    first, *numbers = summary(result).parts
+    parts = [first, Code(" ".join(result["command"])), Paragraph(method), *pictures, *numbers]
+    return Document("Latency", parts, result)
 
-    title: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    notes: Sequence[str] = ()
+
+def summary(result: dict[str, Any]) -> Document:
+    """Where it was measured, and one table per part."""
+    return Document("Latency", [Paragraph(header(result)), *_tables(result["rows"])], result)
 
 
-def header(document: dict[str, Any]) -> str:
+def header(result: dict[str, Any]) -> str:
     """Where and what was measured, in one line."""
-    found = document["machine"]
-    load = document.get("load")
+    found = result["machine"]
+    load = result.get("load")
     busy = "" if load is None else f", load {load:.1f} before the first row"
-    packages = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
-    at = short(document["commit"]) or "not in a checkout"
+    packages = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    at = short(result["commit"]) or "not in a checkout"
     card = f"{found['gpu']['name']}; " if "gpu" in found else ""
     return (
         f"{card}{found['model']}, {found['cores']} cores, {', '.join(found['isas'])}{busy}; "
-        f"commit {at}, suite {document['version']}; {packages}"
+        f"commit {at}, suite {result['version']}; {packages}"
     )
 
 
-def tables(document: dict[str, Any]) -> Iterator[Table]:
-    """One table per part that was measured."""
-    rows: Sequence[Row] = document["rows"]
+def _tables(rows: Sequence[Row]) -> Iterator[Part]:
+    """A heading and a table per part that was measured, and below it why a row has no time."""
     parts: dict[str, list[Row]] = {}
     for row in rows:
         parts.setdefault(row["part"], []).append(row)
-    if peak := parts.get("peak"):
-        yield Table(
-            "Matrix product of the machine's libraries: best of all sizes and products",
-            ("threads", "dtype", "GFLOP/s", "library"),
-            [(str(r["threads"]), r["dtype"], f"{r['gflops']:.0f}", r["contender"]) for r in peak],
-        )
-    if bandwidth := parts.get("bandwidth"):
-        yield Table(
-            "Memory of the GPU: best copy, bytes read and written",
-            ("threads", "GB/s", "copy"),
-            [(str(r["threads"]), f"{r['gbytes']:.0f}", r["contender"]) for r in bandwidth],
-        )
-    if passes := parts.get("passes"):
-        yield Table(
-            f"Masked passes: median [interval], with * of batches; latencies of single passes; "
-            f"x {BASELINE} pair by pair",
-            (
-                "space",
-                "masks",
-                "images",
-                "per call",
-                "threads",
-                "contender",
-                "ms/pass",
-                "passes/s",
-                "p50 p90 p99 ms",
-                "GFLOP/s (of peak)",
-                f"x {BASELINE}",
-                "argmax",
-                "prepare s",
-            ),
-            [_pass_cells(row, rows) for row in passes],
-            _reasons(passes),
-        )
-    if start := parts.get("start"):
-        yield Table(
-            "From nothing to the first logits, in a fresh process: median [interval]",
-            ("space", "contender", "cache", "s", "import + prepare + run", "peak MB"),
-            [_start_cells(row, start) for row in start],
-            _reasons(start),
-        )
-    if search := parts.get("search"):
-        yield Table(
-            "Whole searches, naswot, cache empty: median [interval] of the process; phases of the search; "
-            "architectures equal to those of --backend torch",
-            ("space p", "contender", "s", "setup + evaluate + select", "same as torch"),
-            [_search_cells(row, search) for row in search],
-            _reasons(search),
-        )
-    if instant := parts.get("instant"):
-        yield Table(
-            "Whole processes, files and caches warm, in turns: median [interval]; ratios pair by pair",
-            ("space", "process", "s", f"x {IMPORT}"),
-            [_instant_cells(row, instant) for row in instant],
-        )
+    for part, layout in LAYOUTS.items():
+        found = parts.get(part, [])
+        if found:
+            beside = rows if part == "passes" else found  # whose peaks their speeds are held against
+            yield Heading(layout.title)
+            yield Table(layout.headings, [layout.cells(row, beside) for row in found], left=layout.left)
+            yield from map(Paragraph, _reasons(found))
+
+
+class Layout(NamedTuple):
+    """Of one part. left: columns of words. cells: of a row, given the rows beside it."""
+
+    title: str
+    headings: Sequence[str]
+    left: Collection[int]
+    cells: Callable[[Row, Sequence[Row]], Sequence[str]]
+
+
+def _peak_cells(row: Row, _: Sequence[Row]) -> tuple[str, ...]:
+    return (str(row["threads"]), row["dtype"], f"{row['gflops']:.0f}", row["contender"])
+
+
+def _bandwidth_cells(row: Row, _: Sequence[Row]) -> tuple[str, ...]:
+    return (str(row["threads"]), f"{row['gbytes']:.0f}", row["contender"])
 
 
 def _where(row: Row) -> tuple[str, ...]:
@@ -170,6 +146,52 @@ def _instant_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     )
     ratio = middle([a / b for a, b in zip(row["seconds"], beside, strict=True)])
     return (row["space"], row["contender"], _interval(middle(row["seconds"])), _interval(ratio))
+
+
+LAYOUTS = {
+    "peak": Layout(
+        "Matrix product of the machine's libraries: best of all sizes and products",
+        ("threads", "dtype", "GFLOP/s", "library"),
+        (1, 3),
+        _peak_cells,
+    ),
+    "bandwidth": Layout(
+        "Memory of the GPU: best copy, bytes read and written",
+        ("threads", "GB/s", "copy"),
+        (2,),
+        _bandwidth_cells,
+    ),
+    "passes": Layout(
+        f"Masked passes: median [interval], with * of batches; latencies of single passes; x {BASELINE} "
+        "pair by pair",
+        (
+            *("space", "masks", "images", "per call", "threads", "contender"),
+            *("ms/pass", "passes/s", "p50 p90 p99 ms", "GFLOP/s (of peak)"),
+            *(f"x {BASELINE}", "argmax", "prepare s"),
+        ),
+        (0, 1, 5),
+        _pass_cells,
+    ),
+    "start": Layout(
+        "From nothing to the first logits, in a fresh process: median [interval]",
+        ("space", "contender", "cache", "s", "import + prepare + run", "peak MB"),
+        (0, 1, 2),
+        _start_cells,
+    ),
+    "search": Layout(
+        "Whole searches, naswot, cache empty: median [interval] of the process; phases of the search; "
+        "architectures equal to those of --backend torch",
+        ("space p", "contender", "s", "setup + evaluate + select", "same as torch"),
+        (0, 1),
+        _search_cells,
+    ),
+    "instant": Layout(
+        "Whole processes, files and caches warm, in turns: median [interval]; ratios pair by pair",
+        ("space", "process", "s", f"x {IMPORT}"),
+        (0, 1),
+        _instant_cells,
+    ),
+}
 
 
 def _why(row: Row, rows: Sequence[Row]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from znas.cli.console import progress_bar
+from znas.cli.console import progress_bar, show
 from znas.cli.options import SIZE, Json, Quiet, asks
 from znas.request import Request
 
@@ -78,8 +78,8 @@ def bench(
     from znas.bench.machine import result_path
     from znas.bench.plan import QUICK, Plan, quick_contenders
     from znas.bench.suite import run
-    from znas_engine.errors import StorageError
-    from znas_engine.storage import write_atomically
+    from znas.bench.tables import summary
+    from znas.files import check_new, work_file, write_file
 
     repeated: dict[str, Any] = {
         "parts": part,
@@ -108,38 +108,15 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="znas-bench-") as scratch:
         if out is not None and out.suffix != ".json":
             out = out / result_path(device)
-        if out is not None and out.exists():
-            raise StorageError(f"the output file {out} exists already; name another one or remove it")
-        work = Path(scratch) / "work" if out is None else out.with_suffix(".json.work")
+        if out is not None:
+            check_new(out)
+        work = work_file(out or Path(scratch) / "result.json")
         with progress_bar("timed steps", quiet=quiet) as progress:
             document = run(plan, work, progress=progress)
         if out is not None:
-            write_atomically(out, (json.dumps(document, indent=1) + "\n").encode())
+            write_file(out, summary(document).json().encode())
             work.unlink()
     if as_json:
         typer.echo(json.dumps(document))
         return
-    _print(document)
-    if out is not None:
-        typer.echo(f"written     {out}")
-
-
-def _print(document: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    from znas.bench.tables import header, tables
-
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    console.print(header(document), markup=False, soft_wrap=True)
-    for table in tables(document):
-        console.print(f"\n{table.title}", markup=False, soft_wrap=True)
-        grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for number, heading in enumerate(table.headings):
-            grid.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
-        for row in table.rows:
-            grid.add_row(*row)
-        console.print(grid, markup=False)
-        for note in table.notes:
-            console.print(note, markup=False, soft_wrap=True)
+    show(summary(document), out)

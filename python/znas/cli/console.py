@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import typer
+
+from znas.output import Document, Facts, text
 
 Progress = Callable[[int, int], None]
 
@@ -14,27 +19,12 @@ def remark(line: str) -> None:
     print(f"znas-engine: {line}", file=sys.stderr)
 
 
-def bold(text: str) -> str:
-    """`text`, emphasised where a person reads it; files and pipes get it as it is."""
-    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, marked: str = "") -> str:
-    """Aligned columns under a rule, the first one to the left and numbers to the right.
-
-    A cell that ends in `marked` is bold.
-    """
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        aligned = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
-        return "  ".join(
-            bold(text) if marked and cell.endswith(marked) else text
-            for cell, text in zip(cells, aligned, strict=True)
-        ).rstrip()
-
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([line(headings), rule, *map(line, rows)])
+def show(document: Document, out: Path | None = None, files: str = "") -> None:
+    """The document on stdout, and that it was written: to a file, or these files of a folder."""
+    parts = list(document.parts)
+    if out is not None:
+        parts.append(Facts([("written", f"{out}/ ({files})" if files else str(out))]))
+    typer.echo(text.render(parts))
 
 
 @contextmanager

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from znas.cli.console import progress_bar, remark, silent
+from znas.cli.console import progress_bar, remark, show, silent
 from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
-from znas.diagnose.normality import RULE
-from znas.diagnose.report import CLAIM_COLUMNS, EQUATION_8_COLUMNS, claim_row, equation_8_row
-from znas.diagnose.robustness_report import columns, legend, rows
 from znas.hooks import Hooks
 from znas.interventions.probability import parse_p
 from znas.request import Request
@@ -44,7 +40,7 @@ from znas_engine.tables import read_table
 )
 def diagnose(
     request: Request,
-    out: Annotated[Path, typer.Option(help="New folder for report.md, the same as JSON, and pictures.")],
+    out: Annotated[Path, typer.Option(help="New folder for report.md, report.html, JSON and pictures.")],
     robustness: Annotated[
         bool,
         typer.Option("--robustness", help="Repeat the search instead: does it choose the same again?"),
@@ -157,13 +153,8 @@ def diagnose(
             )
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
-    elif isinstance(found, Robustness):
-        _print([(columns(found), rows(found))], legend(found), out)
     else:
-        claims = [claim_row(claim) for claim in found.claims if claim.outcome != "not tested"]
-        intervened = [equation_8_row(one) for one in found.intervened]
-        tables = [(CLAIM_COLUMNS, claims), (EQUATION_8_COLUMNS, intervened)]
-        _print(tables, f"{RULE} Corollary 2.2 says not Gaussian, the others Gaussian.", out)
+        show(found.summary(), out, "report.md, report.html, JSON, pictures")
 
 
 def _names(text: str) -> list[str]:
@@ -184,18 +175,3 @@ def _counts(text: str) -> list[int]:
         raise InvalidValueError(
             f"`image-counts` must be whole numbers separated by commas but got {text!r}"
         ) from None
-
-
-def _print(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], legend: str, out: Path) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    for headings, lines in tables:
-        printed = Table(*headings, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for line in lines:
-            printed.add_row(*line)
-        console.print(printed)
-    console.print(legend, markup=False)
-    console.print(f"written     {out}/ (report.md, JSON, pictures)", soft_wrap=True)

@@ -6,13 +6,15 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
 from znas.cli import options
+from znas.cli.console import show
+from znas.output import Document, Facts
 from znas.setup import available_threads
 from znas_engine import __version__, kernels
 from znas_engine.backends import BACKENDS, DEVICES, can_run, choose_backend, missing
@@ -41,10 +43,15 @@ def doctor(as_json: options.Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
-        for check in checks:
-            typer.echo(f"{check.state:<8}{check.name:<16}{check.detail}")
+        show(document(checks))
     if any(check.state == "broken" for check in checks):
         raise typer.Exit(1)
+
+
+def document(checks: Sequence[Check]) -> Document:
+    """One line per check, its state first."""
+    lines = [(f"{check.state:<8}{check.name}", check.detail) for check in checks]
+    return Document("What this machine can run", [Facts(lines)], {"checks": [asdict(c) for c in checks]})
 
 
 def _checks() -> Iterator[Check]:

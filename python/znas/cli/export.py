@@ -50,14 +50,12 @@ def export(
       znas-engine export --space darts --norm batch --seed 3 --out darts.onnx
       znas-engine export --dtype float16 --codes --compute-capability 8.6 --out supernet.plan
     """
+    from znas.files import check_new, write_file
     from znas.setup import Setup
     from znas_engine.backends.onnxruntime import OnnxRuntime
     from znas_engine.backends.scaling import mask_shape
-    from znas_engine.errors import StorageError
-    from znas_engine.storage import write_atomically
 
-    if out.exists():
-        raise StorageError(f"the output file {out} exists already; name another one or remove it")
+    check_new(out)
     place = None
     if compute_capability is not None:
         from znas_engine.tensorrt.plans import plan, target
@@ -69,11 +67,7 @@ def export(
     written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)
     if place is not None:
         written = plan(written, dtype=dtype, target=place, report=remark)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, written)
-    except OSError as error:
-        raise StorageError(f"the output file {out} cannot be written ({error.strerror or error})") from error
+    write_file(out, written)
     facts: dict[str, Any] = {
         "file": str(out),
         "bytes": len(written),

@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from znas import priors
-from znas.cli.console import table as columns
+from znas.cli.console import show as show_document
 from znas.cli.options import Column, Json, asks
-from znas.cli.prior_fit import fit, verdict_line
+from znas.cli.prior_fit import fit
 from znas.priors.check import checked, rank_check
+from znas.priors.document import document
+from znas.priors.document import verdict as in_words
 from znas.request import SHIPPED, Request
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
@@ -35,26 +36,14 @@ def show(
     """Print a prior: mean and deviation of every neuron, where it comes from, how it ranks."""
     found = priors.load(_file(file, request))
     if plot is not None:
+        from znas.files import write_file
         from znas.priors.plot import plot as draw
 
-        draw(found, plot)
+        write_file(plot, draw(found))
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
         return
-    searched = get_space(found.space)
-    rows = [
-        [
-            edge.label,
-            *(
-                "" if np.isnan(mean) else f"{mean:.4g} ± {np.sqrt(variance):.2g}"
-                for mean, variance in zip(found.mean[e], found.variance[e], strict=True)
-            ),
-        ]
-        for e, edge in enumerate(searched.edges)
-    ]
-    typer.echo(f"{found.score} on {found.space}: {json.dumps(found.provenance)}\n")
-    typer.echo(columns(["edge", *searched.operations], rows) + "\n")
-    typer.echo(verdict_line(found))
+    show_document(document(found))
 
 
 @prior.command()
@@ -83,7 +72,7 @@ def check(
     found = checked(found, verdict)
     if record:
         priors.save(found, Path(path))
-    typer.echo(json.dumps(found.check, indent=1) if as_json else verdict_line(found))
+    typer.echo(json.dumps(found.check, indent=1) if as_json else in_words(found))
     if not verdict.passed:
         raise typer.Exit(1)
 

@@ -14,15 +14,17 @@ import typer
 from znas import priors
 from znas.cli.console import progress_bar, remark
 from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks
+from znas.files import check_new, work_file
 from znas.hooks import Hooks
 from znas.priors.check import RankCheck, checked, rank_check
+from znas.priors.document import verdict
 from znas.priors.one_shot import TRAININGS, fit_one_shot
 from znas.priors.random import fit_random
 from znas.priors.table import fit_table
 from znas.request import Request
 from znas.setup import Setup
 from znas_engine import __version__, kernels
-from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
+from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces import SearchSpace, get_space
 from znas_engine.tables import Table as TrainedTable
 from znas_engine.tables import read_table
@@ -86,8 +88,7 @@ def fit(
     """
     if source not in SOURCES:
         raise unknown_choice("source", source, SOURCES)
-    if out.exists():
-        raise StorageError(f"the output file {out} exists already; name another one or remove it")
+    check_new(out)
     space = get_space(request.space)
     truth = None if table is None else read_table(table, space)
     facts: dict[str, Any] = {
@@ -115,7 +116,7 @@ def fit(
     for file in leftovers:
         file.unlink(missing_ok=True)
     typer.echo(f"{out}: prior of {found.score} for {found.space} ({source})")
-    typer.echo(verdict_line(found))
+    typer.echo(verdict(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _fit_supernets(
         "device": ",".join(setup.devices),
         "supernet": {"channels": macro.channels, "cells": macro.cells, "resolution": macro.resolution},
     }
-    work = out.with_suffix(out.suffix + ".work")
+    work = work_file(out)
     common: dict[str, Any] = {
         "score": setup.scores[0],
         "environments": setup.envs,
@@ -198,16 +199,4 @@ def _fit_table(
     found = fit_table(space, masks[fitted], accuracies[fitted], provenance=facts)
     return found, rank_check(
         found, masks[held_out], accuracies[held_out], truth=f"table:{name}, held-out half"
-    )
-
-
-def verdict_line(found: priors.Prior) -> str:
-    """Whether the prior ranks better than chance, in words."""
-    if found.check is None:
-        return "never checked on held-out architectures: search will refuse it unless forced"
-    word = "ranks better than chance" if found.check["passed"] else "does NOT rank better than chance"
-    return (
-        f"{word}: Spearman {found.check['spearman']:.3f}, Kendall {found.check['kendall']:.3f}, "
-        f"one-sided p {found.check['p_value']:.2g} over {found.check['architectures']:,} architectures "
-        f"({found.check['truth']})"
     )

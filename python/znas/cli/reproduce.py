@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from znas.cli.console import progress_bar, remark
-from znas.cli.console import table as columns
+from znas.cli.console import progress_bar, remark, show
 from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks
 from znas.hooks import QUIET, Hooks
 from znas.request import SHIPPED, Request
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The finished searches of a folder.
 WORK = "searches.work"
+#: Its measured scores.
+SCORES_WORK = "scores.work"
 
 reproduce = typer.Typer(
     help="The paper's tables with baselines beside them: repeated over seeds, resumable, with intervals.",
@@ -137,6 +138,7 @@ def table2(
     from znas.reproduce.trials import run_trials
     from znas_engine.tables import read_table
 
+    _ready(out, drawn=table is not None)
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
     chosen = choose(setup.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
@@ -144,9 +146,7 @@ def table2(
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = tabulate(chosen, trials, truth, setup.conditions())
-    sheet.save(out, "table2")
-    if truth is not None:
-        figures.draw_accuracies(sheet.data, out)
+    sheet.save(out, "table2", [] if truth is None else [figures.draw_accuracies(sheet.data)])
     _show([sheet], as_json=as_json)
 
 
@@ -250,13 +250,13 @@ def _sizes(
     from znas.reproduce.sizes import sizes
     from znas.reproduce.trials import run_trials
 
+    _ready(out)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
-    sheet.save(out, evaluation.name)
-    figures.draw_sizes(sheet.data, out)
+    sheet.save(out, evaluation.name, [figures.draw_sizes(sheet.data)])
     return sheet
 
 
@@ -269,14 +269,15 @@ def _correlate(
     *,
     quiet: bool,
 ) -> Sheet:
+    from znas.files import write_file
     from znas.reproduce import correlation as measure
     from znas.reproduce import figures
     from znas.reproduce.rows import proxied
-    from znas.reproduce.sheet import save_bytes
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
+    _ready(out)
     request = proxied(request)
     wanted = [get_scores(names) for names in scores or SCORES.names()]
     single = {score.name: score for chosen in wanted for score in chosen}
@@ -288,27 +289,35 @@ def _correlate(
             list(single.values()),
             request,
             architectures=architectures,
-            work=out / "scores.work",
+            work=out / SCORES_WORK,
             progress=progress,
         )
     names = ["+".join(score.name for score in chosen) for chosen in wanted]
     sheet = measure.correlation(scored, names, truth, request)
-    sheet.save(out, "correlation")
-    save_bytes(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
-    figures.draw_correlations(sheet.data, out)
+    write_file(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
+    sheet.save(out, "correlation", [figures.draw_correlations(sheet.data)])
     return sheet
+
+
+def _ready(out: Path, *, drawn: bool = True) -> None:
+    """Asked before hours of work: may results be added to this folder, can they be drawn?"""
+    from znas.files import check_added_to
+    from znas.output.figures import require_matplotlib
+
+    check_added_to(out, (WORK, SCORES_WORK))
+    if drawn:
+        require_matplotlib()
 
 
 def _show(sheets: list[Sheet], *, as_json: bool) -> None:
     """On the terminal, or as one JSON object in which later sheets are fields of the first."""
     if as_json:
-        first, *rest = (sheet.to_dict() for sheet in sheets)
+        first, *rest = (dict(sheet.document().data) for sheet in sheets)
         typer.echo(json.dumps(first | {sheet["table"]: sheet for sheet in rest}, indent=1))
         return
     for sheet in sheets:
-        typer.echo(f"{sheet.title}\n\n{columns(sheet.headings, sheet.cells)}\n")
-        for note in sheet.notes:
-            typer.echo(f"note  {note}")
+        typer.echo(f"{sheet.title}\n")
+        show(sheet.document())
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -1,8 +1,7 @@
-"""Pictures of a diagnosis as PNG bytes. Imports matplotlib, an optional package, when one is drawn."""
+"""Pictures of a diagnosis as PNG bytes."""
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -13,32 +12,14 @@ from numpy.typing import NDArray
 from znas.diagnose.distributions import READINGS, Activations, ScoreSamples
 from znas.diagnose.lemmas import Intervened
 from znas.diagnose.sites import ENSEMBLE, NEURON
-from znas_engine.errors import MissingDependencyError
+from znas.output.figures import canvas, png
 
 Floats = NDArray[np.float64]
 
 
-def require_matplotlib() -> None:
-    """MissingDependencyError where it is absent: asked before a long run, not after it."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("plots need matplotlib: pip install 'znas-engine[plots]'") from error
-
-
 def figure(rows: int, columns: int, *, width: float = 3.2, height: float = 2.6) -> tuple[Any, Any]:
-    """(figure, axes [rows, columns])"""
-    require_matplotlib()
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(1 + width * columns, 0.6 + height * rows), layout="constrained")
-    return drawn, drawn.subplots(rows, columns, squeeze=False)
-
-
-def png(drawn: Any) -> bytes:
-    data = io.BytesIO()
-    drawn.savefig(data, format="png", dpi=110)
-    return data.getvalue()
+    """(figure, axes [rows, columns]), inches per panel."""
+    return canvas(rows, columns, width=1 + width * columns, height=0.6 + height * rows)
 
 
 def quantiles(found: Sequence[Activations]) -> bytes:

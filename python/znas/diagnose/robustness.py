@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.diagnose import plots
 from znas.diagnose.agreement import agreement, same_edges
-from znas.diagnose.report import work_file
-from znas.diagnose.robustness_report import Accuracies, Robustness, Varied, markdown, picture
+from znas.diagnose.robustness_report import Accuracies, Robustness, Varied
+from znas.files import check_new, work_file, write_folder
 from znas.hooks import QUIET, Hooks
 from znas.method import Method
+from znas.output.figures import require_matplotlib
+from znas.output.pages import pages
 from znas.request import Request
 from znas.result import SearchResult
-from znas.run_folder import check_folder, write_folder
 from znas.search import search
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
@@ -71,8 +71,8 @@ def robustness(
 
     Raises ZnasError; see `znas.search`.
     """
-    check_folder(out)
-    plots.require_matplotlib()
+    check_new(out)
+    require_matplotlib()
     if seeds < 2:
         raise InvalidValueError(f"`seeds` must be at least 2 but got {seeds}: one search agrees with itself")
     settings = grid(base, values)
@@ -96,9 +96,7 @@ def robustness(
                 hooks.progress(len(entries) * seeds + len(row), total)
             entries.append(row)
     found = _summary(base, seeds, settings, entries, table, column)
-    text = json.dumps(found.to_dict(), indent=1) + "\n"
-    contents = {"robustness.json": text.encode(), "agreement.png": picture(found)}
-    write_folder(out, contents | {"report.md": markdown(found).encode()})
+    write_folder(out, pages(found.document(), "robustness"))
     work.unlink(missing_ok=True)
     return found
 

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from znas.diagnose.agreement import Agreement
-from znas.diagnose.plots import figure, png
-from znas.diagnose.report import number, table_lines
+from znas.diagnose.page import number
+from znas.diagnose.plots import figure
+from znas.output import Document, Figure, Heading, Paragraph, Part, Table
+from znas.output.figures import png
 from znas.request import Request
 from znas_engine import __version__
 
+TITLE = "Does the search choose the same architecture again?"
 #: How the settings are laid out.
 DESIGN = (
     "One factor at a time: every setting differs from the base in one value, and all use the same seeds. A "
@@ -79,33 +82,55 @@ class Robustness:
             "table": {"column": self.column, "mean_of_all": self.random},
         }
 
+    def document(self) -> Document:
+        """The content of report.md, with the picture. Imports matplotlib."""
+        return document(self)
 
-def columns(found: Robustness) -> list[str]:
-    names = [
-        "setting",
-        "pairwise agreement",
-        "chance",
-        "Fleiss' kappa",
-        "uniform kappa",
-        "least modal share",
-        "like base",
+    def summary(self) -> Document:
+        """What the command prints."""
+        return summary(self)
+
+
+def document(found: Robustness) -> Document:
+    """The content of report.md, with the picture. Imports matplotlib."""
+    b = found.base.to_dict()
+    base = f"{b['space']}, {b['data']}, {b['score']}, init {b['init']}, p {b['p']}, {b['images']} images, "
+    base += f"norm {b['norm']}"
+    parts: list[Part] = [
+        Paragraph(
+            f"Base: {base}, game {b['game']}, {b['envs']} environments, seeds from {b['seed']}. {_legend(found)}"
+        ),
+        _settings(found),
+        Heading("Most frequent operation per edge, and its share"),
+        _modes(found),
+        Figure("agreement.png", picture(found), "Agreement by setting and edge, and its kappa"),
     ]
-    return names if found.column is None else [*names, f"{found.column}: mean", "std", "lowest", "missing"]
+    return Document(TITLE, parts, found.to_dict())
 
 
-def rows(found: Robustness) -> list[list[str]]:
-    """One per setting, and one over all searches."""
-    lines = []
+def summary(found: Robustness) -> Document:
+    """One line per setting."""
+    return Document(TITLE, [_settings(found), Paragraph(_legend(found))], found.to_dict())
+
+
+def _settings(found: Robustness) -> Table:
+    """A row per setting, and one over all searches."""
+    headings = [
+        *("setting", "pairwise agreement", "chance", "Fleiss' kappa", "uniform kappa"),
+        *("least modal share", "like base"),
+    ]
+    if found.column is not None:
+        headings += [f"{found.column}: mean", "std", "lowest", "missing"]
+    rows = []
     for one in found.varied:
         cells = [one.label, *_agreement_cells(one.agreement), number(one.with_base)]
         if one.accuracies is not None:
             a = one.accuracies
-            spread = "-" if a.std is None else f"{a.std:.2f}"
-            means = ["-" if value is None else f"{value:.2f}" for value in (a.mean, a.lowest)]
-            cells += [means[0], spread, means[1], str(a.missing)]
-        lines.append(cells)
-    blank = len(columns(found)) - 6
-    return [*lines, ["all searches", *_agreement_cells(found.overall), *["-"] * blank]]
+            spread = ["-" if value is None else f"{value:.2f}" for value in (a.mean, a.std, a.lowest)]
+            cells += [*spread, str(a.missing)]
+        rows.append(cells)
+    blank = ["-"] * (len(headings) - 6)
+    return Table(headings, [*rows, ["all searches", *_agreement_cells(found.overall), *blank]])
 
 
 def _agreement_cells(found: Agreement) -> list[str]:
@@ -113,7 +138,21 @@ def _agreement_cells(found: Agreement) -> list[str]:
     return [number(value) for value in figures]
 
 
-def legend(found: Robustness) -> str:
+def _modes(found: Robustness) -> Table:
+    rows = [
+        [
+            one.label,
+            *(
+                f"{name} {share:.2f}"
+                for name, share in zip(one.agreement.modal, one.agreement.modal_share, strict=True)
+            ),
+        ]
+        for one in found.varied
+    ]
+    return Table(("setting", *found.edges), rows)
+
+
+def _legend(found: Robustness) -> str:
     """What the columns mean, with the chance levels."""
     text = (
         f"{found.seeds} seeds per setting. {DESIGN} Pairwise agreement: the probability that two searches of "
@@ -125,35 +164,6 @@ def legend(found: Robustness) -> str:
     if found.random is None:
         return text
     return f"{text} The mean of all architectures in the table, a uniform draw, is {found.random:.2f}."
-
-
-def markdown(found: Robustness) -> str:
-    """report.md"""
-    b = found.base
-    base = f"{b.space}, {b.data}, {b.score}, init {b.init}, p {b.p}, {b.images} images, norm {b.norm}"
-    lines = [
-        "# Does the search choose the same architecture again?",
-        "",
-        f"Base: {base}, game {b.game}, {b.envs} environments, seeds from {b.seed}. {legend(found)}",
-        "",
-        *table_lines(columns(found), rows(found)),
-        "## Most frequent operation per edge, and its share",
-        "",
-        *table_lines(
-            ("setting", *found.edges),
-            (
-                [one.label]
-                + [
-                    f"{name} {share:.2f}"
-                    for name, share in zip(one.agreement.modal, one.agreement.modal_share, strict=True)
-                ]
-                for one in found.varied
-            ),
-        ),
-        "![agreement](agreement.png)",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def picture(found: Robustness) -> bytes:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.files import write_file
 from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.scores import SCORES
 from znas_engine.spaces import Mask, SearchSpace, get_space
-from znas_engine.storage import write_atomically
 
 FORMAT = "znas-prior"
 VERSION = 1
@@ -69,11 +69,7 @@ class Prior:
 
 def save(prior: Prior, path: Path) -> None:
     """All of the file or none of it; StorageError where it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(prior.to_dict(), indent=1) + "\n").encode())
-    except OSError as error:
-        raise StorageError(f"the prior {path} cannot be written ({error.strerror or error})") from error
+    write_file(path, (json.dumps(prior.to_dict(), indent=1) + "\n").encode())
 
 
 def load(path: str | Path) -> Prior:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.hooks import QUIET, Progress
+from znas.output.records import as_csv
 from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Correlation, rank_correlations
@@ -181,6 +182,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
         ],
         records=[_record(entry) for entry in entries],
         data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
+        left=(0, 1, 2),
     )
 
 
@@ -241,9 +243,9 @@ def scores_csv(scored: Scored) -> str:
     """One line per architecture: its string, scores and accuracies."""
     names = [*scored.scores, *scored.accuracies]
     columns = [*scored.scores.values(), *scored.accuracies.values()]
-    sheet = Sheet("", [], [], [], [], {})
-    for i, genotype in enumerate(scored.genotypes):
-        sheet.records.append(
+    return as_csv(
+        [
             {"arch": str(genotype)} | {n: float(c[i]) for n, c in zip(names, columns, strict=True)}
-        )
-    return sheet.csv()
+            for i, genotype in enumerate(scored.genotypes)
+        ]
+    )

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from znas.files import write_file
+from znas.output import Figure
+from znas.output.figures import canvas, png
 from znas.reproduce.published import column_key
-from znas.reproduce.sheet import save_bytes
 from znas.selection.criteria import Floats
-from znas_engine.errors import DataError, InvalidValueError, MissingDependencyError
+from znas_engine.errors import DataError, InvalidValueError
 
 SECONDS = "search, seconds (circles: this machine; diamonds: published, each on its own GPU)"
 SCORES_FILE = "correlation-scores.csv"
@@ -24,24 +26,24 @@ def figures(folder: Path) -> list[Path]:
 
     Raises InvalidValueError where it holds neither table 2 nor a correlation.
     """
-    written = []
+    drawn: list[Figure] = []
     if (folder / "table2.json").is_file():
         data = _load(folder / "table2.json")
         if any(row["accuracy"] for row in data["rows"]):
-            written += [draw_accuracies(data, folder), draw_cost(data, folder)]
+            drawn += [draw_accuracies(data), draw_cost(data)]
     if (folder / "correlation.json").is_file():
-        written.append(draw_correlations(_load(folder / "correlation.json"), folder))
+        drawn.append(draw_correlations(_load(folder / "correlation.json")))
         if (folder / SCORES_FILE).is_file():
-            written.append(draw_scatter(folder))
-    if not written:
+            drawn.append(draw_scatter(folder))
+    if not drawn:
         raise InvalidValueError(
             f"{folder} holds no accuracies to draw: run znas-engine reproduce table2 or correlation with "
             "--table and the same --out first"
         )
-    return written
+    return [write_file(folder / figure.name, figure.png) for figure in drawn]
 
 
-def draw_accuracies(data: dict[str, Any], folder: Path) -> Path:
+def draw_accuracies(data: dict[str, Any]) -> Figure:
     """table2.png: per accuracy column, each row's seeds, mean and interval, and what was published."""
     rows = data["rows"]
     columns = list(rows[0]["accuracy"])
@@ -61,10 +63,10 @@ def draw_accuracies(data: dict[str, Any], folder: Path) -> Path:
         axis.set_yticks(range(len(rows)), [row["row"] for row in rows])
         axis.legend(fontsize=8)
     axes[0].invert_yaxis()
-    return _save(figure, folder / "table2.png")
+    return Figure("table2.png", png(figure), "Accuracies over seeds, and published ones")
 
 
-def draw_cost(data: dict[str, Any], folder: Path) -> Path:
+def draw_cost(data: dict[str, Any]) -> Figure:
     """figure-cost.png: accuracy against seconds of search, measured here and published elsewhere."""
     columns = list(data["rows"][0]["accuracy"])
     figure, axes = _axes(len(columns), 5)
@@ -81,10 +83,10 @@ def draw_cost(data: dict[str, Any], folder: Path) -> Path:
         axis.set_xscale("log")
         axis.set_xlabel(SECONDS)
         axis.set_ylabel(f"{column} (%)")
-    return _save(figure, folder / "figure-cost.png")
+    return Figure("figure-cost.png", png(figure), "Accuracy against seconds of search")
 
 
-def draw_sizes(data: dict[str, Any], folder: Path) -> Path:
+def draw_sizes(data: dict[str, Any]) -> Figure:
     """table1.png, table3.png: parameters of what was found against seconds of search."""
     figure, (axis,) = _axes(1, 5)
     measured = [(r["row"], r["seconds"]["total"]["mean"], r["params"]["mean"] / 1e6) for r in data["rows"]]
@@ -97,10 +99,10 @@ def draw_sizes(data: dict[str, Any], folder: Path) -> Path:
     axis.set_xscale("log")
     axis.set_xlabel(SECONDS)
     axis.set_ylabel("parameters of the trained network (M)")
-    return _save(figure, folder / f"{data['table']}.png")
+    return Figure(f"{data['table']}.png", png(figure), "Parameters against seconds of search")
 
 
-def draw_correlations(data: dict[str, Any], folder: Path) -> Path:
+def draw_correlations(data: dict[str, Any]) -> Figure:
     """correlation.png: Kendall's tau of every score with its interval, and the published one."""
     columns = list(dict.fromkeys(entry["column"] for entry in data["rows"]))
     figure, axes = _axes(len(columns), 4)
@@ -115,10 +117,10 @@ def draw_correlations(data: dict[str, Any], folder: Path) -> Path:
         axis.set_yticks(range(len(own)), [f"{e['score']} ({e['protocol']})" for e in own])
         axis.invert_yaxis()
         axis.set_xlabel(f"Kendall tau with {column} (diamonds: published)")
-    return _save(figure, folder / "correlation.png")
+    return Figure("correlation.png", png(figure), "Kendall's tau with its interval, and published ones")
 
 
-def draw_scatter(folder: Path) -> Path:
+def draw_scatter(folder: Path) -> Figure:
     """figure-scatter.png: accuracy against each score, one point per architecture, first accuracy column."""
     data = _load(folder / "correlation.json")
     names = list(dict.fromkeys(n for entry in data["rows"] for n in entry["score"].split("+")))
@@ -129,7 +131,7 @@ def draw_scatter(folder: Path) -> Path:
         axis.plot(values[name], values[column], ".", markersize=2, alpha=0.3)
         axis.set_xlabel(name)
         axis.set_ylabel(f"{column} (%)")
-    return _save(figure, folder / "figure-scatter.png")
+    return Figure("figure-scatter.png", png(figure), "Accuracy against each score")
 
 
 def _label(axis: Any, text: str, x: float, y: float, colour: str) -> None:
@@ -153,16 +155,6 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _axes(count: int, height: float, width: float = 7) -> tuple[Any, list[Any]]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("pictures need matplotlib: pip install 'znas-engine[plots]'") from error
-    figure = Figure(figsize=(width * count, height), layout="constrained")
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])
-
-
-def _save(figure: Any, path: Path) -> Path:
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=120)
-    save_bytes(path, data.getvalue())
-    return path
+    """(figure, panels side by side), in inches per panel."""
+    drawn, axes = canvas(1, count, width=width * count, height=height)
+    return drawn, list(axes[0])

@@ -1,22 +1,21 @@
-"""A reproduced table as Markdown, CSV and JSON."""
+"""A reproduced table, and the files of it in a folder that several share."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from znas_engine.errors import StorageError
-from znas_engine.storage import write_atomically
+from znas.files import write_file
+from znas.output import Document, Figure, Notes, Table, html, markdown
+from znas.output.records import as_csv
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """title, headings and cells as text; notes are sentences that belong to the numbers. data: the same
-    numbers in full, plain JSON. records: one flat row per number, for the CSV."""
+    numbers in full, plain JSON. records: one flat row per number, for the CSV. left: columns of words."""
 
     title: str
     headings: list[str]
@@ -24,43 +23,21 @@ class Sheet:
     notes: list[str]
     records: list[dict[str, Any]]
     data: dict[str, Any]
+    left: tuple[int, ...] = (0,)
 
-    def markdown(self) -> str:
-        lines = [f"# {self.title}", "", _line(self.headings), _line(["---"] * len(self.headings))]
-        lines += [_line(row) for row in self.cells]
-        lines += ["", *(f"* {note}" for note in self.notes)]
-        return "\n".join(lines) + "\n"
+    def document(self, pictures: Sequence[Figure] = ()) -> Document:
+        table = Table(self.headings, self.cells, left=self.left)
+        return Document(self.title, [table, Notes(self.notes), *pictures], self.data | {"notes": self.notes})
 
-    def csv(self) -> str:
-        text = io.StringIO()
-        names = list(dict.fromkeys(name for record in self.records for name in record))
-        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.records)
-        return text.getvalue()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The content of NAME.json."""
-        return self.data | {"notes": self.notes}
-
-    def save(self, folder: Path, name: str) -> None:
-        """NAME.md, NAME.csv and NAME.json, each whole or as it was before."""
+    def save(self, folder: Path, name: str, pictures: Sequence[Figure] = ()) -> None:
+        """NAME.md, .html, .csv, .json and the pictures, each whole or as it was before."""
+        page = self.document(pictures)
         for suffix, text in (
-            ("md", self.markdown()),
-            ("csv", self.csv()),
-            ("json", json.dumps(self.to_dict(), indent=1) + "\n"),
+            ("csv", as_csv(self.records)),
+            ("json", page.json()),
+            ("md", markdown.render(page)),
+            ("html", html.render(page)),
         ):
-            save_bytes(folder / f"{name}.{suffix}", text.encode())
-
-
-def save_bytes(path: Path, data: bytes) -> None:
-    """All of the file or none of it; StorageError where it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
-    except OSError as error:
-        raise StorageError(f"the file {path} cannot be written ({error.strerror or error})") from error
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(text.replace('|', '&#124;') for text in cells)} |"
+            write_file(folder / f"{name}.{suffix}", text.encode())
+        for file, data in page.figures().items():
+            write_file(folder / file, data)

@@ -1,0 +1,101 @@
+"""What a search found, as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from znas.output import Code, Document, Facts, Notes, Part, Table
+from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
+
+
+def document(result: SearchResult) -> Document:
+    """The architecture, what it costs and what finding it cost, and the worth of every operation."""
+    c, m = result.conditions, result.method
+    score = c.score if len(c.scores) == 1 else f"{m['aggregate']} of {c.score}"
+    if m["game"] == "shapley":
+        worth = f"Shapley values of {score} on every edge"
+    else:
+        worth = (
+            f"{score} under do(edge, operation)" if m["criterion"] == "keep" else f"minus {score} without it"
+        )
+    facts = _facts(result)
+    parts: list[Part] = [Code(result.arch), Facts(list(facts)), _table(result, worth)]
+    if result.notes:
+        parts.append(Notes(result.notes))
+    return Document(f"An architecture of the space {result.space.name}", parts, result.to_dict())
+
+
+def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
+    size, c = result.macro, result.conditions
+    yield (
+        "network",
+        f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates (C={size.channels}, "
+        f"{size.cells} cells, {size.resolution} x {size.resolution} pixels, {size.classes} classes)",
+    )
+    shown = c.images if result.race is None else c.images // result.race.chunks
+    yield (
+        "neurons",
+        f"{result.observed} observed, {result.intervened} intervened ({_p(result)}); "
+        f"{result.evaluations} masked passes over {shown} images",
+    )
+    if result.race is not None:
+        yield "race", _race(result, result.race)
+    if result.ensembles_observed + result.ensembles_intervened:
+        yield (
+            "ensembles",
+            f"{result.ensembles_observed} observed, {result.ensembles_intervened} intervened",
+        )
+    yield "images", c.origin
+    if c.agreement is not None:
+        yield "precision", f"{c.dtype}; {c.agreement:.1%} of the images keep float32's class (mixture)"
+    yield "device", c.device
+    t = result.seconds
+    yield (
+        "seconds",
+        f"{t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection "
+        f"({c.backend}, {c.threads} threads)",
+    )
+
+
+def _race(result: SearchResult, race: RaceReport) -> str:
+    total = race.measured + race.saved
+    heats = [edge.race for edge in result.edges if edge.race is not None]
+    early = sum(heat.error is not None for heat in heats)
+    return (
+        f"{early} of {len(heats)} edges decided early at confidence {race.confidence:g}, which saved "
+        f"{race.saved} of {total} chunks ({race.saved / max(total, 1):.0%})"
+    )
+
+
+def _p(result: SearchResult) -> str:
+    if result.auto is not None:
+        return f"p = {result.p:.3g}, Proposition 1 estimated {result.auto.estimate:.3g}"
+    if isinstance(result.p, tuple):
+        return f"p = {min(result.p):g} to {max(result.p):g} by edge"
+    return f"p = {result.p:g}"
+
+
+def _table(result: SearchResult, worth: str) -> Table:
+    """worth: what its numbers are."""
+    names = list(dict.fromkeys(name for edge in result.edges for name in edge.operations))
+    with_ensembles = any(edge.ensemble is not None for edge in result.edges)
+    return Table(
+        ["edge", *names, *(["edge worth"] if with_ensembles else [])],
+        [_row(edge, names, with_ensembles=with_ensembles) for edge in result.edges],
+        caption=f"{worth}; * selected, ~ drawn, (edge) not kept",
+        marked={(row, 1 + names.index(edge.selected)) for row, edge in enumerate(result.edges)},
+    )
+
+
+def _row(edge: EdgeReport, names: list[str], *, with_ensembles: bool) -> list[str]:
+    cells = [edge.edge if edge.kept else f"({edge.edge})"]
+    cells += [_cell(edge.operations[name]) if name in edge.operations else "" for name in names]
+    if with_ensembles:
+        cells.append("" if edge.ensemble is None else _cell(edge.ensemble))
+    return cells
+
+
+def _cell(report: ScoreReport) -> str:
+    spread = "" if report.std is None else f" ± {report.std:.2g}"
+    value = report.aggregate if report.mean is None else report.mean
+    return f"{'~' if report.intervened else ''}{value:.4g}{spread}"

@@ -1,0 +1,188 @@
+"""Every rendering shows all of a document, whatever its texts are made of."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from znas.output import Code, Document, Facts, Figure, Heading, Notes, Paragraph, Table, html, markdown, text
+from znas.output.document import CODE, one_line
+from znas.output.figures import canvas, png
+from znas.output.records import as_csv
+from znas_engine.errors import MissingDependencyError
+
+#: What Markdown and HTML give a meaning to, more often than chance would.
+AWKWARD = st.sampled_from([*"|<>&*_`~[]()#!\\-+=:.1a \n\"'", "&amp;", "</td>", "](", "|\n|", "**", "---"])
+TEXTS = st.lists(AWKWARD | st.characters(exclude_categories=["C", "Z"]), max_size=12).map("".join)
+CELLS = st.lists(st.lists(TEXTS, min_size=3, max_size=3), min_size=1, max_size=4)
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """The texts of the innermost elements by tag; fails where tags are not balanced."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag not in ("strong", "code"):
+            self.texts.append((tag, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.texts:
+            tag, before = self.texts[-1]
+            self.texts[-1] = (tag, before + data)
+
+    def of(self, *tags: str) -> list[str]:
+        return [shown(found) for tag, found in self.texts if tag in tags]
+
+
+def shown(raw: str) -> str:
+    """As a reader sees it: white space runs together."""
+    return " ".join(raw.split())
+
+
+def expected(raw: str) -> str:
+    """Without the backticks of code."""
+    return shown(CODE.sub(r"\1", one_line(raw)))
+
+
+def rendered_markdown(source: str) -> Page:
+    """By a parser of CommonMark and GitHub's tables."""
+    return Page(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(source))
+
+
+@given(CELLS, TEXTS, st.sets(st.tuples(st.integers(0, 3), st.integers(0, 2))))
+def test_every_cell_is_visible_in_each_rendering(
+    rows: list[list[str]], caption: str, marked: set[tuple[int, int]]
+) -> None:
+    table = Table(rows[0], rows[1:], caption=caption, marked=marked)
+    marks = {(r + 1, c) for r, c in marked}
+    cells = [
+        shown(f"{expected(cell)} *") if (r, c) in marks else expected(cell)
+        for r, row in enumerate(rows)
+        for c, cell in enumerate(row)
+    ]
+    document = Document("Title", [table])
+    for page in (Page(html.render(document)), rendered_markdown(markdown.render(document))):
+        assert page.of("th", "td") == cells
+        assert [t for t in page.of("caption", "p") if t] == [t for t in [expected(caption)] if t]
+    lines = text.render([table], emphasis=False).split("\n")[bool(caption) :]
+    assert len(lines) == 1 + len(rows)
+    for line, row in zip([lines[0], *lines[2:]], rows, strict=True):
+        rest = line
+        for cell in filter(one_line, row):
+            before, found, rest = rest.partition(one_line(cell))
+            assert found == one_line(cell)
+            assert before.strip(" *") == ""
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3))
+def test_every_sentence_is_visible_in_each_rendering(lines: list[str]) -> None:
+    parts = [part for line in lines for part in (Heading(line), Paragraph(line), Notes([line]))]
+    document = Document(lines[0], parts)
+    for page in (Page(html.render(document)), rendered_markdown(markdown.render(document))):
+        for tag, texts in (("h1", lines[:1]), ("h2", lines), ("p", lines), ("li", lines)):
+            assert [t for t in page.of(tag) if t] == [t for t in map(expected, texts) if t]
+    printed = shown(text.render(parts, emphasis=False))
+    for line in lines:
+        assert shown(one_line(line)) in printed
+
+
+@given(st.lists(AWKWARD, max_size=12).map("".join).filter(str.strip))
+def test_code_is_shown_letter_by_letter(raw: str) -> None:
+    raw = raw.strip()
+    document = Document("Title", [Code(raw)])
+    for page in (Page(html.render(document)), rendered_markdown(markdown.render(document))):
+        (found,) = (t for tag, t in page.texts if tag == "pre")
+        assert found.rstrip("\n") == raw
+    assert text.render(document.parts) == raw
+
+
+def test_columns_are_aligned_and_marks_keep_them_so() -> None:
+    table = Table(["edge", "a"], [["x", "1.25"], ["longer", "3"]], marked={(0, 1)})
+    plain = text.render([table], emphasis=False)
+    assert plain.splitlines() == ["edge         a", "─" * 14, "x       1.25 *", "longer     3"]
+    assert text.render([table], emphasis=True) == plain.replace("1.25 *", "\033[1m1.25 *\033[0m")
+    words = text.render([replace(table, marked=(), left=(0, 1))], emphasis=False)
+    assert words.splitlines() == ["edge    a", "─" * 12, "x       1.25", "longer  3"]
+    assert "| --- | ---: |" in markdown.render(Document("", [table]))
+    assert "| x | **1.25 \\*** |" in markdown.render(Document("", [table]))
+    assert "<td><strong>1.25 *</strong></td>" in html.render(Document("", [table]))
+    assert '<td class="left">longer</td>' in html.render(Document("", [table]))
+
+
+def test_emphasis_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(["edge"], [["x"]], marked={(0, 0)})
+    assert "\033" not in text.render([table])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "\033[1m" in text.render([table])
+
+
+def test_parts_follow_one_another_as_they_belong_together() -> None:
+    parts = [
+        Paragraph("First."),
+        Heading("Numbers"),
+        Facts([("one", "1"), ("a longer label", "2")]),
+        Notes(["Said of them."]),
+    ]
+    assert text.render(parts).splitlines() == [
+        *("First.", "", "Numbers", "one             1", "a longer label  2", "", "note        Said of them.")
+    ]
+    assert markdown.render(Document("T", parts)).splitlines() == [
+        *("# T", "", "First.", "", "## Numbers", "", "* one: 1", "* a longer label: 2", "", "* Said of them.")
+    ]
+
+
+def test_a_page_needs_nothing_beside_it() -> None:
+    """The picture lies in the page; nothing refers to another place."""
+    drawn, axes = canvas(1, 1, width=2, height=1)
+    axes[0][0].plot([0, 1])
+    figure = Figure("a b.png", png(drawn), 'One "line" of `code` <here>')
+    document = Document("T", [figure], {"one": 1})
+    with Image.open(io.BytesIO(figure.png)) as picture:
+        assert (picture.format, picture.size) == ("PNG", (240, 120))
+    page = Page(html.render(document))
+    (image,) = (attributes for tag, attributes in page.attributes if tag == "img")
+    assert str(image["src"]).startswith("data:image/png;base64,")
+    assert image["alt"] == figure.caption
+    others = [a for tag, a in page.attributes if tag != "img"]
+    assert not any(name in a for a in others for name in ("src", "href"))
+    assert "url(" not in html.STYLE
+    assert re.search(r"!\[[^]]*\]\(a%20b\.png\)", markdown.render(document))
+    assert document.figures() == {"a b.png": figure.png}
+    assert document.json() == '{\n "one": 1\n}\n'
+    assert "a b.png" in text.render(document.parts)
+
+
+def test_matplotlib_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'znas-engine\[plots\]'"):
+        canvas(1, 1, width=1, height=1)
+
+
+def test_records_of_different_fields_share_one_csv() -> None:
+    records: list[dict[str, Any]] = [{"a": 1, "b": 'x,"y"'}, {"c": 2.5, "a": "two\nlines"}]
+    assert as_csv(records) == 'a,b,c\n1,"x,""y""",\n"two\nlines",,2.5\n'
