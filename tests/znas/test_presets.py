@@ -10,6 +10,7 @@ import znas
 from znas import SearchSettings
 from znas.presets import DEFAULT, PRESETS, settings_from
 from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import get_space
 
 SIZE = {"channels": 4, "images": 8, "resolution": 16}
 
@@ -27,8 +28,8 @@ def test_every_preset_searches_both_spaces(preset: str, space: str, test_data: P
         finalists=5 if preset == DEFAULT else None,
         **SIZE,  # type: ignore[arg-type]
     )
-    score = PRESETS[preset]["score"]
-    assert result.settings.score == (score[space] if preset == DEFAULT else score)
+    score = get_space(space).presets.get(preset, PRESETS[preset])["score"]
+    assert result.settings.score == score
     assert result.settings.p == PRESETS[preset]["p"]
     assert any("final round: 5 architectures" in note for note in result.notes) == (preset == DEFAULT)
 
@@ -39,11 +40,11 @@ def test_naswot_is_what_the_settings_default_to() -> None:
 
 def test_what_is_given_replaces_what_the_preset_has() -> None:
     preset = PRESETS[DEFAULT]
-    assert settings_from(DEFAULT).finalists == preset["finalists"]["nasbench201"]
-    assert settings_from(DEFAULT, space="darts").finalists == preset["finalists"]["darts"]
+    assert settings_from(DEFAULT).finalists == 500
+    assert settings_from(DEFAULT, space="darts").finalists == 200
     assert settings_from(DEFAULT, images=24).images == 24
     assert settings_from(DEFAULT, images=None).images == preset["images"]
-    assert settings_from(DEFAULT, p=0.0).finalists == preset["finalists"]["nasbench201"]
+    assert settings_from(DEFAULT, p=0.0).finalists == 500
     assert settings_from(DEFAULT, p=0.5).finalists == 1
     assert settings_from(DEFAULT, p=0.5, finalists=7).finalists == 7
     assert settings_from(DEFAULT, space="darts").cells == 3

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from znas.cli import main
 from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
-from znas.reproduce.published import column_key, method, published
+from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
 from znas.reproduce.sets import sets
 from znas.reproduce.statistics import paired_p, rank_correlations, summary
@@ -124,14 +124,15 @@ def test_rank_correlations_and_their_intervals() -> None:
 
 
 def test_published_numbers_name_their_source() -> None:
-    for name in ("table1", "table2", "table3"):
-        for entry in published()[name]:
+    assert all(entry["source"] for entry in published()["correlation"]["scores"])
+    for table in ("table1", "table2", "table3"):
+        known = rows(space_of(table))
+        besides = [row for entry in methods(table) for row in entry["rows"]]
+        assert len(set(besides)) == len(besides) > 0
+        assert set(besides) <= set(known)
+        for entry in methods(table):
             assert entry["source"]
             assert entry["method"]
-    for space in ("nasbench201", "darts"):
-        table = "table2" if space == "nasbench201" else "table1"
-        for row in rows(space).values():
-            assert row.published is None or method(table, row.published) is not None, row.name
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> 
     for i, genotype in enumerate(scored.genotypes):
         first.setdefault(canonical(genotype), i)  # type: ignore[arg-type]
     kept = {"all": list(range(200)), "unique": sorted(first.values())}
-    assert unique_rows(scored.genotypes) == kept["unique"]
+    assert unique_rows(NB201, scored.genotypes) == kept["unique"]
     for entry in sheet.data["rows"]:
         at = kept[entry["protocol"]]
         values = log_rank(np.stack([scored.scores[name][at] for name in entry["score"].split("+")]))
