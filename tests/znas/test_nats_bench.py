@@ -171,7 +171,7 @@ def test_refused_and_damaged_files_are_named(tmp_path: Path) -> None:
         path.write_bytes(raw)
         with pytest.raises(DataError, match=f"000001.pickle.pbz2 {message}|000001.pickle.pbz2 .*{message}"):
             NB201.read_folder(folder)
-    with pytest.raises(DataError, match="not of darts"):
+    with pytest.raises(DataError, match="no reader in the space darts"):
         Darts().read_folder(folder)
     with pytest.raises(DataError, match=r"has no meta.pickle.pbz2: name one that ends in -simple"):
         read_table(tmp_path, NB201)

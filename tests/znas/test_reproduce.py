@@ -31,7 +31,8 @@ from znas.selection.aggregate import log_rank
 from znas.settings import SearchSettings
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.spaces.darts import Darts
-from znas_engine.spaces.nasbench201 import OPERATIONS, NasBench201, NasBench201Genotype
+from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
+from znas_engine.spaces.nasbench201.genotype import OPERATIONS
 from znas_engine.spaces.nasbench201.isomorphism import canonical
 from znas_engine.tables import read_table
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import SMALL, small
 from znas import priors
 from znas.searchers import SEARCHERS, DartsPT, Evolution, Exhaustive, Naswot, Task, TeNas, ZeroCostPT, run
-from znas.searchers.base import connected_path
+from znas.searchers.base import admitted_path
 from znas.searchers.evolution import mutate
 from znas.selection.aggregate import log_rank, mean
 from znas.settings import SearchSettings
@@ -225,7 +225,7 @@ def test_evolution_climbs() -> None:
 def test_mutation_changes_one_thing(space: SearchSpace[Any]) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        parent = connected_path(space, rng)
+        parent = admitted_path(space, rng)
         child = mutate(space, parent, rng)
         assert (parent != child).sum() == 2
         assert child.sum() == parent.sum()
@@ -244,9 +244,7 @@ def test_exhaustive_is_the_maximum_over_all_cells() -> None:
     everything = [NB201.mask(NasBench201Genotype(c)) for c in product(OPERATIONS, repeat=6)]
     assert value(chosen) == max(map(value, everything))
     assert len(asked) == sum(NB201.admits(NB201.mask(members[0])) for members in classes())
-    with pytest.raises(
-        InvalidValueError, match="a small space, one that lists its functions; darts does not"
-    ):
+    with pytest.raises(InvalidValueError, match="one that lists its functions; darts does not"):
         Exhaustive().choose(task(DARTS, value)[0])
 
 

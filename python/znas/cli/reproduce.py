@@ -16,7 +16,6 @@ from znas.settings import SHIPPED, SearchSettings, available_threads
 
 if TYPE_CHECKING:
     from znas.reproduce.sheet import Sheet
-    from znas.reproduce.sizes import Evaluation
 
 #: The finished searches of a folder.
 WORK = "searches.work"
@@ -36,7 +35,7 @@ TableFile = Annotated[
     Path | None,
     typer.Option(
         help="CSV of trained architectures: a column of architectures, any number of accuracies; or the "
-        "folder of NATS-Bench that ends in -simple."
+        "folder of a benchmark that the space reads."
     ),
 ]
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
@@ -77,24 +76,13 @@ def table1(
     Example:
       znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
     """
-    from znas.reproduce.sizes import Evaluation
+    from znas.reproduce.published import space_of
 
-    size = Evaluation.of("table1")
+    space = space_of("table1")
     settings = _settings(
-        evaluation.space,
-        data,
-        data_dir,
-        backend,
-        device,
-        images,
-        seed,
-        threads,
-        channels,
-        cells,
-        resolution,
-        quiet,
+        space, data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
     )
-    sheets = [_sizes(size, settings, rows, prior, seeds, out, quiet=quiet)]
+    sheets = [_sizes("table1", settings, rows, prior, seeds, out, quiet=quiet)]
     if table is not None:
         sheets.append(
             _correlate(settings, backend, table, ["naswot", "params", "flops"], None, out, quiet=quiet)
@@ -130,24 +118,13 @@ def table3(
     Example:
       znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
     """
-    from znas.reproduce.sizes import Evaluation
+    from znas.reproduce.published import space_of
 
-    size = Evaluation.of("table3")
+    space = space_of("table3")
     settings = _settings(
-        evaluation.space,
-        data,
-        data_dir,
-        backend,
-        device,
-        images,
-        seed,
-        threads,
-        channels,
-        cells,
-        resolution,
-        quiet,
+        space, data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
     )
-    _show([_sizes(size, settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
+    _show([_sizes("table3", settings, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
 
 
 @reproduce.command()
@@ -185,19 +162,9 @@ def table2(
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
+    space = space_of("table2")
     settings = _settings(
-        space_of("table2"),
-        data,
-        data_dir,
-        backend,
-        device,
-        images,
-        seed,
-        threads,
-        channels,
-        cells,
-        resolution,
-        quiet,
+        space, data, data_dir, backend, device, images, seed, threads, channels, cells, resolution, quiet
     )
     chosen = choose(settings.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
@@ -214,7 +181,7 @@ def table2(
 @reproduce.command()
 def correlation(
     out: Out,
-    table: Annotated[Path, typer.Option(help="CSV of trained architectures, or NATS-Bench's folder.")],
+    table: Annotated[Path, typer.Option(help="CSV of trained architectures, or a benchmark's folder.")],
     scores: Annotated[
         str | None,
         typer.Option(
@@ -344,7 +311,7 @@ def _settings(
 
 
 def _sizes(
-    evaluation: Evaluation,
+    table: str,
     settings: SearchSettings,
     rows: str | None,
     prior: str,
@@ -355,9 +322,10 @@ def _sizes(
 ) -> Sheet:
     from znas.reproduce import figures
     from znas.reproduce.rows import choose
-    from znas.reproduce.sizes import sizes
+    from znas.reproduce.sizes import Evaluation, sizes
     from znas.reproduce.trials import run_trials
 
+    evaluation = Evaluation.of(table)
     chosen = choose(settings.space, _names(rows) or evaluation.usual_rows, prior)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
