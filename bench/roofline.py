@@ -22,7 +22,7 @@ import numpy as np
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.data import load
 from znas_engine.environment import Environment
-from znas_engine.spaces import SPACES
+from znas_engine.spaces import SPACES, get_space
 from znas_engine.supernet.normalisation import Statistics
 
 BLOCK = 16  # channels
@@ -153,7 +153,7 @@ def counted(values: list[Value]) -> Count:
 
 
 def supernet(name: str) -> list[Value]:
-    space = SPACES[name]
+    space = get_space(name)
     dataset = load("gaussian")
     graph = space.supernet(space.macro_for(dataset, channels=None, cells=None))
     environment = Environment(1, "constant", dataset.batch(1, seed=1))
@@ -166,9 +166,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
     images = parser.parse_args().images
-    print("| per mask, half precision | " + " | ".join(SPACES) + " |")
-    print("|---|" + "---|" * len(SPACES))
-    counts = [counted(supernet(name)) for name in SPACES]
+    print("| per mask, half precision | " + " | ".join(SPACES.builtin) + " |")
+    print("|---|" + "---|" * len(SPACES.builtin))
+    counts = [counted(supernet(name)) for name in SPACES.builtin]
     rows: list[tuple[str, list[str]]] = [
         ("steps; launches for any number of masks", [f"{c.steps}; about {c.levels}" for c in counts]),
         ("tensor-core multiply-accumulates", [f"{c.tensor * images / 1e9:.1f} G" for c in counts]),

@@ -146,9 +146,9 @@ def test_unknown_backend_names_the_nearest() -> None:
 
 def test_weights_are_the_same_in_another_process() -> None:
     code = (
-        "from znas_engine.environment import Environment; from znas_engine.spaces import SPACES;"
+        "from znas_engine.environment import Environment; from znas_engine.spaces import get_space;"
         "import numpy as np, hashlib; from znas_engine.data import Batch;"
-        "s = SPACES['darts']; g = s.supernet(s.search_macro(resolution=32, classes=10));"
+        "s = get_space('darts'); g = s.supernet(s.search_macro(resolution=32, classes=10));"
         "e = Environment(4, 'gaussian', Batch(np.zeros((1, 3, 8, 8), np.float32), None));"
         "n = [x for x in g.nodes if hasattr(x, 'weight_shape')][40];"
         "print(hashlib.sha256(e.weight(n).tobytes()).hexdigest())"

@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 import torch
 
-from znas_engine import networks
 from znas_engine.export.onnx_graph import export
 from znas_engine.graph import Conv, Linear
 from znas_engine.spaces import Genotype, SearchSpace, resize
@@ -48,7 +47,7 @@ def test_graph_and_modules_agree(space: SearchSpace[Any], genotype: Genotype, re
     macro = resize(space.evaluation_macro(resolution=resolution, classes=7), channels=8, cells=3)
     graph = space.network(genotype, macro)
     torch.manual_seed(0)
-    network = networks.to_torch(space.name, genotype, macro).eval()
+    network = space.to_torch(genotype, macro).eval()
     with torch.no_grad():
         network.get_submodule("classifier").bias.zero_()
     state = network.state_dict()
@@ -71,7 +70,7 @@ def test_source_is_self_contained_and_trains(
     space: SearchSpace[Any], genotype: Genotype, resolution: int, tmp_path: Path
 ) -> None:
     macro = resize(space.evaluation_macro(resolution=resolution, classes=10), channels=4, cells=3)
-    text = networks.source(space.name, genotype, macro)
+    text = space.source(genotype, macro)
     imported = {
         line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))
     }

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import backends, small
-from znas_engine import kernels, networks
+from znas_engine import kernels
 from znas_engine.backends import BACKENDS, can_run, get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
@@ -33,7 +33,7 @@ def test_naswot_is_log_det_of_hooked_relu_codes(name: str, images: Batch) -> Non
         NB201.mask(MIXED_CELL)[None], score=get_score("naswot"), environments=[environment]
     ).values[0, 0]
 
-    network = networks.to_torch("nasbench201", MIXED_CELL, macro).eval()
+    network = NB201.to_torch(MIXED_CELL, macro).eval()
     weights = {node.name: node for node in backend.graph.nodes if hasattr(node, "weight_shape")}
     state = {
         key: torch.from_numpy(environment.weight(weights[key.removesuffix(".weight")]))

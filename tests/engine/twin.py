@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tests.conftest import SPACES
-from znas_engine import networks
 from znas_engine.environment import Environment
 from znas_engine.spaces import Genotype, Macro
 from znas_engine.spaces.darts import DartsGenotype
@@ -30,7 +29,7 @@ CELLS: dict[str, Genotype] = {
 
 def twin(space: str, genotype: Genotype, macro: Macro, environment: Environment) -> nn.Module:
     """With the environment's weights and untrained normalisation (mean 0, variance 1)."""
-    network = networks.to_torch(space, genotype, macro)
+    network = SPACES[space].to_torch(genotype, macro)
     supernet = {node.name: node for node in SPACES[space].supernet(macro).nodes if hasattr(node, "fan_in")}
     with torch.no_grad():
         for name, parameter in network.named_parameters():

@@ -397,7 +397,7 @@ def test_equation_8_mixes_observed_and_drawn_scores() -> None:
     )
 )
 def test_agreement_by_brute_force(choices: list[list[str]]) -> None:
-    found = agreement(choices, 3)
+    found = agreement(choices, [3])
     pairs = [
         a == b for one, other in itertools.permutations(choices, 2) for a, b in zip(one, other, strict=True)
     ]
@@ -431,16 +431,16 @@ def test_fleiss_published_example() -> None:
         [0, 2, 2, 3, 7],
     ]
     subjects = [[str(c) for c, n in enumerate(row) for _ in range(n)] for row in counts]
-    assert agreement(list(zip(*subjects, strict=True)), 5).kappa == pytest.approx(0.210, abs=5e-4)
+    assert agreement(list(zip(*subjects, strict=True)), [5]).kappa == pytest.approx(0.210, abs=5e-4)
 
 
 def test_chance_agrees_by_chance_and_one_search_is_refused() -> None:
     rng = np.random.default_rng(0)
-    found = agreement(rng.choice(list("abcde"), (200, 50)).tolist(), 5)
+    found = agreement(rng.choice(list("abcde"), (200, 50)).tolist(), [5])
     assert found.kappa == pytest.approx(0, abs=0.01)
     assert found.uniform_kappa == pytest.approx(0, abs=0.01)
     with pytest.raises(InvalidValueError, match="at least 2 searches but got 1: raise --seeds"):
-        agreement([["a"]], 5)
+        agreement([["a"]], [5])
 
 
 # --- robustness ---
@@ -469,7 +469,7 @@ def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
         ]  # type: ignore[arg-type]
         assert one.architectures == tuple(result.arch for result in results)
         chosen = [[edge.selected for edge in result.edges] for result in results]
-        assert one.agreement == agreement(chosen, 5)
+        assert one.agreement == agreement(chosen, [5])
         known = dict(zip(map(str, table.genotypes), table.column(None)[1], strict=True))
         looked_up = [known[arch] for arch in one.architectures if arch in known]
         assert one.accuracies is not None

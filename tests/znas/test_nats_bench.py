@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from znas.nats_bench import BATCH, read_folder
-from znas_engine.data.nats_bench import MAX_BYTES, META
 
 from znas_engine.data.pickles import RefusedPickle, unpickle, unpickle_results
 from znas_engine.errors import DataError
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201
+from znas_engine.spaces.nasbench201.folder import BATCH
+from znas_engine.spaces.nasbench201.nats_bench import MAX_BYTES, META
 from znas_engine.storage import cache_root
 from znas_engine.tables import read_table
 
@@ -124,17 +124,17 @@ def test_what_was_read_is_kept_until_a_file_changes(tmp_path: Path) -> None:
     folder = tmp_path / "simple"
     write_folder(folder)
     seen: list[tuple[int, int]] = []
-    first = read_folder(folder, NB201, lambda done, total: seen.append((done, total)))
+    first = NB201.read_folder(folder, lambda done, total: seen.append((done, total)))
     assert seen == [(3, 3)]
     assert BATCH > 3
     (kept,) = [p for p in (cache_root() / "tables").iterdir() if b'"0"' in p.read_bytes()][-1:]
     recorded = kept.read_bytes()
-    again = read_folder(folder, NB201)
+    again = NB201.read_folder(folder)
     assert kept.read_bytes() == recorded
     assert all(np.array_equal(first.columns[name], again.columns[name]) for name in first.columns)
     write(folder / "000001.pickle.pbz2", one_architecture(1, "", np.random.default_rng(9)))
     column = "cifar10_test_200ep"
-    assert read_folder(folder, NB201).columns[column][1] != first.columns[column][1]
+    assert NB201.read_folder(folder).columns[column][1] != first.columns[column][1]
 
 
 class Hostile:
@@ -149,7 +149,7 @@ def test_nothing_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for protocol in (0, 2, 4):
         write(folder / "000001.pickle.pbz2", {"12": Hostile()}, protocol)
         with pytest.raises(DataError, match=r"000001.* is refused: it asks to run '(posix|nt)\.system'"):
-            read_folder(folder, NB201)
+            NB201.read_folder(folder)
     assert not (tmp_path / "executed").exists()
 
 
@@ -170,15 +170,15 @@ def test_refused_and_damaged_files_are_named(tmp_path: Path) -> None:
     ):
         path.write_bytes(raw)
         with pytest.raises(DataError, match=f"000001.pickle.pbz2 {message}|000001.pickle.pbz2 .*{message}"):
-            read_folder(folder, NB201)
-    with pytest.raises(DataError, match="not of darts"):
-        read_folder(folder, Darts())
+            NB201.read_folder(folder)
+    with pytest.raises(DataError, match="no reader in the space darts"):
+        Darts().read_folder(folder)
     with pytest.raises(DataError, match=r"has no meta.pickle.pbz2: name one that ends in -simple"):
         read_table(tmp_path, NB201)
     path.write_bytes(good)
     write(folder / "000009.pickle.pbz2", written[0][1])
     with pytest.raises(DataError, match=r"numbered up to 9, where meta.pickle.pbz2 lists 6"):
-        read_folder(folder, NB201)
+        NB201.read_folder(folder)
 
 
 def test_images_are_as_strict_as_before() -> None:

@@ -16,7 +16,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from znas_engine.networks import to_torch
 
 from tests.conftest import SPACES, small
 from znas import priors
@@ -58,7 +57,7 @@ def test_steps_are_those_of_torch(images: Batch, tmp_path: Path) -> None:
     environment = start(images)
     found = fit(images, tmp_path / "c", draw_mask=lambda rng: NB201.mask(genotype))
 
-    network = to_torch("nasbench201", genotype, macro)
+    network = NB201.to_torch(genotype, macro)
     parameters = {}
     graph = {node.name: node for node in NB201.network(genotype, macro).nodes}
     with torch.no_grad():

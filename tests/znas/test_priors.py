@@ -40,9 +40,7 @@ def make(space: Any = NB201, seed: int = 0, passed: bool = True, **changes: Any)
     """A valid prior with random numbers."""
     rng = np.random.default_rng(seed)
     mean, variance = rng.normal(700, 20, space.shape), rng.uniform(1, 9, space.shape)
-    for o, selectable in enumerate(space.selectable):
-        if not selectable:
-            mean[:, o] = variance[:, o] = np.nan
+    mean[~space.candidates] = variance[~space.candidates] = np.nan
     facts = {"truth": "table:x", "architectures": 50, "spearman": 0.5, "kendall": 0.4, "p_value": 1e-5}
     fields = {
         "space": space.name,

@@ -126,7 +126,7 @@ def test_a_race_that_nothing_leaves_scores_every_chunk(space: str) -> None:
         for o, report in enumerate(edge.operations.values())
         if not report.intervened
     ]
-    first = sum(network.selectable) - len(network.operations)
+    first = len(network.options(0)) - len(network.operations)
     masks = np.stack([network.do(e, o - first) for e, o, _ in measured])
     chunks = [setup.measure(masks, slice(2 * c, 2 * c + 2)) for c in range(CHUNKS)]
     np.testing.assert_allclose(np.mean(chunks, axis=0).T, [values for *_, values in measured], rtol=1e-12)

@@ -16,12 +16,11 @@ from znas.games import get_game
 from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
 from znas.selection.aggregate import AGGREGATES, get_aggregate, log_rank, mean, mean_rank, ranks, stability
-from znas.selection.criteria import KeepOne, LeaveOneOut, Shapley, is_exact, selectable
+from znas.selection.criteria import KeepOne, LeaveOneOut, Shapley, is_exact
 from znas.selection.finalists import finalists, references
 from znas.selection.operations import argmax_random_ties, one_hot
 from znas.selection.strategies import AllAtOnce, Interactions, Sequential, best_joint, edge_pairs, joint_value
 from znas.selection.topology import (
-    connect,
     contested_edges,
     drop_worths,
     select_edges,
@@ -31,7 +30,7 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import SearchSpace
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
-from znas_engine.spaces.nasbench201.isomorphism import canonical, function_of
+from znas_engine.spaces.nasbench201.isomorphism import canonical
 
 NB201, DARTS = NasBench201(), Darts()
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -106,7 +105,7 @@ def test_every_criterion_finds_the_additive_optimum(space: SearchSpace[Any]) -> 
     """In an additive game all readings of an operation's worth agree on the best one."""
     rng = np.random.default_rng(0)
     weights = rng.normal(size=space.shape)
-    players = selectable(space)
+    players = space.options(0)
     best = np.array(players)[weights[:, players].argmax(1)]
     shapley = Shapley(get_game("auto"), True, None, None, rng)
     for criterion in (KeepOne(), LeaveOneOut(), shapley):
@@ -290,20 +289,20 @@ def test_selected_darts_masks_are_genotypes(worth: Any, seed: int) -> None:
 def test_disconnected_winners_are_repaired_at_the_least_loss(scores: Any) -> None:
     """Against brute force over the cells that differ from the winners only where those are none."""
     selected = scores.argmax(1)
-    found = connect(NB201, scores, selected)
+    found = NB201.repair(scores, selected)
     best = scores[:, 1:].argmax(1) + 1
 
-    def genotype(choice: Any) -> NasBench201Genotype:
-        return NasBench201Genotype(tuple(NB201.operations[o] for o in choice))
+    def admitted(choice: Any) -> bool:
+        return NB201.admits(one_hot(np.array(choice), 5))
 
     def loss(choice: Any) -> float:
         return float(sum(scores[e, selected[e]] - scores[e, o] for e, o in enumerate(choice)))
 
-    assert NB201.connected(genotype(found))
+    assert admitted(found)
     options = [(s, b) if s == 0 else (s,) for s, b in zip(selected, best, strict=True)]
-    connected = [c for c in itertools.product(*options) if NB201.connected(genotype(c))]
+    connected = [c for c in itertools.product(*options) if admitted(c)]
     assert loss(found) == pytest.approx(min(map(loss, connected)))
-    if NB201.connected(genotype(selected)):
+    if admitted(selected):
         assert np.array_equal(found, selected)
 
 
@@ -311,7 +310,7 @@ def test_all_none_is_repaired_by_its_cheapest_path() -> None:
     scores = np.zeros((6, 5))
     scores[:, 0] = 10
     scores[3, 2] = 9  # edge 0 -> 3 loses one point, every other path at least twenty
-    repaired = connect(NB201, scores, scores.argmax(1))
+    repaired = NB201.repair(scores, scores.argmax(1))
     assert repaired.tolist() == [0, 0, 0, 2, 0, 0]
 
 
@@ -325,7 +324,7 @@ def test_finalists_are_the_best_sums_in_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(6, 5)) * rng.uniform(0.1, 10, (6, 1))
     first = scores.argmax(1)
-    if not NB201.connected(NasBench201Genotype(tuple(NB201.operations[o] for o in first))):
+    if not NB201.admits(one_hot(first, 5)):
         return
     masks = finalists(NB201, scores, np.ones(6, bool), 60, first)
     loss = (scores.max(1, keepdims=True) - scores) / scores.std(1, keepdims=True)
@@ -334,7 +333,7 @@ def test_finalists_are_the_best_sums_in_order(seed: int) -> None:
     expected, functions = [], set()
     for cell in cells[order[:500]]:
         genotype = NasBench201Genotype(tuple(NB201.operations[o] for o in cell))
-        if NB201.connected(genotype) and canonical(genotype) not in functions:
+        if NB201.admits(one_hot(cell, 5)) and canonical(genotype) not in functions:
             functions.add(canonical(genotype))
             expected.append(one_hot(cell, 5).tolist())
     assert [mask.tolist() for mask in masks] == expected[:60]
@@ -360,8 +359,8 @@ def test_references_are_random_functions_beside_the_finalists() -> None:
     again = references(NB201, 400, masks, np.random.default_rng(0))
     assert np.array_equal(np.stack(found), np.stack(again))
     genotypes = [NB201.genotype(mask) for mask in masks + found]
-    assert len({function_of(genotype) for genotype in genotypes}) == 450
-    assert all(NB201.connected(genotype) for genotype in genotypes)
+    assert len({NB201.function_of(genotype) for genotype in genotypes}) == 450
+    assert all(NB201.admits(NB201.mask(genotype)) for genotype in genotypes)
     every = references(NB201, 5_300, [], np.random.default_rng(0))
     assert 5_000 < len(every) < 5_235
 

@@ -33,7 +33,9 @@ def read(text: str, call: str | None = None, fields: Sequence[str] = ()) -> Any:
     value = statements[0].value if len(statements) == 1 and isinstance(statements[0], _VALUED) else None
     if value is None:
         raise Malformed("it is not one value")
-    if isinstance(value, ast.Call) and call is not None and _called(value) == call:
+    if isinstance(value, ast.Call) and call is not None:
+        if _called(value) != call:
+            raise Malformed(f"it is not a call of {call}")
         return _arguments(value, fields)
     return _literal(value)
 

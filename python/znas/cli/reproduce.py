@@ -17,7 +17,6 @@ from znas.setup import Setup
 
 if TYPE_CHECKING:
     from znas.reproduce.sheet import Sheet
-    from znas.reproduce.sizes import Evaluation
 
 #: The finished searches of a folder.
 WORK = "searches.work"
@@ -39,7 +38,7 @@ TableFile = Annotated[
     Path | None,
     typer.Option(
         help="CSV of trained architectures: a column of architectures, any number of accuracies; or the "
-        "folder of NATS-Bench that ends in -simple."
+        "folder of a benchmark that the space reads."
     ),
 ]
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
@@ -74,7 +73,6 @@ def table1(
     Example:
       znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
     """
-    from znas.reproduce.sizes import Evaluation
 
     size = Evaluation.of("table1")
     request = replace(request, space=size.space)
@@ -105,7 +103,6 @@ def table3(
     Example:
       znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
     """
-    from znas.reproduce.sizes import Evaluation
 
     size = Evaluation.of("table3")
     request = replace(request, space=size.space)
@@ -155,7 +152,7 @@ def table2(
 def correlation(
     request: Request,
     out: Out,
-    table: Annotated[Path, typer.Option(help="CSV of trained architectures, or NATS-Bench's folder.")],
+    table: Annotated[Path, typer.Option(help="CSV of trained architectures, or a benchmark's folder.")],
     scores: Annotated[
         str | None,
         typer.Option(

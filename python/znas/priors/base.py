@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from znas.files import write_file
 from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.scores import SCORES
-from znas_engine.spaces import Mask, SearchSpace, get_space
+from znas_engine.spaces import SPACES, Mask, SearchSpace, get_space
 
 FORMAT = "znas-prior"
 VERSION = 1
@@ -133,7 +133,7 @@ class _Reader:
         try:
             return get_space(named if isinstance(named, str) else repr(named))
         except InvalidValueError as error:
-            raise InvalidValueError(f"the prior {self.path}: `space`: {error}") from error
+            raise self._wrong("space", f"one of {', '.join(SPACES.names())}") from error
 
     def _one_of(self, field: str, names: list[str]) -> str:
         value = self.data.get(field)

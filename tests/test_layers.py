@@ -1,0 +1,76 @@
+"""A space is one folder: nothing else in python/ or engine/ names one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from znas_engine.spaces import SPACES
+
+ROOT = Path(__file__).parents[1]
+SPACES_FOLDER = ROOT / "engine" / "znas_engine" / "spaces"
+#: However it is cut and spelt; DARTS+PT is a published method.
+NAMES = re.compile(r"nas-?_?bench-?_?201|nats-?_?bench|darts(?![-+_]?pt)", re.IGNORECASE)
+
+
+def sources() -> list[Path]:
+    own = {SPACES_FOLDER / name for name in SPACES.builtin}
+    files = [path for top in ("python", "engine") for path in sorted((ROOT / top).rglob("*.py"))]
+    return [p for p in files if p != SPACES_FOLDER / "__init__.py" and not own & set(p.parents)]
+
+
+def names_in(source: str) -> Iterator[str]:
+    """Names of spaces in identifiers and strings; docstrings and comments may speak of them."""
+    tree = ast.parse(source)
+    documents = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if id(node) in documents:
+            continue
+        texts = [value for _, value in ast.iter_fields(node) if isinstance(value, str)]
+        yield from (text for text in texts if NAMES.search(text))
+
+
+def test_there_are_sources_to_look_at() -> None:
+    assert len(sources()) > 100
+    for name in SPACES.builtin:
+        assert (SPACES_FOLDER / name / "__init__.py").is_file()
+        assert NAMES.fullmatch(name)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_other_file_names_a_space(path: Path) -> None:
+    assert not list(names_in(path.read_text(encoding="utf-8")))
+
+
+def test_names_are_seen_wherever_they_stand() -> None:
+    hidden = '''
+"""darts in a docstring"""
+from a.darts import b
+from c import nasbench201 as d
+import e.darts
+def f(darts="x"):
+    "NAS-Bench-201 in a docstring"
+    g.darts = {"nasbench201": f"{h} DARTS space"}
+    return DartsPT, "darts-pt", "DARTS+PT"
+'''
+    assert sorted(names_in(hidden)) == sorted(
+        ["a.darts", "nasbench201", "e.darts", "darts", "darts", "nasbench201", " DARTS space"]
+    )
+
+
+def test_the_engine_does_not_know_what_is_built_on_it() -> None:
+    for path in (ROOT / "engine").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in modules if name.split(".")[0] == "znas"], path
