@@ -31,8 +31,8 @@ class Preset:
 
 
 #: Several scores combined by rank as AZ-NAS (Lee & Ham, CVPR 2024) combines its own, with everything measured
-#: and a long final round. How the scores of the spaces here were found: docs/evidence.md. For a space that names
-#: none nothing was tuned: it gets three that need neither labels nor gradients.
+#: and a long final round. How the scores of the spaces here were found: docs/evidence.md. For a space that
+#: names none nothing was tuned: it gets three that need neither labels nor gradients.
 LOG_RANK = Preset(
     "log-rank",
     {"score": "naswot+path_norm+flops", "p": 0.0, "images": 16, "norm": "batch", "finalists": 200},

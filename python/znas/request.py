@@ -82,14 +82,14 @@ class Request:
     )
     backend: Any = _option(
         "auto",
-        "What runs masked passes; auto is the first of these that can run here, and says what those before it "
-        "lack",
+        "What runs masked passes; auto is the first of these that can run here, and says what those before "
+        "it lack",
         choices=lambda: ["auto", *BACKENDS],
     )
     device: str = _option(
         "auto",
-        "cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | default: cuda:0 for trt, cpu "
-        "for the others | auto: the same, but --backend auto takes cuda:0 if results of its compute "
+        "cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | default: cuda:0 for trt, "
+        "cpu for the others | auto: the same, but --backend auto takes cuda:0 if results of its compute "
         "capability are committed",
     )
     preset: str | Preset = _option(
@@ -105,8 +105,8 @@ class Request:
     )
     p: Probability | None = _option(
         None,
-        "Probability that a score is drawn instead of measured: a number, 'auto' (Proposition 1), or one number "
-        "per edge separated by commas; cost falls as 1 - p",
+        "Probability that a score is drawn instead of measured: a number, 'auto' (Proposition 1), or one "
+        "number per edge separated by commas; cost falls as 1 - p",
         read=parse_p,
         of_preset=True,
     )
@@ -122,8 +122,8 @@ class Request:
     )
     game: str = _option(
         "none",
-        "Whose worth is compared: an operation's score, its Shapley value, or pairs of operations on different "
-        "edges",
+        "Whose worth is compared: an operation's score, its Shapley value, or pairs of operations on "
+        "different edges",
         choices=lambda: GAME_CHOICES,
     )
     estimator: str = _option("auto", "How Shapley values are computed", choices=lambda: GAMES)
@@ -149,7 +149,8 @@ class Request:
     )
     finalists: int | None = _option(
         None,
-        "Compare this many of the best architectures as themselves at the end, ranked among as many random ones",
+        "Compare this many of the best architectures as themselves at the end, ranked among as many random "
+        "ones",
         int,
         of_preset=True,
         low=1,

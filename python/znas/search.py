@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.hooks import Hooks, Progress, Report
+from znas.hooks import QUIET, Hooks, Progress, Report
 from znas.interventions.scorer import IntervenedScorer
 from znas.method import Method
 from znas.request import OPTIONS, Request
@@ -29,28 +29,28 @@ Floats = NDArray[np.float64]
 def search(
     request: Request | None = None,
     *,
-    progress: Progress = Hooks().progress,
-    report: Report = Hooks().report,
+    progress: Progress = QUIET.progress,
+    report: Report = QUIET.report,
     **options: Any,
 ) -> SearchResult:
     """Select an architecture by interventions on a randomly initialised supernet (paper, section 3).
 
-            for each edge e and operation o that may be selected:
-                V[e, o] = draw from D(Z)                with probability p (equation 8)
-                          score under do(e, o)          otherwise
-            genotype: argmax_o V[e, o] per edge (Algorithm 1, equation 10), or of its Shapley value (equation
-                      11); where a space keeps some edges of a node, those whose loss costs most (Corollary 2.1)
+        for each edge e and operation o that may be selected:
+            V[e, o] = draw from D(Z)                with probability p (equation 8)
+                      score under do(e, o)          otherwise
+        genotype: argmax_o V[e, o] per edge (Algorithm 1, equation 10), or of its Shapley value (equation
+                  11); a space that keeps some edges of a node: those whose loss costs most (Corollary 2.1)
 
-        Args:
-            request: a whole `znas.Request`; or give its fields as keyword arguments.
-            progress: called with (masked passes done, those known to be needed).
-            report: called with one-line remarks worth showing.
-    OPTIONS
+    Args:
+        request: a whole `znas.Request`; or give its fields as keyword arguments.
+        progress: called with (masked passes done, those known to be needed).
+        report: called with one-line remarks worth showing.
+        OPTIONS
 
-        Names may be objects: `space=MySpace()`, `score=[Naswot(), MyScore()]`, `data=(images, labels)`.
+    Names may be objects: `space=MySpace()`, `score=[Naswot(), MyScore()]`, `data=(images, labels)`.
 
-        Raises:
-            ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
+    Raises:
+        ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
     if request is None:
         request = Request(**options)
@@ -140,8 +140,8 @@ def repaired(decision: Decision, scores: Floats, setup: Setup) -> tuple[NDArray[
     space = setup.space
     selected = space.repair(scores, decision.selected)
     notes = [
-        f"{space.edges[e].label}: {space.operations[decision.selected[e]]} disconnected the cell and gave way "
-        f"to {space.operations[selected[e]]}"
+        f"{space.edges[e].label}: {space.operations[decision.selected[e]]} disconnected the cell and gave "
+        f"way to {space.operations[selected[e]]}"
         for e in np.flatnonzero(selected != decision.selected)
     ]
     return selected, notes
@@ -190,7 +190,7 @@ def _chunks(setup: Setup) -> Callable[[Mask, int], Floats]:
 
 def _described() -> str:
     """The options as lines of a docstring."""
-    return "\n".join(f"        {name}: {option.help}." for name, option in OPTIONS.items())
+    return "\n        ".join(f"{name}: {option.help}." for name, option in OPTIONS.items())
 
 
 search.__doc__ = (search.__doc__ or "").replace("OPTIONS", _described())

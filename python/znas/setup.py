@@ -1,4 +1,4 @@
-"""What a request resolved to: the supernet, the images, the machine. The only place that assembles an evaluator."""
+"""What a request resolved to: supernet, images, machine. The only place that assembles an evaluator."""
 
 from __future__ import annotations
 

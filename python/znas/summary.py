@@ -29,14 +29,18 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     size, c = result.macro, result.conditions
     yield (
         "network",
-        f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates (C={size.channels}, "
-        f"{size.cells} cells, {size.resolution} x {size.resolution} pixels, {size.classes} classes)",
+        (
+            f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates (C={size.channels}, "
+            f"{size.cells} cells, {size.resolution} x {size.resolution} pixels, {size.classes} classes)"
+        ),
     )
     shown = c.images if result.race is None else c.images // result.race.chunks
     yield (
         "neurons",
-        f"{result.observed} observed, {result.intervened} intervened ({_p(result)}); "
-        f"{result.evaluations} masked passes over {shown} images",
+        (
+            f"{result.observed} observed, {result.intervened} intervened ({_p(result)}); "
+            f"{result.evaluations} masked passes over {shown} images"
+        ),
     )
     if result.race is not None:
         yield "race", _race(result, result.race)
@@ -52,8 +56,10 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     t = result.seconds
     yield (
         "seconds",
-        f"{t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection "
-        f"({c.backend}, {c.threads} threads)",
+        (
+            f"{t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection "
+            f"({c.backend}, {c.threads} threads)"
+        ),
     )
 
 

@@ -54,7 +54,7 @@ def fit(
     source: Annotated[
         str,
         typer.Option(
-            help="random (naswot of random supernets over many environments, unless --score says otherwise) | "
+            help="random (naswot of random supernets over many environments, unless --score is given) | "
             "one-shot (accuracy of a supernet trained by weight sharing, on held-out images, under batch "
             "norm) | table (your results)."
         ),

@@ -74,9 +74,10 @@ def table1(
       znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
     """
 
-    size = Evaluation.of("table1")
-    request = replace(request, space=size.space)
-    sheets = [_sizes(size, request, rows, prior, seeds, out, quiet=quiet)]
+    from znas.reproduce.published import space_of
+
+    request = replace(request, space=space_of("table1"))
+    sheets = [_sizes("table1", request, rows, prior, seeds, out, quiet=quiet)]
     if table is not None:
         names = ["naswot", "params", "flops"]
         sheets.append(_correlate(request, table, names, None, out, quiet=quiet))
@@ -104,9 +105,10 @@ def table3(
       znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
     """
 
-    size = Evaluation.of("table3")
-    request = replace(request, space=size.space)
-    _show([_sizes(size, request, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
+    from znas.reproduce.published import space_of
+
+    request = replace(request, space=space_of("table3"))
+    _show([_sizes("table3", request, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
 
 
 @reproduce.command()
@@ -233,7 +235,7 @@ def _setup(request: Request, *, quiet: bool) -> Setup:
 
 
 def _sizes(
-    evaluation: Evaluation,
+    table: str,
     request: Request,
     rows: str | None,
     prior: str,
@@ -244,10 +246,11 @@ def _sizes(
 ) -> Sheet:
     from znas.reproduce import figures
     from znas.reproduce.rows import choose
-    from znas.reproduce.sizes import sizes
+    from znas.reproduce.sizes import Evaluation, sizes
     from znas.reproduce.trials import run_trials
 
     _ready(out)
+    evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
     with progress_bar("searches", quiet=quiet) as progress:

@@ -98,7 +98,8 @@ def document(found: Robustness) -> Document:
     base += f"norm {b['norm']}"
     parts: list[Part] = [
         Paragraph(
-            f"Base: {base}, game {b['game']}, {b['envs']} environments, seeds from {b['seed']}. {_legend(found)}"
+            f"Base: {base}, game {b['game']}, {b['envs']} environments, seeds from {b['seed']}. "
+            f"{_legend(found)}"
         ),
         _settings(found),
         Heading("Most frequent operation per edge, and its share"),
