@@ -191,7 +191,7 @@ class Request:
         for name, option in OPTIONS.items():
             number = getattr(self, name)
             if option.low is not None and number is not None:
-                _check_between(name, number, option.low, option.high)
+                check_between(name, number, option.low, option.high)
         if self.p is not None:
             check_p(self.p)
 
@@ -238,7 +238,8 @@ ORDINARY: dict[str, Any] = {
 }
 
 
-def _check_between(name: str, number: int, low: int, high: int | None) -> None:
+def check_between(name: str, number: int, low: int, high: int | None) -> None:
+    """InvalidValueError unless it is a whole number from low to high; None: no highest."""
     if isinstance(number, bool) or not isinstance(number, int):
         raise InvalidValueError(f"`{name}` must be a whole number but got {number!r}")
     if number < low or (high is not None and number > high):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
+from znas_engine.spaces import Macro
 
 
 def document(result: SearchResult) -> Document:
@@ -25,15 +26,17 @@ def document(result: SearchResult) -> Document:
     return Document(f"An architecture of the space {result.space.name}", parts, result.to_dict())
 
 
-def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
-    size, c = result.macro, result.conditions
-    yield (
-        "network",
-        (
-            f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates (C={size.channels}, "
-            f"{size.cells} cells, {size.resolution} x {size.resolution} pixels, {size.classes} classes)"
-        ),
+def size_in_words(macro: Macro, params: int, flops: int) -> str:
+    """What a network of that size costs."""
+    return (
+        f"{params:,} parameters, {flops / 1e6:.1f} M multiply-accumulates (C={macro.channels}, "
+        f"{macro.cells} cells, {macro.resolution} x {macro.resolution} pixels, {macro.classes} classes)"
     )
+
+
+def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
+    c = result.conditions
+    yield "network", size_in_words(result.macro, result.params, result.flops)
     shown = c.images if result.race is None else c.images // result.race.chunks
     yield (
         "neurons",
