@@ -47,8 +47,11 @@ def missing_links(page: Path, text: str) -> Iterator[str]:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        file = page.parent / path if path else page
-        if not file.exists() or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
+        file = page.parent / path
+        lost = bool(path) and not file.exists()
+        if not lost and anchor:
+            lost = anchor not in anchors(file.read_text(encoding="utf-8") if path else text)
+        if lost:
             yield target
 
 
@@ -63,6 +66,30 @@ def missing_paths(text: str) -> list[str]:
     lost = [path for path in PATH.findall(text) if not (ROOT / path.rstrip(".")).exists()]
     ends = [path for path in FILE.findall(text) if path.split("/")[0] not in (*ROOMS, "runs", "my_package")]
     return lost + [path for path in ends if not any((ROOT / place / path).exists() for place in PLACES)]
+
+
+def options() -> dict[str, set[str]]:
+    """What every verb takes, and every part of a verb: "prior fit" -> --out, ..."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    sections = re.split(r"^##+ znas-engine ", page, flags=re.MULTILINE)[1:]
+    return {
+        section.split("\n")[0]: set(
+            re.findall(r"--[\w-]+", "".join(re.findall(r"^\| (`.*?) \|", section, re.M)))
+        )
+        for section in sections
+    }
+
+
+def unknown_options(text: str) -> list[str]:
+    """Options of commands in a page that their verbs do not take."""
+    known = options()
+    wrong = []
+    whole = re.sub(r" *\\\n *", " ", text)
+    for line in re.findall(r"znas-engine ([^\n`]+)", re.sub(r"\$\([^)]*\)", "", whole)):
+        verb = next((v for v in sorted(known, key=len, reverse=True) if line.startswith(v)), None)
+        taken = known[verb] | {"--help"} if verb else {"--help"}
+        wrong += [f"{line.split()[0]} {o}" for o in re.findall(r" (--[\w-]+)", line) if o not in taken]
+    return wrong
 
 
 def exists(name: str) -> bool:
@@ -95,6 +122,7 @@ def test_paths_modules_and_verbs_are_there(page: Path) -> None:
     assert not [name for name in MODULE.findall(text) if name not in GROUPS | PLANNED and not exists(name)]
     made = re.findall(r"^# python/znas/cli/(\w+)\.py$", text, re.MULTILINE)
     assert set(COMMAND.findall(text)) <= {*VERBS, *made}
+    assert not unknown_options(text)
 
 
 def test_every_equation_is_where_the_page_says() -> None:
@@ -117,15 +145,20 @@ def test_every_equation_is_where_the_page_says() -> None:
 
 
 def test_what_is_missing_is_found() -> None:
-    text = '[a](no.md) ![b](../README.md) [c](#there) [d](#Here) <img src="no.png"> [e](https://x.y/z)\n# There\n'
-    assert list(missing_links(ROOT / "docs" / "x.md", text + "[f](../README.md#nowhere)")) == [
-        "no.md", "#there", "#Here", "no.png", "../README.md#nowhere"
+    text = (
+        '[a](no.md) ![b](../README.md) [c](#there) [d](#Here) <img src="no.png"> [e](https://x.y)\n# There\n'
+    )
+    assert list(missing_links(ROOT / "docs" / "x.md", text + " [f](../README.md#nowhere)")) == [
+        "no.md", "#Here", "no.png", "../README.md#nowhere"
     ]  # fmt: skip
-    assert missing_paths(
-        "`engine/znas_engine/networks` `engine/znas_engine/graph.py` `python/znas/api.py`"
-    ) == [
+    paths = "`engine/znas_engine/networks` `engine/znas_engine/graph.py` `python/znas/api.py` `spaces/no.py`"
+    assert missing_paths(paths) == [
         "engine/znas_engine/networks",
         "python/znas/api.py",
+        "spaces/no.py",
+    ]
+    assert unknown_options("    znas-engine prior fit --out x \\\n      --nothing 3 --space darts") == [
+        "prior --nothing"
     ]
     assert exists("znas.search")
     assert exists("znas_engine.spaces.base.SearchSpace.do")

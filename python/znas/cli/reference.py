@@ -11,7 +11,10 @@ import typer
 
 from znas.cli import VERBS, app
 from znas.output import Code, Document, Heading, Paragraph, Part, Table, markdown
-from znas.request import OPTIONS
+from znas.presets import PRESETS
+from znas.request import OPTIONS, ORDINARY
+from znas_engine.scores import SCORES, GradientScore, StaticScore
+from znas_engine.spaces import SPACES
 
 PAGE = Path("docs") / "cli.md"
 
@@ -33,7 +36,7 @@ def reference() -> str:
         parts += _command(f"znas-engine {verb}", command)
         for name, part in getattr(command, "commands", {}).items():
             parts += _command(f"znas-engine {verb} {name}", part, level=3)
-    return markdown.render(Document("The command line", parts))
+    return markdown.render(Document("The command line", [*parts, *_presets(), *_scores()]))
 
 
 def _command(title: str, command: Any, level: int = 2) -> Iterator[Part]:
@@ -44,6 +47,33 @@ def _command(title: str, command: Any, level: int = 2) -> Iterator[Part]:
         yield Code(paragraph.lstrip("\b\n")) if "\b" in paragraph else Paragraph(paragraph)
     if command.params:
         yield Table(["option", "what", "default"], list(map(_row, command.params)), left=(0, 1, 2))
+
+
+def _presets() -> Iterator[Part]:
+    """What they set in every space."""
+    columns = list(ORDINARY)
+    rows = []
+    for preset in map(PRESETS.get, PRESETS.builtin):
+        for space in map(SPACES.get, SPACES.builtin):
+            values = ORDINARY | preset.values(space)
+            shown = ["" if values[name] is None else str(values[name]) for name in columns]
+            rows.append([preset.name, space.name, *shown])
+    yield Heading("Presets")
+    yield Paragraph("What is not given is what the preset says; `cells` left open is the space's own.")
+    yield Table(["preset", "space", *columns], rows, left=range(2 + len(columns)))
+
+
+def _scores() -> Iterator[Part]:
+    """The first line of what their modules say."""
+    rows = []
+    for score in map(SCORES.get, SCORES.builtin):
+        said = inspect.getdoc(inspect.getmodule(type(score))) or ""
+        needs = ["labels"] * score.needs_labels + ["gradients"] * isinstance(score, GradientScore)
+        needs += ["no pass"] * isinstance(score, StaticScore)
+        rows.append([f"`{score.name}`", said.partition("\n\n")[0], ", ".join(needs)])
+    yield Heading("Scores")
+    yield Paragraph("Gradients need `--backend torch`. Several joined by `+` are combined by rank.")
+    yield Table(["score", "what", "needs"], rows, left=(0, 1, 2))
 
 
 def _row(parameter: Any) -> list[str]:
