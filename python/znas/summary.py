@@ -29,9 +29,10 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     size, c = result.macro, result.conditions
     yield (
         "network",
+        (
             f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates "
-            f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates (C={size.channels}, "
-            f"{size.cells} cells, {size.resolution} x {size.resolution} pixels, {size.classes} classes)"
+            f"(C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels, "
+            f"{size.classes} classes)"
         ),
     )
     shown = c.images if result.race is None else c.images // result.race.chunks

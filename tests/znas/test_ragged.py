@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from znas.settings import SearchSettings
 
 import znas
 from tests.ragged import OPERATIONS, Ragged
@@ -17,7 +18,6 @@ from znas.priors.table import fit_table
 from znas.searchers import SEARCHERS, Evolution, Naswot, run
 from znas.selection.finalists import finalists, references
 from znas.selection.strategies import best_joint
-from znas.settings import SearchSettings
 from znas_engine.backends.self_check import masks, smallest
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.spaces import get_space
