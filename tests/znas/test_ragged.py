@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from znas.settings import SearchSettings
 
 import znas
 from tests.ragged import OPERATIONS, Ragged
+from znas import Request as Asked
 from znas.bench.contenders import Request
 from znas.bench.plan import MASK_KINDS, masks_at
 from znas.diagnose.distributions import random_architectures
@@ -76,7 +76,7 @@ def test_searches(arguments: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", [name for name in SEARCHERS if name != "exhaustive"])
 def test_searchers(name: str) -> None:
     searcher = {"naswot": Naswot(5), "evolution": Evolution(8, 3, 2)}.get(name, SEARCHERS[name])
-    found = run(searcher, SearchSettings(**TINY, backend="torch", seed=3))
+    found = run(searcher, Asked(preset="naswot", **TINY, backend="torch", seed=3))
     mask = SPACE.mask(found.genotype)
     assert not mask[~SPACE.candidates].any()
     assert name in ("random", "most_parameters") or SPACE.admits(mask)
@@ -139,7 +139,7 @@ def test_what_a_space_does_not_bring_is_said_in_one_line(tmp_path: Path) -> None
     with pytest.raises(DataError, match="has no reader in the space ragged"):
         SPACE.read_folder(tmp_path)
     with pytest.raises(InvalidValueError, match="lists its functions; ragged does not"):
-        run(SEARCHERS["exhaustive"], SearchSettings(**TINY))
+        run(SEARCHERS["exhaustive"], Asked(preset="naswot", **TINY))
     with pytest.raises(InvalidValueError, match="no prior is shipped for"):
         znas.search(**TINY, preset="naswot", prior="shipped")
 
