@@ -26,17 +26,12 @@ def document(result: SearchResult) -> Document:
 def _facts(result: SearchResult, images: int, dtype: str, ran: str) -> Iterator[tuple[str, str]]:
     """ran: with which backend, on how many threads."""
     size = result.macro
-    yield (
-        "network",
-        f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates (C={size.channels}, "
-        f"{size.cells} cells, {size.resolution} x {size.resolution} pixels, {size.classes} classes)",
-    )
+    trained = f"C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels"
     shown = images if result.race is None else images // result.race.chunks
-    yield (
-        "neurons",
-        f"{result.observed} observed, {result.intervened} intervened ({_p(result)}); "
-        f"{result.evaluations} masked passes over {shown} images",
-    )
+    neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
+    parameters = f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates"
+    yield "network", f"{parameters} ({trained}, {size.classes} classes)"
+    yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
     if result.race is not None:
         yield "race", _race(result, result.race)
     if result.ensembles_observed + result.ensembles_intervened:
@@ -49,11 +44,8 @@ def _facts(result: SearchResult, images: int, dtype: str, ran: str) -> Iterator[
         yield "precision", f"{dtype}; {result.agreement:.1%} of the images keep float32's class (mixture)"
     yield "device", result.device
     t = result.seconds
-    yield (
-        "seconds",
-        f"{t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection "
-        f"({ran})",
-    )
+    phases = f"{t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection"
+    yield "seconds", f"{t.total:.2f} = {phases} ({ran})"
 
 
 def _race(result: SearchResult, race: RaceReport) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from znas.diagnose.agreement import Agreement
 from znas.diagnose.page import number
 from znas.diagnose.plots import figure
-from znas.output import Document, Figure, Heading, Paragraph, Table
+from znas.output import Document, Figure, Heading, Paragraph, Part, Table
 from znas.output.figures import png
 from znas.settings import SearchSettings
 from znas_engine import __version__
@@ -95,7 +95,7 @@ def document(found: Robustness) -> Document:
     """The content of report.md, with the picture. Imports matplotlib."""
     b = found.base
     base = f"{b.space}, {b.data}, {b.score}, init {b.init}, p {b.p}, {b.images} images, norm {b.norm}"
-    parts = [
+    parts: list[Part] = [
         Paragraph(
             f"Base: {base}, game {b.game}, {b.envs} environments, seeds from {b.seed}. {_legend(found)}"
         ),
