@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from znas.reproduce.darts_tables import Evaluation
     from znas.reproduce.sheet import Sheet
 
-#: The finished searches of a folder.
-WORK = "searches.work"
-#: Its measured scores.
-SCORES_WORK = "scores.work"
-
 reproduce = typer.Typer(
     help="The paper's tables with baselines beside them: repeated over seeds, resumable, with intervals.",
     rich_markup_mode=None,
@@ -154,7 +149,7 @@ def table2(
       znas-engine reproduce table2 --data-dir ~/data --table nasbench201.csv --out runs/table2
       znas-engine reproduce table2 --data-dir ~/data --rows random,default --seeds 3 --out runs/quick
     """
-    from znas.reproduce import figures
+    from znas.reproduce import figures, folder
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
     from znas.reproduce.trials import run_trials
@@ -175,12 +170,14 @@ def table2(
         resolution,
         quiet,
     )
-    _ready(out, drawn=table is not None)
+    folder.ready(out, drawn=table is not None)
     chosen = choose(settings.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
         truth = None if table is None else read_table(table, get_space(settings.space), progress)
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+        trials = run_trials(
+            chosen, settings, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
+        )
     sheet = tabulate(chosen, trials, truth, settings)
     sheet.save(out, "table2", [] if truth is None else [figures.draw_accuracies(sheet.data)])
     _show([sheet], as_json=as_json)
@@ -328,15 +325,17 @@ def _darts_table(
     *,
     quiet: bool,
 ) -> Sheet:
-    from znas.reproduce import figures
+    from znas.reproduce import figures, folder
     from znas.reproduce.darts_tables import USUAL_ROWS, darts_table
     from znas.reproduce.rows import choose
     from znas.reproduce.trials import run_trials
 
-    _ready(out)
+    folder.ready(out)
     chosen = choose(settings.space, _names(rows) or USUAL_ROWS, prior)
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, settings, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+        trials = run_trials(
+            chosen, settings, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
+        )
     sheet = darts_table(evaluation, chosen, trials, settings)
     sheet.save(out, evaluation.name, [figures.draw_sizes(sheet.data)])
     return sheet
@@ -354,13 +353,13 @@ def _correlate(
 ) -> Sheet:
     from znas.files import write_file
     from znas.reproduce import correlation as measure
-    from znas.reproduce import figures
+    from znas.reproduce import figures, folder
     from znas.reproduce.rows import proxied
     from znas.tables import read_table
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
 
-    _ready(out)
+    folder.ready(out)
     settings = proxied(settings)
     sets = scores or list(SCORES)
     single = dict.fromkeys(score.name for names in sets for score in get_scores(names))
@@ -373,23 +372,13 @@ def _correlate(
             settings,
             backend=backend,
             architectures=architectures,
-            work=out / SCORES_WORK,
+            work=out / folder.SCORES,
             progress=progress,
         )
     sheet = measure.correlation(scored, sets, truth, settings)
     write_file(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
     sheet.save(out, "correlation", [figures.draw_correlations(sheet.data)])
     return sheet
-
-
-def _ready(out: Path, *, drawn: bool = True) -> None:
-    """Asked before hours of work: may results be added to this folder, can they be drawn?"""
-    from znas.files import check_added_to
-    from znas.output.figures import require_matplotlib
-
-    check_added_to(out, (WORK, SCORES_WORK))
-    if drawn:
-        require_matplotlib()
 
 
 def _show(sheets: list[Sheet], *, as_json: bool) -> None:
