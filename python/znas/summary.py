@@ -27,22 +27,12 @@ def document(result: SearchResult) -> Document:
 
 def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     size, c = result.macro, result.conditions
-    yield (
-        "network",
-        (
-            f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates "
-            f"(C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels, "
-            f"{size.classes} classes)"
-        ),
-    )
+    trained = f"C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels"
     shown = c.images if result.race is None else c.images // result.race.chunks
-    yield (
-        "neurons",
-        (
-            f"{result.observed} observed, {result.intervened} intervened ({_p(result)}); "
-            f"{result.evaluations} masked passes over {shown} images"
-        ),
-    )
+    neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
+    parameters = f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates"
+    yield "network", f"{parameters} ({trained}, {size.classes} classes)"
+    yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
     if result.race is not None:
         yield "race", _race(result, result.race)
     if result.ensembles_observed + result.ensembles_intervened:
@@ -55,13 +45,8 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "precision", f"{c.dtype}; {c.agreement:.1%} of the images keep float32's class (mixture)"
     yield "device", c.device
     t = result.seconds
-    yield (
-        "seconds",
-        (
-            f"{t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection "
-            f"({c.backend}, {c.threads} threads)"
-        ),
-    )
+    phases = f"{t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection"
+    yield "seconds", f"{t.total:.2f} = {phases} ({c.backend}, {c.threads} threads)"
 
 
 def _race(result: SearchResult, race: RaceReport) -> str:
