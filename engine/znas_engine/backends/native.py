@@ -151,11 +151,13 @@ class Native(Evaluator):
             lowering, program = self.lower(weight, None, dtype="float32", target=fastest_isa())
             *_, means, variances = program.compile(self.space.mixture(), []).run(images, [])
             norms, moments = lowering.norms, (means, variances)
-        mean, variance = (
-            {position: np.array(row, np.float32) for position, row in zip(norms, rows, strict=True)}
-            for rows in moments
-        )
-        return Statistics(mean, variance)
+        mixture = self.graph.live(self.space.mixture())
+        statistics = Statistics.identity(self.graph)
+        for position, mean, variance in zip(norms, *moments, strict=True):
+            if mixture[position]:
+                statistics.mean[position] = np.array(mean, np.float32)
+                statistics.variance[position] = np.array(variance, np.float32)
+        return statistics
 
     def _on_gpu(
         self,

@@ -107,7 +107,8 @@ class OnnxRuntime(Evaluator):
         """Frozen statistics; the calibrated ones are measured once and kept in the cache."""
         if norm == "batch":
             return None
-        if norm == "identity":
+        live = self.graph.live(None)
+        if norm == "identity" or not any(live[i] for i in self.graph.norms()):
             return Statistics.identity(self.graph)
 
         def build() -> bytes:
@@ -127,7 +128,7 @@ class OnnxRuntime(Evaluator):
         flat = np.load(
             io.BytesIO(load_or_build("calibration", key, build, report=self.report)), allow_pickle=False
         )
-        return Statistics.unpack(self.graph, flat)
+        return Statistics.unpack(self.graph, flat, self.space.mixture())
 
     def _key(self, environment: Environment, norm: str) -> dict[str, object]:
         return {
