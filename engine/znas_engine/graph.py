@@ -150,6 +150,12 @@ class Linear(Node):
         return self.shape[0] * (self.in_features + 1)
 
 
+#: All kinds of nodes.
+NODES: frozenset[type[Node]] = frozenset(
+    (Input, Conv, Norm, Relu, Pool, Shift, Concat, Mixed, GlobalAverage, Linear)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Graph:
     """The nodes of one network in topological order; the first is the images, the last the logits.
@@ -233,7 +239,7 @@ class Graph:
         rows = np.frombuffer(packed, np.uint8).reshape(len(modules), size)
         counts = np.zeros((len(values), len(masks)), np.int64)
         of_module = np.unpackbits(rows, axis=1, count=len(masks), bitorder="little")
-        np.add.at(counts, [places[value] for value, _ in modules], of_module)
+        np.add.at(counts, np.array([places[value] for value, _ in modules], np.int64), of_module)
         return values, counts
 
 
@@ -282,7 +288,8 @@ class Builder:
         if any(isinstance(each, Linear) for each in reads):
             return f"reads the classifier {reads[0].name!r}, which must be the last node"
         if isinstance(node, Conv) and (node.in_channels % node.groups or node.shape[0] % node.groups):
-            return f"has {node.groups} groups, which do not divide {node.in_channels} and {node.shape[0]} channels"
+            channels = f"{node.in_channels} and {node.shape[0]} channels"
+            return f"has {node.groups} groups, which do not divide {channels}"
         if isinstance(node, Pool) and 2 * node.padding > node.kernel:
             return f"has the padding {node.padding}, which is more than half of its kernel {node.kernel}"
         if isinstance(node, Concat) and len({each.shape[1:] for each in reads}) != 1:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.settings import SearchSettings
-from znas_engine.backends import Evaluator, get_backend
-from znas_engine.backends.base import ALL
+from znas_engine.backends import get_backend
 from znas_engine.data import Dataset
 from znas_engine.environment import Environment, draw_environments
+from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.gpu import with_card
 from znas_engine.scores import get_scores
 from znas_engine.spaces import Macro, Mask, SearchSpace

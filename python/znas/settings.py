@@ -13,7 +13,8 @@ from znas.selection.aggregate import OF_ONE_SCORE, get_aggregate
 from znas.selection.criteria import is_exact
 from znas.selection.race import check_race
 from znas.selection.strategies import ORDERS
-from znas_engine.backends import check_score, choose_backend
+from znas_engine.backends import choose_backend
+from znas_engine.backends.checks import check_score
 from znas_engine.data import DATASETS
 from znas_engine.devices import parse_devices
 from znas_engine.errors import InvalidValueError, unknown_choice

@@ -177,8 +177,8 @@ def test_batch_checks_its_arrays() -> None:
         InvalidValueError, match=r"`images` must be float32 \[N, C, H, W\] but got float64 \[4, 3, 8, 8\]"
     ):
         Batch(images=images.astype(np.float64), labels=None)
-    with pytest.raises(InvalidValueError, match=r"but got float32 \[4, 1, 8, 8\]"):
-        Batch(images=images[:, :1].copy(), labels=None)
+    with pytest.raises(InvalidValueError, match=r"but got float32 \[4, 0, 8, 8\]"):
+        Batch(images=images[:, :0].copy(), labels=None)
     with pytest.raises(InvalidValueError, match="`images` must be C-contiguous"):
         Batch(images=images.swapaxes(2, 3), labels=None)
     with pytest.raises(InvalidValueError, match=r"`labels` must be int64 \[4\] but got int64 \[3\]"):

@@ -13,7 +13,7 @@ from tests.conftest import targets
 from tests.engine.graphs import EDGES, MACRO, OPERATIONS, OneGraph, graphs
 from tests.engine.test_conformance import CODE_TOLERANCE, gram
 from znas_engine.backends import get_backend
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.graph import Graph, Input
@@ -53,7 +53,9 @@ def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: in
     space = OneGraph(graph, mixed=rng.random((EDGES, OPERATIONS)) < 0.9)
     masks = masks_of(space, seed)
     expected, found = (
-        get_backend(backend)(space, MACRO, norm=norm, devices=[there]).observe(masks, environment, reads=READS)
+        get_backend(backend)(space, MACRO, norm=norm, devices=[there]).observe(
+            masks, environment, reads=READS
+        )
         for backend, there in (("torch", "cpu"), (name, device))
     )
     for g, (a, b) in enumerate(zip(expected, found, strict=True)):
@@ -63,7 +65,9 @@ def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: in
         assert len(b.features) == len(graph.cells)
         for k, (right, other) in enumerate(zip(a.features, b.features, strict=True)):
             assert_close(other, right, f"features {k} of mask {g}")
-        assert [(site.bits, site.modules) for site in b.codes] == [(site.bits, site.modules) for site in a.codes]
+        assert [(site.bits, site.modules) for site in b.codes] == [
+            (site.bits, site.modules) for site in a.codes
+        ]
         flipped = sum(int(np.abs(gram(x) - gram(y)).sum()) for x, y in zip(a.codes, b.codes, strict=True))
         total = sum(site.bits for site in a.codes) * IMAGES**2
         assert flipped <= CODE_TOLERANCE * total + 2 * IMAGES, f"codes of mask {g}: {flipped} of {total}"

@@ -29,7 +29,7 @@ from znas.bench.statistics import gflops_of, identity, middle, percentiles, spee
 from znas.bench.suite import run
 from znas.cli.bench import _print
 from znas_engine import __version__, kernels
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError

@@ -18,15 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import __version__, kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_cuda import (
     CudaSupernet,
     masks_together,
 )
 from znas_engine.backends.native_lowering import Lowering
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import NATIVE
 from znas_engine.devices import kind_of, number_of
 from znas_engine.environment import Environment
 from znas_engine.errors import MissingDependencyError
+from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
 from znas_engine.graph import Graph
 from znas_engine.scores import CodeSite, HostCodes, Observation
@@ -46,7 +48,7 @@ def fastest_isa() -> str:
 class Native(Evaluator):
     """`--backend native`: needs the compiled kernels."""
 
-    name = "native"
+    record = NATIVE
     packages = ()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

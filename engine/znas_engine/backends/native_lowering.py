@@ -162,7 +162,11 @@ class Lowering:
     def _leaves(self, position: int) -> list[int]:
         """What a node that may be a concatenation consists of."""
         node = self.graph.nodes[position]
-        return [leaf for j in node.inputs for leaf in self._leaves(j)] if isinstance(node, Concat) else [position]
+        return (
+            [leaf for j in node.inputs for leaf in self._leaves(j)]
+            if isinstance(node, Concat)
+            else [position]
+        )
 
     def _unrectified(self, position: int) -> tuple[int, bool]:
         """What a ReLU reads, and whether the node is one. What ReLUs read has codes: it is never looked
@@ -355,7 +359,9 @@ def _whole(node: Conv, weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """The weight of a convolution of all input channels: zero between groups."""
     if node.groups == 1:
         return weight
-    whole = np.zeros((node.groups, node.shape[0] // node.groups, node.in_channels, *weight.shape[2:]), np.float32)
+    whole = np.zeros(
+        (node.groups, node.shape[0] // node.groups, node.in_channels, *weight.shape[2:]), np.float32
+    )
     width = weight.shape[1]
     for group, part in enumerate(np.split(weight, node.groups)):
         whole[group, :, group * width : (group + 1) * width] = part

@@ -18,11 +18,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from znas_engine import __version__, kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime_cuda import Bound, cuda_session, distribution
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import ORT
 from znas_engine.backends.scaling import Scaling, mask_shape, scaling_of
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
+from znas_engine.evaluator import Evaluator
 from znas_engine.export import CUDA_OPSET, code_output, feature_output
 from znas_engine.export.cache import load_or_build
 from znas_engine.graph import Graph
@@ -41,7 +43,7 @@ class OnnxRuntime(Evaluator):
     Weights and statistics are the same on every device, bit for bit.
     """
 
-    name = "ort"
+    record = ORT
     packages = (distribution(),)
 
     def prepare(

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from znas_engine import kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
+from znas_engine.backends.checks import check_masks
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import TORCH
 from znas_engine.backends.torch_errors import device_errors
 from znas_engine.backends.workers import Workers
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
+from znas_engine.evaluator import Evaluator
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -45,7 +48,7 @@ class TorchReference(Evaluator):
     """`--backend torch`: needs neither a compiler nor ONNX. On GPUs, where it has not been run yet, TF32 is
     off: float32 means float32."""
 
-    name = "torch"
+    record = TORCH
     packages = ("torch",)
 
     def prepare(

@@ -57,7 +57,7 @@ class Statistics:
 
     @classmethod
     def unpack(cls, graph: Graph, flat: NDArray[np.float32], mixture: NDArray[np.float32]) -> Statistics:
-        """Means, then variances, of those `Norm` nodes that reach the logits: float32 [2, sum of channels]."""
+        """flat: means, then variances, of the `Norm` nodes that reach the logits, float32 [2, channels]."""
         live, mixed = graph.live(None), graph.live(mixture)
         positions = [i for i in graph.norms() if live[i]]
         sizes = [graph.nodes[i].shape[0] for i in positions]

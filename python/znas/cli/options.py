@@ -23,7 +23,7 @@ DataDir = Annotated[
 Backend = Annotated[
     str,
     typer.Option(
-        help=f"{' | '.join(BACKENDS)} | auto, the first of these that can run here, which says what "
+        help=f"{' | '.join(BACKENDS.names())} | auto, the first of these that can run here, which says what "
         "those before it lack."
     ),
 ]

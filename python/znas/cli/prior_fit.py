@@ -141,7 +141,7 @@ def fit(
             "environments": envs,
             "norm": settings.norm,
             "init": init,
-            "backend": kind.name,
+            "backend": kind.record.name,
             "device": settings.device,
             "supernet": {"channels": macro.channels, "cells": macro.cells, "resolution": macro.resolution},
         }

@@ -18,10 +18,11 @@ from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
 from znas.settings import SearchSettings
 from znas_engine.backends import get_backend
-from znas_engine.backends.base import Evaluator, check_batch
+from znas_engine.backends.checks import check_batch
 from znas_engine.data import Batch, Dataset, load
 from znas_engine.environment import Environment, derive_seed, draw_environments
 from znas_engine.errors import InvalidValueError
+from znas_engine.evaluator import Evaluator
 from znas_engine.graph import Conv
 from znas_engine.scores import get_score
 from znas_engine.spaces import Mask, SearchSpace, get_space

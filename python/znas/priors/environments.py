@@ -14,10 +14,10 @@ from znas.journal import Journal
 from znas.priors.base import Prior
 from znas.selection.criteria import selectable
 from znas.selection.topology import contested_edges
-from znas_engine.backends import Evaluator
-from znas_engine.backends.base import count_passes
+from znas_engine.backends.passes import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
+from znas_engine.evaluator import Evaluator
 from znas_engine.scores import Score
 
 Progress = Callable[[int, int], None]
