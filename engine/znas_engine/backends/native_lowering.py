@@ -85,7 +85,7 @@ class Lowering:
         self.builder = builder
         self.made: dict[int, int] = {}
         self.copies: dict[int, int] = {}
-        self.norms: list[int] = []
+        self.measured: dict[int, int] = {}
         self.sites: dict[int, int] = {}
         #: Of every node, those that read it.
         self.readers: list[list[Any]] = [[] for _ in graph.nodes]
@@ -101,6 +101,7 @@ class Lowering:
             self.sites[position] = self._site(self._sums(position))
         self.features = self._features()
         self._head(graph.nodes[-1])
+        self.norms = list(self.measured)
 
     # --- values --------------------------------------------------------------------------------------
 
@@ -250,10 +251,10 @@ class Lowering:
     def _normalised(self, position: int, node: Norm) -> list[_Term]:
         read = node.inputs[0]
         if self.statistics is None:
-            moments = self._sum(node.shape, self._operand(read), moments=True)
-            self.norms.append(position)
+            if position not in self.measured:
+                self.measured[position] = self._sum(node.shape, self._operand(read), moments=True)
             ones = np.ones(node.shape[0], np.float32)
-            return [_Term("linear", moments, ones, arguments={"normalised": True})]
+            return [_Term("linear", self.measured[position], ones, arguments={"normalised": True})]
         scale = 1 / np.sqrt(self.statistics.variance[position] + np.float32(EPSILON))
         found = [term.scaled(scale) for term in self._operand(read)]
         return [*found, _Term("constant", -1, -self.statistics.mean[position] * scale)]
