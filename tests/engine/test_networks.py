@@ -95,7 +95,7 @@ def test_source_is_self_contained_and_trains(
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_grey_images_go_through_every_network(space: SearchSpace[Any]) -> None:
     """Graph, trainable network, its file and the eager supernet read as many channels as the data set has."""
-    dataset = Gaussian(16)
+    dataset = Gaussian(resolution=16)
     dataset.channels = 1
     macro = space.macro_for(dataset, channels=4, cells=small(space).cells)
     assert space.evaluation_macro_for(dataset).inputs == macro.inputs == 1
