@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.errors import InvalidValueError
+
 Shape = tuple[int, int, int]
 Slot = tuple[int, int]
 
@@ -254,14 +256,38 @@ def live_inputs(node: Node, mask: NDArray[np.float32] | None) -> Iterable[int]:
 
 @dataclass(slots=True)
 class Builder:
-    """Appends nodes and infers their shapes; the only way graphs are made."""
+    """Appends nodes and infers their shapes; the only way graphs are made.
+
+    Raises InvalidValueError, naming the node, for one that no network has: see `_refused`.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
 
     def _add(self, node: Node) -> int:
+        if why := self._refused(node):
+            raise InvalidValueError(f"{type(node).__name__} {node.name!r} {why}")
         self.nodes.append(node)
         return len(self.nodes) - 1
+
+    def _refused(self, node: Node) -> str | None:
+        """The images come first; the mean over height and width, and the classifier of it, last."""
+        reads = [self.nodes[j] for j in node.inputs]
+        if isinstance(node, Input) == bool(self.nodes):
+            return "must be the first node, and the only one of its kind, as Input always is"
+        if min(node.shape) < 1:
+            return f"must have a pixel and a channel but has the shape {list(node.shape)}"
+        if any(isinstance(each, GlobalAverage) != isinstance(node, Linear) for each in reads):
+            return f"reads {reads[0].name!r}: Linear reads a GlobalAverage, and nothing else does"
+        if any(isinstance(each, Linear) for each in reads):
+            return f"reads the classifier {reads[0].name!r}, which must be the last node"
+        if isinstance(node, Conv) and (node.in_channels % node.groups or node.shape[0] % node.groups):
+            return f"has {node.groups} groups, which do not divide {node.in_channels} and {node.shape[0]} channels"
+        if isinstance(node, Pool) and 2 * node.padding > node.kernel:
+            return f"has the padding {node.padding}, which is more than half of its kernel {node.kernel}"
+        if isinstance(node, Concat) and len({each.shape[1:] for each in reads}) != 1:
+            return f"must read values of one size but got {[list(each.shape) for each in reads]}"
+        return None
 
     def shape(self, x: int) -> Shape:
         return self.nodes[x].shape
@@ -338,4 +364,6 @@ class Builder:
         return x
 
     def graph(self) -> Graph:
+        if not isinstance(self.nodes[-1], Linear):
+            raise InvalidValueError(f"the last node must be Linear but is {self.nodes[-1].name!r}")
         return Graph(tuple(self.nodes), tuple(self.cells))

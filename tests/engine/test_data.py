@@ -174,7 +174,7 @@ def test_batch_checks_its_arrays() -> None:
     images = np.zeros((4, 3, 8, 8), dtype=np.float32)
     Batch(images=images, labels=np.zeros(4, dtype=np.int64))
     with pytest.raises(
-        InvalidValueError, match=r"`images` must be float32 \[N, 3, H, W\] but got float64 \[4, 3, 8, 8\]"
+        InvalidValueError, match=r"`images` must be float32 \[N, C, H, W\] but got float64 \[4, 3, 8, 8\]"
     ):
         Batch(images=images.astype(np.float64), labels=None)
     with pytest.raises(InvalidValueError, match=r"but got float32 \[4, 1, 8, 8\]"):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine import kernels
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.served import check_devices, check_dtype, default_device
 from znas_engine.backends.workers import Workers
@@ -24,6 +25,7 @@ from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Graph
 from znas_engine.scores import (
     BATCH,
+    READS,
     ForwardScore,
     GradientScore,
     Observation,
@@ -36,6 +38,7 @@ from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import check_norm, chunks
 
 Images = NDArray[np.float32]
+Labels = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
@@ -72,6 +75,18 @@ class BatchedPass(MaskedPass, Protocol):
         """masks float32 [G, E, O], images float32 [n, 3, H, W] -> what single passes would give.
 
         Raises DeviceMemoryError like a single pass.
+        """
+
+
+@runtime_checkable
+class CountingPass(MaskedPass, Protocol):
+    """A pass that counts where its logits are: only counts leave."""
+
+    def count(self, masks: Mask, images: Images, labels: Labels) -> list[Observation]:
+        """masks float32 [G, E, O], images float32 [n, 3, H, W], labels int64 [n] -> what single passes would
+        give, `correct` and `finite` in the place of logits.
+
+        Raises DeviceMemoryError like a single pass, InvalidValueError for a label that is no class.
         """
 
 
@@ -195,11 +210,14 @@ class Evaluator(ABC):
     def observe(
         self, masks: Mask, environment: Environment, *, reads: Collection[str] = (), probe: Probe = BATCH
     ) -> list[Observation]:
-        """What a forward score sees of every mask [G, E, O]; `evaluate` is the same followed by scores."""
+        """What a forward score sees of every mask [G, E, O]; `evaluate` is the same followed by scores.
+
+        reads: what is seen besides logits, members of READS and ANSWERS.
+        """
         check_masks(masks, self.space)
         with self._workers() as workers:
             view = self._shared_out(
-                workers, partial(self._view, workers, environment, probe, frozenset(reads), ALL)
+                workers, partial(self._view, workers, environment, probe, frozenset({"logits", *reads}), ALL)
             )
             return [seen for (seen,) in workers.map(view, masks[:, None])]
 
@@ -221,7 +239,7 @@ class Evaluator(ABC):
     def _batches(self, masks: Mask, scores: Sequence[Score], images: int) -> list[Mask]:
         """What a worker thread gets at once: fewer masks than it might where others would be left without
         any, or where the codes of several chunks of images wait on the host."""
-        reads = frozenset().union(*probes_of(scores, self.norm).values())
+        reads = frozenset(READS).intersection(itertools.chain(*probes_of(scores, self.norm).values()))
         size = self.masks_together(reads, images)
         if "codes" in reads and images > self._chunked.size:
             size = 1
@@ -311,17 +329,21 @@ class Evaluator(ABC):
     ) -> Callable[[Mask], list[Observation]]:
         """The function from masks [G, E, O] to what a probe shows of each, on some of its images."""
         norm = probe.norm or self.norm
+        inner = reads.intersection(READS)
         run: MaskedPass = self._kept(
             workers,
-            (place, environment, norm, reads),
-            lambda: self.prepare(environment, norm=norm, reads=reads, device=self.devices[place]),
+            (place, environment, norm, inner),
+            lambda: self.prepare(environment, norm=norm, reads=inner, device=self.devices[place]),
         )
         images = probe.images(environment)[rows]
         labels = environment.batch[rows].labels
+        asked = labels if "correct" in reads else None
 
         def view(masks: Mask) -> list[Observation]:
             def see(part: slice) -> list[Observation]:
-                if isinstance(run, BatchedPass):
+                if asked is not None and "logits" not in reads and isinstance(run, CountingPass):
+                    seen = run.count(masks, images[part], asked[part])
+                elif isinstance(run, BatchedPass):
                     seen = run.batch(masks, images[part])
                 else:
                     seen = [run(mask, images[part]) for mask in masks]
@@ -336,7 +358,7 @@ class Evaluator(ABC):
             else:
                 parts = self._chunked(see, len(images))
             return [
-                self._joined(mask, seen, labels)
+                replace(self._joined(mask, seen, asked), labels=labels)
                 for mask, seen in zip(masks, zip(*parts, strict=True), strict=True)
             ]
 
@@ -355,12 +377,11 @@ class Evaluator(ABC):
         """All of a backend's arithmetic happens in these threads."""
         return Workers(self.threads, places=len(self.devices))
 
-    def _joined(
-        self, mask: Mask, parts: Sequence[Observation], labels: NDArray[np.int64] | None
-    ) -> Observation:
-        """What was seen of one mask in all chunks of images."""
+    def _joined(self, mask: Mask, parts: Sequence[Observation], asked: Labels | None) -> Observation:
+        """What was seen of one mask in all chunks of images. asked: labels whose correct images are counted
+        here, unless the pass has."""
         logits = np.concatenate([part.logits for part in parts])
-        if not np.isfinite(logits).all():
+        if not (all(part.finite for part in parts) and np.isfinite(logits).all()):
             raise NonFiniteScoreError(
                 f"the logits are not finite under the mask {self.space.describe(mask)}; "
                 + ("norm=calibrated" if self.dtype != "float16" else "dtype=bfloat16")
@@ -372,7 +393,17 @@ class Evaluator(ABC):
             np.concatenate(maps) if len(maps) > 1 else maps[0]
             for maps in zip(*(part.features for part in parts), strict=True)
         )
-        return Observation(logits, labels, codes, np.concatenate(pooled) if pooled else None, features)
+        counts = [part.correct for part in parts if part.correct is not None]
+        if asked is not None and not counts:
+            counts = kernels.count_correct(logits[None], asked).tolist()
+        return Observation(
+            logits,
+            codes=codes,
+            pooled=np.concatenate(pooled) if pooled else None,
+            features=features,
+            classes=self.graph.classes,
+            correct=sum(counts) if counts else None,
+        )
 
 
 def probes_of(scores: Iterable[Score], norm: str) -> dict[Probe, frozenset[str]]:

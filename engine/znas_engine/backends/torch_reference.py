@@ -165,13 +165,17 @@ class TorchReference(Evaluator):
             return None
         statistics = Statistics.identity(self.graph)
         if norm == "calibrated":
-            inputs = {self.graph.nodes[i].inputs[0]: i for i in self.graph.norms()}
+            norms: dict[int, list[int]] = {}
+            for i in self.graph.norms():
+                norms.setdefault(self.graph.nodes[i].inputs[0], []).append(i)
+            live = self.graph.live(self.space.mixture())
 
             def measure(i: int, value: Tensor) -> None:
-                if i in inputs:
-                    variance, mean = torch.var_mean(value, (0, 2, 3), correction=0)
-                    statistics.mean[inputs[i]] = mean.cpu().numpy()
-                    statistics.variance[inputs[i]] = variance.cpu().numpy()
+                for norm in norms.get(i, []):
+                    if live[norm]:
+                        variance, mean = torch.var_mean(value, (0, 2, 3), correction=0)
+                        statistics.mean[norm] = mean.cpu().numpy()
+                        statistics.variance[norm] = variance.cpu().numpy()
 
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
             with torch.inference_mode():

@@ -17,7 +17,7 @@ from znas_engine.errors import InvalidValueError
 class Batch:
     """Images and, where the data set has them, their labels.
 
-    images: float32 [N, 3, H, W], C-contiguous, normalised per channel (about zero mean, unit variance).
+    images: float32 [N, C, H, W], C-contiguous, normalised per channel (about zero mean, unit variance).
     labels: int64 [N] in [0, classes), or None for an unlabelled data set.
 
     Raises InvalidValueError for arrays of another shape, dtype or layout.
@@ -28,9 +28,9 @@ class Batch:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if images.dtype != np.float32 or images.ndim != 4 or images.shape[1] != 3:
+        if images.dtype != np.float32 or images.ndim != 4 or images.shape[1] == 0:
             raise InvalidValueError(
-                f"`images` must be float32 [N, 3, H, W] but got {images.dtype} {list(images.shape)}"
+                f"`images` must be float32 [N, C, H, W] but got {images.dtype} {list(images.shape)}"
             )
         if not images.flags.c_contiguous:
             raise InvalidValueError("`images` must be C-contiguous but got a strided view")

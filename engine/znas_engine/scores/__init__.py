@@ -5,7 +5,9 @@ from __future__ import annotations
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.scores.accuracy import Accuracy
 from znas_engine.scores.base import (
+    ANSWERS,
     BATCH,
+    NO_LOGITS,
     READS,
     ForwardScore,
     GradientScore,
@@ -34,7 +36,9 @@ from znas_engine.scores.zen import Zen
 from znas_engine.scores.zico import Zico
 
 __all__ = [
+    "ANSWERS",
     "BATCH",
+    "NO_LOGITS",
     "READS",
     "SCORES",
     "CodeSite",
