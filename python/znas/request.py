@@ -84,7 +84,7 @@ class Request:
         "auto",
         "What runs masked passes; auto is the first of these that can run here, and says what those before "
         "it lack",
-        choices=lambda: ["auto", *BACKENDS],
+        choices=lambda: ["auto", *BACKENDS.names()],
     )
     device: str = _option(
         "auto",

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from znas.hooks import QUIET, Hooks
 from znas.request import Request
-from znas_engine.backends import Evaluator, check_score, choose_backend, get_backend
-from znas_engine.backends.base import ALL
+from znas_engine.backends import choose_backend, get_backend
+from znas_engine.backends.checks import check_score
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
+from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.gpu import with_card
 from znas_engine.scores import Score, get_scores
 from znas_engine.scores.labels import check_labels

@@ -16,12 +16,14 @@ import pytest
 from tests.conftest import SPACES, small
 from znas.cli import main
 from znas_engine import gpu as gpu_module
-from znas_engine.backends import Evaluator, MaskedPass, get_backend, missing, native, self_check
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends import get_backend, missing, native, self_check
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.native_cuda import CudaSupernet
+from znas_engine.backends.passes import MaskedPass
 from znas_engine.data import load
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceError
+from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import Gpu
 from znas_engine.scores import Observation
 from znas_engine.spaces import Mask

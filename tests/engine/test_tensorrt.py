@@ -28,7 +28,7 @@ from tests.conftest import SPACES, small
 from tests.znas.test_cli import refused, znas_engine
 from znas_engine import kernels
 from znas_engine.backends import get_backend
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.onnxruntime import session
 from znas_engine.backends.scaling import scaling_of
 from znas_engine.data import Batch

@@ -30,7 +30,7 @@ from znas.bench.suite import run
 from znas.bench.tables import summary
 from znas.cli.console import show
 from znas_engine import __version__, kernels
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError

@@ -112,9 +112,9 @@ struct Tile {
     Lanes sums[kBlocks][kPixels][kParts];
 
     // Up to a block of input channels. weights: of block 0; those of the next are `block_weights` bytes on.
-    template <int kStride>
     inline __attribute__((always_inline)) void add_words(const char* weights, std::ptrdiff_t block_weights,
-                                                         const typename P::Element* x, int words) {
+                                                         const typename P::Element* x, int words,
+                                                         int stride) {
 #pragma GCC unroll 4
         for (int k = 0; k < words; ++k) {
             for (int part = 0; part < kUsed; ++part) {
@@ -127,7 +127,7 @@ struct Tile {
                 for (int p = 0; p < kPixels; ++p) {
 #pragma GCC unroll 4
                     for (int b = 0; b < kBlocks; ++b) {
-                        sums[b][p][part] = P::multiply_add(sums[b][p][part], w[b], x + p * kStride * kBlock);
+                        sums[b][p][part] = P::multiply_add(sums[b][p][part], w[b], x + p * stride * kBlock);
                     }
                 }
             }
@@ -136,8 +136,9 @@ struct Tile {
         }
     }
 
-    template <int kStride>
-    inline __attribute__((always_inline)) void add(const Product& product, int block, std::ptrdiff_t pixel) {
+    // stride: the product's; where a caller knows it, it is known to the compiler.
+    inline __attribute__((always_inline)) void add(const Product& product, int block, std::ptrdiff_t pixel,
+                                                   int stride) {
         const std::ptrdiff_t block_weights =
             static_cast<std::ptrdiff_t>(product.taps) * product.words * kWordBytes;
         const char* weights = product.weights + block * block_weights;
@@ -147,7 +148,7 @@ struct Tile {
             for (int begin = 0; begin < product.words; begin += kBlockWords) {
                 const int left = product.words - begin;
                 const int words = left < kBlockWords ? left : kBlockWords;
-                add_words<kStride>(weights, block_weights, x, words);
+                add_words(weights, block_weights, x, words, stride);
                 weights += static_cast<std::ptrdiff_t>(words) * kWordBytes;
                 x += product.input.block_pixels() * kBlock;
             }
@@ -219,9 +220,11 @@ void sum_tile(const SumStep& step, const Start& start, int block, int row, int c
             static_cast<std::ptrdiff_t>(row) * product.stride * product.input.pitch() +
             column * product.stride;
         if (product.stride == 1) {
-            tile.template add<1>(product, block, pixel);
+            tile.add(product, block, pixel, 1);
+        } else if (product.stride == 2) {
+            tile.add(product, block, pixel, 2);
         } else {
-            tile.template add<2>(product, block, pixel);
+            tile.add(product, block, pixel, product.stride);
         }
     }
 #pragma GCC unroll 4

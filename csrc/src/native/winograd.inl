@@ -90,7 +90,7 @@ int multiply_squares(const SumStep& step, const float* values, int position, int
             const char* weights = product.weights + static_cast<std::ptrdiff_t>(position * blocks + block) *
                                                         product.words * kWordBytes;
             for (int left = product.words; left > 0; left -= kBlock) {
-                tile.template add_words<1>(weights, 0, x, left < kBlock ? left : kBlock);
+                tile.add_words(weights, 0, x, left < kBlock ? left : kBlock, 1);
                 weights += kBlock * kWordBytes;
                 x += channels;
             }

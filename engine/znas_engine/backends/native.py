@@ -18,15 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import __version__, kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.native_cuda import (
     CudaSupernet,
     masks_together,
 )
 from znas_engine.backends.native_lowering import Lowering
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import NATIVE
 from znas_engine.devices import kind_of, number_of
 from znas_engine.environment import Environment
 from znas_engine.errors import MissingDependencyError
+from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
 from znas_engine.graph import Graph
 from znas_engine.scores import CodeSite, HostCodes, Observation
@@ -46,7 +48,7 @@ def fastest_isa() -> str:
 class Native(Evaluator):
     """`--backend native`: needs the compiled kernels."""
 
-    name = "native"
+    record = NATIVE
     packages = ()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -151,11 +153,13 @@ class Native(Evaluator):
             lowering, program = self.lower(weight, None, dtype="float32", target=fastest_isa())
             *_, means, variances = program.compile(self.space.mixture(), []).run(images, [])
             norms, moments = lowering.norms, (means, variances)
-        mean, variance = (
-            {position: np.array(row, np.float32) for position, row in zip(norms, rows, strict=True)}
-            for rows in moments
-        )
-        return Statistics(mean, variance)
+        mixture = self.graph.live(self.space.mixture())
+        statistics = Statistics.identity(self.graph)
+        for position, mean, variance in zip(norms, *moments, strict=True):
+            if mixture[position]:
+                statistics.mean[position] = np.array(mean, np.float32)
+                statistics.variance[position] = np.array(variance, np.float32)
+        return statistics
 
     def _on_gpu(
         self,

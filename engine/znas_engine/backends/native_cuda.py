@@ -119,8 +119,8 @@ class CudaSupernet:
     def _codes(self, masks: Mask, made: Any) -> list[HostCodes | CudaCodes]:
         """Of every mask, the codes of the sites that a live ReLU module reads."""
         values, counts = self.graph.modules(masks)
-        sites = np.array([self.sites[value] for value in values])
-        bits = np.array([math.prod(self.graph.nodes[value].shape) for value in values])
+        sites = np.array([self.sites[value] for value in values], np.int64)
+        bits = np.array([math.prod(self.graph.nodes[value].shape) for value in values], np.int64)
         times = np.zeros((len(masks), self.site_count), np.int64)
         times[:, sites] = counts.T
         batch = _CodesOfBatch(made, times)

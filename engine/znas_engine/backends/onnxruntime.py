@@ -18,11 +18,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from znas_engine import __version__, kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime_cuda import Bound, cuda_session, distribution
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import ORT
 from znas_engine.backends.scaling import Scaling, mask_shape, scaling_of
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
+from znas_engine.evaluator import Evaluator
 from znas_engine.export import CUDA_OPSET, code_output, feature_output
 from znas_engine.graph import Graph
 from znas_engine.scores import CodeSite, HostCodes, Observation
@@ -41,7 +43,7 @@ class OnnxRuntime(Evaluator):
     Weights and statistics are the same on every device, bit for bit.
     """
 
-    name = "ort"
+    record = ORT
     packages = (distribution(),)
 
     def prepare(
@@ -107,7 +109,8 @@ class OnnxRuntime(Evaluator):
         """Frozen statistics; the calibrated ones are measured once and kept in the cache."""
         if norm == "batch":
             return None
-        if norm == "identity":
+        live = self.graph.live(None)
+        if norm == "identity" or not any(live[i] for i in self.graph.norms()):
             return Statistics.identity(self.graph)
 
         def build() -> bytes:
@@ -127,7 +130,7 @@ class OnnxRuntime(Evaluator):
         flat = np.load(
             io.BytesIO(load_or_build("calibration", key, build, report=self.report)), allow_pickle=False
         )
-        return Statistics.unpack(self.graph, flat)
+        return Statistics.unpack(self.graph, flat, self.space.mixture())
 
     def _key(self, environment: Environment, norm: str) -> dict[str, object]:
         return {

@@ -43,7 +43,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What an environment's network is shown: images float32 [N, 3, H, W] made from the environment alone,
+    """What an environment's network is shown: images float32 [N, C, H, W] made from the environment alone,
     under the evaluator's normalisation or one of its own."""
 
     name: str

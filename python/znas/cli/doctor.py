@@ -17,7 +17,7 @@ from znas.cli.console import show
 from znas.output import Document, Facts
 from znas.setup import available_threads
 from znas_engine import __version__, kernels
-from znas_engine.backends import BACKENDS, DEVICES, can_run, choose_backend, missing
+from znas_engine.backends import BACKENDS, can_run, choose_backend, missing
 from znas_engine.devices import FIRST
 from znas_engine.errors import MissingDependencyError
 from znas_engine.gpu import MEASURED, Gpu, gpus
@@ -69,13 +69,13 @@ def _checks() -> Iterator[Check]:
         yield Check(
             "kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine"
         )
-    for name in BACKENDS:
+    for name in BACKENDS.names():
         reason = missing(name)
         if reason is None:
             yield Check(f"backend {name}", "ok", f"{_packages(name)}{_elsewhere(name)}")
         else:
             yield Check(f"backend {name}", "missing", reason)
-    if any(can_run(name) for name in BACKENDS):
+    if any(can_run(name) for name in BACKENDS.names()):
         choice = choose_backend("auto")
         yield Check("auto", "ok", f"--backend auto runs {choice.backend} on {', '.join(choice.devices)}")
     else:
@@ -112,7 +112,7 @@ def _onnxruntime() -> str:
 
 def _elsewhere(backend: str) -> str:
     """Whether a backend can run on the kinds of devices that are not its default."""
-    devices = [FIRST[kind] for kind in DEVICES[backend][1:]]
+    devices = [FIRST[kind] for kind in BACKENDS.get(backend).devices[1:]]
     return "".join(
         f"; not on {device}: {reason}" if (reason := missing(backend, device)) else f"; {device} too"
         for device in devices
