@@ -147,11 +147,11 @@ def _assert_near(
     two_best = np.sort(expected, axis=1)[:, -2:]
     certain = two_best[:, 1] - two_best[:, 0] > 2 * tolerance
     if certain.any() and batch.labels is not None:
-        counts = [
+        right, counted = (
             kernels.count_correct(np.ascontiguousarray(logits[certain])[None], batch.labels[certain])
             for logits in (expected, found)
-        ]
-        assert np.array_equal(*counts), kind
+        )
+        assert np.array_equal(right, counted), kind
 
 
 def gram(site: CodeSite) -> NDArray[np.int64]:

@@ -96,4 +96,5 @@ class ScoreContract:
         """masks [G, E, O] -> float64 [G], by an evaluator of its own."""
         environment = Environment(7, "gaussian", self.batch() if batch is None else batch)
         evaluator = get_backend(backend)(self.space, small(self.space))
-        return evaluator.evaluate(masks, score=self.score, environments=[environment]).values[0]
+        found = evaluator.evaluate(masks, score=self.score, environments=[environment])
+        return found.values.reshape(len(masks))

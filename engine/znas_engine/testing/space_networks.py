@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas_engine.backends import get_backend
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv, Graph, Input, Linear, Mixed, Norm
 from znas_engine.spaces import Genotype, Macro, Mask, resize
+from znas_engine.spaces.base import parameters
 from znas_engine.supernet.normalisation import NORMS, Statistics
 from znas_engine.testing.agreement import (
     assert_conforms,
@@ -167,7 +169,7 @@ class NetworkContract(SpaceDraws):
     def test_costs_add_up(self) -> None:
         """Costs of operations predict parameters and operations of whole networks, up to one constant."""
         macro = small(self.space)
-        for of in (lambda graph: graph.parameters, lambda graph: graph.flops):
+        for of in (parameters, _operations):
             costs = self.space.costs(macro, of)
             assert (np.isfinite(costs) == self.space.candidates).all()
             finite = np.where(self.space.candidates, costs, 0)
@@ -221,6 +223,10 @@ class NetworkContract(SpaceDraws):
         return resize(macro, channels=8, cells=cells)
 
 
+def _operations(graph: Graph) -> float:
+    return graph.flops
+
+
 def _weighted(graph: Graph, mask: Mask | None) -> dict[str, tuple[str, tuple[int, ...], int]]:
     """What is learnt of the nodes that reach the logits: by name the kind, the shape and the parameters."""
     return {
@@ -242,7 +248,8 @@ def _logits(graph: Graph, weight: Any, mask: Mask, images: Any) -> Any:
         if isinstance(node, Conv | Linear)
     }
     with torch.no_grad():
-        return Network(graph, weights, Statistics.identity(graph))(mask, torch.from_numpy(images)).numpy()
+        logits = Network(graph, weights, Statistics.identity(graph))(mask, torch.from_numpy(images))
+    return _numbers(logits)
 
 
 def _drawn(state: dict[str, Tensor]) -> Callable[[Conv | Linear], Any]:
@@ -250,8 +257,9 @@ def _drawn(state: dict[str, Tensor]) -> Callable[[Conv | Linear], Any]:
     return lambda node: state[f"{node.name}.weight"].numpy()
 
 
-def _numbers(logits: Tensor) -> Any:
-    return logits.detach().numpy()
+def _numbers(logits: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = logits.detach().numpy()
+    return found
 
 
 def _imports(text: str) -> set[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from znas_plugin_example import network, space
-from znas_plugin_example.score import Spread
-from znas_plugin_example.space import Chain
-
 from znas.presets import PRESETS
 from znas.request import Request
 from znas_engine.testing import DataContract, ScoreContract, SpaceContract
+from znas_plugin_example import network, space
+from znas_plugin_example.score import Spread
+from znas_plugin_example.space import Chain
 
 
 class TestChain(SpaceContract):

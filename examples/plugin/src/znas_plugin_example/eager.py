@@ -23,9 +23,8 @@ class Supernet(nn.Module):
             stage = nn.ModuleList()
             for block in range(macro.cells):
                 sizes = (before, width * macro.channels, stride if block == 0 else 1)
-                stage.append(
-                    MixedOperation({OPERATIONS[o]: operation(OPERATIONS[o], *sizes) for o in options})
-                )
+                names = [OPERATIONS[o] for o in options]
+                stage.append(MixedOperation({name: operation(name, *sizes) for name in names}))
                 before = width * macro.channels
             self.stages.append(stage)
         self.classifier = nn.Linear(before, macro.classes)
@@ -33,7 +32,7 @@ class Supernet(nn.Module):
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
         x = self.stem(images)
         for stage, options, row in zip(self.stages, self.options, mask, strict=True):
-            for block in stage:
+            for block in stage.children():
                 x = block(x, row[options])
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
