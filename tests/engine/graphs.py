@@ -39,7 +39,7 @@ class OneGraph(SearchSpace[Any]):
     def genotype(self, mask: Any) -> Any:
         raise NotImplementedError
 
-    network = parse = mask = search_macro = evaluation_macro = genotype
+    network = parse = mask = search_macro = proxy_macro = evaluation_macro = genotype
 
 
 class _Drawing:
