@@ -28,14 +28,14 @@ docs: $(VENV)/.installed
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check python engine stubs tests bench
-	$(BIN)/ruff format --check python engine stubs tests bench
+	$(BIN)/ruff check python engine stubs tests bench examples
+	$(BIN)/ruff format --check python engine stubs tests bench examples
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
 format: $(VENV)/.installed-dev
-	$(BIN)/ruff check --fix python engine stubs tests
-	$(BIN)/ruff format python engine stubs tests
+	$(BIN)/ruff check --fix python engine stubs tests examples
+	$(BIN)/ruff format python engine stubs tests examples
 	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved.

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from znas_engine.backends import BACKENDS, DEVICES, missing
+from znas_engine.backends import BACKENDS, missing
 from znas_engine.data import Batch, load
 from znas_engine.devices import FIRST
 from znas_engine.spaces import SPACES as REGISTRY
@@ -109,14 +109,14 @@ def backends(*, but: str = "") -> list[Any]:
     """Every backend, as a parameter of a test; `trt` is skipped where it cannot run, which says why."""
     why = missing("trt")
     skip = pytest.mark.skipif(why is not None, reason=f"--backend trt: {why}")
-    return [pytest.param(name, marks=[skip] * (name == "trt")) for name in BACKENDS if name != but]
+    return [pytest.param(name, marks=[skip] * (name == "trt")) for name in BACKENDS.names() if name != but]
 
 
 def targets(*, but: tuple[str, str] = ("", "")) -> list[Any]:
     """Every backend on the first device of every kind that it serves, skipped where that cannot run."""
     found = []
-    for name in BACKENDS:
-        for kind in DEVICES[name]:
+    for name in BACKENDS.names():
+        for kind in BACKENDS.get(name).devices:
             why = missing(name, FIRST[kind])
             skip = pytest.mark.skipif(why is not None, reason=f"--backend {name} --device {kind}: {why}")
             if (name, kind) != but:

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -33,13 +33,6 @@ COMMANDS = [
     if line.startswith("$ ")
 ]
 SPACE = ("my_package/space.py", "my_package/network.py")
-
-needs_records = pytest.mark.skipif(
-    find_spec("znas_engine.evaluator") is None, reason="backends have no records yet"
-)
-needs_contracts = pytest.mark.skipif(
-    find_spec("znas_engine.testing") is None, reason="znas_engine.testing is not here yet"
-)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +121,6 @@ def test_its_commands_run(command: str, package: Path) -> None:
     assert re.fullmatch(r"[0-3]_[0-3]{2}_[0-3]{3}", first)
 
 
-@needs_records
 def test_its_backend_runs(package: Path) -> None:
     (command,) = (each for each in COMMANDS if "my_package.backend" in each)
     assert "(timed, " in znas_engine(package, command)
@@ -175,7 +167,6 @@ def test_its_verb_is_one_file_and_a_line(
     assert capsys.readouterr().out == "nasbench201: 6 edges, 30 choices\n"
 
 
-@needs_contracts
 def test_what_it_makes_keeps_the_contracts(package: Path) -> None:
     done = run(package, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contracts.py")
     assert re.search(r"\d+ passed", done.stdout)

@@ -60,6 +60,15 @@ def gpu(device: str) -> Gpu:
     return found[number_of(device)]
 
 
+def lacking_gpu(device: str) -> str | None:
+    """Why this machine has no GPU of that name; None if it has."""
+    try:
+        gpu(device)
+    except MissingDependencyError as error:
+        return str(error)
+    return None
+
+
 def with_card(device: str) -> str:
     """What results call a device: "cpu", "cuda:0 (NVIDIA H100 80GB HBM3)"."""
     return device if kind_of(device) == "cpu" else f"{device} ({gpu(device).name})"

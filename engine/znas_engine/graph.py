@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.errors import InvalidValueError
+
 Shape = tuple[int, int, int]
 Slot = tuple[int, int]
 
@@ -148,6 +150,12 @@ class Linear(Node):
         return self.shape[0] * (self.in_features + 1)
 
 
+#: All kinds of nodes.
+NODES: frozenset[type[Node]] = frozenset(
+    (Input, Conv, Norm, Relu, Pool, Shift, Concat, Mixed, GlobalAverage, Linear)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Graph:
     """The nodes of one network in topological order; the first is the images, the last the logits.
@@ -231,7 +239,7 @@ class Graph:
         rows = np.frombuffer(packed, np.uint8).reshape(len(modules), size)
         counts = np.zeros((len(values), len(masks)), np.int64)
         of_module = np.unpackbits(rows, axis=1, count=len(masks), bitorder="little")
-        np.add.at(counts, [places[value] for value, _ in modules], of_module)
+        np.add.at(counts, np.array([places[value] for value, _ in modules], np.int64), of_module)
         return values, counts
 
 
@@ -254,14 +262,39 @@ def live_inputs(node: Node, mask: NDArray[np.float32] | None) -> Iterable[int]:
 
 @dataclass(slots=True)
 class Builder:
-    """Appends nodes and infers their shapes; the only way graphs are made."""
+    """Appends nodes and infers their shapes; the only way graphs are made.
+
+    Raises InvalidValueError, naming the node, for one that no network has: see `_refused`.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
 
     def _add(self, node: Node) -> int:
+        if why := self._refused(node):
+            raise InvalidValueError(f"{type(node).__name__} {node.name!r} {why}")
         self.nodes.append(node)
         return len(self.nodes) - 1
+
+    def _refused(self, node: Node) -> str | None:
+        """The images come first; the mean over height and width, and the classifier of it, last."""
+        reads = [self.nodes[j] for j in node.inputs]
+        if isinstance(node, Input) == bool(self.nodes):
+            return "must be the first node, and the only one of its kind, as Input always is"
+        if min(node.shape) < 1:
+            return f"must have a pixel and a channel but has the shape {list(node.shape)}"
+        if any(isinstance(each, GlobalAverage) != isinstance(node, Linear) for each in reads):
+            return f"reads {reads[0].name!r}: Linear reads a GlobalAverage, and nothing else does"
+        if any(isinstance(each, Linear) for each in reads):
+            return f"reads the classifier {reads[0].name!r}, which must be the last node"
+        if isinstance(node, Conv) and (node.in_channels % node.groups or node.shape[0] % node.groups):
+            channels = f"{node.in_channels} and {node.shape[0]} channels"
+            return f"has {node.groups} groups, which do not divide {channels}"
+        if isinstance(node, Pool) and 2 * node.padding > node.kernel:
+            return f"has the padding {node.padding}, which is more than half of its kernel {node.kernel}"
+        if isinstance(node, Concat) and len({each.shape[1:] for each in reads}) != 1:
+            return f"must read values of one size but got {[list(each.shape) for each in reads]}"
+        return None
 
     def shape(self, x: int) -> Shape:
         return self.nodes[x].shape
@@ -338,4 +371,6 @@ class Builder:
         return x
 
     def graph(self) -> Graph:
+        if not isinstance(self.nodes[-1], Linear):
+            raise InvalidValueError(f"the last node must be Linear but is {self.nodes[-1].name!r}")
         return Graph(tuple(self.nodes), tuple(self.cells))

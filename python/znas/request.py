@@ -90,7 +90,7 @@ class Request:
         "auto",
         "What runs masked passes; auto is the first of these that can run here, and says what those before "
         "it lack",
-        choices=lambda: BACKENDS,
+        choices=BACKENDS,
         also=("auto",),
     )
     device: str = _option(

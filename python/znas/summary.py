@@ -38,13 +38,8 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     c = result.conditions
     yield "network", size_in_words(result.macro, result.params, result.flops)
     shown = c.images if result.race is None else c.images // result.race.chunks
-    yield (
-        "neurons",
-        (
-            f"{result.observed} observed, {result.intervened} intervened ({_p(result)}); "
-            f"{result.evaluations} masked passes over {shown} images"
-        ),
-    )
+    neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
+    yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
     if result.race is not None:
         yield "race", _race(result, result.race)
     if result.ensembles_observed + result.ensembles_intervened:
@@ -57,13 +52,8 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "precision", f"{c.dtype}; {c.agreement:.1%} of the images keep float32's class (mixture)"
     yield "device", c.device
     t = result.seconds
-    yield (
-        "seconds",
-        (
-            f"{t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection "
-            f"({c.backend}, {c.threads} threads)"
-        ),
-    )
+    phases = f"{t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection"
+    yield "seconds", f"{t.total:.2f} = {phases} ({c.backend}, {c.threads} threads)"
 
 
 def _race(result: SearchResult, race: RaceReport) -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from tests.znas.test_cli import search
 from znas import Request, Setup
 from znas.cli.doctor import _gpus
 from znas.hooks import Hooks
-from znas_engine import backends, gpu
-from znas_engine.backends import Choice, choose_backend, missing
+from znas_engine import gpu
+from znas_engine.backends import BACKENDS, Choice, choose_backend, missing, records
 from znas_engine.errors import InvalidValueError
 from znas_engine.gpu import MEASURED, Gpu
 from znas_engine.scores import get_scores
@@ -24,15 +25,15 @@ from znas_engine.scores import get_scores
 H100 = Gpu("NVIDIA H100", "9.0", "580.95.05")
 A10 = Gpu("NVIDIA A10", "8.6", "580.95.05")
 T4 = Gpu("NVIDIA T4", "7.5", "580.95.05")
-ON_GPU = Choice("native", ("cuda:0",))
-ON_CPU = Choice("native", ("cpu",))
+ON_GPU = Choice(BACKENDS.get("native"), ("cuda:0",))
+ON_CPU = Choice(BACKENDS.get("native"), ("cpu",))
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *cards: Gpu, built: bool = True) -> None:
     """One with these cards. built: whether the native backend has its CUDA half."""
     monkeypatch.setattr(gpu, "gpus", lambda: list(cards))
     monkeypatch.setattr("znas.cli.doctor.gpus", lambda: list(cards))
-    core = backends.import_module("znas_engine._core")
+    core = import_module("znas_engine._core")
     if not built:
         monkeypatch.delattr(core, "cuda_device_count", raising=False)
         return
@@ -60,7 +61,7 @@ def test_whoever_names_a_device_or_a_backend_gets_it(monkeypatch: pytest.MonkeyP
     assert choose_backend("auto", device="default") == ON_CPU
     assert choose_backend("native") == ON_CPU
     assert choose_backend("native", device="cuda:0") == ON_GPU
-    assert choose_backend("auto", get_scores("naswot+snip")) == Choice("torch", ("cpu",))
+    assert choose_backend("auto", get_scores("naswot+snip")) == Choice(BACKENDS.get("torch"), ("cpu",))
     with pytest.raises(InvalidValueError, match=r"`dtype` must be float32 or bfloat16 .* on cpu but got"):
         choose_backend("auto", dtype="float33")
 
@@ -99,8 +100,8 @@ def test_auto_says_why_it_leaves_a_gpu_alone(
 
 def test_a_machine_without_the_native_backend_hears_of_that_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, H100)
-    found = backends.find_spec
-    monkeypatch.setattr(backends, "find_spec", lambda name: None if name.endswith("_core") else found(name))
+    found = records.find_spec
+    monkeypatch.setattr(records, "find_spec", lambda name: None if name.endswith("_core") else found(name))
     choice = choose_backend("auto")
     assert choice.backend == "ort"
     assert choice.remark is not None

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from tests.conftest import SPACES, small, targets
 from znas_engine import kernels
-from znas_engine.backends import Evaluator, dtypes_of, get_backend
+from znas_engine.backends import dtypes_of, get_backend
 from znas_engine.backends import native as native_module
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
+from znas_engine.evaluator import Evaluator
 from znas_engine.scores import READS, CodeSite
 from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.supernet.initialisation import INITIALISATIONS

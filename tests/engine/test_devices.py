@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import SPACES, small
 from tests.znas.test_cli import refused, search
-from znas_engine import backends
-from znas_engine.backends import DEVICES, choose_backend, get_backend, missing
-from znas_engine.backends.base import BatchedPass
+from znas_engine.backends import BACKENDS, Choice, choose, choose_backend, get_backend, missing, records
 from znas_engine.backends.chunked import Chunked
+from znas_engine.backends.passes import BatchedPass
 from znas_engine.backends.torch_errors import device_errors
 from znas_engine.data import Batch
 from znas_engine.devices import parse_devices
@@ -73,14 +73,14 @@ def test_other_names_are_refused(text: str) -> None:
         choose_backend("native", device=text)
 
 
-@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("name", BACKENDS.names())
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 def test_a_backend_refuses_devices_that_it_does_not_serve(name: str, device: str) -> None:
     kind = device.partition(":")[0]
-    if kind in DEVICES[name]:
+    if kind in BACKENDS.get(name).devices:
         assert missing(name, device) is None or kind == "cuda"
     else:
-        others = " or ".join(other for other, kinds in DEVICES.items() if kind in kinds)
+        others = " or ".join(other for other in BACKENDS.names() if kind in BACKENDS.get(other).devices)
         with pytest.raises(
             InvalidValueError,
             match=rf"for the backend {name} but got {device}; use --backend {others} for {kind}",
@@ -307,8 +307,8 @@ def test_a_gpu_that_cannot_be_used_is_one_line(options: list[str], message: str,
 def test_what_the_native_backend_needs_for_a_gpu(
     count: int | None, line: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core = backends.import_module("znas_engine._core")
-    monkeypatch.setattr(backends, "_gpu", lambda device: None)
+    core = import_module("znas_engine._core")
+    monkeypatch.setattr(records, "lacking_gpu", lambda device: None)
     if count is None:
         monkeypatch.delattr(core, "cuda_device_count", raising=False)
     else:
@@ -319,9 +319,9 @@ def test_what_the_native_backend_needs_for_a_gpu(
 
 
 def test_auto_says_what_a_faster_backend_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_backend("auto", device="default") == backends.Choice("native", ("cpu",))
-    found = backends.find_spec
-    monkeypatch.setattr(backends, "find_spec", lambda name: None if name.endswith("_core") else found(name))
+    assert choose_backend("auto", device="default") == Choice(BACKENDS.get("native"), ("cpu",))
+    found = records.find_spec
+    monkeypatch.setattr(records, "find_spec", lambda name: None if name.endswith("_core") else found(name))
     choice = choose_backend("auto")
     assert (choice.backend, choice.devices) == ("ort", ("cpu",))
     assert choice.remark == (
@@ -329,7 +329,7 @@ def test_auto_says_what_a_faster_backend_lacks(monkeypatch: pytest.MonkeyPatch) 
         "install a C++20 compiler, then reinstall znas-engine"
     )
     assert choose_backend("ort").remark is None
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    monkeypatch.setattr(records, "find_spec", lambda name: None)
     with pytest.raises(
         MissingDependencyError, match=r"no backend can run float32 here; native cannot: .*; trt cannot: "
     ):
@@ -339,7 +339,9 @@ def test_auto_says_what_a_faster_backend_lacks(monkeypatch: pytest.MonkeyPatch) 
 def test_auto_keeps_to_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that cannot compute in it is not considered, and never taken in another dtype instead."""
     assert choose_backend("auto", dtype="bfloat16").backend == "native"
-    monkeypatch.setattr(backends, "missing", lambda name, device: "no" if name in ("native", "trt") else None)
+    monkeypatch.setattr(
+        choose, "missing", lambda record, device: "no" if record.name in ("native", "trt") else None
+    )
     with pytest.raises(
         MissingDependencyError, match=r"^no backend can run bfloat16 here; native cannot: no; trt cannot: no$"
     ):
@@ -354,11 +356,11 @@ def test_auto_keeps_to_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_auto_keeps_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes before the first that can run there is named."""
-    monkeypatch.setattr(backends, "_gpu", lambda device: None)
-    monkeypatch.setattr(backends, "missing", lambda name, device: None if name == "torch" else "no")
+    monkeypatch.setattr(choose, "lacking_gpu", lambda device: None)
+    monkeypatch.setattr(choose, "missing", lambda record, device: None if record.name == "torch" else "no")
     choice = choose_backend("auto", device="cuda:0,cuda:1")
-    assert choice == backends.Choice(
-        "torch",
+    assert choice == Choice(
+        BACKENDS.get("torch"),
         ("cuda:0", "cuda:1"),
         "--backend auto runs torch on cuda:0, cuda:1; native cannot: no; ort cannot: no",
     )

@@ -141,7 +141,7 @@ def test_unknown_backend_names_the_nearest() -> None:
         match=r"unknown backend 'ortt': choose one of auto, native, ort, torch, trt; .*'ort'",
     ):
         choose_backend("ortt")
-    assert choose_backend("auto").backend == next(name for name in BACKENDS if can_run(name))
+    assert choose_backend("auto").backend == next(name for name in BACKENDS.names() if can_run(name))
 
 
 def test_weights_are_the_same_in_another_process() -> None:

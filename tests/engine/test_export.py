@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 
 from tests.conftest import SPACES, small
 from znas_engine.backends import get_backend
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.onnxruntime import session
 from znas_engine.data import Batch
 from znas_engine.environment import Environment

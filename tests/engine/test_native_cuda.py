@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import SPACES, small
 from tests.znas.test_cli import refused, search
 from znas_engine.backends import get_backend, missing
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceMemoryError

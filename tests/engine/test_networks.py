@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import onnxruntime
 import pytest
 import torch
 
+from tests.conftest import SPACES, small
+from znas_engine.data import Gaussian
 from znas_engine.export.onnx_graph import export
 from znas_engine.graph import Conv, Linear
 from znas_engine.spaces import Genotype, SearchSpace, resize
@@ -87,3 +90,28 @@ def test_source_is_self_contained_and_trains(
     loss.backward()
     optimiser.step()
     assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_grey_images_go_through_every_network(space: SearchSpace[Any]) -> None:
+    """Graph, trainable network, its file and the eager supernet read as many channels as the data set has."""
+    dataset = Gaussian(resolution=16)
+    dataset.channels = 1
+    macro = space.macro_for(dataset, channels=4, cells=small(space).cells)
+    assert space.evaluation_macro_for(dataset).inputs == macro.inputs == 1
+    genotype = space.genotype(space.random_path(np.random.default_rng(0)))
+    images = torch.randn(2, 1, 16, 16)
+    graph = space.network(genotype, macro)
+    network = space.to_torch(genotype, macro)
+    assert sum(p.numel() for p in network.parameters()) == graph.parameters
+    scope: dict[str, Any] = {"__name__": "architecture"}
+    exec(compile(space.source(genotype, macro), "architecture.py", "exec"), scope)
+    assert space.eager is not None
+    module, _, name = space.eager.partition(":")
+    eager = getattr(import_module(module), name)(macro)
+    for logits in (
+        network(images),
+        scope["build"]()(images),
+        eager(images, torch.from_numpy(space.mixture())),
+    ):
+        assert logits.shape == (2, 10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from threading import Thread
 from typing import Any
@@ -16,9 +17,10 @@ import pytest
 
 from tests.conftest import SPACES, small
 from tests.engine.test_conformance import assert_conforms, assert_half_conforms
-from znas_engine.backends import get_backend, missing, onnxruntime_cuda, served
+from znas_engine.backends import get_backend, missing, onnxruntime_cuda
 from znas_engine.backends.onnxruntime import OnDevice, OnnxRuntime, session
 from znas_engine.backends.onnxruntime_cuda import HOW_TO_GET, PROVIDER, Bound, cuda_session, device_errors
+from znas_engine.backends.records import ORT
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import DeviceError, DeviceMemoryError, MissingDependencyError
@@ -78,13 +80,13 @@ def test_passes_on_a_device_conform(norm: str, space: SearchSpace[Any], images: 
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_float16_passes_on_a_device_conform(
-    norm: str, images: Batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(served.DTYPES, ("ort", "cpu"), ("float32", "float16"))
+def test_float16_passes_on_a_device_conform(norm: str, images: Batch) -> None:
+    class Half(Buffered):
+        record = replace(ORT, dtypes={"cpu": ("float32", "float16")})
+
     assert_half_conforms(
         get_backend("torch")(NB201, small(NB201), norm=norm),
-        Buffered(NB201, small(NB201), norm=norm, dtype="float16", threads=2),
+        Half(NB201, small(NB201), norm=norm, dtype="float16", threads=2),
         Environment(11, "gaussian", images),
     )
 

@@ -12,11 +12,12 @@ from onnx.reference import ReferenceEvaluator
 
 from tests.conftest import SPACES, small
 from tests.engine.test_conformance import named_masks
-from znas_engine.backends import Evaluator, get_backend
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends import get_backend
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.onnxruntime import session
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
+from znas_engine.evaluator import Evaluator
 from znas_engine.export import feature_output
 from znas_engine.export.onnx_graph import export
 from znas_engine.scores import READS

@@ -220,7 +220,7 @@ def test_doctor_names_every_backend() -> None:
     done = znas_engine("doctor", "--json")
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check for check in json.loads(done.stdout)}
-    for name in BACKENDS:
+    for name in BACKENDS.names():
         assert checks[f"backend {name}"]["state"] == ("ok" if name != "trt" or can_run(name) else "missing")
     assert checks["cache"]["state"] == "ok"
     assert len(znas_engine("doctor").stdout.splitlines()) == len(checks)

@@ -284,10 +284,6 @@ class Planner {
                 product(o, v, of, value(first.source).shape.channels, part.source);
                 break;
         }
-        if (kind != Operand::Kind::kTaps && kind != Operand::Kind::kLinear && o.stride != 1 &&
-            o.stride != 2) {
-            refuse(v, "has a stride that no kernel has");
-        }
         return part;
     }
 

@@ -18,11 +18,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from znas_engine import __version__, kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime_cuda import Bound, cuda_session, distribution
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import ORT
 from znas_engine.backends.scaling import Scaling, mask_shape, scaling_of
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
+from znas_engine.evaluator import Evaluator
 from znas_engine.export import CUDA_OPSET, code_output, feature_output
 from znas_engine.graph import Graph
 from znas_engine.scores import CodeSite, HostCodes, Observation
@@ -41,7 +43,7 @@ class OnnxRuntime(Evaluator):
     Weights and statistics are the same on every device, bit for bit.
     """
 
-    name = "ort"
+    record = ORT
     packages = (distribution(),)
 
     def prepare(
@@ -107,7 +109,8 @@ class OnnxRuntime(Evaluator):
         """Frozen statistics; the calibrated ones are measured once and kept in the cache."""
         if norm == "batch":
             return None
-        if norm == "identity":
+        live = self.graph.live(None)
+        if norm == "identity" or not any(live[i] for i in self.graph.norms()):
             return Statistics.identity(self.graph)
 
         def build() -> bytes:
@@ -127,7 +130,7 @@ class OnnxRuntime(Evaluator):
         flat = np.load(
             io.BytesIO(load_or_build("calibration", key, build, report=self.report)), allow_pickle=False
         )
-        return Statistics.unpack(self.graph, flat)
+        return Statistics.unpack(self.graph, flat, self.space.mixture())
 
     def _key(self, environment: Environment, norm: str) -> dict[str, object]:
         return {
@@ -141,7 +144,7 @@ class OnnxRuntime(Evaluator):
         }
 
 
-class _Supernet(ABC):
+class _Pass(ABC):
     """A `MaskedPass`: what to ask of a graph, and what its outputs are."""
 
     def __init__(self, graph: Graph, reads: frozenset[str], scaling: Scaling) -> None:
@@ -178,7 +181,7 @@ class _Supernet(ABC):
         """The outputs of those names. mask: as the graph takes it."""
 
 
-class _OnCpu(_Supernet):
+class _OnCpu(_Pass):
     """The whole graph, or a pruned one where every row of the mask has at most one entry."""
 
     def __init__(
@@ -237,7 +240,7 @@ class _OnCpu(_Supernet):
         return made
 
 
-class OnDevice(_Supernet):
+class OnDevice(_Pass):
     """The whole graph for every mask: a pruned session takes longer to make than a GPU takes for a pass."""
 
     def __init__(

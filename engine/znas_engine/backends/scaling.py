@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from znas_engine.backends.base import Evaluator
 from znas_engine.environment import Environment
+from znas_engine.evaluator import Evaluator
 from znas_engine.graph import Graph
 from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.supernet.rescale import Rescale, Scaled, unscaled

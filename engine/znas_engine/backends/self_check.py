@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from znas_engine.backends.base import LOGIT_TOLERANCE, Evaluator, Images, MaskedPass
+from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.backends.passes import Images, MaskedPass
 from znas_engine.data import load
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import DeviceError
+from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
 from znas_engine.spaces import Macro, Mask, SearchSpace, resize
 from znas_engine.storage import load_or_build

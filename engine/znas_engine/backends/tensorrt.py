@@ -18,12 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from znas_engine.backends.base import Evaluator, Images, MaskedPass
 from znas_engine.backends.onnxruntime import OnnxRuntime
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import TRT
 from znas_engine.backends.scaling import Scaling, scaling_of
 from znas_engine.backends.self_check import check_once
 from znas_engine.backends.torch_errors import device_errors
 from znas_engine.environment import Environment
+from znas_engine.evaluator import Evaluator
 from znas_engine.export import code_output, feature_output
 from znas_engine.scores import DeviceCodes, HostCodes, Observation
 from znas_engine.spaces import Mask
@@ -43,7 +45,7 @@ class TensorRt(Evaluator):
     """Weights and statistics are those of `--backend ort`, bit for bit. TensorRT has one plan for all
     environments, whose weights it replaces; TensorRT-RTX has one per environment."""
 
-    name = "trt"
+    record = TRT
     packages = (*OnnxRuntime.packages, *library.FLAVOUR.distribution)
 
     @cached_property
@@ -58,7 +60,7 @@ class TensorRt(Evaluator):
     ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
         built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
-        network = _Supernet(self, built, model, scaling_of(self, environment, norm), reads, device)
+        network = _Pass(self, built, model, scaling_of(self, environment, norm), reads, device)
         check_once(
             self,
             lambda: network,
@@ -71,7 +73,7 @@ class TensorRt(Evaluator):
         return network
 
 
-class _Supernet:
+class _Pass:
     """A `BatchedPass`: one engine, and a `_Run` per number of images."""
 
     def __init__(

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from znas_engine import kernels
-from znas_engine.backends.base import Evaluator, Images, MaskedPass, check_masks
+from znas_engine.backends.checks import check_masks
+from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.records import TORCH
 from znas_engine.backends.torch_errors import device_errors
 from znas_engine.backends.workers import Workers
 from znas_engine.devices import kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
+from znas_engine.evaluator import Evaluator
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -45,7 +48,7 @@ class TorchReference(Evaluator):
     """`--backend torch`: needs neither a compiler nor ONNX. On GPUs, where it has not been run yet, TF32 is
     off: float32 means float32."""
 
-    name = "torch"
+    record = TORCH
     packages = ("torch",)
 
     def prepare(
@@ -165,13 +168,17 @@ class TorchReference(Evaluator):
             return None
         statistics = Statistics.identity(self.graph)
         if norm == "calibrated":
-            inputs = {self.graph.nodes[i].inputs[0]: i for i in self.graph.norms()}
+            norms: dict[int, list[int]] = {}
+            for i in self.graph.norms():
+                norms.setdefault(self.graph.nodes[i].inputs[0], []).append(i)
+            live = self.graph.live(self.space.mixture())
 
             def measure(i: int, value: Tensor) -> None:
-                if i in inputs:
-                    variance, mean = torch.var_mean(value, (0, 2, 3), correction=0)
-                    statistics.mean[inputs[i]] = mean.cpu().numpy()
-                    statistics.variance[inputs[i]] = variance.cpu().numpy()
+                for norm in norms.get(i, []):
+                    if live[norm]:
+                        variance, mean = torch.var_mean(value, (0, 2, 3), correction=0)
+                        statistics.mean[norm] = mean.cpu().numpy()
+                        statistics.variance[norm] = variance.cpu().numpy()
 
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
             with torch.inference_mode():

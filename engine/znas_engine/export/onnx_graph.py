@@ -95,7 +95,7 @@ def export(
     writer.output("logits", names[len(graph.nodes) - 1], [graph.classes])
     if "pooled" in reads:
         writer.output("pooled", names[graph.penultimate], [graph.nodes[graph.penultimate].shape[0]])
-    for position in writer.roots:
+    for position in dict.fromkeys(writer.roots):
         feature = writer.cast(names[position], "float32")
         writer.output(feature_output(position), feature, graph.nodes[position].shape)
     if "codes" in reads:
@@ -109,7 +109,7 @@ def export(
 
 
 def export_statistics(graph: Graph, weights: Weights, *, mask: tuple[int, int]) -> bytes:
-    """A model whose only output is the packed `statistics` of the images in hand (see `Statistics.pack`)."""
+    """A model whose only output is `statistics` of the images in hand (see `Statistics.unpack`)."""
     writer = _Writer(graph, weights, None, None, (), "float32", per_cell=False)
     writer.write()
     writer.statistics_output()
@@ -133,7 +133,7 @@ def _serialised(writer: _Writer, mask: Mask | tuple[int, ...] | None, metadata: 
         inputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, list(mask)))
     model = helper.make_model(
         helper.make_graph(writer.nodes, "znas", inputs, writer.outputs, writer.initializers),
-        functions=[writer.masked_sum] if writer.masked_sum else [],
+        functions=[*writer.masked_sums.values()],
         opset_imports=[helper.make_opsetid("", writer.opset), helper.make_opsetid(DOMAIN, 1)],
         ir_version=IR_VERSION,
         producer_name="znas-engine",
@@ -157,7 +157,7 @@ class _Writer:
     outputs: list[Any] = field(default_factory=list)
     initializers: list[Any] = field(default_factory=list)
     live: list[bool] = field(init=False)
-    masked_sum: Any = None
+    masked_sums: dict[int, Any] = field(default_factory=dict)  # by their number of terms
     _constants: dict[str, str] = field(default_factory=dict)
     _relus: dict[int, str] = field(default_factory=dict)
     _measured: list[tuple[str, str]] = field(default_factory=list)
@@ -180,7 +180,7 @@ class _Writer:
         return names
 
     def _folded(self) -> dict[int, int]:
-        """Convolution -> the normalisation that is its only reader, if statistics are frozen."""
+        """Convolution -> the normalisation that is all that its value is for, if statistics are frozen."""
         if self.statistics is None:
             return {}
         readers: dict[int, list[int]] = {}
@@ -191,6 +191,7 @@ class _Writer:
             j: found[0]
             for j, found in readers.items()
             if isinstance(self.graph.nodes[j], Conv)
+            and j not in self.roots
             and len(found) == 1
             and isinstance(self.graph.nodes[found[0]], Norm)
         }
@@ -284,8 +285,8 @@ class _Writer:
         ):
             if edge is not None and self.mask is None:
                 place = (cell_of(self.graph, i), edge) if self.per_cell else (edge,)
-                values = {(*place, slot[1]): names[j] for j, slot in members if slot}
-                terms.append(self._masked_sum(place, values))
+                values = [((*place, slot[1]), names[j]) for j, slot in members if slot]
+                terms.append(self._masked_sum(values))
                 continue
             for j, slot in members:
                 if slot is None or (self.mask is not None and self.mask[slot] == 1):
@@ -303,16 +304,21 @@ class _Writer:
             total = self.node("Add", [total, term])
         return total
 
-    def _masked_sum(self, place: tuple[int, ...], values: Mapping[tuple[int, ...], str]) -> str:
-        """An edge under the mask's row at `place`, which all cells share unless each has its own; values by
-        their places in the mask."""
-        row = "_".join(map(str, ("mask", *place)))
+    def _masked_sum(self, values: Sequence[tuple[tuple[int, ...], str]]) -> str:
+        """An edge: values with their places in the mask, a row of it that all cells share unless each has its
+        own."""
+        places = np.array([place for place, _ in values], np.int64)
+        row = "_".join(map(str, ("mask", *places[0, :-1], *places[:, -1])))
         if row not in self._constants:
-            at = self.constant(f"{row}_at", np.array(list(values), np.int64))
+            at = self.constant(f"{row}_at", places)
             self._constants[row] = self.node("GatherND", [self.cast("mask", self.dtype), at], output=row)
-        self.masked_sum = _masked_sum(len(values), self.opset)
+        if len(values) not in self.masked_sums:
+            overload = str(len(values)) if self.masked_sums else ""
+            self.masked_sums[len(values)] = _masked_sum(len(values), self.opset, overload)
+        overload = self.masked_sums[len(values)].overload
+        inputs = [row, *(name for _, name in values)]
         # TensorRT looks for a plugin only where this attribute names its namespace.
-        return self.node("MaskedSum", [row, *values.values()], domain=DOMAIN, plugin_namespace=DOMAIN)
+        return self.node("MaskedSum", inputs, domain=DOMAIN, overload=overload, plugin_namespace=DOMAIN)
 
     def statistics_output(self) -> None:
         """All measured means, then all variances: float32 [2, sum of channels]."""
@@ -358,7 +364,7 @@ class _Writer:
         return name
 
 
-def _masked_sum(terms: int, opset: int) -> Any:
+def _masked_sum(terms: int, opset: int, overload: str) -> Any:
     """The function `nas::MaskedSum`: weights [terms], as many values of one shape -> their weighted sum."""
     weights, values, products = (
         [f"{kind}_{i}" for i in range(terms)] for kind in ("weight", "value", "product")
@@ -372,7 +378,8 @@ def _masked_sum(terms: int, opset: int) -> Any:
         helper.make_node("Sum", products, ["sum"]),
     ]
     opsets = [helper.make_opsetid("", opset)]
-    return helper.make_function(DOMAIN, "MaskedSum", ["weights", *values], ["sum"], nodes, opsets)
+    inputs = ["weights", *values]
+    return helper.make_function(DOMAIN, "MaskedSum", inputs, ["sum"], nodes, opsets, overload=overload)
 
 
 def _rounded(name: str, value: NDArray[np.float32], dtype: str) -> Any:

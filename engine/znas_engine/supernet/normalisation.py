@@ -3,7 +3,8 @@
     y = (x - mean) / sqrt(variance + EPSILON), per channel, no affine parameters
 
 calibrated  mean and (biased) variance were measured once per environment, under the mixture, on the first
-            `CHUNK` images of the environment's batch; frozen afterwards.
+            `CHUNK` images of the environment's batch; frozen afterwards. What the mixture does not reach
+            has those of `identity`.
 batch       mean and variance of the images in hand, at every pass: chunks of at most `CHUNK` images.
 identity    mean 0, variance 1: the running estimate of a network that has seen nothing.
 """
@@ -55,16 +56,21 @@ class Statistics:
         )
 
     @classmethod
-    def unpack(cls, graph: Graph, flat: NDArray[np.float32]) -> Statistics:
-        """The inverse of `pack`: float32 [2, sum of channels] in the order of `graph.norms()`."""
-        positions = graph.norms()
+    def unpack(cls, graph: Graph, flat: NDArray[np.float32], mixture: NDArray[np.float32]) -> Statistics:
+        """flat: means, then variances, of the `Norm` nodes that reach the logits, float32 [2, channels]."""
+        live, mixed = graph.live(None), graph.live(mixture)
+        positions = [i for i in graph.norms() if live[i]]
         sizes = [graph.nodes[i].shape[0] for i in positions]
         if flat.shape != (2, sum(sizes)) or flat.dtype != np.float32:
             raise ValueError(f"statistics of shape {flat.shape} do not belong to this graph")
-        splits = np.cumsum(sizes)[:-1]
-        mean, variance = (dict(zip(positions, np.split(row, splits), strict=True)) for row in flat)
-        return cls(mean, variance)
+        statistics = cls.identity(graph)
+        parts = np.split(flat, np.cumsum(sizes)[:-1], axis=1)
+        for position, (mean, variance) in zip(positions, parts, strict=True):
+            if mixed[position]:
+                statistics.mean[position], statistics.variance[position] = mean, variance
+        return statistics
 
     def pack(self) -> NDArray[np.float32]:
-        """float32 [2, sum of channels]: means, then variances."""
-        return np.stack([np.concatenate(list(part.values())) for part in (self.mean, self.variance)])
+        """float32 [2, sum of channels]: all means, then all variances."""
+        none = np.empty(0, np.float32)
+        return np.stack([np.concatenate([none, *part.values()]) for part in (self.mean, self.variance)])

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.backends.base import BatchedPass, Images, MaskedPass
+from znas_engine.backends.passes import BatchedPass, Images, MaskedPass
 from znas_engine.devices import TOGETHER, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import unknown_choice

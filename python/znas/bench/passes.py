@@ -15,7 +15,7 @@ from znas.bench.contenders import REFERENCE, Logits, get_contender
 from znas.bench.plan import Group, Supernet, masks_at
 from znas.bench.process import Worker, WorkerFailed
 from znas.setup import available_threads
-from znas_engine.backends.base import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.graph import Graph
 from znas_engine.spaces import Mask
 

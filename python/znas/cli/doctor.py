@@ -9,18 +9,25 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from typing import Any
 
 import typer
 
 from znas.cli import options
 from znas.cli.console import show
 from znas.output import Document, Facts
+from znas.presets import PRESETS
 from znas.setup import available_threads
 from znas_engine import __version__, kernels
-from znas_engine.backends import BACKENDS, DEVICES, can_run, choose_backend, missing
+from znas_engine.backends import BACKENDS, can_run, choose_backend, missing
+from znas_engine.data import DATASETS
 from znas_engine.devices import FIRST
-from znas_engine.errors import MissingDependencyError
+from znas_engine.errors import MissingDependencyError, PluginError
 from znas_engine.gpu import MEASURED, Gpu, gpus
+from znas_engine.registry import Registry
+from znas_engine.scores import SCORES
+from znas_engine.spaces import SPACES
 from znas_engine.storage import cache_root
 from znas_engine.tensorrt.flavours import chosen, installed
 
@@ -37,7 +44,8 @@ class Check:
 def doctor(as_json: options.Json = False) -> None:
     """Say what this machine can run and what is missing, one line each.
 
-    Exits with 1 if no backend can run or the cache cannot be written.
+    Exits with 1 if no backend can run, the cache cannot be written, or an installed package brings something
+    that cannot be used.
     """
     checks = list(_checks())
     if as_json:
@@ -69,13 +77,13 @@ def _checks() -> Iterator[Check]:
         yield Check(
             "kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine"
         )
-    for name in BACKENDS:
+    for name in BACKENDS.builtin:
         reason = missing(name)
         if reason is None:
             yield Check(f"backend {name}", "ok", f"{_packages(name)}{_elsewhere(name)}")
         else:
             yield Check(f"backend {name}", "missing", reason)
-    if any(can_run(name) for name in BACKENDS):
+    if any(can_run(name) for name in BACKENDS.builtin):
         choice = choose_backend("auto")
         yield Check("auto", "ok", f"--backend auto runs {choice.backend} on {', '.join(choice.devices)}")
     else:
@@ -89,6 +97,20 @@ def _checks() -> Iterator[Check]:
     )
     yield from _gpus()
     yield _cache()
+    for registry in (SPACES, SCORES, DATASETS, PRESETS, BACKENDS):
+        yield from _outside(registry)
+
+
+def _outside(registry: Registry[Any]) -> Iterator[Check]:
+    """What installed packages bring of one kind."""
+    for name, found in groupby(registry.outside(), key=lambda each: each.name):
+        sources = " and ".join(f"{each.package} ({each.where})" for each in found)
+        try:
+            registry.get(name)
+        except PluginError as error:
+            yield Check(f"{registry.what} {name}", "broken", str(error))
+        else:
+            yield Check(f"{registry.what} {name}", "ok", f"from {sources}")
 
 
 def _packages(backend: str) -> str:
@@ -112,7 +134,7 @@ def _onnxruntime() -> str:
 
 def _elsewhere(backend: str) -> str:
     """Whether a backend can run on the kinds of devices that are not its default."""
-    devices = [FIRST[kind] for kind in DEVICES[backend][1:]]
+    devices = [FIRST[kind] for kind in BACKENDS.get(backend).devices[1:]]
     return "".join(
         f"; not on {device}: {reason}" if (reason := missing(backend, device)) else f"; {device} too"
         for device in devices

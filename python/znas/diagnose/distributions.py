@@ -17,10 +17,11 @@ from znas.request import Request
 from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
 from znas.setup import Setup
-from znas_engine.backends.base import Evaluator, check_batch
+from znas_engine.backends.checks import check_batch
 from znas_engine.data import Batch, Dataset, load
 from znas_engine.environment import Environment, derive_seed, draw_environments
 from znas_engine.errors import InvalidValueError
+from znas_engine.evaluator import Evaluator
 from znas_engine.graph import Conv
 from znas_engine.journal import Journal
 from znas_engine.spaces import Mask, SearchSpace

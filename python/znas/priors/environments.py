@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from znas.priors.base import Prior
 from znas.selection.topology import contested_edges
-from znas_engine.backends import Evaluator
-from znas_engine.backends.base import count_passes
+from znas_engine.backends.passes import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
+from znas_engine.evaluator import Evaluator
 from znas_engine.journal import Journal
 from znas_engine.scores import Score
 

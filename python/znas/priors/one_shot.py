@@ -17,10 +17,10 @@ import numpy as np
 
 from znas.priors.base import Prior
 from znas.priors.environments import Progress, check_environments, fit_environments
-from znas_engine.backends import Evaluator
 from znas_engine.data import Batch, Dataset
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.evaluator import Evaluator
 from znas_engine.scores import Score
 from znas_engine.spaces import Mask, SearchSpace
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from znas.priors.base import Prior
 from znas.priors.environments import Progress, check_environments, fit_environments
-from znas_engine.backends import Evaluator
 from znas_engine.data import Dataset
 from znas_engine.environment import draw_environments
+from znas_engine.evaluator import Evaluator
 from znas_engine.scores import Score
 
 

@@ -178,7 +178,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
                 f"seed {request.seed}; params and flops are of that network"
             ),
             "seconds: of measuring every function once (scores without a pass: every architecture)",
-            f"published tau: over {published()['correlation']['over']}, in that publication's own setting",
+            *_published_over(get_space(request.space).name),
         ],
         records=[_record(entry) for entry in entries],
         data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
@@ -202,6 +202,13 @@ def _entry(part: Scored, protocol: str, name: str, column: str, request: Request
         "seconds": spent,
         "per_second": max(part.measured[n] for n in names) / spent if spent else None,
     }
+
+
+def _published_over(space: str) -> list[str]:
+    """The note on published figures, if there are any of this space."""
+    known = published()["correlation"]
+    note = f"published tau: over {known['over']}, in that publication's own setting"
+    return [note] if known["space"] == space else []
 
 
 def _published(space: str, name: str, protocol: str, column: str) -> float | None:

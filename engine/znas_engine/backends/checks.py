@@ -1,0 +1,66 @@
+"""What an evaluator refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from znas_engine.backends.choose import GRADIENTS
+from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError
+from znas_engine.scores import ForwardScore, GradientScore, Score
+from znas_engine.spaces import Mask, SearchSpace
+
+#: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
+#: bfloat16: four standard deviations of what rounding weights to 8 bits does in a row of 50 convolutions,
+#: the longest of the NAS-Bench-201 supernet (docs/decisions/0006-native-executor.md).
+LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 4.7e-2}
+
+
+def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
+    """Refuse what is not float32 [G, E, O], finite and >= 0."""
+    edges, operations = space.shape
+    if masks.ndim != 3 or masks.shape[1:] != (edges, operations):
+        raise InvalidValueError(
+            f"`masks` must have the shape [G, {edges}, {operations}] for {space.name} "
+            f"but got {list(masks.shape)}"
+        )
+    if masks.dtype != np.float32:
+        raise InvalidValueError(f"`masks` must be float32 but got {masks.dtype}")
+    if not np.isfinite(masks).all():
+        raise InvalidValueError("`masks` must be finite but got NaN or infinity")
+    if masks.size and masks.min() < 0:
+        raise InvalidValueError(f"`masks` must not be negative but got {masks.min()}")
+
+
+def check_score(score: Score, backend: str, dtype: str) -> None:
+    """Refuse a score that the backend cannot run."""
+    if isinstance(score, GradientScore) and backend != GRADIENTS:
+        raise InvalidValueError(
+            f"the score {score.name!r} needs gradients, which the backend {backend} does not have; "
+            f"use --backend {GRADIENTS}"
+        )
+    if isinstance(score, ForwardScore) and score.differences and dtype != "float32":
+        raise InvalidValueError(
+            f"the score {score.name!r} takes differences of passes, which {dtype} rounds away; "
+            "use --dtype float32"
+        )
+
+
+def check_batch(score: Score, environment: Environment) -> None:
+    """Refuse images that this score cannot use."""
+    images = len(environment.batch.images)
+    if score.needs_labels and environment.batch.labels is None:
+        raise InvalidValueError(
+            f"the score {score.name!r} needs labels and these images have none; "
+            "use --data cifar10 --data-dir FOLDER, or --score naswot"
+        )
+    if images < score.min_images:
+        raise InvalidValueError(
+            f"`images` must be at least {score.min_images} for the score {score.name!r} but got {images}"
+        )
+    if score.max_images is not None and images > score.max_images:
+        raise InvalidValueError(
+            f"`images` must be at most {score.max_images} for the score {score.name!r} but got {images}"
+        )

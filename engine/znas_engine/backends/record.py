@@ -1,0 +1,144 @@
+"""What a backend says of itself, before anything of it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from znas_engine.devices import FIRST, kind_of
+from znas_engine.errors import InvalidValueError
+from znas_engine.graph import NODES, Graph, Node
+from znas_engine.registry import Registry
+
+if TYPE_CHECKING:
+    from znas_engine.evaluator import Evaluator
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to run masked passes.
+
+    evaluator: `module:Class` of its `Evaluator`. dtypes: kinds of devices that it runs on, its default first
+    -> what it computes in there. lacks: of a device, what it needs and is not here, with the way out, or
+    None. nodes: the kinds of nodes that it has rules for.
+    """
+
+    name: str
+    evaluator: str
+    dtypes: Mapping[str, tuple[str, ...]]
+    lacks: Callable[[str], str | None]
+    nodes: frozenset[type[Node]] = NODES
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Kinds of devices that it runs on, its default first."""
+        return tuple(self.dtypes)
+
+    @property
+    def default_device(self) -> str:
+        """Where it runs if nobody says where."""
+        return FIRST[self.devices[0]]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose versions a result depends on; imports the evaluator."""
+        return self.load().packages
+
+    def dtypes_on(self, device: str) -> tuple[str, ...]:
+        """What it computes in on that device; nothing where it does not run there."""
+        return self.dtypes.get(kind_of(device), ())
+
+    def missing(self, device: str | None = None) -> str | None:
+        """What it needs and does not find here to run on `device`, with the way out; None if it can run.
+
+        device: its default if None.
+        """
+        return self.lacks(device or self.default_device)
+
+    def supports(self, graph: Graph) -> str | None:
+        """Why it cannot run this graph, one sentence that names the node; None if it can."""
+        for node in graph.nodes:
+            if type(node) not in self.nodes:
+                return f"{self.name} has no rule for the {type(node).__name__} node {node.name!r}"
+        return None
+
+    def load(self) -> type[Evaluator]:
+        """Its evaluator, imported."""
+        module, _, name = self.evaluator.partition(":")
+        found: type[Evaluator] = getattr(import_module(module), name)
+        return found
+
+
+_RECORDS = "znas_engine.backends.records"
+#: By name, in order of `auto`'s preference: the fastest first. The last has not been run on a GPU yet
+#: (docs/decisions).
+BACKENDS: Registry[Backend] = Registry(
+    "backend",
+    "znas.backends",
+    Backend,
+    {
+        "native": f"{_RECORDS}:NATIVE",
+        "ort": f"{_RECORDS}:ORT",
+        "torch": f"{_RECORDS}:TORCH",
+        "trt": f"{_RECORDS}:TRT",
+    },
+)
+
+
+def built_in() -> list[Backend]:
+    """Those that `auto` chooses among and that errors point to: a result does not change because somebody
+    installs a package."""
+    return [BACKENDS.get(name) for name in BACKENDS.builtin]
+
+
+def dtypes_of(backend: str | Backend, device: str) -> tuple[str, ...]:
+    """What the backend computes in on that device."""
+    return BACKENDS.get(backend).dtypes_on(device)
+
+
+def check_devices(backend: str | Backend, devices: Sequence[str]) -> tuple[str, ...]:
+    """`devices` themselves, or InvalidValueError where that backend does not run on one of them."""
+    record = BACKENDS.get(backend)
+    for device in devices:
+        if kind_of(device) not in record.devices:
+            others = [other.name for other in built_in() if kind_of(device) in other.devices]
+            raise InvalidValueError(
+                f"`device` must be {' or '.join(record.devices)} for the backend {record.name} but got "
+                f"{device}; use --backend {' or '.join(others)} for {kind_of(device)}"
+            )
+    return tuple(devices)
+
+
+def check_dtype(backend: str | Backend, devices: Sequence[str], dtype: str) -> str:
+    """`dtype` itself, or InvalidValueError where that backend cannot compute in it on one of the devices."""
+    record = BACKENDS.get(backend)
+    for device in devices:
+        allowed = record.dtypes_on(device)
+        if dtype not in allowed:
+            others = [
+                f"--backend {other.name}"
+                for other in built_in()
+                if dtype in other.dtypes_on(other.default_device)
+            ]
+            others = others or [
+                f"--backend {other.name} --device {kind}"
+                for other in built_in()
+                for kind, known in other.dtypes.items()
+                if dtype in known
+            ]
+            raise InvalidValueError(
+                f"`dtype` must be {' or '.join(allowed)} for the backend {record.name} on {device} "
+                f"but got {dtype!r}" + (f"; use {' or '.join(others)} for {dtype}" if others else "")
+            )
+    return dtype
+
+
+def check_graph(backend: str | Backend, graph: Graph) -> Graph:
+    """`graph` itself, or InvalidValueError where that backend cannot run it."""
+    record = BACKENDS.get(backend)
+    if why := record.supports(graph):
+        others = [other.name for other in built_in() if other.supports(graph) is None]
+        raise InvalidValueError(why + (f"; use --backend {' or '.join(others)}" if others else ""))
+    return graph

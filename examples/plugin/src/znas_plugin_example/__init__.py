@@ -1,0 +1,1 @@
+"""What a package adds to znas-engine: one file per kind of thing, named in pyproject.toml."""

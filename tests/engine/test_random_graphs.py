@@ -1,0 +1,83 @@
+"""Every backend computes what torch does, for graphs that no space of ours has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import targets
+from tests.engine.graphs import EDGES, MACRO, OPERATIONS, OneGraph, graphs
+from tests.engine.test_conformance import CODE_TOLERANCE, gram
+from znas_engine.backends import get_backend
+from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.data import Batch
+from znas_engine.environment import Environment
+from znas_engine.graph import Builder, Graph, Input
+from znas_engine.scores import READS
+from znas_engine.spaces import Mask
+from znas_engine.supernet.normalisation import NORMS
+
+IMAGES = 5
+
+
+def masks_of(space: OneGraph, seed: int) -> Mask:
+    """Mixture, do, drop, one-hot, sparse, empty."""
+    rng = np.random.default_rng(seed)
+    one_hot = np.eye(OPERATIONS, dtype=np.float32)[rng.integers(0, OPERATIONS, EDGES)]
+    sparse = rng.random(space.shape, dtype=np.float32) * (rng.random(space.shape) < 0.5)
+    empty = np.zeros(space.shape, np.float32)
+    do = space.do(int(rng.integers(EDGES)), int(rng.integers(OPERATIONS)))
+    return np.stack([space.mixture(), do, space.drop(1), one_hot, sparse.astype(np.float32), empty])
+
+
+def assert_close(found: Any, expected: Any, what: str) -> None:
+    """Within the named tolerance of the largest; what is only rounding of larger values is zero."""
+    assert found.shape == expected.shape, what
+    scale = max(float(np.abs(expected).max()), 1e-3)
+    assert np.abs(found - expected).max() <= LOGIT_TOLERANCE["float32"] * scale, what
+
+
+def read_twice() -> Graph:
+    """A normalisation that a sum reads and that is the output of a cell: its statistics are measured once."""
+    b = Builder()
+    normed = b.cell(b.norm("norm", b.conv("conv", b.input(3, 8), 4, 3)))
+    mixed = b.mixed("mixed", [(normed, (0, 1)), (normed, None)], b.shape(normed))
+    b.linear("classifier", b.global_average("pool", mixed), MACRO.classes)
+    return b.graph()
+
+
+@pytest.mark.parametrize(("name", "device"), targets(but=("torch", "cpu")))
+@pytest.mark.parametrize("norm", NORMS)
+@settings(max_examples=40, derandomize=True)
+@given(graph=graphs(), seed=st.integers(0, 1000))
+@example(graph=read_twice(), seed=261)
+def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    (shape,) = [node.shape for node in graph.nodes if isinstance(node, Input)]
+    images = rng.standard_normal((IMAGES, *shape), dtype=np.float32)
+    environment = Environment(seed, "gaussian", Batch(images, None))
+    space = OneGraph(graph, mixed=rng.random((EDGES, OPERATIONS)) < 0.9)
+    masks = masks_of(space, seed)
+    expected, found = (
+        get_backend(backend)(space, MACRO, norm=norm, devices=[there]).observe(
+            masks, environment, reads=READS
+        )
+        for backend, there in (("torch", "cpu"), (name, device))
+    )
+    for g, (a, b) in enumerate(zip(expected, found, strict=True)):
+        assert_close(b.logits, a.logits, f"logits of mask {g}")
+        assert a.pooled is not None
+        assert_close(b.pooled, a.pooled, f"pooled of mask {g}")
+        assert len(b.features) == len(graph.cells)
+        for k, (right, other) in enumerate(zip(a.features, b.features, strict=True)):
+            assert_close(other, right, f"features {k} of mask {g}")
+        assert [(site.bits, site.modules) for site in b.codes] == [
+            (site.bits, site.modules) for site in a.codes
+        ]
+        flipped = sum(int(np.abs(gram(x) - gram(y)).sum()) for x, y in zip(a.codes, b.codes, strict=True))
+        total = sum(site.bits for site in a.codes) * IMAGES**2
+        assert flipped <= CODE_TOLERANCE * total + 2 * IMAGES, f"codes of mask {g}: {flipped} of {total}"
