@@ -10,7 +10,7 @@ WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
 CUDA ?= AUTO
 
-.PHONY: search test bench lint format test-cpp test-sanitized test-minimum test-tensorrt cuda clean
+.PHONY: search test bench docs lint format test-cpp test-sanitized test-minimum test-tensorrt cuda clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
@@ -21,6 +21,10 @@ test: $(VENV)/.installed-dev
 # What masked passes, starts and whole searches cost here, in about two minutes.
 bench: $(VENV)/.installed
 	$(BIN)/znas-engine bench --quick
+
+# The pages that are made of the program: docs/cli.md.
+docs: $(VENV)/.installed
+	$(BIN)/python -m znas.cli.reference
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev

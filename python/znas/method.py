@@ -139,7 +139,7 @@ class Method:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
-            "p": self.p,
+            "p": list(self.p) if isinstance(self.p, tuple) else self.p,
             "intervention": self.intervention.name,
             "prior": self.prior,
             "prior_scale": self.prior_scale,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
+from znas_engine.spaces import Macro
 
 
 def document(result: SearchResult) -> Document:
@@ -25,13 +26,19 @@ def document(result: SearchResult) -> Document:
     return Document(f"An architecture of the space {result.space.name}", parts, result.to_dict())
 
 
+def size_in_words(macro: Macro, params: int, flops: int) -> str:
+    """What a network of that size costs."""
+    return (
+        f"{params:,} parameters, {flops / 1e6:.1f} M multiply-accumulates (C={macro.channels}, "
+        f"{macro.cells} cells, {macro.resolution} x {macro.resolution} pixels, {macro.classes} classes)"
+    )
+
+
 def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
-    size, c = result.macro, result.conditions
-    trained = f"C={size.channels}, {size.cells} cells, {size.resolution} x {size.resolution} pixels"
+    c = result.conditions
+    yield "network", size_in_words(result.macro, result.params, result.flops)
     shown = c.images if result.race is None else c.images // result.race.chunks
     neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
-    parameters = f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates"
-    yield "network", f"{parameters} ({trained}, {size.classes} classes)"
     yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
     if result.race is not None:
         yield "race", _race(result, result.race)
