@@ -104,8 +104,9 @@ def diagnose(
       znas-engine diagnose --out diagnosis --data cifar10 --data-dir ~/data --score accuracy --images 64
       znas-engine diagnose --robustness --out robustness --seeds 10 --table nasbench201.csv
     """
-    own = {"seeds": seeds, "p": p, "image-counts": image_counts, "norms": norms, "game": game, "prior": prior}
-    _check_foreign({"depths": depths} if robustness else own, robustness=robustness)
+    _check_foreign(
+        robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
+    )
     usual_envs, usual_images = (1, 64) if robustness else (100, 16)
     base = replace(
         request,
@@ -123,13 +124,9 @@ def diagnose(
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
         common["hooks"] = Hooks(progress, report)
         if robustness:
-            counts = _counts(image_counts or "16,32,64,128")
-            values = {
-                "init": _names(inits),
-                "p": _ps(ps),
-                "images": counts,
-                "norm": _names(norms or ALL_NORMS),
-            }
+            values: dict[str, Any] = {"init": _names(inits), "p": _ps(ps)}
+            values["images"] = _counts(image_counts or "16,32,64,128")
+            values["norm"] = _names(norms or ALL_NORMS)
             found = repeat(base, values=values, seeds=5 if seeds is None else seeds, **common)
         else:
             watched = 3 if depths is None else depths
@@ -140,11 +137,13 @@ def diagnose(
         show(found.summary(), out, "report.md, report.html, JSON, pictures")
 
 
-def _check_foreign(given: dict[str, Any], *, robustness: bool) -> None:
-    """InvalidValueError for an option of the other diagnosis."""
-    for name, value in given.items():
+def _check_foreign(robustness: bool, depths: int | None, **own: Any) -> None:
+    """InvalidValueError for an option of the other diagnosis. own: those of --robustness."""
+    foreign = {"depths": depths} if robustness else own
+    for name, value in foreign.items():
         if value is not None:
-            raise InvalidValueError(f"--{name} {'excludes' if robustness else 'needs'} --robustness")
+            option = name.replace("_", "-")
+            raise InvalidValueError(f"--{option} {'excludes' if robustness else 'needs'} --robustness")
 
 
 def _names(text: str) -> list[str]:

@@ -77,13 +77,9 @@ def fit_one_shot(
     space = evaluator.space
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
-    identity: dict[str, Any] = {
-        "source": "one-shot",
-        "data": [dataset.name, dataset.origin],
-        "train_images": train_images,
-    }
-    identity |= {"training": training, "schedule": asdict(schedule)}
-    identity |= {"init": init, "seed": seed, "threads": evaluator.threads}
+    identity: dict[str, Any] = {"source": "one-shot", "data": [dataset.name, dataset.origin], "seed": seed}
+    identity |= {"train_images": train_images, "training": training, "schedule": asdict(schedule)}
+    identity |= {"init": init, "threads": evaluator.threads}
     weights = train(
         evaluator.graph,
         start,
@@ -95,10 +91,8 @@ def fit_one_shot(
         progress=train_progress,
     )
     digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
-    trained = [
-        Trained(start.seed, f"trained-{digest[:32]}", _validation(held_out, images, seed, k), weights)
-        for k in range(environments)
-    ]
+    batches = [_validation(held_out, images, seed, k) for k in range(environments)]
+    trained = [Trained(start.seed, f"trained-{digest[:32]}", batch, weights) for batch in batches]
     return fit_environments(
         evaluator,
         trained,

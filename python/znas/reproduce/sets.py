@@ -90,7 +90,7 @@ def _measured(path: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], li
 def _every_set(
     scores: list[str], values: Floats, truth: Floats, largest: int, top: int
 ) -> list[dict[str, Any]]:
-    """values: float64 [scores, n], truth: float64 [n] -> of every set Kendall's tau and the mean of its top."""
+    """values: float64 [scores, n], truth: float64 [n] -> of every set Kendall's tau and its top's mean."""
     from scipy.stats import kendalltau
 
     logs = np.log(ranks(values) / len(truth))
