@@ -107,16 +107,8 @@ def diagnose(
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
-    usual_envs, usual_images = (1, 64) if robustness else (100, 16)
-    base = replace(
-        request,
-        p=parse_p(p or "0.5"),
-        prior=prior,
-        game=game or "none",
-        envs=usual_envs if envs is None else envs,
-        images=usual_images if images is None else images,
-        init=_names(inits)[0],
-    )
+    base = replace(request, p=parse_p(p or "0.5"), prior=prior, game=game or "none", init=_names(inits)[0])
+    base = _sized(base, envs, images, robustness=robustness)
     truth = None if table is None else read_table(table, get_space(request.space))
     common: dict[str, Any] = {"table": truth, "column": column, "out": out}
     report = silent if quiet else remark
@@ -135,6 +127,16 @@ def diagnose(
         typer.echo(json.dumps(found.to_dict(), indent=1))
     else:
         show(found.summary(), out, "report.md, report.html, JSON, pictures")
+
+
+def _sized(request: Request, envs: int | None, images: int | None, *, robustness: bool) -> Request:
+    """With the usual numbers where none are given."""
+    usual_envs, usual_images = (1, 64) if robustness else (100, 16)
+    return replace(
+        request,
+        envs=usual_envs if envs is None else envs,
+        images=usual_images if images is None else images,
+    )
 
 
 def _check_foreign(robustness: bool, depths: int | None, **own: Any) -> None:

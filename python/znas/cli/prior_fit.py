@@ -119,7 +119,7 @@ def fit(
     priors.save(found, out)
     for file in leftovers:
         file.unlink(missing_ok=True)
-    typer.echo(f"{out}: prior of {found.score} for {found.space} ({source})")
+    typer.echo(f"{out}: prior of {found.score} for {found.space.name} ({source})")
     typer.echo(verdict(found))
 
 

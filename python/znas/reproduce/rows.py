@@ -58,10 +58,10 @@ def rows(space: SearchSpace[Any], prior: str = SHIPPED) -> dict[str, Row]:
     found = [
         Row(RANDOM, "one uniformly random architecture", _with(), _baseline(Random())),
         Row(LARGEST, "the architecture with most parameters", _with(), _baseline(MostParameters())),
-        *_paper(path),
+        *_paper(space, path),
         _default(space),
         *_on_naswot(space),
-        *_on_prior(path),
+        *_on_prior(space, path),
         *_on_half_the_images(space),
     ]
     return {row.name: row for row in found}
@@ -88,7 +88,7 @@ def _default(space: SearchSpace[Any]) -> Row:
     return Row("default", what, _with(preset=DEFAULT, aggregate="auto", **of_preset), _engine)
 
 
-def _paper(path: Path | None) -> list[Row]:
+def _paper(space: SearchSpace[Any], path: Path | None) -> list[Row]:
     """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
     found = []
     for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
@@ -103,7 +103,7 @@ def _paper(path: Path | None) -> list[Row]:
                 )
             )
     if path is not None:
-        score = priors.load(path).score
+        score = priors.load(path, space).score
         for game, suffix in (("none", ""), ("shapley", "-g")):
             for p in ("0.5", "1"):
                 found.append(
@@ -133,10 +133,10 @@ def _on_naswot(space: SearchSpace[Any]) -> Iterator[Row]:
     yield Row("evolution", what, proxied, _baseline(Evolution()))
 
 
-def _on_prior(path: Path | None) -> Iterator[Row]:
+def _on_prior(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
     if path is not None:
         what = "leave-one-out on the mean of the prior; nothing is measured"
-        yield Row("darts-pt", what, _with(), _darts_pt(path))
+        yield Row("darts-pt", what, _with(), _darts_pt(space, path))
 
 
 def _on_half_the_images(space: SearchSpace[Any]) -> Iterator[Row]:
@@ -200,8 +200,8 @@ def proxied(request: Request) -> Request:
     )
 
 
-def _darts_pt(path: Path) -> Search:
-    return lambda request: run(DartsPT(priors.load(path)), request)
+def _darts_pt(space: SearchSpace[Any], path: Path) -> Search:
+    return lambda request: run(DartsPT(priors.load(path, space)), request)
 
 
 def prior_path(space: SearchSpace[Any], prior: str) -> Path | None:
