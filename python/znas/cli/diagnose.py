@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,19 +112,17 @@ def diagnose(
     base = replace(request, p=parse_p(p or "0.5"), prior=prior, game=game or "none", init=_names(inits)[0])
     base = _sized(base, envs, images, robustness=robustness)
     truth = None if table is None else read_table(table, get_space(request.space))
-    common: dict[str, Any] = {"table": truth, "column": column, "out": out}
-    report = silent if quiet else remark
-    found: Diagnosis | Robustness
+    job: Callable[..., Diagnosis | Robustness]
+    if robustness:
+        values: dict[str, Any] = {"init": _names(inits), "p": _ps(ps)}
+        values |= {"images": _counts(image_counts or "16,32,64,128"), "norm": _names(norms or ALL_NORMS)}
+        job = partial(repeat, base, values=values, seeds=5 if seeds is None else seeds)
+    else:
+        watched = 3 if depths is None else depths
+        job = partial(measure, base, inits=_names(inits), ps=_ps(ps), depths=watched)
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
-        common["hooks"] = Hooks(progress, report)
-        if robustness:
-            values: dict[str, Any] = {"init": _names(inits), "p": _ps(ps)}
-            values["images"] = _counts(image_counts or "16,32,64,128")
-            values["norm"] = _names(norms or ALL_NORMS)
-            found = repeat(base, values=values, seeds=5 if seeds is None else seeds, **common)
-        else:
-            watched = 3 if depths is None else depths
-            found = measure(base, inits=_names(inits), ps=_ps(ps), depths=watched, **common)
+        hooks = Hooks(progress, silent if quiet else remark)
+        found = job(table=truth, column=column, out=out, hooks=hooks)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
     else:
