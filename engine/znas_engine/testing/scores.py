@@ -89,7 +89,7 @@ class ScoreContract:
         assert "\n" not in refused
 
     def masks(self) -> Mask:
-        """What a search sends: observations of neurons and of ensembles, and architectures; and no network."""
+        """What a search sends: observations of neurons and ensembles, architectures; and no network."""
         rng = np.random.default_rng(0)
         kinds = kinds_of_masks(self.space)
         drawn = [self.space.random_path(rng) for _ in range(4)]
