@@ -86,7 +86,7 @@ cuda: $(VENV)/.installed-dev
 	cmake --install $(EMULATED) --prefix $(EMULATED)/python
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/python/znas_engine
 	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED)/python $(BIN)/python -m pytest -n auto tests/engine/test_conformance.py \
-		tests/engine/test_native_cuda.py -k "test_native_cuda or (native-cuda and not uniform and not constant \
+		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py -k "test_native_cuda or test_core_stub or (native-cuda and not uniform and not constant \
 		and not (half_precision and darts and (batch or identity)))"
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.

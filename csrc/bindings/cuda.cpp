@@ -122,10 +122,6 @@ void register_cuda(py::module_& m) {
     py::class_<Codes>(m, "CudaCodes")
         .def("packed", &packed, py::arg("mask"), py::arg("site"))
         .def("agreements", &agreements, py::arg("times"));
-    py::class_<Network>(m, "CudaNetwork")
-        .def("upload", &upload, py::arg("images"))
-        .def("run", &run, py::arg("images"), py::arg("masks"), py::kw_only(), py::arg("codes"),
-             py::arg("labels") = py::none());
     py::class_<Output>(m, "CudaOutput")
         .def_readonly("logits", &Output::logits)
         .def_readonly("codes", &Output::codes)
@@ -134,6 +130,10 @@ void register_cuda(py::module_& m) {
         .def_readonly("means", &Output::means)
         .def_readonly("variances", &Output::variances)
         .def_readonly("counted", &Output::counted);
+    py::class_<Network>(m, "CudaNetwork")
+        .def("upload", &upload, py::arg("images"))
+        .def("run", &run, py::arg("images"), py::arg("masks"), py::kw_only(), py::arg("codes"),
+             py::arg("labels") = py::none());
     m.def(
         "cuda_network",
         [](std::shared_ptr<const native::Program> program, const std::vector<int>& kept, int device) {

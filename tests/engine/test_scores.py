@@ -146,6 +146,10 @@ def test_non_finite_scores_name_the_mask(value: float, images: Batch) -> None:
         backend.evaluate(NB201.do(1, 3)[None], score=Constant(value), environments=environments)
 
 
+#: Choices that classify the images differently, random ones as well as real ones.
+SPREAD = ((0, 1), (1, 0), (3, 3), (5, 4))
+
+
 class Watching(ForwardScore):
     """Accuracy, of whose observations the logits are kept."""
 
@@ -169,7 +173,7 @@ def test_counts_are_made_where_the_logits_are(name: str, device: str, norm: str,
     score that reads logits changes them."""
     assert images.labels is not None
     images = Batch(images.images[:24].copy(), images.labels[:24].copy())
-    masks = np.stack([NB201.mixture(), *(NB201.do(edge, 3) for edge in range(3))])
+    masks = np.stack([NB201.mixture(), *(NB201.do(edge, operation) for edge, operation in SPREAD)])
     environment = Environment(4, "gaussian", images)
     backend = get_backend(name)(NB201, small(NB201), norm=norm, devices=[device])
     watching = Watching()

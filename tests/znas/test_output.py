@@ -29,6 +29,7 @@ from znas.output.figures import canvas, png
 from znas.output.records import as_csv
 from znas.priors.document import document as priors_document
 from znas_engine.errors import MissingDependencyError
+from znas_engine.spaces import get_space
 
 ROOT = Path(__file__).parents[2]
 #: What Markdown and HTML give a meaning to, more often than chance would.
@@ -206,7 +207,7 @@ def found() -> dict[str, Document]:
     """One of every result that is made within seconds; the others are rendered in their own tests."""
     size: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 16, "images": 8, "threads": 1}
     bench = json.loads((ROOT / "bench/results/amd-epyc-25-1-2-cores/88d0675.json").read_text())
-    shipped = priors.shipped("nasbench201")
+    shipped = get_space("nasbench201").prior
     assert shipped is not None
     return {
         "search": znas.search(preset="naswot", p=0.5, envs=2, **size).document(),

@@ -18,6 +18,7 @@ from znas.priors.table import fit_table
 from znas.searchers import SEARCHERS, Evolution, Naswot, run
 from znas.selection.finalists import finalists, references
 from znas.selection.strategies import best_joint
+from znas_engine.backends.checks import check_masks
 from znas_engine.backends.self_check import masks, smallest
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.spaces import get_space
@@ -32,6 +33,15 @@ def test_names_and_objects_are_spaces() -> None:
     assert get_space(mine) is mine
     with pytest.raises(InvalidValueError, match=r"no znas_engine\.spaces\.base\.SearchSpace"):
         get_space(3)  # type: ignore[arg-type]
+
+
+def test_a_mask_cannot_keep_what_is_not_there() -> None:
+    absent = SPACE.mixture()[None]
+    e, o = np.argwhere(~SPACE.mixed)[0]
+    absent[0, e, o] = 0.5
+    with pytest.raises(InvalidValueError, match=f"keep {SPACE.operations[o]} on {SPACE.edges[e].label}"):
+        check_masks(absent, SPACE)
+    check_masks(SPACE.mixture()[None], SPACE)
 
 
 def test_the_mixture_is_even_over_what_is_mixed() -> None:
