@@ -165,10 +165,16 @@ class Setup:
         mixture, environment = self.space.mixture()[None], self.environments[0]
         half, full = (
             each.observe(mixture, environment)[0].logits.argmax(1)
-            for each in (self.evaluator, self.evaluator.in_float32())
+            for each in (self.evaluator, self._in_float32)
         )
         self.setup_seconds += time.perf_counter() - started
         return float((half == full).mean())
+
+    @property
+    def _in_float32(self) -> Evaluator:
+        """What tells how much half precision changes: the same supernets in float32."""
+        own = self.evaluator.in_float32()
+        return own or get_backend("auto")(self.space, self.macro, norm=self.norm, threads=self.threads)
 
     def conditions(self) -> Conditions:
         """What was measured so far, and under what."""
