@@ -26,11 +26,12 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m znas.cli.reference
 
-# Style and types of everything that is committed.
+# Style, types and layers of everything that is committed.
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check python engine stubs tests bench examples
 	$(BIN)/ruff format --check python engine stubs tests bench examples
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
 format: $(VENV)/.installed-dev

@@ -1,4 +1,4 @@
-"""The supernet as a plain PyTorch function, node by node: what gradients, training and the reference share."""
+"""The supernet as a function in PyTorch, node by node: for the reference, for gradients, for training."""
 
 from __future__ import annotations
 

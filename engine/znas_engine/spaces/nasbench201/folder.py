@@ -1,4 +1,4 @@
-"""NATS-Bench's own folder as architectures and their accuracies, a file at a time; what was read is kept in the cache."""
+"""What NATS-Bench's own folder holds, read a file at a time; what was read is kept in the cache."""
 
 from __future__ import annotations
 
