@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.json' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
@@ -58,7 +58,7 @@ test-sanitized: $(VENV)/.installed-dev
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(SANITIZED)/python/znas_engine
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0:max_malloc_fill_size=1073741824:malloc_fill_byte=255 \
 		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/python $(BIN)/python -m pytest -n auto --capture=sys tests/engine/test_kernels.py \
-		tests/engine/test_conformance.py -k "not numpy and (test_kernels or every_instruction_set or native-cpu)"
+		tests/engine/test_conformance.py -k "not numpy and (test_kernels or every_instruction_set or NativeCpu)"
 
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine), without
 # the tests on real images, which ask nothing more of a dependency.
@@ -87,8 +87,9 @@ cuda: $(VENV)/.installed-dev
 	cmake --install $(EMULATED) --prefix $(EMULATED)/python
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/python/znas_engine
 	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED)/python $(BIN)/python -m pytest -n auto tests/engine/test_conformance.py \
-		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py -k "test_native_cuda or test_core_stub or (native-cuda and not uniform and not constant \
-		and not (half_precision and darts and (batch or identity)))"
+		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py \
+		tests/engine/test_random_graphs.py -k "test_native_cuda or test_core_stub or native-cuda or \
+		(NativeCuda and not uniform and not constant and not (half_precision and darts and (batch or identity)))"
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.
 test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed

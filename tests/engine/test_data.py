@@ -29,6 +29,7 @@ from znas_engine.data.opcodes import RefusedPickle
 from znas_engine.data.pickles import StoredArray, unpickle
 from znas_engine.data.sampling import draw_balanced
 from znas_engine.errors import DataError, InvalidValueError, MissingDependencyError
+from znas_engine.testing import DataContract
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 PER_CLASS = 3  # images of each class in a synthetic batch
@@ -237,24 +238,28 @@ def test_images_and_seed_are_whole_numbers() -> None:
     assert dataset.batch(2, seed=2**80).digest() != dataset.batch(2, seed=0).digest()
 
 
-def test_batches_repeat_in_another_process(cifar10_root: Path, pictures: Path) -> None:
-    requests = [
-        ("cifar10", str(cifar10_root), 16, 17),
-        ("gaussian", "", 16, 3),
-        ("imagefolder", str(pictures), 8, 5),
-    ]
-    code = (
-        "import sys; from pathlib import Path; from znas_engine.data import load\n"
-        f"for name, root, side, images in {requests!r}:\n"
-        "    data_dir = Path(root) if root else None\n"
-        "    print(load(name, data_dir=data_dir, resolution=side).batch(images, seed=11).digest())"
-    )
-    other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    here = [
-        load(name, data_dir=Path(root) if root else None, resolution=side).batch(images, seed=11).digest()
-        for name, root, side, images in requests
-    ]
-    assert other.stdout.split() == here
+class TestGaussian(DataContract):
+    data = "gaussian"
+
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        return {"resolution": 16, "channels_in": 2}
+
+
+class TestCifar10(DataContract):
+    data = "cifar10"
+
+    @pytest.fixture
+    def options(self, cifar10_root: Path) -> dict[str, Any]:
+        return {"data_dir": cifar10_root, "resolution": 16}
+
+
+class TestPictures(DataContract):
+    data = "imagefolder"
+
+    @pytest.fixture
+    def options(self, pictures: Path) -> dict[str, Any]:
+        return {"data_dir": pictures, "resolution": 8}
 
 
 # --------------------------------------------------------------------------- balanced drawing

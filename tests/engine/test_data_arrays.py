@@ -21,6 +21,7 @@ from znas_engine.data import load
 from znas_engine.data.arrays import Arrays
 from znas_engine.data.pixels import resize
 from znas_engine.errors import DataError, InvalidValueError, ZnasError
+from znas_engine.testing import DataContract
 
 
 def pictures(count: int = 40, *shape: int, seed: int = 0) -> np.ndarray:
@@ -291,20 +292,20 @@ def test_a_layout_that_does_not_fit_is_refused() -> None:
 # --------------------------------------------------------------------------- the same elsewhere, told apart
 
 
-def test_batches_and_origin_repeat_in_another_process() -> None:
-    code = (
-        "import numpy as np; from znas_engine.data import load\n"
-        "x = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)\n"
-        "for asked in ((x, np.arange(40) % 4), x):\n"
-        "    d = load(asked, resolution=5, channels_in=1)\n"
-        "    print(d.origin, d.batch(9, seed=11).digest(), sep='|')"
-    )
-    other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    here = []
-    for asked in ((pictures(), labels()), pictures()):
-        dataset = load(asked, resolution=5, channels_in=1)
-        here.append(f"{dataset.origin}|{dataset.batch(9, seed=11).digest()}")
-    assert other.stdout.splitlines() == here
+def labelled() -> tuple[np.ndarray, np.ndarray]:
+    return pictures(), labels()
+
+
+class TestLabelled(DataContract):
+    data = labelled
+
+    @pytest.fixture
+    def options(self) -> dict[str, Any]:
+        return {"resolution": 5, "channels_in": 1}
+
+
+class TestUnlabelled(DataContract):
+    data = pictures
 
 
 def test_origins_tell_arrays_apart() -> None:

@@ -16,7 +16,6 @@ import onnxruntime
 import pytest
 
 from tests.conftest import SPACES, small
-from tests.engine.test_conformance import assert_conforms, assert_half_conforms
 from znas_engine.backends import get_backend, missing, onnxruntime_cuda
 from znas_engine.backends.onnxruntime import OnDevice, OnnxRuntime, session
 from znas_engine.backends.onnxruntime_cuda import HOW_TO_GET, PROVIDER, Bound, cuda_session, device_errors
@@ -28,6 +27,7 @@ from znas_engine.export import CUDA_OPSET
 from znas_engine.scores import READS
 from znas_engine.spaces import SearchSpace
 from znas_engine.supernet.normalisation import NORMS
+from znas_engine.testing.agreement import assert_conforms, assert_logits_conform
 
 NB201 = SPACES["nasbench201"]
 cpu_wheel = pytest.mark.skipif(
@@ -84,7 +84,7 @@ def test_float16_passes_on_a_device_conform(norm: str, images: Batch) -> None:
     class Half(Buffered):
         record = replace(ORT, dtypes={"cpu": ("float32", "float16")})
 
-    assert_half_conforms(
+    assert_logits_conform(
         get_backend("torch")(NB201, small(NB201), norm=norm),
         Half(NB201, small(NB201), norm=norm, dtype="float16", threads=2),
         Environment(11, "gaussian", images),

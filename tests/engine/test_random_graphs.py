@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tests.conftest import targets
 from tests.engine.graphs import EDGES, MACRO, OPERATIONS, OneGraph, graphs
-from tests.engine.test_conformance import CODE_TOLERANCE, gram
 from znas_engine.backends import get_backend
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -20,6 +19,7 @@ from znas_engine.graph import Builder, Graph, Input
 from znas_engine.scores import READS
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import NORMS
+from znas_engine.testing.agreement import CODE_TOLERANCE, gram
 
 IMAGES = 5
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from tests.conftest import SPACES, small
-from tests.engine.test_conformance import named_masks
 from znas_engine.backends import get_backend
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.onnxruntime import session
@@ -24,6 +23,7 @@ from znas_engine.scores import READS
 from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import Statistics
 from znas_engine.supernet.rescale import Rescale, unscaled
+from znas_engine.testing.agreement import kinds_of_masks
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
 
@@ -38,7 +38,7 @@ def extreme_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
 
 
 def every_kind(space: SearchSpace[Any]) -> dict[str, Mask]:
-    return named_masks(space) | extreme_masks(space)
+    return kinds_of_masks(space) | extreme_masks(space)
 
 
 def made(space: SearchSpace[Any], macro: Macro, images: Batch) -> tuple[Evaluator, Environment, Rescale]:

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-import contextlib
 import csv
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import SPACES
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
 from znas_engine.spaces.darts import Darts, DartsGenotype
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
+from znas_engine.testing import SpaceContract
 
 NB201, DARTS = NasBench201(), Darts()
 DARTS_V2 = (
@@ -40,6 +40,23 @@ darts_genotypes = st.builds(DartsGenotype, darts_cells(), darts_cells())
 
 def sorted_nodes(terms: tuple[tuple[str, int], ...]) -> list[list[tuple[str, int]]]:
     return [sorted(terms[k : k + 2]) for k in range(0, 8, 2)]
+
+
+class TestNasBench201(SpaceContract):
+    space = NB201
+
+
+#: The same operation twice on one edge, and nothing at all elsewhere.
+TWICE = (("sep_conv_3x3", 0), ("sep_conv_3x3", 0)) + (("none", 1), ("none", 1)) * 3
+
+
+class TestDarts(SpaceContract):
+    space = DARTS
+    network_is_pruned = False
+    resolutions = (32, 96)
+
+    def admitted(self, count: int) -> list[Any]:
+        return [DartsGenotype(TWICE, TWICE), *super().admitted(count)][:count]
 
 
 def test_every_nasbench201_cell_survives_string_and_mask() -> None:
@@ -128,42 +145,6 @@ def test_malformed_darts_genotypes(text: str, message: str) -> None:
 def test_malformed_nasbench201_strings(text: str, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         NB201.parse(text)
-
-
-@given(st.text(max_size=80))
-def test_any_text_is_a_genotype_or_a_clear_error(text: str) -> None:
-    for space in SPACES.values():
-        with contextlib.suppress(InvalidValueError):
-            assert str(space.parse(text))
-
-
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-def test_masks_of_the_vocabulary(space: NasBench201 | Darts) -> None:
-    edges, operations = space.shape
-    mixture = space.mixture()
-    assert np.allclose(mixture.sum(1), 1)
-    observed = space.do(edges - 1, 2)
-    assert observed[-1].tolist() == np.eye(operations)[2].tolist()
-    assert np.array_equal(observed[:-1], mixture[:-1])
-    assert not space.drop(0)[0].any()
-    assert space.coalition(1, [0, 2])[1].tolist() == [0.5, 0, 0.5, *[0] * (operations - 3)]
-    assert np.array_equal(space.coalition(1, []), space.drop(1))
-    assert np.array_equal(space.coalition(1, [2]), space.do(1, 2))
-    assert space.describe(mixture) == "mixture"
-    assert space.describe(space.drop(0)) == f"drop({space.edges[0].label})"
-    assert space.describe(space.do(0, 3)) == f"do({space.edges[0].label}, {space.operations[3]})"
-
-
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-def test_masks_that_are_no_architecture(space: NasBench201 | Darts) -> None:
-    for mask in (
-        space.mixture(),
-        space.drop(0),
-        np.ones(space.shape, np.float32),
-        np.ones((2, 2), np.float32),
-    ):
-        with pytest.raises(InvalidValueError, match="architecture"):
-            space.genotype(mask)
 
 
 def test_unknown_space_names_the_nearest() -> None:

@@ -86,6 +86,8 @@ class BackendContract:
         self, init: str, norm: str, space: SearchSpace[Any], images: Batch
     ) -> None:
         """Logits, counts, codes, pooled and features, under masks of every kind."""
+        if evaluator_of(self.record) is get_backend("torch") and self.where == "cpu":
+            pytest.skip("it is the reference")
         mine = self.evaluator(space, norm=norm, threads=2)
         assert_conforms(self.reference(space, norm), mine, Environment(11, init, images))
 
@@ -107,7 +109,7 @@ class BackendContract:
     @EVERY_SPACE
     def test_results_do_not_depend_on_threads(self, space: SearchSpace[Any], images: Batch) -> None:
         masks = np.stack(list(kinds_of_masks(space).values()))
-        environments = [Environment(seed, "gaussian", images) for seed in (1, 2)]
+        environments = [Environment(seed, "gaussian", images[:20]) for seed in (1, 2)]
         one, three = (
             self.evaluator(space, threads=threads)
             .evaluate(masks, score=get_scores("naswot+expressivity"), environments=environments)

@@ -6,13 +6,14 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from znas_engine.backends import get_backend
@@ -60,6 +61,16 @@ print(list(logits.shape), sum(p.numel() for p in network.parameters()))
 class NetworkContract(SpaceDraws):
     network_is_pruned: ClassVar[bool]
     resolutions: ClassVar[tuple[int, ...]]
+
+    @pytest.fixture(autouse=True)
+    def one_thread(self) -> Iterator[None]:
+        """Small networks are slower on several threads, many times so where others use the machine."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
 
     def test_sizes(self) -> None:
         """To score, to search and to train; each takes grey images and another width and depth."""
