@@ -195,7 +195,7 @@ class Evaluator(ABC):
             return [seen for (seen,) in workers.map(view, masks[:, None])]
 
     def in_float32(self) -> Evaluator | None:
-        """The same supernets in float32 where this backend has a cheaper way to them than another; or None."""
+        """The same supernets in float32, where this backend has a cheaper way to them; or None."""
         return None
 
     def network(self, environment: Environment, norm: str, device: str) -> Any:

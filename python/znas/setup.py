@@ -95,7 +95,6 @@ class Setup:
         self.dataset = load(
             asked.data, data_dir=asked.data_dir, resolution=asked.resolution, channels_in=asked.channels_in
         )
-        check_labels(self.scores, self.dataset)
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
         self.trained: Macro = self.space.evaluation_macro_for(self.dataset)
         graph = self.space.supernet(self.macro)
@@ -103,6 +102,7 @@ class Setup:
         self.record, self.devices = choice.record, choice.devices
         for score in self.scores:
             check_score(score, self.backend, self.dtype)
+        check_labels(self.scores, self.dataset)
         if choice.remark is not None:
             hooks.report(choice.remark)
         #: Whether anything was measured.
