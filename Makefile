@@ -10,7 +10,7 @@ WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
 CUDA ?= AUTO
 
-.PHONY: search test bench lint format test-cpp test-sanitized test-minimum test-tensorrt cuda clean
+.PHONY: search test bench docs lint format test-cpp test-sanitized test-minimum test-tensorrt cuda clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
@@ -21,6 +21,10 @@ test: $(VENV)/.installed-dev
 # What masked passes, starts and whole searches cost here, in about two minutes.
 bench: $(VENV)/.installed
 	$(BIN)/znas-engine bench --quick
+
+# The pages that are made of the program: docs/cli.md.
+docs: $(VENV)/.installed
+	$(BIN)/python -m znas.cli.reference
 
 # Style and types of everything that is committed.
 lint: $(VENV)/.installed-dev
@@ -82,7 +86,7 @@ cuda: $(VENV)/.installed-dev
 	cmake --install $(EMULATED) --prefix $(EMULATED)/python
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/python/znas_engine
 	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED)/python $(BIN)/python -m pytest -n auto tests/engine/test_conformance.py \
-		tests/engine/test_native_cuda.py -k "test_native_cuda or (NativeCuda and not uniform and not constant \
+		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py -k "test_native_cuda or test_core_stub or (NativeCuda and not uniform and not constant \
 		and not (half_precision and darts and (batch or identity)))"
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.

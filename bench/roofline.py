@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from znas_engine._core import TermKind
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.data import load
 from znas_engine.environment import Environment
@@ -80,30 +81,20 @@ class Recorder:
     def images(self, shape: tuple[int, int, int]) -> int:
         return self._value("images", shape)
 
-    def sum(self, shape: tuple[int, int, int], moments: bool) -> int:
+    def sum(self, shape: tuple[int, int, int], *, moments: bool) -> int:
         return self._value("sum", shape)
 
-    def depthwise(self, shape: Any, source: int, weight: Any, rectified: bool, kernel: int, *_: int) -> int:
+    def depthwise(self, shape: Any, *, source: int, kernel: int, **_: Any) -> int:
         return self._value("depthwise", shape, source=source, kernel=kernel)
 
-    def max_pool(self, shape: Any, source: int, kernel: int, *_: int) -> int:
+    def max_pool(self, shape: Any, *, source: int, kernel: int, **_: Any) -> int:
         return self._value("max_pool", shape, source=source, kernel=kernel)
 
-    def _term(self, kind: str, value: int, source: int, slot: int, **geometry: Any) -> None:
-        self.values[value].terms.append({"kind": kind, "source": source, "slot": slot} | geometry)
+    def add(self, value: int, *, kind: TermKind, **term: Any) -> None:
+        if kind != TermKind.constant:
+            self.values[value].terms.append({"kind": kind.name} | term)
 
-    def linear(self, value: int, source: int, scale: Any, slot: int, normalised: bool) -> None:
-        self._term("linear", value, source, slot)
-
-    def average_pool(self, value: int, source: int, scale: Any, slot: int, **geometry: int) -> None:
-        self._term("average_pool", value, source, slot, **geometry)
-
-    def product(self, value: int, source: int, weight: Any, slot: int, **geometry: Any) -> None:
-        self._term("product", value, source, slot, **geometry)
-
-    def constant(self, *_: Any) -> None: ...
-
-    def head(self, *_: Any) -> None: ...
+    def head(self, **_: Any) -> None: ...
 
     def site(self, values: list[int]) -> int:
         self.sites += 1
@@ -158,7 +149,8 @@ def supernet(name: str) -> list[Value]:
     graph = space.supernet(space.macro_for(dataset, channels=None, cells=None))
     environment = Environment(1, "constant", dataset.batch(1, seed=1))
     recorder = Recorder()
-    Lowering(graph, environment.weight, Statistics.identity(graph), space.shape, recorder)
+    builder: Any = recorder
+    Lowering(graph, environment.weight, Statistics.identity(graph), space.shape, builder)
     return recorder.values
 
 

@@ -74,3 +74,20 @@ def test_the_engine_does_not_know_what_is_built_on_it() -> None:
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not [name for name in modules if name.split(".")[0] == "znas"], path
+
+
+def functions_and_files() -> Iterator[tuple[str, int, int]]:
+    """(what, its lines, how many it may have) in python/ and engine/."""
+    for path in (path for top in ("python", "engine") for path in sorted((ROOT / top).rglob("*.py"))):
+        text = path.read_text(encoding="utf-8")
+        yield str(path), text.count("\n"), 400
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                yield f"{path}: {node.name}", node.end_lineno - node.lineno + 1, 60
+
+
+def test_functions_and_files_stay_readable() -> None:
+    found = list(functions_and_files())
+    assert len(found) > 1000
+    assert not [(what, lines) for what, lines, most in found if lines > most]

@@ -2,10 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "labels.hpp"
 #include "native.hpp"
+#include "tensor_view.hpp"
 #include "znas/cuda/execute.hpp"
 #include "znas/native/program.hpp"
 
@@ -48,21 +51,44 @@ Images upload(const Network& network, const FloatArray& images) {
     return {cuda::upload(*network.there, pixels, static_cast<int>(count)), count};
 }
 
-py::tuple run(const Network& network, const Images& images, const FloatArray& masks, bool codes) {
+// What a run of many masks hands to Python.
+struct Output {
+    py::object logits;  // None where they were counted
+    py::object codes;   // None where they were not asked for
+    py::object pooled;
+    py::list features;
+    std::vector<std::vector<std::vector<float>>> means, variances;
+    std::vector<native::Count> counted;
+};
+
+Output run(const Network& network, const Images& images, const FloatArray& masks, bool codes,
+           const py::object& labels) {
     const float* slots = masks.data();
     const py::ssize_t count = masks.shape(0);
+    std::optional<TensorView> truth;
+    const std::int64_t* label = nullptr;
+    if (!labels.is_none()) {
+        const auto classes = static_cast<std::size_t>(network.program->head().classes);
+        truth.emplace(labels, "labels");
+        label = checked_labels(*truth, static_cast<std::size_t>(images.count), classes, "images");
+    }
     cuda::Output output;
     {
         const py::gil_scoped_release released;
-        output = cuda::run(network.there, *images.there, slots, static_cast<int>(count), codes);
+        output = cuda::run(network.there, *images.there, slots, static_cast<int>(count), codes, label);
     }
     py::list features;
     for (auto& site : output.features) features.append(cube(std::move(site), count, images.count));
-    py::object made = py::none();
+    py::object made = py::none(), logits = py::none();
     if (codes) made = py::cast(Codes{std::move(output.codes), count, images.count});
-    return py::make_tuple(cube(std::move(output.logits), count, images.count), made,
-                          cube(std::move(output.pooled), count, images.count), features,
-                          std::move(output.means), std::move(output.variances));
+    if (label == nullptr) logits = cube(std::move(output.logits), count, images.count);
+    return {std::move(logits),
+            std::move(made),
+            cube(std::move(output.pooled), count, images.count),
+            std::move(features),
+            std::move(output.means),
+            std::move(output.variances),
+            std::move(output.counted)};
 }
 
 py::array_t<std::uint64_t> packed(const Codes& codes, int mask, int site) {
@@ -96,9 +122,18 @@ void register_cuda(py::module_& m) {
     py::class_<Codes>(m, "CudaCodes")
         .def("packed", &packed, py::arg("mask"), py::arg("site"))
         .def("agreements", &agreements, py::arg("times"));
+    py::class_<Output>(m, "CudaOutput")
+        .def_readonly("logits", &Output::logits)
+        .def_readonly("codes", &Output::codes)
+        .def_readonly("pooled", &Output::pooled)
+        .def_readonly("features", &Output::features)
+        .def_readonly("means", &Output::means)
+        .def_readonly("variances", &Output::variances)
+        .def_readonly("counted", &Output::counted);
     py::class_<Network>(m, "CudaNetwork")
         .def("upload", &upload, py::arg("images"))
-        .def("run", &run, py::arg("images"), py::arg("masks"), py::arg("codes"));
+        .def("run", &run, py::arg("images"), py::arg("masks"), py::kw_only(), py::arg("codes"),
+             py::arg("labels") = py::none());
     m.def(
         "cuda_network",
         [](std::shared_ptr<const native::Program> program, const std::vector<int>& kept, int device) {

@@ -4,10 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "labels.hpp"
 #include "native.hpp"
 #include "tensor_view.hpp"
 #include "znas/codes.hpp"
@@ -52,23 +52,10 @@ py::array_t<std::int64_t> count_correct(const py::object& logits, const py::obje
     scores.require_dtype({kFloat32});
     scores.require_axes({"masks", "images", "classes"});
     const TensorView truth(labels, "labels");
-    truth.require_dtype({kInt64});
-    truth.require_axes({"images"});
-
     const std::size_t masks = scores.shape()[0];
     const std::size_t images = scores.shape()[1];
     const std::size_t classes = scores.shape()[2];
-    if (truth.shape()[0] != images) {
-        truth.refuse("must have shape [" + std::to_string(images) + "], one per image of `logits`, but got " +
-                     show(truth.shape()));
-    }
-    const auto* label = truth.data<const std::int64_t>();
-    const auto* bad = std::find_if(label, label + images, [&](std::int64_t c) {
-        return c < 0 || static_cast<std::size_t>(c) >= classes;
-    });
-    if (bad != label + images) {
-        truth.refuse("must lie in [0, " + std::to_string(classes) + ") but got " + std::to_string(*bad));
-    }
+    const std::int64_t* label = checked_labels(truth, images, classes, "logits");
 
     py::array_t<std::int64_t> counts = new_array<std::int64_t>({masks});
     std::int64_t* result = counts.mutable_data();
@@ -146,6 +133,8 @@ PYBIND11_MODULE(_core, m) {
 #endif
     m.doc() = "Compiled kernels of znas_engine.kernels.";
     m.attr("commit") = ZNAS_COMMIT;
+    m.attr("EPSILON") = znas::native::kEpsilon;
+    m.attr("NO_SLOT") = znas::native::kNoSlot;
     m.def("available_isas", [] { return py::tuple(py::cast(znas::bindings::available_isas())); });
     m.def("count_correct", &znas::bindings::count_correct, py::arg("logits"), py::arg("labels"),
           py::arg("threads"), py::arg("isa"));

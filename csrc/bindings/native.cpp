@@ -2,10 +2,13 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "labels.hpp"
+#include "tensor_view.hpp"
 #include "znas/native/program.hpp"
 #if ZNAS_CUDA
 #include "znas/cuda/execute.hpp"
@@ -46,7 +49,7 @@ class Builder {
   public:
     int value(Value::Kind kind, Extent shape, bool moments = false) {
         const auto [channels, height, width] = shape;
-        values_.push_back({kind, {channels, height, width}, {}, moments});
+        values_.push_back({.kind = kind, .shape = {channels, height, width}, .moments = moments});
         return static_cast<int>(values_.size()) - 1;
     }
     void add(int value, Term term) {
@@ -63,17 +66,42 @@ struct Runnable {
     std::shared_ptr<const native::Compiled> compiled;
 };
 
-py::tuple run(const Runnable& runnable, const FloatArray& images, const std::vector<int>& wanted) {
-    check_images(*runnable.program, images);
-    native::Output output;
+// What a run hands to Python.
+struct Output {
+    py::object logits;  // None where they were counted
+    py::list codes;
+    py::object pooled;
+    py::list features;
+    std::vector<std::vector<float>> means, variances;
+    std::optional<native::Count> counted;
+};
+
+Output run(const Runnable& runnable, const FloatArray& images, const std::vector<int>& wanted,
+           const py::object& labels) {
+    const Program& program = *runnable.program;
+    check_images(program, images);
     const float* pixels = images.data();
     const auto count = static_cast<std::size_t>(images.shape(0));
+    std::optional<TensorView> truth;
+    const std::int64_t* label = nullptr;
+    if (!labels.is_none()) {
+        truth.emplace(labels, "labels");
+        label = checked_labels(*truth, count, static_cast<std::size_t>(program.head().classes), "images");
+    }
+    native::Output output;
     {
         const py::gil_scoped_release released;
-        output = native::run(*runnable.compiled, pixels, static_cast<int>(count), wanted);
+        output = native::run(*runnable.compiled, pixels, static_cast<int>(count), wanted, label);
     }
-    py::list codes = rows_of_each(std::move(output.codes), count);
-    return as_tuple(std::move(output), std::move(codes), count);
+    py::object logits = py::none();
+    if (label == nullptr) logits = rows(std::move(output.logits), count);
+    return {std::move(logits),
+            rows_of_each(std::move(output.codes), count),
+            rows(std::move(output.pooled), count),
+            rows_of_each(std::move(output.features), count),
+            std::move(output.means),
+            std::move(output.variances),
+            output.counted};
 }
 
 }  // namespace
@@ -90,14 +118,20 @@ void check_images(const native::Program& program, const FloatArray& images) {
                           std::to_string(in.height) + ", " + std::to_string(in.width) + "]");
 }
 
-py::tuple as_tuple(native::Output output, py::object codes, std::size_t images) {
-    return py::make_tuple(rows(std::move(output.logits), images), std::move(codes),
-                          rows(std::move(output.pooled), images),
-                          rows_of_each(std::move(output.features), images), output.means, output.variances);
-}
-
 void register_native(py::module_& m) {
-    py::class_<Runnable>(m, "Compiled").def("run", &run, py::arg("images"), py::arg("wanted"));
+    py::class_<native::Count>(m, "Count")
+        .def_readonly("correct", &native::Count::correct)
+        .def_readonly("finite", &native::Count::finite);
+    py::class_<Output>(m, "Output")
+        .def_readonly("logits", &Output::logits)
+        .def_readonly("codes", &Output::codes)
+        .def_readonly("pooled", &Output::pooled)
+        .def_readonly("features", &Output::features)
+        .def_readonly("means", &Output::means)
+        .def_readonly("variances", &Output::variances)
+        .def_readonly("counted", &Output::counted);
+    py::class_<Runnable>(m, "Compiled")
+        .def("run", &run, py::arg("images"), py::arg("wanted"), py::arg("labels") = py::none());
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
         .def(
             "compile",
@@ -107,78 +141,92 @@ void register_native(py::module_& m) {
                 return Runnable{program, program->compile(slots, kept)};
             },
             py::arg("mask"), py::arg("kept"));
+    py::enum_<Term::Kind>(m, "TermKind")
+        .value("linear", Term::Kind::kLinear)
+        .value("average_pool", Term::Kind::kAveragePool)
+        .value("product", Term::Kind::kProduct)
+        .value("constant", Term::Kind::kConstant);
     py::class_<Builder>(m, "ProgramBuilder")
         .def(py::init<>())
-        .def("images", [](Builder& b, Extent shape) { return b.value(Value::Kind::kImages, shape); })
-        .def("sum", [](Builder& b, Extent shape,
-                       bool moments) { return b.value(Value::Kind::kSum, shape, moments); })
-        .def("depthwise",
-             [](Builder& b, Extent shape, int source, const FloatArray& weight, bool rectified, int kernel,
-                int stride, int padding, int dilation) {
-                 const int made = b.value(Value::Kind::kDepthwise, shape);
-                 b.add(made, {Term::Kind::kProduct, source, native::kNoSlot, rectified, false, kernel, stride,
-                              padding, dilation, 0, numbers(weight)});
-                 return made;
-             })
-        .def("max_pool",
-             [](Builder& b, Extent shape, int source, int kernel, int stride, int padding) {
-                 const int made = b.value(Value::Kind::kMaxPool, shape);
-                 b.add(made, {Term::Kind::kLinear,
-                              source,
-                              native::kNoSlot,
-                              false,
-                              false,
-                              kernel,
-                              stride,
-                              padding,
-                              1,
-                              0,
-                              {}});
-                 return made;
-             })
         .def(
-            "linear",
-            [](Builder& b, int value, int source, const FloatArray& scale, int slot, bool normalised) {
-                b.add(value,
-                      {Term::Kind::kLinear, source, slot, false, normalised, 1, 1, 0, 1, 0, numbers(scale)});
-            },
-            py::arg("value"), py::arg("source"), py::arg("scale"), py::arg("slot"), py::arg("normalised"))
+            "images", [](Builder& b, Extent shape) { return b.value(Value::Kind::kImages, shape); },
+            py::arg("shape"))
         .def(
-            "average_pool",
-            [](Builder& b, int value, int source, const FloatArray& scale, int slot, int kernel, int stride,
-               int padding) {
-                b.add(value, {Term::Kind::kAveragePool, source, slot, false, false, kernel, stride, padding,
-                              1, 0, numbers(scale)});
-            },
-            py::arg("value"), py::arg("source"), py::arg("scale"), py::arg("slot"), py::arg("kernel"),
-            py::arg("stride"), py::arg("padding"))
+            "sum",
+            [](Builder& b, Extent shape, bool moments) { return b.value(Value::Kind::kSum, shape, moments); },
+            py::arg("shape"), py::kw_only(), py::arg("moments"))
         .def(
-            "product",
-            [](Builder& b, int value, int source, const FloatArray& weight, int slot, bool rectified,
-               int kernel, int stride, int padding, int dilation, int shift) {
-                b.add(value, {Term::Kind::kProduct, source, slot, rectified, false, kernel, stride, padding,
-                              dilation, shift, numbers(weight)});
+            "depthwise",
+            [](Builder& b, Extent shape, int source, const FloatArray& weight, bool rectified, int kernel,
+               int stride, int padding, int dilation) {
+                const int made = b.value(Value::Kind::kDepthwise, shape);
+                b.add(made, {.kind = Term::Kind::kProduct,
+                             .source = source,
+                             .rectified = rectified,
+                             .kernel = kernel,
+                             .stride = stride,
+                             .padding = padding,
+                             .dilation = dilation,
+                             .values = numbers(weight)});
+                return made;
             },
-            py::arg("value"), py::arg("source"), py::arg("weight"), py::arg("slot"), py::arg("rectified"),
-            py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("shift"))
-        .def("constant",
-             [](Builder& b, int value, const FloatArray& constant, int slot) {
-                 b.add(value,
-                       {Term::Kind::kConstant, -1, slot, false, false, 1, 1, 0, 1, 0, numbers(constant)});
-             })
-        .def("head",
-             [](Builder& b, std::vector<int> sources, bool rectified, const FloatArray& weights) {
-                 b.head_ = {std::move(sources), rectified, static_cast<int>(weights.shape(0)),
-                            numbers(weights)};
-             })
-        .def("site",
-             [](Builder& b, std::vector<int> values) {
-                 b.sites_.push_back(std::move(values));
-                 return static_cast<int>(b.sites_.size()) - 1;
-             })
-        .def("build", [](const Builder& b, const std::string& precision, const std::string& target) {
-            return std::make_shared<Program>(b.values_, b.head_, b.sites_, layout(precision, target));
-        });
+            py::arg("shape"), py::kw_only(), py::arg("source"), py::arg("weight"), py::arg("rectified"),
+            py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"))
+        .def(
+            "max_pool",
+            [](Builder& b, Extent shape, int source, int kernel, int stride, int padding) {
+                const int made = b.value(Value::Kind::kMaxPool, shape);
+                b.add(made, {.kind = Term::Kind::kLinear,
+                             .source = source,
+                             .kernel = kernel,
+                             .stride = stride,
+                             .padding = padding});
+                return made;
+            },
+            py::arg("shape"), py::kw_only(), py::arg("source"), py::arg("kernel"), py::arg("stride"),
+            py::arg("padding"))
+        .def(
+            "add",
+            [](Builder& b, int value, Term::Kind kind, const FloatArray& values, int source, int slot,
+               bool rectified, bool normalised, int kernel, int stride, int padding, int dilation,
+               int shift) {
+                b.add(value, {.kind = kind,
+                              .source = source,
+                              .slot = slot,
+                              .rectified = rectified,
+                              .normalised = normalised,
+                              .kernel = kernel,
+                              .stride = stride,
+                              .padding = padding,
+                              .dilation = dilation,
+                              .shift = shift,
+                              .values = numbers(values)});
+            },
+            py::arg("value"), py::kw_only(), py::arg("kind"), py::arg("values"), py::arg("source"),
+            py::arg("slot"), py::arg("rectified"), py::arg("normalised"), py::arg("kernel"),
+            py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("shift"))
+        .def(
+            "head",
+            [](Builder& b, std::vector<int> sources, bool rectified, const FloatArray& weights) {
+                b.head_ = {.sources = std::move(sources),
+                           .rectified = rectified,
+                           .classes = static_cast<int>(weights.shape(0)),
+                           .weights = numbers(weights)};
+            },
+            py::kw_only(), py::arg("sources"), py::arg("rectified"), py::arg("weights"))
+        .def(
+            "site",
+            [](Builder& b, std::vector<int> values) {
+                b.sites_.push_back(std::move(values));
+                return static_cast<int>(b.sites_.size()) - 1;
+            },
+            py::arg("values"))
+        .def(
+            "build",
+            [](const Builder& b, const std::string& precision, const std::string& target) {
+                return std::make_shared<Program>(b.values_, b.head_, b.sites_, layout(precision, target));
+            },
+            py::kw_only(), py::arg("precision"), py::arg("target"));
 }
 
 }  // namespace znas::bindings

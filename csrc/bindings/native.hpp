@@ -30,12 +30,9 @@ pybind11::list rows_of_each(std::vector<std::vector<T>>&& sites, std::size_t cou
     for (auto& site : sites) all.append(rows(std::move(site), count));
     return all;
 }
-// logits, codes, pooled, features per kept site, means and variances per value with moments.
-pybind11::tuple as_tuple(native::Output output, pybind11::object codes, std::size_t images);
-
-// The classes ProgramBuilder, Program and Compiled: what backends/native.py is made of.
+// The classes ProgramBuilder, Program, Compiled and Output: what the native backend is made of.
 void register_native(pybind11::module_& m);
-// The classes CudaImages, CudaMask and CudaCodes, and what makes them: the same on a GPU.
+// The classes CudaNetwork, CudaImages, CudaCodes and CudaOutput, and what makes them: the same on a GPU.
 void register_cuda(pybind11::module_& m);
 
 }  // namespace znas::bindings

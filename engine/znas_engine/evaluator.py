@@ -34,6 +34,7 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph
 from znas_engine.scores import (
     BATCH,
+    READS,
     ForwardScore,
     GradientScore,
     Observation,
@@ -180,11 +181,14 @@ class Evaluator(ABC):
     def observe(
         self, masks: Mask, environment: Environment, *, reads: Collection[str] = (), probe: Probe = BATCH
     ) -> list[Observation]:
-        """What a forward score sees of every mask [G, E, O]; `evaluate` is the same followed by scores."""
+        """What a forward score sees of every mask [G, E, O]; `evaluate` is the same followed by scores.
+
+        reads: what is seen besides logits, members of READS and ANSWERS.
+        """
         check_masks(masks, self.space)
         with self._workers() as workers:
             views = [
-                self._view(workers, environment, probe, frozenset(reads), ALL, place)
+                self._view(workers, environment, probe, frozenset({"logits", *reads}), ALL, place)
                 for place in range(len(self.devices))
             ]
             view = SharedOut(workers, views)
@@ -208,7 +212,7 @@ class Evaluator(ABC):
     def _batches(self, masks: Mask, scores: Sequence[Score], images: int) -> list[Mask]:
         """What a worker thread gets at once: fewer masks than it might where others would be left without
         any, or where the codes of several chunks of images wait on the host."""
-        reads = frozenset().union(*probes_of(scores, self.norm).values())
+        reads = frozenset(READS).intersection(itertools.chain(*probes_of(scores, self.norm).values()))
         size = self.masks_together(reads, images)
         if "codes" in reads and images > self._chunked.size:
             size = 1
@@ -262,13 +266,15 @@ class Evaluator(ABC):
     ) -> View:
         """Of some of the probe's images."""
         norm = probe.norm or self.norm
+        inner = reads.intersection(READS)
         run: MaskedPass = self._make(
             workers,
-            (place, environment, norm, reads),
-            lambda: self.prepare(environment, norm=norm, reads=reads, device=self.devices[place]),
+            (place, environment, norm, inner),
+            lambda: self.prepare(environment, norm=norm, reads=inner, device=self.devices[place]),
         )
         images, labels = probe.images(environment)[rows], environment.batch[rows].labels
-        return View(run, images, labels, self.space, norm, self.dtype, self._chunked)
+        classes = self.graph.classes
+        return View(run, reads, images, labels, classes, self.space, norm, self.dtype, self._chunked)
 
     def _make(self, workers: Workers, key: Any, make: Callable[[], Any]) -> Any:
         """Once for all calls, in one of the worker threads."""

@@ -28,7 +28,7 @@ Slot = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value of the network. `name` is the path of the equivalent module in `znas_engine.networks`."""
+    """One value of the network. `name` is the path of the equivalent module of the trainable network."""
 
     name: str
     inputs: tuple[int, ...]

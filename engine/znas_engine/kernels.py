@@ -39,6 +39,7 @@ __all__ = [
     "compiled",
     "count_correct",
     "pack_codes",
+    "refusals",
 ]
 
 ISAS = ("numpy", "reference", "avx2", "avx512")
@@ -91,7 +92,7 @@ def count_correct(
     chosen = _choose(isa, threads)
     if chosen == "numpy":
         return _count_correct(logits, labels)
-    with _refusals():
+    with refusals():
         return _core.count_correct(logits, labels, threads, chosen)
 
 
@@ -113,7 +114,7 @@ def pack_codes(activations: ArrayLike, *, threads: int = 1, isa: str = "auto") -
     chosen = _choose(isa, threads)
     if chosen == "numpy":
         return _pack_codes(activations)
-    with _refusals():
+    with refusals():
         return _core.pack_codes(activations, threads, chosen)
 
 
@@ -137,7 +138,7 @@ def code_gram(codes: ArrayLike, bits: int, *, threads: int = 1, isa: str = "auto
         raise InvalidValueError(f"`bits` must be at least 0 but got {bits}")
     if chosen == "numpy":
         return _code_gram(codes, bits)
-    with _refusals():
+    with refusals():
         return _core.code_gram(codes, bits, threads, chosen)
 
 
@@ -158,7 +159,7 @@ def _choose(isa: str, threads: int) -> str:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """What the compiled half refuses is a user's mistake, in our own type."""
     try:
         yield

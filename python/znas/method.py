@@ -139,7 +139,7 @@ class Method:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
-            "p": self.p,
+            "p": list(self.p) if isinstance(self.p, tuple) else self.p,
             "intervention": self.intervention.name,
             "prior": self.prior,
             "prior_scale": self.prior_scale,
@@ -228,9 +228,9 @@ def _knowledge(request: Request, space: SearchSpace[Any], scores: tuple[Score, .
     path = space.prior if request.prior == SHIPPED else Path(request.prior)
     if path is None:
         raise InvalidValueError(f"no prior is shipped for {space.name}: fit one with znas-engine prior fit")
-    prior = priors.load(path)
-    if prior.space != space.name:
-        raise InvalidValueError(f"the prior {path} is for {prior.space}, not for {space.name}")
+    prior = priors.load(path, space)
+    if prior.space.name != space.name:
+        raise InvalidValueError(f"the prior {path} is for {prior.space.name}, not for {space.name}")
     if prior.score != score.name:
         raise InvalidValueError(
             f"the prior {path} is of the score {prior.score!r}, not of {score.name!r}; "

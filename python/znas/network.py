@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from znas.request import check_between
 from znas_engine.spaces import Macro, SearchSpace, get_space, resize
 
 if TYPE_CHECKING:
@@ -46,5 +47,7 @@ def trained_macro(
     cells: int | None,
 ) -> Macro:
     """The size at which the community trains, with another width or depth where they are not None."""
+    for name, number in (("classes", classes), ("resolution", resolution), ("channels_in", channels_in)):
+        check_between(name, number, 1, None)
     macro = space.evaluation_macro(resolution=resolution, classes=classes)
     return resize(replace(macro, inputs=channels_in), channels=channels, cells=cells)

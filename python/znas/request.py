@@ -22,7 +22,7 @@ from znas_engine import spaces
 from znas_engine.backends import BACKENDS
 from znas_engine.data import DATASETS
 from znas_engine.errors import InvalidValueError
-from znas_engine.registry import where_is
+from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SPACES, SearchSpace, get_space
 from znas_engine.supernet.initialisation import INITIALISATIONS
@@ -35,21 +35,27 @@ SHIPPED = "shipped"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is said of a field. help: without its choices. choices: the names that are known here. kind: what
-    the command line reads, `read` what it makes of that. of_preset: None stands for the preset's value.
-    low, high: of a number."""
+    """What is said of a field. help: without its choices. choices: the names that are known here, after those
+    of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
+    preset's value. low, high: of a number."""
 
     help: str
     kind: type
-    choices: Callable[[], Iterable[str]] = tuple
+    choices: Registry[Any] | Callable[[], Iterable[str]] = tuple
+    also: tuple[str, ...] = ()
     read: Callable[[str], Any] | None = None
     of_preset: bool = False
     low: int | None = None
     high: int | None = None
 
-    def described(self) -> str:
-        """Help and choices."""
-        choices = list(self.choices())
+    def described(self, *, installed: bool = True) -> str:
+        """Help and choices. installed: with those that packages bring."""
+        names = self.choices
+        if isinstance(names, Registry):
+            known: Iterable[str] = names.names() if installed else names.builtin
+        else:
+            known = names()
+        choices = [*self.also, *known]
         return f"{self.help}: {' | '.join(choices)}." if choices else f"{self.help}."
 
 
@@ -66,10 +72,10 @@ class Request:
     """
 
     space: str | SearchSpace[Any] = _option(
-        spaces.DEFAULT, "Search space, by name or package.module:Name", choices=SPACES.names
+        spaces.DEFAULT, "Search space, by name or package.module:Name", choices=SPACES
     )
     data: Any = _option(
-        "gaussian", "Images, by name or package.module:Name; gaussian needs no files", choices=DATASETS.names
+        "gaussian", "Images, by name or package.module:Name; gaussian needs no files", choices=DATASETS
     )
     data_dir: Path | None = _option(
         None,
@@ -84,7 +90,8 @@ class Request:
         "auto",
         "What runs masked passes; auto is the first of these that can run here, and says what those before "
         "it lack",
-        choices=lambda: ["auto", *BACKENDS.names()],
+        choices=BACKENDS,
+        also=("auto",),
     )
     device: str = _option(
         "auto",
@@ -95,12 +102,12 @@ class Request:
     preset: str | Preset = _option(
         DEFAULT,
         "What score, p, finalists, images, norm and cells are where they are not given",
-        choices=PRESETS.names,
+        choices=PRESETS,
     )
     score: Any = _option(
         None,
         "Score function, by name or package.module:Name; several joined by '+' are combined by rank",
-        choices=SCORES.names,
+        choices=SCORES,
         of_preset=True,
     )
     p: Probability | None = _option(
@@ -145,7 +152,8 @@ class Request:
     aggregate: str = _option(
         "auto",
         "Over environments and scores; auto is mean for one score and log_rank for several",
-        choices=lambda: ["auto", *AGGREGATES],
+        choices=lambda: AGGREGATES,
+        also=("auto",),
     )
     finalists: int | None = _option(
         None,
@@ -191,7 +199,7 @@ class Request:
         for name, option in OPTIONS.items():
             number = getattr(self, name)
             if option.low is not None and number is not None:
-                _check_between(name, number, option.low, option.high)
+                check_between(name, number, option.low, option.high)
         if self.p is not None:
             check_p(self.p)
 
@@ -238,7 +246,8 @@ ORDINARY: dict[str, Any] = {
 }
 
 
-def _check_between(name: str, number: int, low: int, high: int | None) -> None:
+def check_between(name: str, number: int, low: int, high: int | None) -> None:
+    """InvalidValueError unless it is a whole number from low to high; None: no highest."""
     if isinstance(number, bool) or not isinstance(number, int):
         raise InvalidValueError(f"`{name}` must be a whole number but got {number!r}")
     if number < low or (high is not None and number > high):

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from znas.files import write_folder
 from znas.result import SearchResult
 from znas_engine import __version__
 from znas_engine.environment import derive_seed
@@ -23,6 +22,8 @@ RESULT = "result.json"
 
 def write(result: SearchResult, folder: Path) -> Path:
     """result.json, scores.csv, architecture.py and architecture.onnx in a new folder."""
+    from znas.files import write_folder
+
     contents = {
         RESULT: (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),

@@ -12,7 +12,7 @@ from znas.hooks import QUIET, Hooks, Progress, Report
 from znas.interventions.scorer import IntervenedScorer
 from znas.method import Method
 from znas.request import OPTIONS, Request
-from znas.result import RaceReport, SearchResult, Seconds, edge_reports
+from znas.result import EdgeReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
 from znas.selection.finalists import finalists, references
 from znas.selection.operations import one_hot
@@ -88,12 +88,36 @@ def select(setup: Setup, method: Method) -> SearchResult:
         selected = np.where(kept, mask.argmax(1), selected)
     if method.p == 1 and method.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
-    genotype = space.genotype(mask)
-    network = space.network(genotype, setup.trained)
+    edges = edge_reports(
+        space,
+        selected,
+        kept,
+        decision.worths,
+        scores,
+        ensembles,
+        worth_of_edge,
+        {} if race is None else race.heats,
+        comparable=len(setup.scores) == 1,
+    )
+    return _result(setup, method, scorer, race, mask, edges, notes)
+
+
+def _result(
+    setup: Setup,
+    method: Method,
+    scorer: IntervenedScorer,
+    race: Race | None,
+    mask: Mask,
+    edges: tuple[EdgeReport, ...],
+    notes: list[str],
+) -> SearchResult:
+    """mask: the one-hot mask of what was selected."""
+    genotype = setup.space.genotype(mask)
+    network = setup.space.network(genotype, setup.trained)
     account = scorer.account
     return SearchResult(
         request=setup.request,
-        space=space,
+        space=setup.space,
         conditions=setup.conditions(),
         method=method.to_dict(),
         genotype=genotype,
@@ -109,17 +133,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
         ensembles_intervened=account.ensembles_intervened,
         evaluations=setup.evaluations,
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
-        edges=edge_reports(
-            space,
-            selected,
-            kept,
-            decision.worths,
-            scores,
-            ensembles,
-            worth_of_edge,
-            {} if race is None else race.heats,
-            comparable=len(setup.scores) == 1,
-        ),
+        edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),
         versions={"znas-engine": __version__, "numpy": np.__version__} | setup.versions(),

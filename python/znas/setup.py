@@ -71,10 +71,10 @@ class Setup:
     """Resolves a request, and measures.
 
     space, scores, dataset, macro (of the supernet), trained (the size at which the community trains what is
-    found), norm, init, dtype, envs, images, seed, threads, backend and devices: what will be measured, and
-    where. Weights, images and the evaluator are made when something is first measured: a search that only
-    draws touches none. evaluations (masked passes), setup_seconds, evaluate_seconds: the account so far.
-
+    found), norm, init, dtype, envs, images, seed, threads, record (of the backend) and devices: what will
+    be measured, and where. Weights, images and the evaluator are made when something is first measured: a
+    search that only draws touches none. evaluations (masked passes), setup_seconds, evaluate_seconds: the
+    account so far.
     Raises:
         ZnasError: whatever the request names and is not here, or does not fit the rest of it.
     """
@@ -92,28 +92,34 @@ class Setup:
         self.init = check_init(asked.init)
         self.dtype, self.envs, self.images, self.seed = asked.dtype, asked.envs, asked.images, asked.seed
         self.threads = asked.threads or available_threads()
-        choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype)
-        self.backend, self.devices = choice.backend, choice.devices
-        for score in self.scores:
-            check_score(score, self.backend, self.dtype)
-        if choice.remark is not None:
-            hooks.report(choice.remark)
         self.dataset = load(
             asked.data, data_dir=asked.data_dir, resolution=asked.resolution, channels_in=asked.channels_in
         )
         check_labels(self.scores, self.dataset)
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
         self.trained: Macro = self.space.evaluation_macro_for(self.dataset)
+        graph = self.space.supernet(self.macro)
+        choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype, graph)
+        self.record, self.devices = choice.record, choice.devices
+        for score in self.scores:
+            check_score(score, self.backend, self.dtype)
+        if choice.remark is not None:
+            hooks.report(choice.remark)
         #: Whether anything was measured.
         self.measured = False
         self.evaluations = 0
         self.setup_seconds = 0.0
         self.evaluate_seconds = 0.0
 
+    @property
+    def backend(self) -> str:
+        """The name of the backend."""
+        return self.record.name
+
     @cached_property
     def evaluator(self) -> Evaluator:
         """Runs masked passes of the supernet."""
-        return get_backend(self.backend)(
+        return get_backend(self.record)(
             self.space,
             self.macro,
             norm=self.norm,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
+from znas_engine.spaces import Macro
 
 
 def document(result: SearchResult) -> Document:
@@ -25,23 +26,20 @@ def document(result: SearchResult) -> Document:
     return Document(f"An architecture of the space {result.space.name}", parts, result.to_dict())
 
 
+def size_in_words(macro: Macro, params: int, flops: int) -> str:
+    """What a network of that size costs."""
+    return (
+        f"{params:,} parameters, {flops / 1e6:.1f} M multiply-accumulates (C={macro.channels}, "
+        f"{macro.cells} cells, {macro.resolution} x {macro.resolution} pixels, {macro.classes} classes)"
+    )
+
+
 def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
-    size, c = result.macro, result.conditions
-    yield (
-        "network",
-        (
-            f"{result.params:,} parameters, {result.flops / 1e6:.1f} M multiply-accumulates (C={size.channels}, "
-            f"{size.cells} cells, {size.resolution} x {size.resolution} pixels, {size.classes} classes)"
-        ),
-    )
+    c = result.conditions
+    yield "network", size_in_words(result.macro, result.params, result.flops)
     shown = c.images if result.race is None else c.images // result.race.chunks
-    yield (
-        "neurons",
-        (
-            f"{result.observed} observed, {result.intervened} intervened ({_p(result)}); "
-            f"{result.evaluations} masked passes over {shown} images"
-        ),
-    )
+    neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
+    yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
     if result.race is not None:
         yield "race", _race(result, result.race)
     if result.ensembles_observed + result.ensembles_intervened:
@@ -54,13 +52,8 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "precision", f"{c.dtype}; {c.agreement:.1%} of the images keep float32's class (mixture)"
     yield "device", c.device
     t = result.seconds
-    yield (
-        "seconds",
-        (
-            f"{t.total:.2f} = {t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection "
-            f"({c.backend}, {c.threads} threads)"
-        ),
-    )
+    phases = f"{t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection"
+    yield "seconds", f"{t.total:.2f} = {phases} ({c.backend}, {c.threads} threads)"
 
 
 def _race(result: SearchResult, race: RaceReport) -> str:

@@ -2,14 +2,18 @@
 // A plain executable: it says what failed and returns 1, or 77 where there is no GPU (ctest: skipped).
 #include <cuda_runtime_api.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <random>
 #include <vector>
 
 #include "code_gram.hpp"
+#include "pass.hpp"
 #include "znas/codes.hpp"
+#include "znas/count_correct.hpp"
 
 namespace {
 
@@ -104,6 +108,40 @@ void code_gram(std::mt19937& rng) {
     }
 }
 
+// Many ties, which the lowest class wins; what is not finite is told apart, and its image may count either
+// way.
+void count_correct(std::mt19937& rng) {
+    constexpr std::size_t kMasks = 3;
+    for (const std::size_t images : {1, 37, 256, 300}) {
+        for (const std::size_t classes : {1, 2, 10, 100}) {
+            std::vector<float> logits = normal(rng, kMasks * images * classes);
+            for (float& logit : logits) logit = std::round(logit);
+            std::uniform_int_distribution<std::int64_t> draw(0, static_cast<std::int64_t>(classes) - 1);
+            std::vector<std::int64_t> labels(images);
+            for (std::int64_t& label : labels) label = draw(rng);
+            std::vector<std::int64_t> expected(kMasks);
+            znas::count_correct(logits.data(), labels.data(), kMasks, images, classes, expected.data(),
+                                Isa::kReference, 1);
+            logits[2 * images * classes] = std::numeric_limits<float>::quiet_NaN();
+            logits.back() = -std::numeric_limits<float>::infinity();
+            const Array<float> there(logits);
+            const Array<std::int64_t> truth(labels);
+            const Array<znas::cuda::Count> counts(std::vector<znas::cuda::Count>(kMasks, {-1, -1}));
+            check(znas::cuda::count_correct(there.data(), truth.data(), kMasks, static_cast<int>(images),
+                                            static_cast<int>(classes), counts.data(), nullptr),
+                  "count_correct");
+            std::vector<std::int64_t> correct, broken;
+            for (const znas::cuda::Count& of : counts.values()) {
+                correct.push_back(of.correct);
+                broken.push_back(of.not_finite);
+            }
+            correct[2] = expected[2];
+            expect_equal(expected, correct, "count_correct", classes);
+            expect_equal({0, 0, images == 1 ? 1 : 2}, broken, "logits that are not finite", classes);
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -114,6 +152,7 @@ int main() {
     }
     std::mt19937 rng(7);
     code_gram(rng);
+    count_correct(rng);
     if (failures == 0) std::printf("all equal\n");
     return failures == 0 ? 0 : 1;
 }

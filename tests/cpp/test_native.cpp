@@ -29,8 +29,28 @@ std::vector<float> normal(std::mt19937& rng, std::size_t size, float scale) {
 }
 
 Term product(int source, int slot, bool rectified, int kernel, int stride, std::vector<float> weights) {
-    return {Term::Kind::kProduct, source, slot, rectified,         false, kernel, stride,
-            kernel / 2,           1,      0,    std::move(weights)};
+    return {.kind = Term::Kind::kProduct,
+            .source = source,
+            .slot = slot,
+            .rectified = rectified,
+            .kernel = kernel,
+            .stride = stride,
+            .padding = kernel / 2,
+            .values = std::move(weights)};
+}
+
+Term average_pool(int source, int slot, int kernel, int stride, std::vector<float> scale) {
+    return {.kind = Term::Kind::kAveragePool,
+            .source = source,
+            .slot = slot,
+            .kernel = kernel,
+            .stride = stride,
+            .padding = kernel / 2,
+            .values = std::move(scale)};
+}
+
+Term constant(int slot, std::vector<float> values) {
+    return {.kind = Term::Kind::kConstant, .slot = slot, .values = std::move(values)};
 }
 
 struct Network {
@@ -54,33 +74,32 @@ Network network(const Shape& whole, int kernel, int dilation, bool moments) {
     net.values.push_back({Value::Kind::kImages, {3, whole.height, whole.width}, {}, false});
     net.values.push_back(
         {Value::Kind::kSum, whole, {product(0, kNoSlot, false, 3, 1, normal(rng, c * 27, 0.3F))}, moments});
-    net.values.push_back(
-        {Value::Kind::kSum,
-         whole,
-         {product(1, 6, true, 3, 1, normal(rng, c * c * 9, 0.1F)),
-          product(1, 7, true, 1, 1, normal(rng, c * c, 0.2F)),
-          product(1, kNoSlot, false, 3, 1, normal(rng, c * c * 9, 0.1F)),
-          {Term::Kind::kAveragePool, 1, 8, false, false, 3, 1, 1, 1, 0, normal(rng, c, 1)},
-          {Term::Kind::kConstant, -1, kNoSlot, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)}},
-         false});
+    net.values.push_back({Value::Kind::kSum,
+                          whole,
+                          {product(1, 6, true, 3, 1, normal(rng, c * c * 9, 0.1F)),
+                           product(1, 7, true, 1, 1, normal(rng, c * c, 0.2F)),
+                           product(1, kNoSlot, false, 3, 1, normal(rng, c * c * 9, 0.1F)),
+                           average_pool(1, 8, 3, 1, normal(rng, c, 1)), constant(kNoSlot, normal(rng, c, 1))},
+                          false});
     Term depthwise = product(2, kNoSlot, true, kernel, 2, normal(rng, c * kernel * kernel, 0.3F));
     depthwise.dilation = dilation;
     depthwise.padding = dilation * (kernel / 2);
     net.values.push_back({Value::Kind::kDepthwise, half, {depthwise}, false});
-    net.values.push_back({Value::Kind::kMaxPool,
-                          half,
-                          {{Term::Kind::kLinear, 2, kNoSlot, false, false, 3, 2, 1, 1, 0, {}}},
-                          false});
+    net.values.push_back(
+        {Value::Kind::kMaxPool,
+         half,
+         {{.kind = Term::Kind::kLinear, .source = 2, .kernel = 3, .stride = 2, .padding = 1}},
+         false});
     net.values.push_back({Value::Kind::kSum,
                           half,
                           {product(2, 0, true, 3, 2, normal(rng, c * c * 9, 0.1F)),
                            product(2, 1, true, 1, 2, normal(rng, c * c, 0.2F)),
                            product(3, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
-                           {Term::Kind::kAveragePool, 2, 3, false, false, 3, 2, 1, 1, 0, normal(rng, c, 1)},
-                           {Term::Kind::kAveragePool, 1, 9, false, false, 3, 2, 1, 1, 0, normal(rng, c, 1)},
-                           {Term::Kind::kAveragePool, 1, 10, false, false, 5, 2, 2, 1, 0, normal(rng, c, 1)},
-                           {Term::Kind::kLinear, 4, 4, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)},
-                           {Term::Kind::kConstant, -1, 5, false, false, 1, 1, 0, 1, 0, normal(rng, c, 1)}},
+                           average_pool(2, 3, 3, 2, normal(rng, c, 1)),
+                           average_pool(1, 9, 3, 2, normal(rng, c, 1)),
+                           average_pool(1, 10, 5, 2, normal(rng, c, 1)),
+                           {.kind = Term::Kind::kLinear, .source = 4, .slot = 4, .values = normal(rng, c, 1)},
+                           constant(5, normal(rng, c, 1))},
                           false});
     net.head = {{5}, true, 7, normal(rng, 7 * c, 1)};
     net.sites = {{2}, {5, 1}};
@@ -196,20 +215,20 @@ struct Executor {
     // What every mask gives. kept, wanted: sites whose values and whose codes are handed out.
     std::function<std::vector<Output>(const std::shared_ptr<const Program>&, const Masks&,
                                       const std::vector<float>& images, const std::vector<int>& kept,
-                                      const std::vector<int>& wanted)>
+                                      const std::vector<int>& wanted, const std::int64_t* labels)>
         run;
 };
 
 #if ZNAS_CUDA
 std::vector<Output> run_on_gpu(const std::shared_ptr<const Program>& program, const Masks& masks,
                                const std::vector<float>& images, const std::vector<int>& kept,
-                               const std::vector<int>& wanted) {
+                               const std::vector<int>& wanted, const std::int64_t* labels) {
     const auto network = znas::cuda::network(program, kept, 0);
     const auto there = znas::cuda::upload(*network, images.data(), kImages);
     std::vector<float> slots;
     for (const auto& mask : masks) slots.insert(slots.end(), mask.begin(), mask.end());
     const auto count = static_cast<int>(masks.size());
-    auto found = znas::cuda::run(network, *there, slots.data(), count, !wanted.empty());
+    auto found = znas::cuda::run(network, *there, slots.data(), count, !wanted.empty(), labels);
     std::vector<Output> outputs;
     for (int m = 0; m < count; ++m) {
         const auto part = [&](const std::vector<float>& of_all) {
@@ -218,6 +237,7 @@ std::vector<Output> run_on_gpu(const std::shared_ptr<const Program>& program, co
         };
         Output& output = outputs.emplace_back();
         output.logits = part(found.logits);
+        if (labels != nullptr) output.counted = found.counted.at(static_cast<std::size_t>(m));
         output.pooled = part(found.pooled);
         for (const auto& site : found.features) output.features.push_back(part(site));
         if (!found.means.empty()) {
@@ -240,11 +260,11 @@ std::vector<Executor> executors() {
         for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
             found.push_back({std::string(znas::name(isa)), &layout_of(precision, isa), tolerance(precision),
                              [](const auto& program, const auto& masks, const auto& images, const auto& kept,
-                                const auto& wanted) {
+                                const auto& wanted, const std::int64_t* labels) {
                                  std::vector<Output> outputs;
                                  for (const auto& mask : masks) {
-                                     outputs.push_back(
-                                         run(*program->compile(mask, kept), images.data(), kImages, wanted));
+                                     outputs.push_back(run(*program->compile(mask, kept), images.data(),
+                                                           kImages, wanted, labels));
                                  }
                                  return outputs;
                              }});
@@ -324,7 +344,7 @@ void check(const Network& net, const char* what) {
     for (const Executor& executor : executors()) {
         const auto program =
             std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
-        const std::vector<Output> outputs = executor.run(program, masks, images, {kept}, {});
+        const std::vector<Output> outputs = executor.run(program, masks, images, {kept}, {}, nullptr);
         for (std::size_t m = 0; m < masks.size(); ++m) {
             const Output& found = outputs[m];
             for (int n = 0; n < kImages; ++n) {
@@ -343,7 +363,8 @@ void check(const Network& net, const char* what) {
                 }
             }
         }
-        const std::vector<Output> coded = executor.run(program, {masks[1], masks[0]}, images, {}, {0, 1});
+        const std::vector<Output> coded =
+            executor.run(program, {masks[1], masks[0]}, images, {}, {0, 1}, nullptr);
         for (std::size_t m = 0; m < coded.size(); ++m) {
             check_codes(net, coded[m], answers[1 - m], executor.tolerance, executor.name.c_str());
         }
@@ -368,7 +389,7 @@ void check_moments(const Network& net) {
     for (const Executor& executor : executors()) {
         const auto program =
             std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
-        const Output found = executor.run(program, {mask}, images, {}, {}).at(0);
+        const Output found = executor.run(program, {mask}, images, {}, {}, nullptr).at(0);
         bool good = found.means.size() == 1 && found.means[0].size() == channels &&
                     found.variances.size() == 1 && found.variances[0].size() == channels;
         for (std::size_t c = 0; good && c < channels; ++c) {
@@ -379,6 +400,38 @@ void check_moments(const Network& net) {
         if (good) continue;
         ++failures;
         std::printf("FAILED moments on %s\n", executor.name.c_str());
+    }
+}
+
+// Counts are those of the logits of the same run, which then stay; a mask that overflows says so.
+void check_counts(const Network& net) {
+    const std::vector<float> images = images_of(net, 4);
+    const Masks masks = {std::vector<float>(11, 1.0F), std::vector<float>(11, 0.0F),
+                         std::vector<float>(11, 1e30F)};
+    const std::vector<std::int64_t> labels{0, 3, 6, 1, 0};
+    for (const Executor& executor : executors()) {
+        const auto program =
+            std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
+        const auto told = executor.run(program, masks, images, {}, {}, nullptr);
+        const auto counted = executor.run(program, masks, images, {}, {}, labels.data());
+        for (std::size_t m = 0; m < masks.size(); ++m) {
+            Count expected;
+            for (std::size_t n = 0; n < labels.size(); ++n) {
+                const auto classes = static_cast<std::ptrdiff_t>(net.head.classes);
+                const auto row = told[m].logits.begin() + static_cast<std::ptrdiff_t>(n) * classes;
+                expected.correct += std::max_element(row, row + classes) - row == labels[n] ? 1 : 0;
+                expected.finite = expected.finite &&
+                                  std::all_of(row, row + classes, [](float x) { return std::isfinite(x); });
+            }
+            const auto& found = counted[m].counted;
+            if (expected.finite == (m == 2)) ++failures;  // or this shows nothing
+            if (found && counted[m].logits.empty() && found->finite == expected.finite &&
+                (!expected.finite || found->correct == expected.correct)) {
+                continue;
+            }
+            ++failures;
+            std::printf("FAILED counts of mask %zu on %s\n", m, executor.name.c_str());
+        }
     }
 }
 
@@ -401,6 +454,7 @@ int main(int count, char** arguments) {
         check(network({32, 16, 16}, 3, 1, false), "16 x 16");
     }
     check_moments(network({5, 10, 10}, 3, 1, true));
+    check_counts(network({16, 10, 10}, 3, 1, false));
     if (failures == 0) std::puts("ok");
     return failures == 0 ? 0 : 1;
 }

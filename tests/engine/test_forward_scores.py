@@ -320,7 +320,7 @@ bit_tables = st.tuples(
 def test_swap_and_linear_regions_count_distinct_columns_and_rows(tables: list[NDArray[np.bool_]]) -> None:
     tables = [np.resize(t, (len(tables[0]), t.shape[1])) for t in tables]
     whole = np.hstack(tables)
-    seen = Observation(np.zeros((len(whole), 2), np.float32), codes=HostCodes(map(site_of, tables)))
+    seen = Observation(codes=HostCodes(map(site_of, tables)))
     assert get_forward("swap")([seen]) == len({column.tobytes() for column in np.ascontiguousarray(whole.T)})
     assert get_forward("linear_regions")([seen]) == len({row.tobytes() for row in whole})
 
@@ -329,9 +329,8 @@ def test_swap_and_linear_regions_count_distinct_columns_and_rows(tables: list[ND
 def test_code_scores_do_not_see_the_order_of_images_or_units(table: NDArray[np.bool_], seed: int) -> None:
     rng = np.random.default_rng(seed)
     shuffled = table[rng.permutation(len(table))][:, rng.permutation(table.shape[1])]
-    logits = np.zeros((len(table), 2), np.float32)
     for name in ("naswot", "swap", "linear_regions"):
-        seen = [Observation(logits, codes=HostCodes([site_of(bits)])) for bits in (table, shuffled)]
+        seen = [Observation(codes=HostCodes([site_of(bits)])) for bits in (table, shuffled)]
         values = [get_forward(name)([each]) for each in seen]
         assert values[0] == pytest.approx(values[1], rel=1e-9), name
 
@@ -385,7 +384,7 @@ def test_readouts_are_fitted_without_the_image_they_classify(seed: int, n: int, 
     labels = rng.permutation(np.arange(n) % 4)
     signal = labels[:, None] * rng.standard_normal(width)
     pooled = (rng.standard_normal((n, width)) + signal).astype(np.float32)
-    seen = Observation(np.zeros((n, 4), np.float32), labels, pooled=pooled)
+    seen = Observation(labels=labels, pooled=pooled, classes=4)
     for kind in ("ridge", "class_mean"):
         expected = brute_force(pooled.astype(np.float64), labels, 4, kind)
         assert get_forward(kind)([seen]) == pytest.approx(expected), kind
@@ -395,12 +394,11 @@ def test_readouts_are_fitted_without_the_image_they_classify(seed: int, n: int, 
 def test_readouts_learn_nothing_from_noise_and_all_from_classes(kind: str) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 250)
-    logits = np.zeros((1000, 4), np.float32)
     noise = rng.standard_normal((1000, 50)).astype(np.float32)
     told = noise + 20 * np.eye(4, 50, dtype=np.float32)[labels]
-    by_chance = get_forward(kind)([Observation(logits, labels, pooled=noise)])
+    by_chance = get_forward(kind)([Observation(labels=labels, pooled=noise, classes=4)])
     assert abs(by_chance - 0.25) < 4.42 * np.sqrt(0.25 * 0.75 / 1000)
-    assert get_forward(kind)([Observation(logits, labels, pooled=told)]) == 1
+    assert get_forward(kind)([Observation(labels=labels, pooled=told, classes=4)]) == 1
 
 
 def test_class_mean_needs_a_class_with_two_images(images: Batch) -> None:

@@ -96,6 +96,14 @@ def test_numbers_are_those_of_the_benchmark() -> None:
     assert str(NB201.parse([3, 0, 1, 4, 2, 1])) == expected
 
 
+def answer(space: Any, written: Any) -> Any:
+    """The genotype, or the message that refuses it."""
+    try:
+        return space.parse(written)
+    except InvalidValueError as error:
+        return str(error)
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=8) | st.sampled_from(DARTS_OPERATIONS),
     lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
@@ -107,11 +115,10 @@ values = st.recursive(
 @given(value=values)
 def test_garbage_is_one_line(space: Any, value: Any) -> None:
     for written in (value, repr(value), f"Genotype({value!r})", f"x = Genotype(normal={value!r})"):
-        try:
-            found = space.parse(written)
-        except InvalidValueError as error:
-            assert "\n" not in str(error)
-            assert len(str(error)) < 500
+        found = answer(space, written)
+        if isinstance(found, str):
+            assert "\n" not in found
+            assert len(found) < 500
         else:
             assert space.parse(str(found)) == found
 
@@ -127,7 +134,7 @@ def test_garbage_is_one_line(space: Any, value: Any) -> None:
     ids=lambda written: repr(written)[:20],
 )
 def test_what_is_refused(space: Any, written: Any) -> None:
-    with pytest.raises(InvalidValueError, match="^(not a |unknown )"):
+    with pytest.raises(InvalidValueError, match=r"^(not a |unknown )"):
         space.parse(written)
 
 

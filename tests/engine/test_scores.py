@@ -6,14 +6,16 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from tests.conftest import backends, small
+from tests.conftest import backends, small, targets
 from znas_engine import kernels
 from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.scores import ForwardScore, Observation, get_score
+from znas_engine.scores.accuracy import Accuracy
 from znas_engine.spaces import Macro, Mask
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 
@@ -142,6 +144,64 @@ def test_non_finite_scores_name_the_mask(value: float, images: Batch) -> None:
     environments = [Environment(0, "gaussian", images)]
     with pytest.raises(NonFiniteScoreError, match=r"constant is (nan|inf) under the mask do\(cell:0->2, "):
         backend.evaluate(NB201.do(1, 3)[None], score=Constant(value), environments=environments)
+
+
+#: Choices that classify the images differently, random ones as well as real ones.
+SPREAD = ((0, 1), (1, 0), (3, 3), (5, 4))
+
+
+class Watching(ForwardScore):
+    """Accuracy, of whose observations the logits are kept."""
+
+    name = "watching"
+    needs_labels = True
+    reads = ("correct",)
+
+    def __init__(self) -> None:
+        self.logits: list[NDArray[np.float32]] = []
+
+    def __call__(self, observations: Sequence[Observation]) -> float:
+        (seen,) = observations
+        self.logits.append(seen.logits)
+        return Accuracy()(observations)
+
+
+@pytest.mark.parametrize("norm", ["calibrated", "batch"])
+@pytest.mark.parametrize(("name", "device"), targets())
+def test_counts_are_made_where_the_logits_are(name: str, device: str, norm: str, images: Batch) -> None:
+    """The native executor hands out counts alone, those of its logits, added up over chunks of images; no
+    score that reads logits changes them."""
+    assert images.labels is not None
+    images = Batch(images.images[:24].copy(), images.labels[:24].copy())
+    masks = np.stack([NB201.mixture(), *(NB201.do(edge, operation) for edge, operation in SPREAD)])
+    environment = Environment(4, "gaussian", images)
+    backend = get_backend(name)(NB201, small(NB201), norm=norm, devices=[device])
+    watching = Watching()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend._chunked, "size", 10)
+        alone = backend.evaluate(masks, score=watching, environments=[environment]).values
+        beside = backend.evaluate(
+            masks, score=[get_score("accuracy"), Constant(1)], environments=[environment]
+        )
+        seen = backend.observe(masks, environment)
+    assert images.labels is not None
+    logits = np.stack([each.logits for each in seen])
+    expected = kernels.count_correct(logits, images.labels) / len(images.images)
+    assert len(set(expected)) > 1
+    assert np.array_equal(alone[0], expected)
+    assert np.array_equal(beside.values[0], expected)
+    assert {each.size > 0 for each in watching.logits} == {name != "native"}
+
+
+@pytest.mark.parametrize("name", backends())
+def test_a_label_that_is_no_class_is_refused(name: str, images: Batch) -> None:
+    wrong = Batch(images.images[:3].copy(), np.array([0, 10, 1]))
+    with pytest.raises(InvalidValueError, match=r"`labels` must lie in \[0, 10\) but got 10"):
+        get_backend(name)(NB201, small(NB201)).evaluate(
+            NB201.mixture()[None],
+            score=get_score("accuracy"),
+            environments=[Environment(0, "gaussian", wrong)],
+        )
 
 
 @pytest.mark.parametrize("name", backends())

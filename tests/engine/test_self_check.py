@@ -18,7 +18,7 @@ from znas.cli import main
 from znas_engine import gpu as gpu_module
 from znas_engine.backends import get_backend, missing, native, self_check
 from znas_engine.backends.checks import LOGIT_TOLERANCE
-from znas_engine.backends.native_cuda import CudaSupernet
+from znas_engine.backends.native_cuda import CudaPass
 from znas_engine.backends.passes import MaskedPass
 from znas_engine.data import load
 from znas_engine.environment import Environment
@@ -215,12 +215,12 @@ class TestNative:
     def test_a_gpu_that_computes_something_else_ends_the_search(
         self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        right = CudaSupernet.batch
+        right = CudaPass.batch
 
-        def wrong(self: CudaSupernet, masks: Mask, images: Any) -> list[Observation]:
+        def wrong(self: CudaPass, masks: Mask, images: Any) -> list[Observation]:
             return [replace(seen, logits=seen.logits * 2) for seen in right(self, masks, images)]
 
-        monkeypatch.setattr(CudaSupernet, "batch", wrong)
+        monkeypatch.setattr(CudaPass, "batch", wrong)
         code, out, err = searched(capfd)
         assert (code, out) == (2, "")
         (line,) = err.strip().splitlines()

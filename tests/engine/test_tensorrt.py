@@ -41,7 +41,7 @@ from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.tensorrt.flavours import FLAVOURS
 
 try:
-    from znas_engine.backends.tensorrt import TensorRt, _Supernet, agreements_of, pack_bits
+    from znas_engine.backends.tensorrt import TensorRt, _Pass, agreements_of, pack_bits
     from znas_engine.tensorrt import library
     from znas_engine.tensorrt.plans import IMAGES, Target, plan, target
 except MissingDependencyError as error:
@@ -327,8 +327,8 @@ def test_what_surrounds_a_pass(dtype: str, norm: str, images: Batch, monkeypatch
     batch = images[:6]
     environment = Environment(3, "gaussian", batch)
     backend = TensorRt(NB201, small(NB201), norm=norm, dtype=dtype)
-    monkeypatch.setattr(_Supernet, "_run", lambda self, images: nullcontext(self.hosted))
-    found = _Supernet.__new__(_Supernet)
+    monkeypatch.setattr(_Pass, "_run", lambda self, images: nullcontext(self.hosted))
+    found = _Pass.__new__(_Pass)
     found.graph, found.reads = backend.graph, frozenset()
     found.scaling = scaling_of(backend, environment, norm)
     found.hosted = Hosted(backend.exporter.export(environment, reads=READS, dtype=dtype))  # type: ignore[attr-defined]

@@ -60,6 +60,7 @@ def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> N
         assert done.stderr == ""
         result = json.loads(done.stdout)
         del result["seconds"]
+        assert result.pop("threads") == result["request"].pop("threads") == int(threads)
         found.append(result)
     assert found[0] == found[1]
 

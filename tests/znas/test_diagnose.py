@@ -339,8 +339,9 @@ def test_scores_are_those_of_the_evaluator(collected: Any) -> None:
 @BOTH_SPACES
 def test_random_architectures_are_architectures_and_uniform(space: Any) -> None:
     masks = random_architectures(space, 600, np.random.default_rng(0))
-    genotypes = [space.genotype(mask) for mask in masks]
-    assert all(map(space.connected, genotypes))
+    for mask in masks:
+        space.genotype(mask)
+    assert all(map(space.admits, masks))
     shares = masks.mean(0)
     for node in {(edge.cell, edge.target) for edge in space.edges}:
         into = [e for e, edge in enumerate(space.edges) if (edge.cell, edge.target) == node]

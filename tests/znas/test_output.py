@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +18,20 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
 
+import znas
+from znas import priors
+from znas.bench.tables import document as bench_document
+from znas.cli.doctor import _checks
+from znas.cli.doctor import document as doctor_document
 from znas.output import Code, Document, Facts, Figure, Heading, Notes, Paragraph, Table, html, markdown, text
 from znas.output.document import CODE, one_line
 from znas.output.figures import canvas, png
 from znas.output.records import as_csv
+from znas.priors.document import document as priors_document
 from znas_engine.errors import MissingDependencyError
+from znas_engine.spaces import get_space
 
+ROOT = Path(__file__).parents[2]
 #: What Markdown and HTML give a meaning to, more often than chance would.
 AWKWARD = st.sampled_from([*"|<>&*_`~[]()#!\\-+=:.1a \n\"'", "&amp;", "</td>", "](", "|\n|", "**", "---"])
 TEXTS = st.lists(AWKWARD | st.characters(exclude_categories=["C", "Z"]), max_size=12).map("".join)
@@ -186,3 +197,75 @@ def test_matplotlib_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch
 def test_records_of_different_fields_share_one_csv() -> None:
     records: list[dict[str, Any]] = [{"a": 1, "b": 'x,"y"'}, {"c": 2.5, "a": "two\nlines"}]
     assert as_csv(records) == 'a,b,c\n1,"x,""y""",\n"two\nlines",,2.5\n'
+
+
+# --- documents of real results ---
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Document]:
+    """One of every result that is made within seconds; the others are rendered in their own tests."""
+    size: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 16, "images": 8, "threads": 1}
+    bench = json.loads((ROOT / "bench/results/amd-epyc-25-1-2-cores/88d0675.json").read_text())
+    shipped = get_space("nasbench201").prior
+    assert shipped is not None
+    return {
+        "search": znas.search(preset="naswot", p=0.5, envs=2, **size).document(),
+        "search of several scores": znas.search(score="naswot+flops", p=0.5, **size).document(),
+        "darts": znas.search(space="darts", p=1, seed=3).document(),
+        "prior": priors_document(priors.load(shipped)),
+        "bench": bench_document(bench),
+        "doctor": doctor_document(list(_checks())),
+    }
+
+
+RESULTS = ("search", "search of several scores", "darts", "prior", "bench", "doctor")
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_real_result_says_the_same_in_every_rendering(name: str, found: dict[str, Document]) -> None:
+    document = found[name]
+    pages = [Page(html.render(document)), rendered_markdown(markdown.render(document))]
+    wanted = [shown(letters) for letters in _texts(document)]
+    assert wanted
+    for page in pages:
+        all_of_it = shown(" ".join(letters for _, letters in page.texts))
+        for letters in wanted:
+            assert CODE.sub(r"\1", letters) in all_of_it
+    printed = shown(text.render(document.parts))
+    for letters in wanted:
+        assert letters in printed
+    assert json.loads(document.json()) == json.loads(json.dumps(document.data))
+
+
+def _texts(document: Document) -> Iterator[str]:
+    for part in document.parts:
+        match part:
+            case Table():
+                yield from (cell for row in [part.headings, *part.cells()] for cell in row)
+            case Facts(pairs):
+                yield from (value for _, value in pairs)
+            case Notes(lines):
+                yield from lines
+            case Heading(letters) | Paragraph(letters) | Code(letters):
+                yield letters
+
+
+def test_a_search_is_told_as_it_was(found: dict[str, Document]) -> None:
+    """The selected operation of every edge is marked, what was drawn has its sign, the facts are its own."""
+    result = znas.search(
+        preset="naswot", p=0.5, envs=2, channels=4, cells=1, resolution=16, images=8, threads=1
+    )
+    lines = text.render(result.document().parts, emphasis=False).splitlines()
+    assert lines[0] == result.arch
+    rows = {line.split()[0].strip("()"): line for line in lines if line.lstrip("(").startswith("cell:")}
+    assert rows.keys() == {edge.edge for edge in result.edges}
+    for edge in result.edges:
+        report = edge.operations[edge.selected]
+        sign = "~" if report.intervened else ""
+        assert f" {sign}{report.mean:.4g} ± {report.std:.2g} *" in rows[edge.edge]
+        assert rows[edge.edge].count("*") == 1
+        assert rows[edge.edge].count("~") == sum(bool(r.intervened) for r in edge.operations.values())
+    labels = [line.split()[0] for line in lines[2:7]]
+    assert labels == ["network", "neurons", "images", "device", "seconds"]
+    assert f"{result.observed} observed, {result.intervened} intervened (p = 0.5)" in lines[3]

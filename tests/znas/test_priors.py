@@ -30,6 +30,7 @@ from znas_engine.backends import get_backend
 from znas_engine.data import load
 from znas_engine.errors import DataError, InvalidValueError, StorageError
 from znas_engine.scores import get_score
+from znas_engine.spaces import get_space
 from znas_engine.tables import read_table
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
@@ -43,7 +44,7 @@ def make(space: Any = NB201, seed: int = 0, passed: bool = True, **changes: Any)
     mean[~space.candidates] = variance[~space.candidates] = np.nan
     facts = {"truth": "table:x", "architectures": 50, "spearman": 0.5, "kendall": 0.4, "p_value": 1e-5}
     fields = {
-        "space": space.name,
+        "space": space,
         "score": "naswot",
         "mean": mean,
         "variance": variance,
@@ -143,12 +144,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_what_ships_is_valid_checked_and_free_of_table_accuracies(name: str) -> None:
-    path = priors.shipped(name)
+    path = get_space(name).prior
     if path is None:
         pytest.skip(f"no prior is shipped for {name}")
     prior = priors.load(path)
     priors.require(prior, force=False)
-    assert prior.space == name
+    assert prior.space.name == name
     assert prior.provenance["source"] == "random"
 
 

@@ -271,7 +271,7 @@ def _never(masks: Mask) -> Any:
 @SPACES
 def test_darts_pt_follows_the_means_of_its_prior(space: SearchSpace[Any]) -> None:
     """Leave-one-out on means keeps the operation of the largest mean; nothing is measured."""
-    path = priors.shipped(space.name)
+    path = space.prior
     assert path is not None
     prior = priors.load(path)
     chosen = DartsPT(prior).choose(Task(space, small(space), _never, mean, np.random.default_rng(0)))

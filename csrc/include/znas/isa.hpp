@@ -22,4 +22,7 @@ std::optional<Isa> isa_from_name(std::string_view name);
 // Whether this build holds the kernels of `isa` and this processor can execute them.
 bool available(Isa isa);
 
+// The last of kIsas that is available.
+Isa fastest_isa();
+
 }  // namespace znas

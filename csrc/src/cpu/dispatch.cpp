@@ -58,6 +58,14 @@ const KernelTable* find(Isa isa) {
 
 bool available(Isa isa) { return find(isa) != nullptr; }
 
+Isa fastest_isa() {
+    Isa fastest = Isa::kReference;
+    for (const Isa isa : kIsas) {
+        if (available(isa)) fastest = isa;
+    }
+    return fastest;
+}
+
 const KernelTable& kernels(Isa isa) {
     const KernelTable* table = find(isa);
     if (table == nullptr) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -83,10 +84,24 @@ class Group {
         }
     }
 
-    // Queues the copies; `wait` for them.
-    void copy_out(float* logits, float* pooled, const std::vector<float*>& features) {
+    // What logits are for, in their place. Queues the count; `wait` for it.
+    void count(const Resident<std::int64_t>& labels) {
+        check(count_correct(get<float>(logits_), labels.data(), masks_, images_.count,
+                            plan_.program->head().classes, get<Count>(counts_), stream_),
+              "count_correct");
+        copy_to_host(get<Count>(counts_), at(masks_), counted_, stream_);
+    }
+    void hand_out_counts(Output& output) const {
+        for (const Count& of : counted_) output.counted.push_back({of.correct, of.not_finite == 0});
+    }
+
+    // These queue copies; `wait` for them.
+    void copy_logits(float* logits) {
+        fetch(logits, get<float>(logits_),
+              at(masks_) * at(images_.count) * at(plan_.program->head().classes));
+    }
+    void copy_out(float* pooled, const std::vector<float*>& features) {
         const std::size_t images = at(masks_) * at(images_.count);
-        fetch(logits, get<float>(logits_), images * at(plan_.program->head().classes));
         fetch(pooled, get<float>(pooled_), images * at(plan_.features));
         Offset first = 0;
         for (std::size_t site = 0; site < features.size(); ++site) {
@@ -148,6 +163,7 @@ class Group {
         partial_ = carver.take<double>(masks * count * widest * 2);
         pooled_ = carver.take<float>(masks * count * at(plan_.features));
         logits_ = carver.take<float>(masks * count * at(plan_.program->head().classes));
+        counts_ = carver.take<Count>(masks);
         keeps_ = keeps;
         features_ = carver.take<float>(keeps ? masks * count * plan_.kept_floats : 0);
         size_ = carver.size();
@@ -245,11 +261,12 @@ class Group {
     std::vector<float> slots_;
     std::vector<std::uint8_t> flags_;
     Offset mask_ = 0, flag_ = 0, exponent_ = 0, largest_ = 0, weights_ = 0, vectors_ = 0, shared_ = 0,
-           own_ = 0, moments_ = 0, partial_ = 0, pooled_ = 0, logits_ = 0, features_ = 0;
+           own_ = 0, moments_ = 0, partial_ = 0, pooled_ = 0, logits_ = 0, counts_ = 0, features_ = 0;
     bool keeps_ = false;
     std::size_t size_ = 0;
     std::unique_ptr<Resident<char>> memory_;
     std::vector<float> moment_values_;
+    std::vector<Count> counted_;
 };
 
 // Room for the codes, if need be that of workspaces which nobody uses.
@@ -275,12 +292,18 @@ int group_size(const Network& network, const Images& images, int masks) {
 }  // namespace
 
 Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
-           bool codes) {
+           bool codes, const std::int64_t* labels) {
     if (images.plane.device() != network->device) throw Error("images and network are on different GPUs");
     const Stream stream(network->device);
     const std::size_t all = at(count) * at(images.count);
     Output output;
-    output.logits.resize(all * at(network->plan.program->head().classes));
+    const auto classes = at(network->plan.program->head().classes);
+    std::optional<Resident<std::int64_t>> truth;
+    if (labels != nullptr) {
+        truth.emplace(stream, std::span<const std::int64_t>(labels, at(images.count)));
+    } else {
+        output.logits.resize(all * classes);
+    }
     output.pooled.resize(all * at(network->plan.features));
     for (const Offset floats : network->plan.kept_sizes) output.features.emplace_back(all * floats);
     std::shared_ptr<Codes> made;
@@ -297,9 +320,14 @@ Output run(const std::shared_ptr<const Network>& network, const Images& images, 
             for (std::size_t site = 0; site < output.features.size(); ++site) {
                 features.push_back(output.features[site].data() + before * network->plan.kept_sizes[site]);
             }
-            group.copy_out(output.logits.data() + before * at(network->plan.program->head().classes),
-                           output.pooled.data() + before * at(network->plan.features), features);
+            if (truth) {
+                group.count(*truth);
+            } else {
+                group.copy_logits(output.logits.data() + before * classes);
+            }
+            group.copy_out(output.pooled.data() + before * at(network->plan.features), features);
             group.wait();
+            group.hand_out_counts(output);
             group.hand_out_moments(output);
             first += here;
         } catch (const OutOfMemory&) {

@@ -11,7 +11,6 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr unsigned kWarps = kThreads / 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFU;
-constexpr float kEpsilon = 1e-5F;  // of batch normalisation
 
 unsigned blocks_for(std::int64_t threads) {
     return static_cast<unsigned>((threads + kThreads - 1) / kThreads);
@@ -134,7 +133,7 @@ __global__ void moments_of_all(const __grid_constant__ Pass pass, Moments of, co
     float* out = pass.moments + pass.mask_moments * mask + of.out;
     out[c] = static_cast<float>(ldexp(mean, exponent));
     out[channels + c] = narrow;
-    out[2 * channels + c] = 1.0F / sqrtf(narrow + kEpsilon);
+    out[2 * channels + c] = 1.0F / sqrtf(narrow + native::kEpsilon);
 }
 
 // A thread per channel; blockIdx.y is the mask.
@@ -202,6 +201,37 @@ __global__ void classify_image(const __grid_constant__ Pass pass, const HeadSour
     }
 }
 
+// A block of threads per mask, a thread per image.
+__global__ void count_of_mask(const float* logits, const std::int64_t* labels, int images, int classes,
+                              Count* counts) {
+    const auto mask = static_cast<Offset>(blockIdx.x);
+    Count mine{};
+    for (int image = static_cast<int>(threadIdx.x); image < images; image += static_cast<int>(kThreads)) {
+        const float* scores = logits + (mask * static_cast<Offset>(images) + static_cast<Offset>(image)) *
+                                           static_cast<Offset>(classes);
+        int best = 0;
+        bool finite = true;
+        for (int c = 0; c < classes; ++c) {
+            if (scores[c] > scores[best]) best = c;
+            finite = finite && fabsf(scores[c]) < INFINITY;  // NaN is not
+        }
+        mine.correct += best == labels[image] ? 1 : 0;
+        mine.not_finite += finite ? 0 : 1;
+    }
+    __shared__ Count warps[kWarps];
+    mine.correct = sum_over_warp(mine.correct);
+    mine.not_finite = sum_over_warp(mine.not_finite);
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = mine;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    Count total{};
+    for (const Count& of : warps) {
+        total.correct += of.correct;
+        total.not_finite += of.not_finite;
+    }
+    counts[mask] = total;
+}
+
 }  // namespace
 
 template <class P>
@@ -252,6 +282,12 @@ cudaError_t choose_exponents(const std::int32_t* largest, const std::uint8_t* sh
                              std::int32_t* exponents, cudaStream_t stream) {
     return launch(choose, dim3(blocks_for(values), static_cast<unsigned>(masks)), dim3(kThreads), stream,
                   largest, shared, values, exponents);
+}
+
+cudaError_t count_correct(const float* logits, const std::int64_t* labels, int masks, int images, int classes,
+                          Count* counts, cudaStream_t stream) {
+    return launch(count_of_mask, dim3(static_cast<unsigned>(masks)), dim3(kThreads), stream, logits, labels,
+                  images, classes, counts);
 }
 
 cudaError_t normalise(const Pass& pass, const Normalised& of, cudaStream_t stream) {

@@ -69,6 +69,16 @@ constexpr int kTarget = 8;
 cudaError_t choose_exponents(const std::int32_t* largest, const std::uint8_t* shared, int values, int masks,
                              std::int32_t* exponents, cudaStream_t stream);
 
+// Of the images under a mask: how many are classified correctly, the lowest class winning ties, and how many
+// have a logit that is not finite.
+struct Count {
+    std::int32_t correct, not_finite;
+};
+
+// logits [masks, images, classes]; labels [images], each in [0, classes); counts [masks].
+cudaError_t count_correct(const float* logits, const std::int64_t* labels, int masks, int images, int classes,
+                          Count* counts, cudaStream_t stream);
+
 // A step's bias and a scale of it, with the moments of what that scale is for.
 cudaError_t normalise(const Pass& pass, const Normalised& of, cudaStream_t stream);
 

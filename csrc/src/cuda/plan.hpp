@@ -16,7 +16,7 @@ namespace znas::cuda {
 
 using Offset = std::uint64_t;
 
-constexpr int kBlock = 16;  // channels
+using native::kBlock;
 constexpr int kFours = kBlock / 4;
 constexpr int kWord = kBlock * kBlock;  // weights of a block of inputs and a block of outputs
 constexpr int kCodeEntries = 64;        // codes of 16 units that are compared together

@@ -9,7 +9,7 @@
 
 namespace znas::native {
 
-// Where a plane lies in the arena of one tile of images; bytes are per image.
+// Where a plane lies in the arena of images that go together; bytes are per image.
 struct PlaneSpec {
     std::size_t offset = 0, bytes = 0;
     int halo = 0;

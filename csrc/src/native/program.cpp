@@ -77,9 +77,9 @@ Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<i
                                          : value.kind == Value::Kind::kMaxPool   ? 0
                                                                                  : out;
             const bool geometry =
-                term.stride >= 1 && (value.kind != Value::Kind::kDepthwise ||
-                                     ((term.kernel == 3 || term.kernel == 5) && term.stride <= 2 &&
-                                      term.dilation <= 2));
+                term.stride >= 1 &&
+                (value.kind != Value::Kind::kDepthwise ||
+                 ((term.kernel == 3 || term.kernel == 5) && term.stride <= 2 && term.dilation <= 2));
             if (term.values.size() != expected || !geometry) {
                 throw std::invalid_argument("a term of value " + std::to_string(v) + " has " +
                                             std::to_string(term.values.size()) + " numbers, not " +

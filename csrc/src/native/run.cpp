@@ -1,4 +1,4 @@
-// Images through compiled steps, a tile of them at a time so that activations stay in cache.
+// Images through compiled steps, a few of them at a time so that activations stay in cache.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -7,12 +7,12 @@
 
 #include "compiled.hpp"
 #include "znas/codes.hpp"
+#include "znas/count_correct.hpp"
 
 namespace znas::native {
 
 namespace {
 
-constexpr float kEpsilon = 1e-5F;      // of batch normalisation
 constexpr std::ptrdiff_t kStrip = 64;  // pixels that are transposed at a time: their block stays in cache
 
 struct Moments {
@@ -56,11 +56,12 @@ void append(const std::uint16_t* code, const Shape& shape, std::uint64_t* words,
     }
 }
 
-class Tile {
+// Some images on their way through the steps together.
+class ImageGroup {
   public:
     // codes: per wanted site the words of all images of the run, zero.
-    Tile(const Compiled& compiled, int images, const std::vector<int>& wanted,
-         std::vector<std::vector<std::uint64_t>>& codes)
+    ImageGroup(const Compiled& compiled, int images, const std::vector<int>& wanted,
+               std::vector<std::vector<std::uint64_t>>& codes)
         : compiled_(compiled),
           steps_(*compiled.layout->steps),
           capacity_(images),
@@ -83,9 +84,9 @@ class Tile {
         }
         codes_.resize(largest);
     }
-    ~Tile() { ::operator delete[](arena_, std::align_val_t{64}); }
-    Tile(const Tile&) = delete;
-    Tile& operator=(const Tile&) = delete;
+    ~ImageGroup() { ::operator delete[](arena_, std::align_val_t{64}); }
+    ImageGroup(const ImageGroup&) = delete;
+    ImageGroup& operator=(const ImageGroup&) = delete;
 
     // `count` images, the first of which is number `first` of the run.
     void run(const float* images, int first, int count) {
@@ -326,11 +327,21 @@ class Tile {
     int first_ = 0;
 };
 
+Count counted(const std::vector<float>& logits, const std::int64_t* labels, std::size_t images,
+              std::size_t classes) {
+    Count count;
+    count.finite =
+        std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
+    count_correct(logits.data(), labels, 1, images, classes, &count.correct, fastest_isa(), 1);
+    return count;
+}
+
 }  // namespace
 
-Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted) {
-    constexpr int kTile = 2;
-    const int size = compiled.batch() ? count : std::min(count, kTile);
+Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
+           const std::int64_t* labels) {
+    constexpr int kTogether = 2;
+    const int size = compiled.batch() ? count : std::min(count, kTogether);
     const Shape& in = compiled.value(0).shape;
     const std::size_t image = static_cast<std::size_t>(in.channels) * in.height * in.width;
     const auto classes = static_cast<std::size_t>(compiled.head().classes);
@@ -344,24 +355,24 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
     }
     const std::size_t width = compiled.head().weights.size() / std::max<std::size_t>(classes, 1);
     output.pooled.resize(static_cast<std::size_t>(count) * width);
-    Tile tile(compiled, size, wanted, output.codes);
+    ImageGroup group(compiled, size, wanted, output.codes);
     for (int begin = 0; begin < count; begin += size) {
         const int here = std::min(size, count - begin);
-        tile.run(images + static_cast<std::size_t>(begin) * image, begin, here);
+        group.run(images + static_cast<std::size_t>(begin) * image, begin, here);
         for (int n = 0; n < here; ++n) {
             const auto at = static_cast<std::size_t>(begin + n);
-            tile.classify(n, output.pooled.data() + at * width, output.logits.data() + at * classes);
+            group.classify(n, output.pooled.data() + at * width, output.logits.data() + at * classes);
             for (std::size_t k = 0; k < compiled.kept.size(); ++k) {
                 const std::vector<int>& site = compiled.site(compiled.kept[k]);
                 const std::size_t entries = site_size(compiled, compiled.kept[k]);
-                tile.copy_out(site, n, output.features[k].data() + at * entries);
+                group.copy_out(site, n, output.features[k].data() + at * entries);
             }
         }
     }
     for (std::size_t v = 0; v < compiled.raw.size(); ++v) {
         const Value& value = compiled.value(static_cast<int>(v));
         if (!value.moments) continue;
-        const Moments& moments = tile.moments(static_cast<int>(v));
+        const Moments& moments = group.moments(static_cast<int>(v));
         const auto cut = [&](const std::vector<float>& all) {
             return std::vector<float>(
                 all.begin(), all.begin() + std::min<std::ptrdiff_t>(value.shape.channels,
@@ -369,6 +380,10 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
         };
         output.means.push_back(cut(moments.mean));
         output.variances.push_back(cut(moments.variance));
+    }
+    if (labels != nullptr) {
+        output.counted = counted(output.logits, labels, static_cast<std::size_t>(count), classes);
+        output.logits = {};
     }
     return output;
 }

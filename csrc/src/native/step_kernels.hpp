@@ -15,8 +15,6 @@
 
 namespace znas::native {
 
-inline constexpr int kBlock = 16;
-
 // The element (0, 0) of a halo plane's interior is at data + origin().
 struct HaloPlane {
     char* data = nullptr;
@@ -66,11 +64,11 @@ struct SumStep {
 };
 
 // Transformed products are computed a strip of rows at a time: two at least, and more while these are no more
-// than kStripTiles squares of 2 x 2 pixels.
-constexpr int kStripTiles = 16;
+// than kStripSquares squares of 2 x 2 pixels.
+constexpr int kStripSquares = 16;
 constexpr int kPositions = 16;  // of a transformed square
 inline int strip_rows(int height, int width) {
-    const int pairs = 2 * kStripTiles / width;
+    const int pairs = 2 * kStripSquares / width;
     return 2 * (pairs < 1 ? 1 : pairs > height / 2 ? height / 2 : pairs);
 }
 // blocks: of all inputs of transformed products, and of the output.

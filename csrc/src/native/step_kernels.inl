@@ -108,7 +108,7 @@ typename P::Element* at(const HaloPlane& plane, std::ptrdiff_t block, std::ptrdi
 // kPixels neighbours in a row of kBlocks output blocks, of which products fill the first kUsed registers:
 // the others belong to channels beyond the last.
 template <class P, int kPixels, int kBlocks, int kUsed>
-struct Tile {
+struct SumRegisters {
     Lanes sums[kBlocks][kPixels][kParts];
 
     // Up to a block of input channels. weights: of block 0; those of the next are `block_weights` bytes on.
@@ -178,8 +178,8 @@ struct Start {
 };
 
 template <class P, int kPixels, int kBlocks, int kUsed>
-void sum_tile(const SumStep& step, const Start& start, int block, int row, int column) {
-    Tile<P, kPixels, kBlocks, kUsed> tile;
+void sum_pixels(const SumStep& step, const Start& start, int block, int row, int column) {
+    SumRegisters<P, kPixels, kBlocks, kUsed> registers;
     const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(step.height) * step.width;
     const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(row) * step.width + column;
 #pragma GCC unroll 4
@@ -188,7 +188,7 @@ void sum_tile(const SumStep& step, const Start& start, int block, int row, int c
         for (int p = 0; p < kPixels; ++p) {
             for (int part = 0; part < kParts; ++part) {
                 const std::ptrdiff_t channel = (block + b) * kBlock + part * kLanes;
-                tile.sums[b][p][part] = load(step.bias + channel);
+                registers.sums[b][p][part] = load(step.bias + channel);
             }
         }
     }
@@ -196,8 +196,9 @@ void sum_tile(const SumStep& step, const Start& start, int block, int row, int c
 #pragma GCC unroll 4
         for (int b = 0; b < kBlocks; ++b) {
             const float* from = start.at(block + b, row, column, step.width);
-            each_part<kPixels>(
-                [&](int p, int part) { tile.sums[b][p][part] += load(from + p * kBlock + part * kLanes); });
+            each_part<kPixels>([&](int p, int part) {
+                registers.sums[b][p][part] += load(from + p * kBlock + part * kLanes);
+            });
         }
     }
     for (int i = 0; i < step.linear_count; ++i) {
@@ -209,7 +210,7 @@ void sum_tile(const SumStep& step, const Start& start, int block, int row, int c
                 const Lanes scale = load(linear.scale + (block + b) * kBlock + part * kLanes);
 #pragma GCC unroll 16
                 for (int p = 0; p < kPixels; ++p) {
-                    tile.sums[b][p][part] += scale * load(raw + p * kBlock + part * kLanes);
+                    registers.sums[b][p][part] += scale * load(raw + p * kBlock + part * kLanes);
                 }
             }
         }
@@ -220,16 +221,16 @@ void sum_tile(const SumStep& step, const Start& start, int block, int row, int c
             static_cast<std::ptrdiff_t>(row) * product.stride * product.input.pitch() +
             column * product.stride;
         if (product.stride == 1) {
-            tile.add(product, block, pixel, 1);
+            registers.add(product, block, pixel, 1);
         } else if (product.stride == 2) {
-            tile.add(product, block, pixel, 2);
+            registers.add(product, block, pixel, 2);
         } else {
-            tile.add(product, block, pixel, product.stride);
+            registers.add(product, block, pixel, product.stride);
         }
     }
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {
-        const auto& sums = tile.sums[b];
+        const auto& sums = registers.sums[b];
         if (step.raw) {
             float* to = step.raw + ((block + b) * plane + first) * kBlock;
             each_part<kPixels>(
@@ -261,7 +262,7 @@ void sum_tile(const SumStep& step, const Start& start, int block, int row, int c
 template <class P, int kPixels, int kBlocks, int kUsed = kParts>
 int sum_row(const SumStep& step, const Start& start, int block, int row, int column) {
     for (; column + kPixels <= step.width; column += kPixels) {
-        sum_tile<P, kPixels, kBlocks, kUsed>(step, start, block, row, column);
+        sum_pixels<P, kPixels, kBlocks, kUsed>(step, start, block, row, column);
     }
     return column;
 }
@@ -308,8 +309,8 @@ void sum(const SumStep& step) {
 }
 
 template <class P, int kKernel, int kStride, int kDilation, int kPixels>
-void depthwise_tile(const DepthwiseStep& step, const typename P::Element* x, const float* weights,
-                    typename P::Element* out) {
+void depthwise_pixels(const DepthwiseStep& step, const typename P::Element* x, const float* weights,
+                      typename P::Element* out) {
     constexpr int kReach = (kPixels - 1) * kStride + (kKernel - 1) * kDilation + 1;
     const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(step.in.pitch()) * kDilation * kBlock;
     for (int part = 0; part < kParts; ++part) {
@@ -349,10 +350,10 @@ void depthwise_planes(const DepthwiseStep& step) {
                 return at<P>(step.out, block, static_cast<std::ptrdiff_t>(row) * step.out.pitch() + column);
             };
             for (; column + 8 <= step.out.width; column += 8) {
-                depthwise_tile<P, kKernel, kStride, kDilation, 8>(step, input(), weights, output());
+                depthwise_pixels<P, kKernel, kStride, kDilation, 8>(step, input(), weights, output());
             }
             for (; column < step.out.width; ++column) {
-                depthwise_tile<P, kKernel, kStride, kDilation, 1>(step, input(), weights, output());
+                depthwise_pixels<P, kKernel, kStride, kDilation, 1>(step, input(), weights, output());
             }
         }
     }

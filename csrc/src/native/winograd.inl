@@ -82,7 +82,7 @@ int multiply_squares(const SumStep& step, const float* values, int position, int
     const int blocks = (step.channels + kBlock - 1) / kBlock;
     const std::ptrdiff_t channels = static_cast<std::ptrdiff_t>(squares) * kBlock;  // from block to block
     for (; square + kSquares <= squares; square += kSquares) {
-        Tile<Float32, kSquares, 1, kUsed> tile = {};
+        SumRegisters<Float32, kSquares, 1, kUsed> registers = {};
         const float* next = values;
         for (int i = 0; i < step.transformed_count; ++i) {
             const TransformedProduct& product = step.transformed[i];
@@ -90,7 +90,7 @@ int multiply_squares(const SumStep& step, const float* values, int position, int
             const char* weights = product.weights + static_cast<std::ptrdiff_t>(position * blocks + block) *
                                                         product.words * kWordBytes;
             for (int left = product.words; left > 0; left -= kBlock) {
-                tile.add_words(weights, 0, x, left < kBlock ? left : kBlock, 1);
+                registers.add_words(weights, 0, x, left < kBlock ? left : kBlock, 1);
                 weights += kBlock * kWordBytes;
                 x += channels;
             }
@@ -98,7 +98,7 @@ int multiply_squares(const SumStep& step, const float* values, int position, int
         }
         float* to = out + static_cast<std::ptrdiff_t>(square) * kBlock;
         each_part<kSquares>(
-            [&](int s, int part) { store(to + s * kBlock + part * kLanes, tile.sums[0][s][part]); });
+            [&](int s, int part) { store(to + s * kBlock + part * kLanes, registers.sums[0][s][part]); });
     }
     return square;
 }

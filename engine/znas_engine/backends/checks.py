@@ -19,7 +19,7 @@ LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 4.7e-2}
 
 
 def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
-    """Refuse what is not float32 [G, E, O], finite and >= 0."""
+    """Refuse what is not float32 [G, E, O], finite, >= 0, and 0 where an operation does not stand."""
     edges, operations = space.shape
     if masks.ndim != 3 or masks.shape[1:] != (edges, operations):
         raise InvalidValueError(
@@ -32,6 +32,13 @@ def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
         raise InvalidValueError("`masks` must be finite but got NaN or infinity")
     if masks.size and masks.min() < 0:
         raise InvalidValueError(f"`masks` must not be negative but got {masks.min()}")
+    absent = np.argwhere((masks.max(0, initial=0) > 0) & ~space.mixed)
+    if len(absent):
+        e, o = absent[0]
+        raise InvalidValueError(
+            f"`masks` must be 0 where {space.name} has no operation but keep {space.operations[o]} on "
+            f"{space.edges[e].label}"
+        )
 
 
 def check_score(score: Score, backend: str, dtype: str) -> None:

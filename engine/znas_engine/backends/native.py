@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -17,13 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine import __version__, kernels
-from znas_engine.backends.native_cuda import (
-    CudaSupernet,
-    masks_together,
-)
+from znas_engine import __version__, _core, kernels
+from znas_engine.backends.native_cuda import CudaPass, masks_together
 from znas_engine.backends.native_lowering import Lowering
-from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.passes import Images, Labels, MaskedPass
 from znas_engine.backends.records import NATIVE
 from znas_engine.devices import kind_of, number_of
 from znas_engine.environment import Environment
@@ -31,11 +27,10 @@ from znas_engine.errors import MissingDependencyError
 from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
 from znas_engine.graph import Graph
-from znas_engine.scores import CodeSite, HostCodes, Observation
+from znas_engine.scores import NO_LOGITS, CodeSite, HostCodes, Observation
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
-_core: Any = import_module("znas_engine._core")
 #: A node of the graph -> its weight.
 Weight = Callable[[Any], NDArray[np.float32]]
 
@@ -105,7 +100,7 @@ class Native(Evaluator):
         if kind_of(device) == "cuda":
             return self._on_gpu(weight, statistics, self.dtype, reads, device)
         lowering, program = self.lower(weight, statistics, dtype=self.dtype, target=fastest_isa())
-        return _Supernet(self.graph, lowering, program, reads)
+        return CpuPass(self.graph, lowering, program, reads)
 
     def masks_together(self, reads: frozenset[str], images: int) -> int:
         return 1 if kind_of(self.devices[0]) == "cpu" else masks_together(reads, images)
@@ -117,14 +112,14 @@ class Native(Evaluator):
         *,
         dtype: str,
         target: str,
-    ) -> tuple[Lowering, Any]:
+    ) -> tuple[Lowering, _core.Program]:
         """The program of an environment with such weights, and how its values relate to the graph's.
 
         target: an instruction set, or "cuda".
         """
         builder = _core.ProgramBuilder()
         lowering = Lowering(self.graph, weight, statistics, self.space.shape, builder)
-        return lowering, builder.build(dtype, target)
+        return lowering, builder.build(precision=dtype, target=target)
 
     def _calibrate(
         self, environment: Environment, norm: str, device: str
@@ -147,12 +142,12 @@ class Native(Evaluator):
         """Of the mixture on the first chunk of images."""
         images = environment.batch.images[chunks(len(environment.batch.images))[0]]
         if kind_of(device) == "cuda":
-            supernet = self._on_gpu(weight, None, "float32", frozenset(), device)
-            norms, moments = supernet.norms, supernet.statistics(self.space.mixture(), images)
+            there = self._on_gpu(weight, None, "float32", frozenset(), device)
+            norms, moments = there.norms, there.statistics(self.space.mixture(), images)
         else:
             lowering, program = self.lower(weight, None, dtype="float32", target=fastest_isa())
-            *_, means, variances = program.compile(self.space.mixture(), []).run(images, [])
-            norms, moments = lowering.norms, (means, variances)
+            found = program.compile(self.space.mixture(), []).run(images, [])
+            norms, moments = lowering.norms, (found.means, found.variances)
         mixture = self.graph.live(self.space.mixture())
         statistics = Statistics.identity(self.graph)
         for position, mean, variance in zip(norms, *moments, strict=True):
@@ -168,9 +163,9 @@ class Native(Evaluator):
         dtype: str,
         reads: frozenset[str],
         device: str,
-    ) -> CudaSupernet:
+    ) -> CudaPass:
         lowering, program = self.lower(weight, statistics, dtype=dtype, target="cuda")
-        return CudaSupernet(self.graph, lowering, program, reads, number_of(device))
+        return CudaPass(self.graph, lowering, program, reads, number_of(device))
 
 
 def _compiled_digest() -> str:
@@ -190,10 +185,12 @@ def _drawn_once(environment: Environment) -> Weight:
     return weight
 
 
-class _Supernet:
-    """A `MaskedPass` on this machine's processor."""
+class CpuPass:
+    """A `CountingPass` on this machine's processor."""
 
-    def __init__(self, graph: Graph, lowering: Lowering, program: Any, reads: frozenset[str]) -> None:
+    def __init__(
+        self, graph: Graph, lowering: Lowering, program: _core.Program, reads: frozenset[str]
+    ) -> None:
         self.graph = graph
         self.program = program
         self.sites = lowering.sites
@@ -205,26 +202,34 @@ class _Supernet:
         self.last = local()
 
     def __call__(self, mask: Mask, images: Images) -> Observation:
+        return self._seen(mask, images, None)
+
+    def count(self, masks: Mask, images: Images, labels: Labels) -> list[Observation]:
+        return [self._seen(mask, images, labels) for mask in masks]
+
+    def _seen(self, mask: Mask, images: Images, labels: Labels | None) -> Observation:
         nodes = self.graph.nodes
         sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         wanted = [value for value, modules in sites.items() if modules]
-        logits, codes, pooled, features, _, _ = self._compiled(mask).run(
-            images, [self.sites[value] for value in wanted]
-        )
+        with kernels.refusals():
+            found = self._compiled(mask).run(images, [self.sites[value] for value in wanted], labels)
         bits = [math.prod(nodes[value].shape) for value in wanted]
         return Observation(
-            logits,
-            codes=HostCodes(map(CodeSite, codes, bits, [sites[value] for value in wanted])),
-            pooled=pooled if "pooled" in self.reads else None,
+            NO_LOGITS if found.logits is None else found.logits,
+            codes=HostCodes(map(CodeSite, found.codes, bits, [sites[value] for value in wanted])),
+            pooled=found.pooled if "pooled" in self.reads else None,
             features=tuple(
                 flat.reshape(len(images), *nodes[position].shape)
-                for position, flat in zip(self.cells, features, strict=True)
+                for position, flat in zip(self.cells, found.features, strict=True)
             ),
+            correct=found.counted.correct if found.counted else None,
+            finite=found.counted is None or found.counted.finite,
         )
 
-    def _compiled(self, mask: Mask) -> Any:
+    def _compiled(self, mask: Mask) -> _core.Compiled:
         """The mask's steps."""
         key = mask.tobytes()
         if getattr(self.last, "key", None) != key:
             self.last.made, self.last.key = self.program.compile(mask, self.features), key
-        return self.last.made
+        made: _core.Compiled = self.last.made
+        return made

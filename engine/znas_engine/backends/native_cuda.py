@@ -7,21 +7,18 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine import _core, kernels
 from znas_engine.backends.native_lowering import Lowering
+from znas_engine.backends.passes import Images, Labels
 from znas_engine.errors import DeviceError, DeviceMemoryError
 from znas_engine.graph import Graph
-from znas_engine.scores import DeviceCodes, HostCodes, Observation
+from znas_engine.scores import NO_LOGITS, DeviceCodes, HostCodes, Observation
 from znas_engine.spaces import Mask
-
-_core: Any = import_module("znas_engine._core")
-Images = NDArray[np.float32]
 
 #: Chunks of images that are kept on a GPU: masks follow one another.
 SHOWN = 16
@@ -52,14 +49,19 @@ def device_errors() -> Iterator[None]:
         raise DeviceError(f"the GPU failed ({error}); nvidia-smi shows its state") from error
 
 
-class CudaSupernet:
-    """A `BatchedPass` on one GPU.
+class CudaPass:
+    """A `BatchedPass` and `CountingPass` on one GPU.
 
     lowering, program: of a supernet whose target is "cuda". reads: members of READS.
     """
 
     def __init__(
-        self, graph: Graph, lowering: Lowering, program: Any, reads: frozenset[str], number: int
+        self,
+        graph: Graph,
+        lowering: Lowering,
+        program: _core.Program,
+        reads: frozenset[str],
+        number: int,
     ) -> None:
         self.graph = graph
         self.reads = reads
@@ -70,7 +72,7 @@ class CudaSupernet:
         if "features" not in reads:
             self.cells, features = (), []
         #: (address, images) -> the images there, and here, so that the address stays theirs.
-        self.shown: OrderedDict[tuple[int, int], tuple[Any, Images]] = OrderedDict()
+        self.shown: OrderedDict[tuple[int, int], tuple[_core.CudaImages, Images]] = OrderedDict()
         self.lock = Lock()
         with device_errors():
             self.network = _core.cuda_network(program, features, number)
@@ -79,22 +81,32 @@ class CudaSupernet:
         return self.batch(mask[None], images)[0]
 
     def batch(self, masks: Mask, images: Images) -> list[Observation]:
-        codes = "codes" in self.reads
-        with device_errors():
-            logits, made, pooled, features, _, _ = self.network.run(
-                self._show(images), masks.reshape(len(masks), -1), codes
+        return self._seen(masks, images, None)
+
+    def count(self, masks: Mask, images: Images, labels: Labels) -> list[Observation]:
+        return self._seen(masks, images, labels)
+
+    def _seen(self, masks: Mask, images: Images, labels: Labels | None) -> list[Observation]:
+        with device_errors(), kernels.refusals():
+            made = self.network.run(
+                self._show(images),
+                masks.reshape(len(masks), -1),
+                codes="codes" in self.reads,
+                labels=labels,
             )
-        seen = [HostCodes()] * len(masks) if made is None else self._codes(masks, made)
+        codes = [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes)
         maps = [
             found.reshape(len(masks), len(images), *self.graph.nodes[position].shape)
-            for position, found in zip(self.cells, features, strict=True)
+            for position, found in zip(self.cells, made.features, strict=True)
         ]
         return [
             Observation(
-                logits[g],
-                codes=seen[g],
-                pooled=pooled[g] if "pooled" in self.reads else None,
+                NO_LOGITS if made.logits is None else made.logits[g],
+                codes=codes[g],
+                pooled=made.pooled[g] if "pooled" in self.reads else None,
                 features=tuple(found[g] for found in maps),
+                correct=made.counted[g].correct if made.counted else None,
+                finite=not made.counted or made.counted[g].finite,
             )
             for g in range(len(masks))
         ]
@@ -102,10 +114,10 @@ class CudaSupernet:
     def statistics(self, mask: Mask, images: Images) -> tuple[list[list[float]], list[list[float]]]:
         """Mean and variance of every value with moments, under one mask; a program under batch norm."""
         with device_errors():
-            *_, means, variances = self.network.run(self._show(images), mask.reshape(1, -1), False)
-        return means[0], variances[0]
+            made = self.network.run(self._show(images), mask.reshape(1, -1), codes=False)
+        return made.means[0], made.variances[0]
 
-    def _show(self, images: Images) -> Any:
+    def _show(self, images: Images) -> _core.CudaImages:
         """Images are copied once for all masks: they must not change."""
         key = (images.ctypes.data, len(images))
         with self.lock:
@@ -116,7 +128,7 @@ class CudaSupernet:
             self.shown.move_to_end(key)
             return self.shown[key][0]
 
-    def _codes(self, masks: Mask, made: Any) -> list[HostCodes | CudaCodes]:
+    def _codes(self, masks: Mask, made: _core.CudaCodes) -> list[HostCodes | CudaCodes]:
         """Of every mask, the codes of the sites that a live ReLU module reads."""
         values, counts = self.graph.modules(masks)
         sites = np.array([self.sites[value] for value in values], np.int64)
@@ -135,15 +147,14 @@ class CudaSupernet:
 class _CodesOfBatch:
     """The codes of several masks in the memory of a GPU. times: int64 [masks, sites], their live modules."""
 
-    def __init__(self, made: Any, times: NDArray[np.int64]) -> None:
+    def __init__(self, made: _core.CudaCodes, times: NDArray[np.int64]) -> None:
         self.made = made
         self.times = times
 
     @cached_property
     def agreements(self) -> NDArray[np.int64]:
         """[masks, images, images]"""
-        found: NDArray[np.int64] = self.made.agreements(self.times.tolist())
-        return found
+        return self.made.agreements(self.times.tolist())
 
 
 class CudaCodes(DeviceCodes):

@@ -12,13 +12,14 @@ the last three, a sum copies it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine._core import NO_SLOT, ProgramBuilder, TermKind
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -37,7 +38,8 @@ from znas_engine.graph import (
 from znas_engine.supernet.normalisation import EPSILON, Statistics
 
 Vector = NDArray[np.float32]
-NO_SLOT = -1
+#: Of a constant, which reads nothing.
+NO_SOURCE = -1
 #: Operations that one sum adds up under batch normalisation.
 TOGETHER = 4
 
@@ -46,11 +48,17 @@ TOGETHER = 4
 class _Term:
     """What a virtual node adds to the sum that reads it."""
 
-    kind: str  # "linear" | "average_pool" | "product" | "constant": the builder's method
-    source: int
+    kind: TermKind
     values: NDArray[np.float32]
+    source: int = NO_SOURCE
     slot: int = NO_SLOT
-    arguments: dict[str, Any] = field(default_factory=dict)
+    rectified: bool = False
+    normalised: bool = False
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    shift: int = 0
 
     def scaled(self, scale: Vector) -> _Term:
         return replace(self, values=self.values * scale.reshape(-1, *[1] * (self.values.ndim - 1)))
@@ -76,7 +84,7 @@ class Lowering:
         weight: Callable[[Any], NDArray[np.float32]],
         statistics: Statistics | None,
         masks: tuple[int, int],
-        builder: Any,
+        builder: ProgramBuilder,
     ) -> None:
         self.graph = graph
         self.weight = weight
@@ -113,7 +121,6 @@ class Lowering:
 
     def _value(self, position: int) -> int:
         node = self.graph.nodes[position]
-        made: int
         if isinstance(node, Input):
             made = self.builder.images(node.shape)
         elif isinstance(node, Conv) and _is_depthwise(node):
@@ -121,17 +128,19 @@ class Lowering:
             source = self.value(read) if self._is_images(read) and not rectified else self.sum(read)
             made = self.builder.depthwise(
                 node.shape,
-                source,
-                self.weight(node),
-                rectified,
-                node.kernel,
-                node.stride,
-                node.padding,
-                node.dilation,
+                source=source,
+                weight=self.weight(node),
+                rectified=rectified,
+                kernel=node.kernel,
+                stride=node.stride,
+                padding=node.padding,
+                dilation=node.dilation,
             )
         elif isinstance(node, Pool) and node.mode == "max":
             source = self.sum(node.inputs[0])
-            made = self.builder.max_pool(node.shape, source, node.kernel, node.stride, node.padding)
+            made = self.builder.max_pool(
+                node.shape, source=source, kernel=node.kernel, stride=node.stride, padding=node.padding
+            )
         elif isinstance(node, Mixed) and node.inputs and self.statistics is None:
             made = self._few_by_few(node)
         else:
@@ -191,8 +200,16 @@ class Lowering:
                 return self._concatenation(node)
             case Pool(mode="average"):
                 ones = np.ones(node.shape[0], np.float32)
-                geometry = {"kernel": node.kernel, "stride": node.stride, "padding": node.padding}
-                return [_Term("average_pool", self.sum(node.inputs[0]), ones, arguments=geometry)]
+                return [
+                    _Term(
+                        TermKind.average_pool,
+                        ones,
+                        self.sum(node.inputs[0]),
+                        kernel=node.kernel,
+                        stride=node.stride,
+                        padding=node.padding,
+                    )
+                ]
             case _:
                 return self._copy(position)
 
@@ -254,10 +271,10 @@ class Lowering:
             if position not in self.measured:
                 self.measured[position] = self._sum(node.shape, self._operand(read), moments=True)
             ones = np.ones(node.shape[0], np.float32)
-            return [_Term("linear", self.measured[position], ones, arguments={"normalised": True})]
+            return [_Term(TermKind.linear, ones, self.measured[position], normalised=True)]
         scale = 1 / np.sqrt(self.statistics.variance[position] + np.float32(EPSILON))
         found = [term.scaled(scale) for term in self._operand(read)]
-        return [*found, _Term("constant", -1, -self.statistics.mean[position] * scale)]
+        return [*found, _Term(TermKind.constant, -self.statistics.mean[position] * scale)]
 
     def _convolution(self, node: Conv, weight: NDArray[np.float32]) -> list[_Term]:
         """weight: [out, in, kernel, kernel]; further output channels belong to whoever reads the terms."""
@@ -266,14 +283,6 @@ class Lowering:
         while isinstance(self.graph.nodes[read], Shift) and node.padding == 0:
             shift, read = shift + 1, self.graph.nodes[read].inputs[0]
         read, rectified = self._unrectified(read)
-        geometry = {
-            "rectified": rectified,
-            "kernel": node.kernel,
-            "stride": node.stride,
-            "padding": node.padding,
-            "dilation": node.dilation,
-            "shift": shift,
-        }
         one_by_one = (node.kernel, node.stride, node.padding, shift) == (1, 1, 0, 0)
         found, begin = [], 0
         for leaf in self._leaves(read):
@@ -281,7 +290,19 @@ class Lowering:
             source = self.value(leaf) if direct else self.sum(leaf)
             channels = self.graph.nodes[leaf].shape[0]
             part = np.ascontiguousarray(weight[:, begin : begin + channels])
-            found.append(_Term("product", source, part, arguments=geometry))
+            found.append(
+                _Term(
+                    TermKind.product,
+                    part,
+                    source,
+                    rectified=rectified,
+                    kernel=node.kernel,
+                    stride=node.stride,
+                    padding=node.padding,
+                    dilation=node.dilation,
+                    shift=shift,
+                )
+            )
             begin += channels
         return found
 
@@ -303,19 +324,26 @@ class Lowering:
     # --- sums, sites and the head --------------------------------------------------------------------
 
     def _sum(self, shape: Shape, terms: list[_Term], *, moments: bool) -> int:
-        made: int = self.builder.sum(shape, moments)
+        made = self.builder.sum(shape, moments=moments)
         for term in terms:
-            match term.kind:
-                case "constant":
-                    self.builder.constant(made, term.values, term.slot)
-                case kind:
-                    add = getattr(self.builder, kind)
-                    add(made, term.source, term.values, term.slot, **term.arguments)
+            self.builder.add(
+                made,
+                kind=term.kind,
+                values=term.values,
+                source=term.source,
+                slot=term.slot,
+                rectified=term.rectified,
+                normalised=term.normalised,
+                kernel=term.kernel,
+                stride=term.stride,
+                padding=term.padding,
+                dilation=term.dilation,
+                shift=term.shift,
+            )
         return made
 
     def _site(self, values: list[int]) -> int:
-        made: int = self.builder.site(values)
-        return made
+        return self.builder.site(values)
 
     def _features(self) -> list[int]:
         found: list[int] = []
@@ -338,11 +366,11 @@ class Lowering:
         pool = self.graph.nodes[node.inputs[0]]
         assert isinstance(pool, GlobalAverage)
         read, rectified = self._unrectified(pool.inputs[0])
-        self.builder.head(self._sums(read), rectified, self.weight(node))
+        self.builder.head(sources=self._sums(read), rectified=rectified, weights=self.weight(node))
 
 
 def _plain(value: int, channels: int) -> _Term:
-    return _Term("linear", value, np.ones(channels, np.float32), arguments={"normalised": False})
+    return _Term(TermKind.linear, np.ones(channels, np.float32), value)
 
 
 def _is_depthwise(node: Conv) -> bool:

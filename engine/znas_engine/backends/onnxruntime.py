@@ -144,7 +144,7 @@ class OnnxRuntime(Evaluator):
         }
 
 
-class _Supernet(ABC):
+class _Pass(ABC):
     """A `MaskedPass`: what to ask of a graph, and what its outputs are."""
 
     def __init__(self, graph: Graph, reads: frozenset[str], scaling: Scaling) -> None:
@@ -181,7 +181,7 @@ class _Supernet(ABC):
         """The outputs of those names. mask: as the graph takes it."""
 
 
-class _OnCpu(_Supernet):
+class _OnCpu(_Pass):
     """The whole graph, or a pruned one where every row of the mask has at most one entry."""
 
     def __init__(
@@ -240,7 +240,7 @@ class _OnCpu(_Supernet):
         return made
 
 
-class OnDevice(_Supernet):
+class OnDevice(_Pass):
     """The whole graph for every mask: a pruned session takes longer to make than a GPU takes for a pass."""
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine import kernels
 from znas_engine.backends.chunked import Chunked
 from znas_engine.data import Batch
 from znas_engine.errors import NonFiniteScoreError
@@ -19,6 +20,7 @@ from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.supernet.normalisation import chunks
 
 Images = NDArray[np.float32]
+Labels = NDArray[np.int64]
 #: How a score comes about, from a mask and what all probes show of it.
 Rule = Callable[[Mask, Mapping[Probe, Observation]], float]
 
@@ -47,17 +49,32 @@ class BatchedPass(MaskedPass, Protocol):
         """
 
 
+@runtime_checkable
+class CountingPass(MaskedPass, Protocol):
+    """A pass that counts where its logits are: only counts leave."""
+
+    def count(self, masks: Mask, images: Images, labels: Labels) -> list[Observation]:
+        """masks float32 [G, E, O], images float32 [n, C, H, W], labels int64 [n] -> what single passes would
+        give, `correct` and `finite` in the place of logits.
+
+        Raises DeviceMemoryError like a single pass, InvalidValueError for a label that is no class.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What a probe shows of masks [G, E, O].
 
-    run: a pass of `space` under `norm` in `dtype`. images float32 [n, C, H, W], labels int64 [n]: the
-    probe's. chunked: how many images go through together.
+    run: a pass of `space` under `norm` in `dtype`. reads: what is asked for, members of READS and ANSWERS.
+    images float32 [n, C, H, W], labels int64 [n]: the probe's. classes: of the logits. chunked: how many
+    images go through together.
     """
 
     run: MaskedPass
+    reads: frozenset[str]
     images: Images
-    labels: NDArray[np.int64] | None
+    labels: Labels | None
+    classes: int
     space: SearchSpace[Any]
     norm: str
     dtype: str
@@ -73,8 +90,10 @@ class View:
         return [self._joined(mask, seen) for mask, seen in zip(masks, zip(*parts, strict=True), strict=True)]
 
     def _see(self, masks: Mask, part: slice) -> list[Observation]:
-        images = self.images[part]
-        if isinstance(self.run, BatchedPass):
+        images, labels = self.images[part], self._asked
+        if labels is not None and "logits" not in self.reads and isinstance(self.run, CountingPass):
+            seen = self.run.count(masks, images, labels[part])
+        elif isinstance(self.run, BatchedPass):
             seen = self.run.batch(masks, images)
         else:
             seen = [self.run(mask, images) for mask in masks]
@@ -83,10 +102,15 @@ class View:
         # Or a device would hold the codes of all images, however few go through together.
         return [replace(each, codes=each.codes.on_host()) for each in seen]
 
+    @property
+    def _asked(self) -> Labels | None:
+        """The labels whose correct images are to be counted."""
+        return self.labels if "correct" in self.reads else None
+
     def _joined(self, mask: Mask, parts: Sequence[Observation]) -> Observation:
-        """What was seen of one mask in all chunks of images."""
+        """What was seen of one mask in all chunks of images; what a pass did not count is counted here."""
         logits = np.concatenate([part.logits for part in parts])
-        if not np.isfinite(logits).all():
+        if not (all(part.finite for part in parts) and np.isfinite(logits).all()):
             raise NonFiniteScoreError(
                 f"the logits are not finite under the mask {self.space.describe(mask)}; "
                 + ("norm=calibrated" if self.dtype != "float16" else "dtype=bfloat16")
@@ -98,7 +122,18 @@ class View:
             np.concatenate(maps) if len(maps) > 1 else maps[0]
             for maps in zip(*(part.features for part in parts), strict=True)
         )
-        return Observation(logits, self.labels, codes, np.concatenate(pooled) if pooled else None, features)
+        counts = [part.correct for part in parts if part.correct is not None]
+        if self._asked is not None and not counts:
+            counts = kernels.count_correct(logits[None], self._asked).tolist()
+        return Observation(
+            logits,
+            labels=self.labels,
+            codes=codes,
+            pooled=np.concatenate(pooled) if pooled else None,
+            features=features,
+            classes=self.classes,
+            correct=sum(counts) if counts else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

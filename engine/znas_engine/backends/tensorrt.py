@@ -60,7 +60,7 @@ class TensorRt(Evaluator):
     ) -> MaskedPass:
         model = self.exporter.export(environment, norm=norm, reads=reads, dtype=self.dtype)
         built = plan(model, dtype=self.dtype, target=target(device=device), report=self.report)
-        network = _Supernet(self, built, model, scaling_of(self, environment, norm), reads, device)
+        network = _Pass(self, built, model, scaling_of(self, environment, norm), reads, device)
         check_once(
             self,
             lambda: network,
@@ -73,7 +73,7 @@ class TensorRt(Evaluator):
         return network
 
 
-class _Supernet:
+class _Pass:
     """A `BatchedPass`: one engine, and a `_Run` per number of images."""
 
     def __init__(

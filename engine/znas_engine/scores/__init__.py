@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from znas_engine.errors import InvalidValueError
 from znas_engine.registry import Registry
 from znas_engine.scores.base import (
+    ANSWERS,
     BATCH,
+    NO_LOGITS,
     READS,
     ForwardScore,
     GradientScore,
@@ -19,7 +21,9 @@ from znas_engine.scores.base import (
 from znas_engine.scores.codes import Codes, CodeSite, DeviceCodes, HostCodes
 
 __all__ = [
+    "ANSWERS",
     "BATCH",
+    "NO_LOGITS",
     "READS",
     "SCORES",
     "CodeSite",

@@ -20,10 +20,12 @@ class Accuracy(ForwardScore):
 
     name = "accuracy"
     needs_labels = True
+    reads = ("correct",)
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         (seen,) = observations
-        return share_correct(seen.logits, labels_of(seen))
+        assert seen.correct is not None
+        return seen.correct / len(labels_of(seen))
 
 
 def labels_of(observation: Observation) -> NDArray[np.int64]:

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from znas_engine.backends.torch_reference import Network
     from znas_engine.spaces import Mask
 
-#: What a pass can hand out besides logits. codes: of all ReLUs. pooled: what the classifier reads.
-#: features: the outputs of the stem and of all cells.
+#: What a pass can be prepared to hand out besides its answers. codes: of all ReLUs. pooled: what the
+#: classifier reads. features: the outputs of the stem and of all cells.
 READS = ("codes", "pooled", "features")
+#: What any pass says of the images. logits: of every class. correct: on how many images the label has the
+#: largest, which a pass that can counts where its logits are; they stay there if nothing reads them.
+ANSWERS = ("logits", "correct")
+#: Of a pass whose logits stayed where they were counted.
+NO_LOGITS = np.empty((0, 0), np.float32)
 #: Features of so many images fit into memory: about 1 MB per image, probe and thread.
 FEATURE_IMAGES = 128
 
@@ -30,15 +35,20 @@ FEATURE_IMAGES = 128
 class Observation:
     """One mask, one probe, one environment; what the score does not read is empty.
 
-    logits: float32 [N, classes]. labels: int64 [N] or None. codes: per site. pooled: float32 [N, C].
-    features: per position in `Graph.cells` float32 [N, C, H, W], also where no logit depends on it.
+    logits: float32 [N, classes], or NO_LOGITS. labels: int64 [N] or None. codes: per site. pooled: float32
+    [N, C]. features: per position in `Graph.cells` float32 [N, C, H, W], also where no logit depends on it.
+    classes: of the classifier. correct: images whose label has the largest logit, the lowest class winning
+    ties. finite: whether all logits are that stayed; the evaluator refuses others.
     """
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] = field(default_factory=lambda: NO_LOGITS)
     labels: NDArray[np.int64] | None = None
     codes: Codes = field(default_factory=HostCodes)
     pooled: NDArray[np.float32] | None = None
     features: tuple[NDArray[np.float32], ...] = ()
+    classes: int = 0
+    correct: int | None = None
+    finite: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ class Score(ABC):
 class ForwardScore(Score):
     """Needs only forward passes, so every backend can run it. Scores that share a probe share its pass."""
 
-    reads: tuple[str, ...] = ()
+    #: Members of READS and ANSWERS; nothing else is seen.
+    reads: tuple[str, ...] = ("logits",)
     probes: tuple[Probe, ...] = (BATCH,)
     #: Takes differences of passes, which bfloat16 rounds away.
     differences: bool = False

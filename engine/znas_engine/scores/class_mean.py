@@ -32,7 +32,7 @@ class ClassMean(ForwardScore):
         labels = labels_of(seen)
         features = seen.pooled.astype(np.float64)
         features -= features.mean(0)
-        members = np.eye(seen.logits.shape[1])[labels]
+        members = np.eye(seen.classes)[labels]
         counts = members.sum(0)
         if counts.max() < 2:
             raise InvalidValueError(

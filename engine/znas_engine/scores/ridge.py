@@ -38,6 +38,6 @@ class Ridge(ForwardScore):
         penalty = gram.trace() / n or 1.0
         smoother = np.linalg.solve(gram + penalty * np.eye(n), gram)
         own = np.diag(smoother)[:, None]
-        targets = np.eye(seen.logits.shape[1])[labels] - 1 / seen.logits.shape[1]
+        targets = np.eye(seen.classes)[labels] - 1 / seen.classes
         predictions = (smoother @ targets - own * targets) / (1 - own)
         return share_correct(predictions.astype(np.float32), labels)

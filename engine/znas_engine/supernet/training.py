@@ -109,11 +109,7 @@ def train(
             rng = np.random.default_rng(derive_seed(environment.seed, "step", step))
             logits = network(draw_mask(rng), torch.from_numpy(augment(images[index], rng)))
             loss = F.cross_entropy(logits, torch.from_numpy(labels[index]))
-            if not math.isfinite(loss.item()):
-                raise NonFiniteScoreError(
-                    f"the one-shot loss is {loss.item()} at step {step + 1}: pass a smaller --learning-rate "
-                    f"than {schedule.learning_rate}"
-                )
+            _check_finite(loss, step, schedule)
             rate = schedule.learning_rate * (1 + math.cos(math.pi * step / total)) / 2
             _descend(loss, weights, velocity, rate)
             progress(step + 1, total)
@@ -123,6 +119,14 @@ def train(
     finally:
         torch.set_num_threads(before)
     return {name: weight.detach().numpy() for name, weight in weights.items()}
+
+
+def _check_finite(loss: Tensor, step: int, schedule: Schedule) -> None:
+    if not math.isfinite(loss.item()):
+        raise NonFiniteScoreError(
+            f"the one-shot loss is {loss.item()} at step {step + 1}: pass a smaller --learning-rate "
+            f"than {schedule.learning_rate}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

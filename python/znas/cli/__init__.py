@@ -15,7 +15,7 @@ from znas_engine import __version__
 from znas_engine.errors import ZnasError, unknown_choice
 
 #: In the order of --help. The verb `search` is the function (or Typer) `search` of `znas.cli.search`.
-VERBS = ("search", "export", "prior", "diagnose", "reproduce", "bench", "doctor")
+VERBS = ("search", "show", "network", "export", "prior", "diagnose", "reproduce", "bench", "doctor")
 
 
 class _Verbs(TyperGroup):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from znas.cli.console import progress_bar, show
 from znas.cli.options import SIZE, Json, Quiet, asks
 from znas.request import Request
+
+if TYPE_CHECKING:
+    from znas.bench.plan import Plan
 
 Spaces = Annotated[list[str] | None, typer.Option("--space", help="Repeatable; all spaces by default.")]
 Contenders = Annotated[
@@ -27,34 +30,41 @@ Parts = Annotated[
 ]
 
 
+Quick = Annotated[bool, typer.Option("--quick", help="About two minutes: few rows, few and small samples.")]
+Images = Annotated[
+    list[int] | None, typer.Option("--images", help="Images per pass; repeatable, 64 by default.")
+]
+Threads = Annotated[
+    list[int] | None, typer.Option("--threads", help="Repeatable; 1 and all cores by default.")
+]
+MasksPerCall = Annotated[
+    int | None, typer.Option(help="Masks per timed call, in batches where a contender takes them.")
+]
+Rounds = Annotated[int | None, typer.Option(help="Timed calls per row of passes.")]
+Device = Annotated[str, typer.Option(help="Where all contenders run: cpu | cuda:N.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="New FILE.json for the raw samples, or a folder that gets MACHINE/COMMIT.json; a killed run "
+        "goes on where it stopped."
+    ),
+]
+
+
 @asks("data", "data_dir", *SIZE)
 def bench(
     request: Request,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="About two minutes: few rows, few and small samples.")
-    ] = False,
+    quick: Quick = False,
     part: Parts = None,
     space: Spaces = None,
     backend: Contenders = None,
     masks: Kinds = None,
-    images: Annotated[
-        list[int] | None, typer.Option("--images", help="Images per pass; repeatable, 64 by default.")
-    ] = None,
-    threads: Annotated[
-        list[int] | None, typer.Option("--threads", help="Repeatable; 1 and all cores by default.")
-    ] = None,
-    masks_per_call: Annotated[
-        int | None, typer.Option(help="Masks per timed call, in batches where a contender takes them.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Timed calls per row of passes.")] = None,
-    device: Annotated[str, typer.Option(help="Where all contenders run: cpu | cuda:N.")] = "cpu",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="New FILE.json for the raw samples, or a folder that gets MACHINE/COMMIT.json; a killed run "
-            "goes on where it stopped."
-        ),
-    ] = None,
+    images: Images = None,
+    threads: Threads = None,
+    masks_per_call: MasksPerCall = None,
+    rounds: Rounds = None,
+    device: Device = "cpu",
+    out: Out = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,15 +83,7 @@ def bench(
       znas-engine bench --device cuda:0 --images 256 --threads 1 --masks-per-call 16 --out bench/results
       znas-engine bench --part passes --space darts --backend eager --backend native --masks do
     """
-    import tempfile
-
-    from znas.bench.machine import result_path
-    from znas.bench.plan import QUICK, Plan, quick_contenders
-    from znas.bench.suite import run
-    from znas.bench.tables import summary
-    from znas.files import check_new, work_file, write_file
-
-    repeated: dict[str, Any] = {
+    repeated = {
         "parts": part,
         "spaces": space,
         "contenders": backend,
@@ -89,15 +91,21 @@ def bench(
         "images": images,
         "threads": threads,
     }
-    chosen = (QUICK | {"contenders": quick_contenders(device)} if quick else {}) | {
+    chosen: dict[str, Any] = {
         name: tuple(dict.fromkeys(values)) for name, values in repeated.items() if values
     }
-    if masks_per_call is not None:
-        chosen["masks"] = masks_per_call
-    if rounds is not None:
-        chosen["rounds"] = rounds
-    plan = Plan(
-        **chosen,
+    numbers = {"masks": masks_per_call, "rounds": rounds}
+    chosen |= {name: number for name, number in numbers.items() if number is not None}
+    _run(_plan(request, chosen, device, quick=quick), out, as_json=as_json, quiet=quiet)
+
+
+def _plan(request: Request, chosen: dict[str, Any], device: str, *, quick: bool) -> Plan:
+    """chosen: fields of a `Plan` that were given."""
+    from znas.bench.plan import QUICK, Plan, quick_contenders
+
+    usual = QUICK | {"contenders": quick_contenders(device)} if quick else {}
+    return Plan(
+        **(usual | chosen),
         data=request.data,
         data_dir=None if request.data_dir is None else str(request.data_dir),
         channels=request.channels,
@@ -105,9 +113,19 @@ def bench(
         resolution=request.resolution,
         device=device,
     )
+
+
+def _run(plan: Plan, out: Path | None, *, as_json: bool, quiet: bool) -> None:
+    import tempfile
+
+    from znas.bench.machine import result_path
+    from znas.bench.suite import run
+    from znas.bench.tables import summary
+    from znas.files import check_new, work_file, write_file
+
     with tempfile.TemporaryDirectory(prefix="znas-bench-") as scratch:
         if out is not None and out.suffix != ".json":
-            out = out / result_path(device)
+            out = out / result_path(plan.device)
         if out is not None:
             check_new(out)
         work = work_file(out or Path(scratch) / "result.json")

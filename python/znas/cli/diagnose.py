@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +26,35 @@ from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 from znas_engine.tables import read_table
 
+ALL_INITS, ALL_NORMS = ",".join(INITIALISATIONS), ",".join(NORMS)
+Out = Annotated[Path, typer.Option(help="New folder for report.md, report.html, JSON and pictures.")]
+Repeat = Annotated[
+    bool, typer.Option("--robustness", help="Repeat the search instead: does it choose the same again?")
+]
+Inits = Annotated[
+    str, typer.Option(help="Families of weights, separated by commas; the first is the base's.")
+]
+Ps = Annotated[str, typer.Option(help="Values of p (equation 8), separated by commas.")]
+Envs = Annotated[
+    int | None, typer.Option(help="Weight draws, the size of every sample (100); of one search (1).")
+]
+Images = Annotated[int | None, typer.Option(help="Images per weight draw (16); of the base (64).")]
+Trained = Annotated[
+    Path | None,
+    typer.Option(help="CSV of trained architectures: for equation 2, or to look selected ones up in."),
+]
+Depths = Annotated[int | None, typer.Option(help="Cells whose neurons are watched, from first to last (3).")]
+Seeds = Annotated[int | None, typer.Option(help="--robustness: searches per setting (5).")]
+P = Annotated[str | None, typer.Option(help="--robustness: p of the base (0.5).")]
+Counts = Annotated[
+    str | None, typer.Option(help="--robustness: image counts, separated by commas (16,32,64,128).")
+]
+Norms = Annotated[str | None, typer.Option(help=f"--robustness: normalisations, as above ({ALL_NORMS}).")]
+Game = Annotated[
+    str | None, typer.Option(help=f"--robustness: {' | '.join(GAME_CHOICES)}, for every search (none).")
+]
+Prior = Annotated[str | None, typer.Option(help="--robustness: a prior file or 'shipped', for every search.")]
+
 
 @asks(
     "space",
@@ -40,45 +71,21 @@ from znas_engine.tables import read_table
 )
 def diagnose(
     request: Request,
-    out: Annotated[Path, typer.Option(help="New folder for report.md, report.html, JSON and pictures.")],
-    robustness: Annotated[
-        bool,
-        typer.Option("--robustness", help="Repeat the search instead: does it choose the same again?"),
-    ] = False,
-    inits: Annotated[
-        str, typer.Option(help="Families of weights, separated by commas; the first is the base's.")
-    ] = ",".join(INITIALISATIONS),
-    ps: Annotated[str, typer.Option(help="Values of p (equation 8), separated by commas.")] = (
-        "0,0.25,0.5,0.75,1"
-    ),
-    envs: Annotated[
-        int | None,
-        typer.Option(help="Weight draws, the size of every sample (100); of one search (1)."),
-    ] = None,
-    images: Annotated[int | None, typer.Option(help="Images per weight draw (16); of the base (64).")] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="CSV of trained architectures: for equation 2, or to look selected ones up in."),
-    ] = None,
+    out: Out,
+    robustness: Repeat = False,
+    inits: Inits = ALL_INITS,
+    ps: Ps = "0,0.25,0.5,0.75,1",
+    envs: Envs = None,
+    images: Images = None,
+    table: Trained = None,
     column: Column = None,
-    depths: Annotated[
-        int | None, typer.Option(help="Cells whose neurons are watched, from first to last (3).")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="--robustness: searches per setting (5).")] = None,
-    p: Annotated[str | None, typer.Option(help="--robustness: p of the base (0.5).")] = None,
-    image_counts: Annotated[
-        str | None, typer.Option(help="--robustness: image counts, separated by commas (16,32,64,128).")
-    ] = None,
-    norms: Annotated[
-        str | None,
-        typer.Option(help=f"--robustness: normalisations, as above ({','.join(NORMS)})."),
-    ] = None,
-    game: Annotated[
-        str | None, typer.Option(help=f"--robustness: {' | '.join(GAME_CHOICES)}, for every search (none).")
-    ] = None,
-    prior: Annotated[
-        str | None, typer.Option(help="--robustness: a prior file or 'shipped', for every search.")
-    ] = None,
+    depths: Depths = None,
+    seeds: Seeds = None,
+    p: P = None,
+    image_counts: Counts = None,
+    norms: Norms = None,
+    game: Game = None,
+    prior: Prior = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -99,62 +106,46 @@ def diagnose(
       znas-engine diagnose --out diagnosis --data cifar10 --data-dir ~/data --score accuracy --images 64
       znas-engine diagnose --robustness --out robustness --seeds 10 --table nasbench201.csv
     """
-    only_robustness = {
-        "seeds": seeds,
-        "p": p,
-        "image-counts": image_counts,
-        "norms": norms,
-        "game": game,
-        "prior": prior,
-    }
-    foreign = {"depths": depths} if robustness else only_robustness
-    for name, value in foreign.items():
-        if value is not None:
-            raise InvalidValueError(f"--{name} {'excludes' if robustness else 'needs'} --robustness")
-    families = _names(inits)
-    base = replace(
-        request,
-        p=parse_p(p or "0.5"),
-        prior=prior,
-        game=game or "none",
-        envs=(1 if robustness else 100) if envs is None else envs,
-        images=(64 if robustness else 16) if images is None else images,
-        init=families[0],
+    _check_foreign(
+        robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
+    base = replace(request, p=parse_p(p or "0.5"), prior=prior, game=game or "none", init=_names(inits)[0])
+    base = _sized(base, envs, images, robustness=robustness)
     truth = None if table is None else read_table(table, get_space(request.space))
-    report = silent if quiet else remark
-    found: Diagnosis | Robustness
+    job: Callable[..., Diagnosis | Robustness]
+    if robustness:
+        values: dict[str, Any] = {"init": _names(inits), "p": _ps(ps)}
+        values |= {"images": _counts(image_counts or "16,32,64,128"), "norm": _names(norms or ALL_NORMS)}
+        job = partial(repeat, base, values=values, seeds=5 if seeds is None else seeds)
+    else:
+        watched = 3 if depths is None else depths
+        job = partial(measure, base, inits=_names(inits), ps=_ps(ps), depths=watched)
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
-        if robustness:
-            found = repeat(
-                base,
-                values={
-                    "init": families,
-                    "p": _ps(ps),
-                    "images": _counts(image_counts or "16,32,64,128"),
-                    "norm": _names(norms or ",".join(NORMS)),
-                },
-                seeds=5 if seeds is None else seeds,
-                table=truth,
-                column=column,
-                out=out,
-                hooks=Hooks(progress, report),
-            )
-        else:
-            found = measure(
-                base,
-                inits=families,
-                ps=_ps(ps),
-                depths=3 if depths is None else depths,
-                table=truth,
-                column=column,
-                out=out,
-                hooks=Hooks(progress, report),
-            )
+        hooks = Hooks(progress, silent if quiet else remark)
+        found = job(table=truth, column=column, out=out, hooks=hooks)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
     else:
         show(found.summary(), out, "report.md, report.html, JSON, pictures")
+
+
+def _sized(request: Request, envs: int | None, images: int | None, *, robustness: bool) -> Request:
+    """With the usual numbers where none are given."""
+    usual_envs, usual_images = (1, 64) if robustness else (100, 16)
+    return replace(
+        request,
+        envs=usual_envs if envs is None else envs,
+        images=usual_images if images is None else images,
+    )
+
+
+def _check_foreign(robustness: bool, depths: int | None, **own: Any) -> None:
+    """InvalidValueError for an option of the other diagnosis. own: those of --robustness."""
+    foreign = {"depths": depths} if robustness else own
+    for name, value in foreign.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise InvalidValueError(f"--{option} {'excludes' if robustness else 'needs'} --robustness")
 
 
 def _names(text: str) -> list[str]:

@@ -12,28 +12,34 @@ from znas.cli.console import remark
 from znas.cli.options import DATA, SIZE, Json, asks
 from znas.hooks import Hooks
 from znas.request import Request
+from znas.setup import Setup
 from znas_engine.export import GRAPH_DTYPES
+
+Out = Annotated[Path, typer.Option(help="The file to write; an existing one is refused.")]
+Codes = Annotated[
+    bool, typer.Option("--codes", help="Add the activation codes that NASWOT needs as outputs.")
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help=f"Of weights and activations: {' | '.join(GRAPH_DTYPES)}; inputs and outputs stay float32."
+    ),
+]
+Capability = Annotated[
+    str | None,
+    typer.Option(
+        help="Write a TensorRT plan for GPUs of this compute capability, such as 8.6, instead of ONNX."
+    ),
+]
 
 
 @asks("space", *DATA, "images", "norm", "init", "seed", *SIZE, preset="naswot", backend="ort", device="cpu")
 def export(
-    out: Annotated[Path, typer.Option(help="The file to write; an existing one is refused.")],
     request: Request,
-    codes: Annotated[
-        bool, typer.Option("--codes", help="Add the activation codes that NASWOT needs as outputs.")
-    ] = False,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help=f"Of weights and activations: {' | '.join(GRAPH_DTYPES)}; inputs and outputs stay float32."
-        ),
-    ] = "float32",
-    compute_capability: Annotated[
-        str | None,
-        typer.Option(
-            help="Write a TensorRT plan for GPUs of this compute capability, such as 8.6, instead of ONNX."
-        ),
-    ] = None,
+    out: Out,
+    codes: Codes = False,
+    dtype: Dtype = "float32",
+    compute_capability: Capability = None,
     as_json: Json = False,
 ) -> None:
     """Write the random supernet as one ONNX graph with `images` and `mask` as inputs.
@@ -51,9 +57,7 @@ def export(
       znas-engine export --dtype float16 --codes --compute-capability 8.6 --out supernet.plan
     """
     from znas.files import check_new, write_file
-    from znas.setup import Setup
     from znas_engine.backends.onnxruntime import OnnxRuntime
-    from znas_engine.backends.scaling import mask_shape
 
     check_new(out)
     place = None
@@ -62,7 +66,7 @@ def export(
 
         place = target(compute_capability)
     setup = Setup(request, Hooks(report=remark))
-    (environment,), backend, macro = setup.environments, setup.evaluator, setup.macro
+    (environment,), backend = setup.environments, setup.evaluator
     assert isinstance(backend, OnnxRuntime)
     written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)
     if place is not None:
@@ -73,22 +77,31 @@ def export(
         "bytes": len(written),
         "dtype": dtype,
         "compute_capability": compute_capability,
-        "built_by": place and str(place.flavour),
-        "inputs": {
-            "images": ["n", macro.inputs, macro.resolution, macro.resolution],
-            "mask": list(mask_shape(setup.space, backend.graph, setup.norm, dtype)),
-        },
-        "outputs": ["logits", *(["codes"] if codes else [])],
-        "edges": [edge.label for edge in setup.space.edges],
-        "operations": list(setup.space.operations),
-        "flops": backend.graph.flops,
     }
+    facts |= {"built_by": place and str(place.flavour)} | _graph_facts(setup, dtype, codes=codes)
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
     else:
         typer.echo(
             f"{out}: {len(written) / 1e6:.1f} MB, images {facts['inputs']['images']} and mask "
-            f"{facts['inputs']['mask']} -> logits [n, {macro.classes}]; {backend.graph.flops / 1e9:.3f} G "
+            f"{facts['inputs']['mask']} -> logits [n, {setup.macro.classes}]; {facts['flops'] / 1e9:.3f} G "
             f"multiply-accumulates per image with every operation live, {dtype}"
             + (f"; {place.flavour}, compute capability {compute_capability}" if place else "")
         )
+
+
+def _graph_facts(setup: Setup, dtype: str, *, codes: bool) -> dict[str, Any]:
+    """What the graph takes and gives."""
+    from znas_engine.backends.scaling import mask_shape
+
+    space, graph = setup.space, setup.evaluator.graph
+    return {
+        "inputs": {
+            "images": ["n", *graph.nodes[0].shape],
+            "mask": list(mask_shape(space, graph, setup.norm, dtype)),
+        },
+        "outputs": ["logits", *(["codes"] if codes else [])],
+        "edges": [edge.label for edge in space.edges],
+        "operations": list(space.operations),
+        "flops": graph.flops,
+    }

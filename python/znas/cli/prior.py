@@ -34,7 +34,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print a prior: mean and deviation of every neuron, where it comes from, how it ranks."""
-    found = priors.load(_file(file, request))
+    found = priors.load(_file(file, request), get_space(request.space))
     if plot is not None:
         from znas.files import write_file
         from znas.priors.plot import plot as draw
@@ -61,14 +61,14 @@ def check(
     A prior fitted to a table is not checked again on the same one: half of it was what it learnt.
     """
     path = _file(file, request)
-    found = priors.load(path)
-    truth = read_table(table, get_space(found.space))
+    found = priors.load(path, get_space(request.space))
+    truth = read_table(table, found.space)
     if found.provenance.get("source") == "table" and found.provenance.get("table") == truth.path.name:
         raise InvalidValueError(
             f"the prior {path} was fitted to {truth.path.name}: check it on another table"
         )
     name, accuracies = truth.column(column)
-    verdict = rank_check(found, truth.masks(get_space(found.space)), accuracies, truth=f"table:{name}")
+    verdict = rank_check(found, truth.masks(found.space), accuracies, truth=f"table:{name}")
     found = checked(found, verdict)
     if record:
         priors.save(found, Path(path))

@@ -31,6 +31,23 @@ from znas_engine.tables import read_table
 
 SOURCES = ("random", "one-shot", "table")
 
+Out = Annotated[Path, typer.Option(help="The JSON file to write; an existing one is refused.")]
+Source = Annotated[
+    str,
+    typer.Option(
+        help="random (naswot of random supernets over many environments, unless --score is given) | one-shot "
+        "(accuracy of a supernet trained by weight sharing, on held-out images, under batch norm) | table "
+        "(your results)."
+    ),
+]
+Training = Annotated[str, typer.Option(help=f"Masks of the one-shot training: {' | '.join(TRAININGS)}.")]
+Epochs = Annotated[int, typer.Option(help="Of the one-shot training.")]
+Images = Annotated[int, typer.Option(help="Images per step of the one-shot training.")]
+Rate = Annotated[float, typer.Option(help="At the start of the one-shot training; it ends at 0.")]
+TrainImages = Annotated[
+    int, typer.Option(help="Images of the one-shot supernet: one half trains, the other validates.")
+]
+
 
 @asks(
     "space",
@@ -50,26 +67,13 @@ SOURCES = ("random", "one-shot", "table")
 )
 def fit(
     request: Request,
-    out: Annotated[Path, typer.Option(help="The JSON file to write; an existing one is refused.")],
-    source: Annotated[
-        str,
-        typer.Option(
-            help="random (naswot of random supernets over many environments, unless --score is given) | "
-            "one-shot (accuracy of a supernet trained by weight sharing, on held-out images, under batch "
-            "norm) | table (your results)."
-        ),
-    ] = "random",
-    training: Annotated[
-        str, typer.Option(help=f"Masks of the one-shot training: {' | '.join(TRAININGS)}.")
-    ] = "paths",
-    epochs: Annotated[int, typer.Option(help="Of the one-shot training.")] = 50,
-    batch: Annotated[int, typer.Option(help="Images per step of the one-shot training.")] = 64,
-    learning_rate: Annotated[
-        float, typer.Option(help="At the start of the one-shot training; it ends at 0.")
-    ] = 0.025,
-    train_images: Annotated[
-        int, typer.Option(help="Images of the one-shot supernet: one half trains, the other validates.")
-    ] = 8192,
+    out: Out,
+    source: Source = "random",
+    training: Training = "paths",
+    epochs: Epochs = 50,
+    batch: Images = 64,
+    learning_rate: Rate = 0.025,
+    train_images: TrainImages = 8192,
     table: Table = None,
     column: Column = None,
     quiet: Quiet = False,
@@ -115,7 +119,7 @@ def fit(
     priors.save(found, out)
     for file in leftovers:
         file.unlink(missing_ok=True)
-    typer.echo(f"{out}: prior of {found.score} for {found.space} ({source})")
+    typer.echo(f"{out}: prior of {found.score} for {found.space.name} ({source})")
     typer.echo(verdict(found))
 
 

@@ -18,11 +18,6 @@ from znas.setup import Setup
 if TYPE_CHECKING:
     from znas.reproduce.sheet import Sheet
 
-#: The finished searches of a folder.
-WORK = "searches.work"
-#: Its measured scores.
-SCORES_WORK = "scores.work"
-
 reproduce = typer.Typer(
     help="The paper's tables with baselines beside them: repeated over seeds, resumable, with intervals.",
     rich_markup_mode=None,
@@ -130,20 +125,22 @@ def table2(
       znas-engine reproduce table2 --data-dir ~/data --table nasbench201.csv --out runs/table2
       znas-engine reproduce table2 --data-dir ~/data --rows random,default --seeds 3 --out runs/quick
     """
-    from znas.reproduce import figures
+    from znas.reproduce import figures, folder
     from znas.reproduce.published import space_of
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
     from znas.reproduce.trials import run_trials
     from znas_engine.tables import read_table
 
-    _ready(out, drawn=table is not None)
+    folder.ready(out, drawn=table is not None)
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
     chosen = choose(setup.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
         truth = None if table is None else read_table(table, setup.space, progress)
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+        trials = run_trials(
+            chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
+        )
     sheet = tabulate(chosen, trials, truth, setup.conditions())
     sheet.save(out, "table2", [] if truth is None else [figures.draw_accuracies(sheet.data)])
     _show([sheet], as_json=as_json)
@@ -244,17 +241,19 @@ def _sizes(
     *,
     quiet: bool,
 ) -> Sheet:
-    from znas.reproduce import figures
+    from znas.reproduce import figures, folder
     from znas.reproduce.rows import choose
     from znas.reproduce.sizes import Evaluation, sizes
     from znas.reproduce.trials import run_trials
 
-    _ready(out)
+    folder.ready(out)
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
     with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / WORK, progress=progress)
+        trials = run_trials(
+            chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
+        )
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
     sheet.save(out, evaluation.name, [figures.draw_sizes(sheet.data)])
     return sheet
@@ -271,13 +270,13 @@ def _correlate(
 ) -> Sheet:
     from znas.files import write_file
     from znas.reproduce import correlation as measure
-    from znas.reproduce import figures
+    from znas.reproduce import figures, folder
     from znas.reproduce.rows import proxied
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
-    _ready(out)
+    folder.ready(out)
     request = proxied(request)
     wanted = [get_scores(names) for names in scores or SCORES.names()]
     single = {score.name: score for chosen in wanted for score in chosen}
@@ -289,7 +288,7 @@ def _correlate(
             list(single.values()),
             request,
             architectures=architectures,
-            work=out / SCORES_WORK,
+            work=out / folder.SCORES,
             progress=progress,
         )
     names = ["+".join(score.name for score in chosen) for chosen in wanted]
@@ -297,16 +296,6 @@ def _correlate(
     write_file(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
     sheet.save(out, "correlation", [figures.draw_correlations(sheet.data)])
     return sheet
-
-
-def _ready(out: Path, *, drawn: bool = True) -> None:
-    """Asked before hours of work: may results be added to this folder, can they be drawn?"""
-    from znas.files import check_added_to
-    from znas.output.figures import require_matplotlib
-
-    check_added_to(out, (WORK, SCORES_WORK))
-    if drawn:
-        require_matplotlib()
 
 
 def _show(sheets: list[Sheet], *, as_json: bool) -> None:

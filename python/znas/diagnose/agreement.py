@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import mean
 
 from znas_engine.errors import InvalidValueError
 
@@ -51,7 +51,7 @@ def agreement(choices: Sequence[Sequence[str]], options: Sequence[int]) -> Agree
     pairs = searches * (searches - 1)
     pairwise = sum(n * (n - 1) for counts in edges for n in counts.values()) / pairs / len(edges)
     total = sum(edges, Counter[str]())
-    uniform = fmean(1 / of for of in options)
+    uniform = mean(1 / of for of in options)
     chance = sum((n / (searches * len(edges))) ** 2 for n in total.values())
     modal = [min(counts.items(), key=lambda item: (-item[1], item[0])) for counts in edges]
     return Agreement(

@@ -241,7 +241,7 @@ def _prior(space: SearchSpace[Any], pairs: list[tuple[int, int]], known: Floats)
     at = tuple(zip(*pairs, strict=True))
     mean[at], variance[at] = known.mean(0), known.var(0, ddof=1)
     return Prior(
-        space=space.name,
+        space=space,
         score="as measured",
         mean=mean,
         variance=variance,

@@ -32,7 +32,7 @@ class Prior:
     ranked held-out architectures (the fields of `RankCheck` and `passed`), or None if it never was checked.
     """
 
-    space: str
+    space: SearchSpace[Any]
     score: str
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
@@ -50,11 +50,11 @@ class Prior:
 
     def to_dict(self) -> dict[str, Any]:
         """The file's content."""
-        space = get_space(self.space)
+        space = self.space
         return {
             "format": FORMAT,
             "version": VERSION,
-            "space": self.space,
+            "space": space.name,
             "score": self.score,
             "edges": [edge.label for edge in space.edges],
             "operations": list(space.operations),
@@ -72,8 +72,10 @@ def save(prior: Prior, path: Path) -> None:
     write_file(path, (json.dumps(prior.to_dict(), indent=1) + "\n").encode())
 
 
-def load(path: str | Path) -> Prior:
+def load(path: str | Path, space: SearchSpace[Any] | None = None) -> Prior:
     """Reads a prior and validates every field.
+
+    space: which is meant where the file names it; one that is not registered has to be given.
 
     Raises StorageError (unreadable file) and InvalidValueError naming the field and what was expected.
     """
@@ -83,18 +85,14 @@ def load(path: str | Path) -> Prior:
         raise StorageError(f"the prior {path} cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"the prior {path} is not JSON ({error}); fit it again") from error
-    return _Reader(str(path), data).prior()
-
-
-def shipped(space: str) -> Path | None:
-    """The prior that comes with the space, or None where none does."""
-    return get_space(space).prior
+    return _Reader(str(path), data, space).prior()
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     path: str
     data: Any
+    given: SearchSpace[Any] | None
 
     def prior(self) -> Prior:
         if not isinstance(self.data, dict) or self.data.get("format") != FORMAT:
@@ -118,7 +116,7 @@ class _Reader:
             drop_mean = self._numbers("drop_mean", shape, None)
             drop_variance = self._positive("drop_variance", shape, ~np.isnan(drop_mean))
         return Prior(
-            space=name,
+            space=space,
             score=score,
             mean=mean,
             variance=variance,
@@ -130,6 +128,8 @@ class _Reader:
 
     def _space(self) -> SearchSpace[Any]:
         named = self.data.get("space")
+        if self.given is not None and named == self.given.name:
+            return self.given
         try:
             return get_space(named if isinstance(named, str) else repr(named))
         except InvalidValueError as error:

@@ -8,12 +8,11 @@ import numpy as np
 
 from znas.output import Document, Paragraph, Table
 from znas.priors.base import Prior
-from znas_engine.spaces import get_space
 
 
 def document(prior: Prior) -> Document:
     """Mean and deviation of every neuron, where they come from, how they rank."""
-    space = get_space(prior.space)
+    space = prior.space
     rows = [
         [
             edge.label,
@@ -24,7 +23,7 @@ def document(prior: Prior) -> Document:
         ]
         for e, edge in enumerate(space.edges)
     ]
-    what = f"{prior.score} on {prior.space}"
+    what = f"{prior.score} on {space.name}"
     return Document(
         f"Prior of {what}",
         [

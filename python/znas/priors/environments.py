@@ -108,7 +108,7 @@ def _prior(
         drop_mean, drop_variance = (np.full(len(space.edges), np.nan) for _ in range(2))
         drop_mean[edges], drop_variance[edges] = average[len(neurons) :], variances[len(neurons) :]
     return Prior(
-        space=space.name,
+        space=space,
         score=score.name,
         mean=mean,
         variance=variance,

@@ -73,25 +73,13 @@ def fit_one_shot(
     from znas_engine.supernet.training import Trained, split, train
 
     check_environments(environments)
-    if training not in TRAININGS:
-        raise unknown_choice("training", training, TRAININGS)
-    if images > train_images // 2:
-        raise InvalidValueError(
-            f"`images` must be at most half of the {train_images} `train_images` but got {images}"
-        )
+    _check(training, images, train_images)
+    space = evaluator.space
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
-    identity = {
-        "source": "one-shot",
-        "data": [dataset.name, dataset.origin],
-        "train_images": train_images,
-        "training": training,
-        "schedule": asdict(schedule),
-        "init": init,
-        "seed": seed,
-        "threads": evaluator.threads,
-    }
-    space = evaluator.space
+    identity: dict[str, Any] = {"source": "one-shot", "data": [dataset.name, dataset.origin], "seed": seed}
+    identity |= {"train_images": train_images, "training": training, "schedule": asdict(schedule)}
+    identity |= {"init": init, "threads": evaluator.threads}
     weights = train(
         evaluator.graph,
         start,
@@ -103,13 +91,8 @@ def fit_one_shot(
         progress=train_progress,
     )
     digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
-    trained = []
-    for k in range(environments):
-        rows = np.random.default_rng(derive_seed(seed, "one-shot", "validation", k))
-        index = np.sort(rows.permutation(len(held_out.images))[:images])
-        labels = None if held_out.labels is None else held_out.labels[index]
-        batch = Batch(np.ascontiguousarray(held_out.images[index]), labels)
-        trained.append(Trained(start.seed, f"trained-{digest[:32]}", batch, weights))
+    batches = [_validation(held_out, images, seed, k) for k in range(environments)]
+    trained = [Trained(start.seed, f"trained-{digest[:32]}", batch, weights) for batch in batches]
     return fit_environments(
         evaluator,
         trained,
@@ -119,3 +102,20 @@ def fit_one_shot(
         work=work,
         progress=progress,
     )
+
+
+def _check(training: str, images: int, train_images: int) -> None:
+    if training not in TRAININGS:
+        raise unknown_choice("training", training, TRAININGS)
+    if images > train_images // 2:
+        raise InvalidValueError(
+            f"`images` must be at most half of the {train_images} `train_images` but got {images}"
+        )
+
+
+def _validation(held_out: Batch, images: int, seed: int, number: int) -> Batch:
+    """One of the validation batches."""
+    rows = np.random.default_rng(derive_seed(seed, "one-shot", "validation", number))
+    index = np.sort(rows.permutation(len(held_out.images))[:images])
+    labels = None if held_out.labels is None else held_out.labels[index]
+    return Batch(np.ascontiguousarray(held_out.images[index]), labels)

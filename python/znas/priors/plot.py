@@ -6,12 +6,11 @@ import numpy as np
 
 from znas.output.figures import canvas, png
 from znas.priors.base import Prior
-from znas_engine.spaces import get_space
 
 
 def plot(prior: Prior) -> bytes:
     """Two heat maps, edges by operations, as a PNG. Imports matplotlib."""
-    space = get_space(prior.space)
+    space = prior.space
     figure, panels = canvas(1, 2, width=12, height=2 + 0.3 * len(space.edges))
     for axes, values, title in zip(
         panels[0],
@@ -20,7 +19,7 @@ def plot(prior: Prior) -> bytes:
         strict=True,
     ):
         image = axes.imshow(values, aspect="auto", cmap="viridis")
-        axes.set_title(f"{prior.space}: {title}")
+        axes.set_title(f"{space.name}: {title}")
         axes.set_xticks(range(len(space.operations)), space.operations, rotation=45, ha="right")
         axes.set_yticks(range(len(space.edges)), [edge.label for edge in space.edges])
         figure.colorbar(image, ax=axes)

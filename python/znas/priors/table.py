@@ -36,7 +36,7 @@ def fit_table(
                 f"all architectures of the table with {name} have one accuracy: no variance"
             )
     return Prior(
-        space=space.name,
+        space=space,
         score=TABLE_SCORE,
         mean=mean,
         variance=variance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,69 +56,14 @@ def rows(space: SearchSpace[Any], prior: str = SHIPPED) -> dict[str, Row]:
     """
     path = prior_path(space, prior)
     found = [
-        Row(
-            RANDOM,
-            "one uniformly random architecture",
-            _with(),
-            _baseline(Random()),
-        ),
-        Row(
-            LARGEST,
-            "the architecture with most parameters",
-            _with(),
-            _baseline(MostParameters()),
-        ),
-        *_paper(path),
+        Row(RANDOM, "one uniformly random architecture", _with(), _baseline(Random())),
+        Row(LARGEST, "the architecture with most parameters", _with(), _baseline(MostParameters())),
+        *_paper(space, path),
         _default(space),
-        Row("naswot-p0.5", "the preset naswot: naswot, p = 0.5, neutral prior", _with(), _engine),
-        Row(
-            "zero-cost-pt",
-            "Zero-Cost-PT on naswot, one iteration, on the space's own supernet",
-            _with(),
-            _baseline(ZeroCostPT()),
-        ),
-        *(
-            Row(
-                f"naswot-{n}",
-                f"best naswot of {n} random architectures, scored {_proxy_words(space)}",
-                proxied,
-                _baseline(Naswot(n)),
-            )
-            for n in (10, 100, 1000)
-        ),
-        Row(
-            "evolution",
-            f"regularised evolution on naswot, 200 architectures, scored {_proxy_words(space)}",
-            proxied,
-            _baseline(Evolution()),
-        ),
+        *_on_naswot(space),
+        *_on_prior(space, path),
+        *_on_half_the_images(space),
     ]
-    if path is not None:
-        found.append(
-            Row(
-                "darts-pt",
-                "leave-one-out on the mean of the prior; nothing is measured",
-                _with(),
-                _darts_pt(path),
-            )
-        )
-    found.append(
-        Row(
-            "te-nas",
-            f"pruning by the ranks of {TE_NAS['score']}, half the images, {_proxy_words(space)}",
-            lambda request: replace(proxied(_halved(request)), **TE_NAS),
-            _baseline(TeNas()),
-        )
-    )
-    if space.functions() is not None:
-        found.append(
-            Row(
-                "exhaustive",
-                f"best naswot of all distinct functions, half the images, scored {_proxy_words(space)}",
-                lambda request: proxied(_halved(request)),
-                _baseline(Exhaustive()),
-            )
-        )
     return {row.name: row for row in found}
 
 
@@ -143,7 +88,7 @@ def _default(space: SearchSpace[Any]) -> Row:
     return Row("default", what, _with(preset=DEFAULT, aggregate="auto", **of_preset), _engine)
 
 
-def _paper(path: Path | None) -> list[Row]:
+def _paper(space: SearchSpace[Any], path: Path | None) -> list[Row]:
     """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
     found = []
     for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
@@ -158,7 +103,7 @@ def _paper(path: Path | None) -> list[Row]:
                 )
             )
     if path is not None:
-        score = priors.load(path).score
+        score = priors.load(path, space).score
         for game, suffix in (("none", ""), ("shapley", "-g")):
             for p in ("0.5", "1"):
                 found.append(
@@ -170,6 +115,45 @@ def _paper(path: Path | None) -> list[Row]:
                     )
                 )
     return found
+
+
+def _on_naswot(space: SearchSpace[Any]) -> Iterator[Row]:
+    """Other ways to choose by the same score."""
+    yield Row("naswot-p0.5", "the preset naswot: naswot, p = 0.5, neutral prior", _with(), _engine)
+    yield Row(
+        "zero-cost-pt",
+        "Zero-Cost-PT on naswot, one iteration, on the space's own supernet",
+        _with(),
+        _baseline(ZeroCostPT()),
+    )
+    for n in (10, 100, 1000):
+        what = f"best naswot of {n} random architectures, scored {_proxy_words(space)}"
+        yield Row(f"naswot-{n}", what, proxied, _baseline(Naswot(n)))
+    what = f"regularised evolution on naswot, 200 architectures, scored {_proxy_words(space)}"
+    yield Row("evolution", what, proxied, _baseline(Evolution()))
+
+
+def _on_prior(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
+    if path is not None:
+        what = "leave-one-out on the mean of the prior; nothing is measured"
+        yield Row("darts-pt", what, _with(), _darts_pt(space, path))
+
+
+def _on_half_the_images(space: SearchSpace[Any]) -> Iterator[Row]:
+    """Searches that compare thousands, on half the images."""
+    yield Row(
+        "te-nas",
+        f"pruning by the ranks of {TE_NAS['score']}, half the images, {_proxy_words(space)}",
+        lambda request: replace(proxied(_halved(request)), **TE_NAS),
+        _baseline(TeNas()),
+    )
+    if space.functions() is not None:
+        yield Row(
+            "exhaustive",
+            f"best naswot of all distinct functions, half the images, scored {_proxy_words(space)}",
+            lambda request: proxied(_halved(request)),
+            _baseline(Exhaustive()),
+        )
 
 
 def _proxy(space: SearchSpace[Any]) -> Macro:
@@ -216,8 +200,8 @@ def proxied(request: Request) -> Request:
     )
 
 
-def _darts_pt(path: Path) -> Search:
-    return lambda request: run(DartsPT(priors.load(path)), request)
+def _darts_pt(space: SearchSpace[Any], path: Path) -> Search:
+    return lambda request: run(DartsPT(priors.load(path, space)), request)
 
 
 def prior_path(space: SearchSpace[Any], prior: str) -> Path | None:

@@ -16,7 +16,7 @@ from znas.selection.criteria import Floats
 from znas_engine.errors import DataError, InvalidValueError, unknown_choice
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SearchSpace
-from znas_engine.tables import read_table
+from znas_engine.tables import Table, read_table
 
 #: What the sets can be put in order by.
 ORDERS = ("tau", "top")
@@ -43,24 +43,12 @@ def sets(
     Raises InvalidValueError: numbers outside their domain, nothing measured.
     Raises DataError: a file without scores or accuracies.
     """
-    from scipy.stats import kendalltau
-
     if by not in ORDERS:
         raise unknown_choice("order of sets", by, ORDERS)
-    path = folder / SCORES_FILE
-    if not path.is_file():
-        raise InvalidValueError(
-            f"{path} does not exist: run znas-engine reproduce correlation with this --out"
-        )
-    measured = read_table(path, space)
-    scores = [name for name in measured.columns if name in SCORES]
-    accuracies = [name for name in measured.columns if name not in SCORES]
-    if not scores or not accuracies:
-        raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")
+    measured, scores, accuracies = _measured(folder / SCORES_FILE, space)
     name, accuracy = measured.column(column or accuracies[0])
     largest = min(LARGEST, len(scores)) if largest is None else largest
     rows = unique_rows(space, measured.genotypes)
-    truth = accuracy[rows]
     for what, value, most in (
         ("largest", largest, len(scores)),
         ("top", top, len(rows)),
@@ -69,18 +57,8 @@ def sets(
         if value < 1 or (most is not None and value > most):
             limit = "at least 1" if most is None else f"between 1 and {most}"
             raise InvalidValueError(f"`{what}` must be {limit} but got {value}")
-    logs = np.log(ranks(np.stack([measured.columns[score][rows] for score in scores])) / len(rows))
-    found: list[dict[str, Any]] = []
-    for size in range(1, largest + 1):
-        for members in combinations(range(len(scores)), size):
-            total: Floats = logs[list(members)].sum(0)
-            found.append(
-                {
-                    "scores": "+".join(scores[i] for i in members),
-                    "tau": float(kendalltau(total, truth).statistic),
-                    "top": float(truth[np.argsort(-total, kind="stable")[:top]].mean()),
-                }
-            )
+    values = np.stack([measured.columns[score][rows] for score in scores])
+    found = _every_set(scores, values, accuracy[rows], largest, top)
     found.sort(key=lambda entry: entry[by], reverse=True)
     return Sheet(
         title=f"{len(found):,} sets of up to {largest} of {len(scores)} scores, by {by}, on {name}",
@@ -93,3 +71,38 @@ def sets(
         records=found,
         data={"table": "sets", "column": name, "top": top, "architectures": len(rows), "rows": found},
     )
+
+
+def _measured(path: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], list[str]]:
+    """The table of a correlation, and its columns that are scores and accuracies."""
+    if not path.is_file():
+        raise InvalidValueError(
+            f"{path} does not exist: run znas-engine reproduce correlation with this --out"
+        )
+    measured = read_table(path, space)
+    scores = [name for name in measured.columns if name in SCORES]
+    accuracies = [name for name in measured.columns if name not in SCORES]
+    if not scores or not accuracies:
+        raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")
+    return measured, scores, accuracies
+
+
+def _every_set(
+    scores: list[str], values: Floats, truth: Floats, largest: int, top: int
+) -> list[dict[str, Any]]:
+    """values: float64 [scores, n], truth: float64 [n] -> of every set Kendall's tau and its top's mean."""
+    from scipy.stats import kendalltau
+
+    logs = np.log(ranks(values) / len(truth))
+    found: list[dict[str, Any]] = []
+    for size in range(1, largest + 1):
+        for members in combinations(range(len(scores)), size):
+            total: Floats = logs[list(members)].sum(0)
+            found.append(
+                {
+                    "scores": "+".join(scores[i] for i in members),
+                    "tau": float(kendalltau(total, truth).statistic),
+                    "top": float(truth[np.argsort(-total, kind="stable")[:top]].mean()),
+                }
+            )
+    return found

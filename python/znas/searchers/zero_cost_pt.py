@@ -60,8 +60,8 @@ class DartsPT(Searcher):
     prior: Prior
 
     def choose(self, task: Task) -> Mask:
-        if self.prior.space != task.space.name:
-            raise InvalidValueError(f"the prior is for {self.prior.space}, not for {task.space.name}")
+        if self.prior.space.name != task.space.name:
+            raise InvalidValueError(f"the prior is for {self.prior.space.name}, not for {task.space.name}")
         knowledge = FromPrior(self.prior, aligned=False)
 
         def ask(queries: Sequence[Query]) -> list[Answer]:

@@ -56,11 +56,13 @@ struct Output {
     // Per mask and value with moments [channels]; empty where the mask leaves nobody who reads it.
     std::vector<std::vector<std::vector<float>>> means, variances;
     std::shared_ptr<const Codes> codes;  // null where they were not asked for
+    std::vector<native::Count> counted;  // per mask, in the place of logits
 };
 
-// masks [masks, slots]: all images under each. Safe to call from several threads at once.
+// masks [masks, slots]: all images under each. labels: [images], each in [0, classes), or null where logits
+// are asked for and no counts. Safe to call from several threads at once.
 Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
-           bool codes);
+           bool codes, const std::int64_t* labels = nullptr);
 
 // The codes of a site under a mask [images, words], on the host. The order of a site's units is this file's
 // own.

@@ -8,12 +8,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "znas/isa.hpp"
 
 namespace znas::native {
+
+// Of channels: planes and packed weights lie in blocks of them, on processors and GPUs alike.
+inline constexpr int kBlock = 16;
+// What normalisation adds to a variance: znas_engine.supernet.normalisation.EPSILON.
+inline constexpr float kEpsilon = 1e-5F;
 
 enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
@@ -51,15 +57,15 @@ struct Term {
     bool rectified = false;   // reads max(source, 0); products only
     bool normalised = false;  // reads source by its own moments; linear terms only
     int kernel = 1, stride = 1, padding = 0, dilation = 1, shift = 0;
-    std::vector<float> values;  // scale [channels] of kLinear and kAveragePool, constant of kConstant,
-                                // [out, in, kernel, kernel] of kProduct; a program keeps these packed
+    std::vector<float> values{};  // scale [channels] of kLinear and kAveragePool, constant of kConstant,
+                                  // [out, in, kernel, kernel] of kProduct; a program keeps these packed
 };
 
 struct Value {
     enum class Kind { kImages, kSum, kDepthwise, kMaxPool } kind;
     Shape shape;
-    std::vector<Term> terms;  // kDepthwise and kMaxPool: the one input and its geometry
-    bool moments = false;     // mean and variance over the images in hand are needed
+    std::vector<Term> terms{};  // kDepthwise and kMaxPool: the one input and its geometry
+    bool moments = false;       // mean and variance over the images in hand are needed
 };
 
 // The classifier reads the mean over height and width of its sources' channels, one after another.
@@ -70,12 +76,19 @@ struct Head {
     std::vector<float> weights;  // [classes, channels of all sources]
 };
 
+// What is counted where the logits are, so that these need not leave.
+struct Count {
+    std::int64_t correct = 0;  // images whose label has the largest logit, the lowest class winning ties
+    bool finite = true;        // whether all logits are
+};
+
 struct Output {
     std::vector<float> logits;                         // [images, classes]
     std::vector<std::vector<std::uint64_t>> codes;     // per wanted site [images, words]
     std::vector<float> pooled;                         // what the classifier reads [images, channels]
     std::vector<std::vector<float>> features;          // per kept site [images, channels, height, width]
     std::vector<std::vector<float>> means, variances;  // per value with moments, where live
+    std::optional<Count> counted;                      // in the place of logits
 };
 
 class Compiled;
@@ -113,8 +126,10 @@ class Program {
     std::vector<std::vector<std::vector<float>>> packed_;  // per value and term
 };
 
-// images [count, channels, height, width]; wanted: sites whose codes are asked for. One thread, safe to call
-// from several at once. The program's layout is one of `layout_of`.
-Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted);
+// images [count, channels, height, width]; wanted: sites whose codes are asked for; labels: [count], each in
+// [0, classes), or null where logits are asked for and no count. One thread, safe to call from several at
+// once. The program's layout is one of `layout_of`.
+Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
+           const std::int64_t* labels = nullptr);
 
 }  // namespace znas::native

@@ -1,0 +1,70 @@
+"""`znas-engine network`"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from znas.cli.console import show
+from znas.cli.options import Json
+
+FILES = "architecture.py, architecture.onnx"
+
+
+def network(
+    space: Annotated[str, typer.Argument(help="Search space, by name or package.module:Name.")],
+    arch: Annotated[str, typer.Argument(help="The architecture as its community writes it.")],
+    out: Annotated[Path | None, typer.Option(help=f"New folder for {FILES.replace(', ', ' and ')}.")] = None,
+    classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
+    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 32,
+    channels_in: Annotated[int, typer.Option(help="Channels of the images.")] = 3,
+    channels: Annotated[
+        int | None, typer.Option(help="Width; by default that of the community's training.")
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option(help="Depth, as the space counts; by default that of the training.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what any architecture of a space costs, and write it as a trainable network.
+
+    architecture.py imports only torch; architecture.onnx has random weights. Parameters and
+    multiply-accumulates are counted as the communities count them.
+
+    \b
+    Examples:
+      znas-engine network nasbench201 '[3, 3, 3, 1, 2, 3]' --classes 100
+      znas-engine network darts "$(znas-engine search --space darts | head -n 1)" --out runs/darts-network
+    """
+    from znas.files import check_new, write_folder
+    from znas.network import trained_macro
+    from znas.output import Code, Document, Facts
+    from znas.run_folder import architecture_files
+    from znas.summary import size_in_words
+    from znas_engine.spaces import get_space
+
+    if out is not None:
+        check_new(out)
+    found = get_space(space)
+    genotype = found.parse(arch)
+    macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
+    graph = found.network(genotype, macro)
+    if out is not None:
+        write_folder(out, architecture_files(found, genotype, macro, seed=0))
+    if as_json:
+        facts = {
+            "space": found.name,
+            "genotype": genotype.structure(),
+            "arch": str(genotype),
+            "params": graph.parameters,
+            "flops": graph.flops,
+            "network": asdict(macro),
+        }
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    size = Facts([("network", size_in_words(macro, graph.parameters, graph.flops))])
+    show(Document(f"An architecture of the space {found.name}", [Code(str(genotype)), size]), out, FILES)

@@ -1,0 +1,120 @@
+"""`--out`: what exists already, what cannot be written, what goes on; and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from znas.files import check_added_to, check_new, work_file, write_file, write_folder
+from znas_engine.errors import StorageError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link to nothing"])
+def test_what_exists_is_refused(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("kept")
+    elif kind == "folder":
+        out.mkdir()
+    else:
+        out.symlink_to(tmp_path / "nowhere")
+    for write in (lambda: check_new(out), lambda: write_folder(out, {"a": b"new"})):
+        with pytest.raises(StorageError, match=rf"the output {out} exists already; name another one"):
+            write()
+    assert names(tmp_path) == ["out"]
+    assert kind != "file" or out.read_text() == "kept"
+
+
+def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
+    """Its parents are made, and nothing else is left."""
+    check_new(tmp_path / "deep" / "er" / "out")
+    assert names(tmp_path / "deep" / "er") == []
+    (tmp_path / "file").write_text("")
+    beneath = tmp_path / "file" / "out"
+    for write in (
+        lambda: check_new(beneath),
+        lambda: write_file(beneath, b""),
+        lambda: write_folder(beneath, {}),
+    ):
+        with pytest.raises(StorageError, match=r"file/out cannot be written \(.+\)"):
+            write()
+    assert names(tmp_path) == ["deep", "file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_place_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match=r"cannot be written \(Permission denied\)"):
+        check_new(tmp_path / "out")
+
+
+def test_a_folder_is_whole_and_readable_by_others(tmp_path: Path) -> None:
+    out = write_folder(tmp_path / "new" / "out", {"a": b"1", "b": b"22"})
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {"a": b"1", "b": b"22"}
+    assert out.stat().st_mode & 0o777 == 0o755
+    assert names(out.parent) == ["out"]
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    assert write_file(path, b"one") == path
+    write_file(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["file"]
+
+
+def test_a_folder_that_is_added_to(tmp_path: Path) -> None:
+    """New, empty or with work of the same kind; a stranger's is left alone."""
+    out = tmp_path / "out"
+    check_added_to(out, ["searches.work"])
+    assert not out.exists()
+    out.mkdir()
+    check_added_to(out, ["searches.work"])
+    (out / "letters.txt").write_text("")
+    with pytest.raises(StorageError, match="exists already"):
+        check_added_to(out, ["searches.work"])
+    (out / "searches.work").write_text("")
+    check_added_to(out, ["scores.work", "searches.work"])
+    assert names(out) == ["letters.txt", "searches.work"]
+
+
+def test_work_lies_beside_its_result() -> None:
+    assert work_file(Path("runs/a.json")) == Path("runs/a.json.work")
+    assert work_file(Path("runs/diagnosis")) == Path("runs/diagnosis.work")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from znas.files import write_file, write_folder
+from znas_engine.errors import StorageError
+out = Path(sys.argv[1])
+write_file(out / "file", b"before")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for write in (lambda: write_file(out / "file", bytes(2000)),
+              lambda: write_folder(out / "folder", {"small": b"1", "large": bytes(2000)})):
+    try:
+        write()
+    except StorageError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for it (see test_full_disk)."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        f"the output {tmp_path / name} cannot be written (File too large)" for name in ("file", "folder")
+    ]
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"before"
