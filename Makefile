@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.json' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
@@ -26,11 +26,12 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m znas.cli.reference
 
-# Style and types of everything that is committed.
+# Style, types and layers of everything that is committed.
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check python engine stubs tests bench examples
 	$(BIN)/ruff format --check python engine stubs tests bench examples
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
 format: $(VENV)/.installed-dev
@@ -86,8 +87,9 @@ cuda: $(VENV)/.installed-dev
 	cmake --install $(EMULATED) --prefix $(EMULATED)/python
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/python/znas_engine
 	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED)/python $(BIN)/python -m pytest -n auto tests/engine/test_conformance.py \
-		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py -k "test_native_cuda or test_core_stub or (NativeCuda and not uniform and not constant \
-		and not (half_precision and darts and (batch or identity)))"
+		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py \
+		tests/engine/test_random_graphs.py -k "test_native_cuda or test_core_stub or native-cuda or \
+		(NativeCuda and not uniform and not constant and not (half_precision and darts and (batch or identity)))"
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.
 test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed

@@ -1,12 +1,15 @@
-"""A space is one folder: nothing else in python/ or engine/ names one."""
+"""A space is one folder: nothing else in python/ or engine/ names one. And modules form no circle."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
+import grimp
 import pytest
 
 from znas_engine.spaces import SPACES
@@ -74,6 +77,53 @@ def test_the_engine_does_not_know_what_is_built_on_it() -> None:
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not [name for name in modules if name.split(".")[0] == "znas"], path
+
+
+def lines_in_functions(module: str) -> set[int]:
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    functions = [
+        node
+        for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return {line for node in functions for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+
+
+def imports_of(*packages: str) -> dict[str, set[str]]:
+    """What every module imports outside its functions, under TYPE_CHECKING too."""
+    graph = grimp.build_graph(*packages, cache_dir=None)
+    found = {}
+    for module in graph.modules:
+        late = lines_in_functions(module)
+        found[module] = {
+            imported
+            for imported in graph.find_modules_directly_imported_by(module)
+            for detail in graph.get_import_details(importer=module, imported=imported)
+            if detail["line_number"] not in late
+        }
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    imports = imports_of("znas", "znas_engine")
+    assert "znas_engine.supernet.network" in imports["znas_engine.scores.gradients"]  # for its types
+    assert "znas.run_folder" not in imports["znas.result"]  # inside a function
+    TopologicalSorter(imports).prepare()  # CycleError names a circle
+
+
+def test_a_circle_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "in_a_circle"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "a.py").write_text("from in_a_circle.b import f\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (package / "b.py").write_text("def f() -> None:\n    from in_a_circle import a\n")
+    TopologicalSorter(imports_of("in_a_circle")).prepare()
+    (package / "b.py").write_text("if TYPE_CHECKING:\n    from in_a_circle import a\n")
+    with pytest.raises(CycleError, match=r"in_a_circle\.[ab]"):
+        TopologicalSorter(imports_of("in_a_circle")).prepare()
 
 
 def functions_and_files() -> Iterator[tuple[str, int, int]]:

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.backends import Backend, check_devices, check_dtype, check_graph
 from znas_engine.backends.checks import check_batch, check_masks, check_score
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.passes import (
@@ -27,6 +26,7 @@ from znas_engine.backends.passes import (
     probes_of,
 )
 from znas_engine.backends.pool import Kept, SharedOut
+from znas_engine.backends.record import Backend, check_devices, check_dtype, check_graph
 from znas_engine.backends.workers import Workers
 from znas_engine.devices import TOGETHER, kind_of
 from znas_engine.environment import Environment
@@ -194,11 +194,9 @@ class Evaluator(ABC):
             view = SharedOut(workers, views)
             return [seen for (seen,) in workers.map(view, masks[:, None])]
 
-    def in_float32(self) -> Evaluator:
-        """What tells how much half precision changes: the same supernets in float32."""
-        from znas_engine.backends import get_backend
-
-        return get_backend("auto")(self.space, self.macro, norm=self.norm, threads=self.threads)
+    def in_float32(self) -> Evaluator | None:
+        """The same supernets in float32, where this backend has a cheaper way to them; or None."""
+        return None
 
     def network(self, environment: Environment, norm: str, device: str) -> Any:
         """The supernet as a differentiable function, for gradient scores: the backend torch alone has it."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from znas_engine.errors import DataError, InvalidValueError, unknown_choice
 from znas_engine.spaces import Genotype, Mask, SearchSpace
+from znas_engine.spaces.base import Columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class Table:
 
     path: Path
     genotypes: list[Genotype]
-    columns: dict[str, NDArray[np.float64]]
+    columns: Columns
 
     def column(self, name: str | None) -> tuple[str, NDArray[np.float64]]:
         """The named column, or the first one."""
@@ -47,7 +48,7 @@ def read_table(
     Raises DataError: missing or empty file, no column that holds architectures of `space`, no accuracy.
     """
     if path.is_dir():
-        return space.read_folder(path, progress)
+        return Table(path, *space.read_folder(path, progress))
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -95,7 +95,6 @@ class Setup:
         self.dataset = load(
             asked.data, data_dir=asked.data_dir, resolution=asked.resolution, channels_in=asked.channels_in
         )
-        check_labels(self.scores, self.dataset)
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
         self.trained: Macro = self.space.evaluation_macro_for(self.dataset)
         graph = self.space.supernet(self.macro)
@@ -103,6 +102,7 @@ class Setup:
         self.record, self.devices = choice.record, choice.devices
         for score in self.scores:
             check_score(score, self.backend, self.dtype)
+        check_labels(self.scores, self.dataset)
         if choice.remark is not None:
             hooks.report(choice.remark)
         #: Whether anything was measured.
@@ -165,10 +165,16 @@ class Setup:
         mixture, environment = self.space.mixture()[None], self.environments[0]
         half, full = (
             each.observe(mixture, environment)[0].logits.argmax(1)
-            for each in (self.evaluator, self.evaluator.in_float32())
+            for each in (self.evaluator, self._in_float32)
         )
         self.setup_seconds += time.perf_counter() - started
         return float((half == full).mean())
+
+    @property
+    def _in_float32(self) -> Evaluator:
+        """What tells how much half precision changes: the same supernets in float32."""
+        own = self.evaluator.in_float32()
+        return own or get_backend("auto")(self.space, self.macro, norm=self.norm, threads=self.threads)
 
     def conditions(self) -> Conditions:
         """What was measured so far, and under what."""

@@ -22,16 +22,15 @@ class OneGraph(SearchSpace[Any]):
     name = "one graph"
     operations = tuple(f"operation {k}" for k in range(OPERATIONS))
     edges = tuple(Edge("cell", k, k + 1) for k in range(EDGES))
-    selectable = (True,) * OPERATIONS
 
-    def __init__(self, graph: Graph, mixed: np.ndarray[Any, np.dtype[np.bool_]] | None = None) -> None:
+    def __init__(self, graph: Graph, part: np.ndarray[Any, np.dtype[np.bool_]] | None = None) -> None:
         self.graph = graph
-        #: What stands in the mixture.
-        self.mixed = np.ones(self.shape, bool) if mixed is None else mixed
+        #: Of the operations, all of which may be kept, those in the mixture.
+        self.part = np.ones(self.shape, bool) if part is None else part
 
     def mixture(self) -> Any:
-        mixed = self.mixed.astype(np.float32)
-        return mixed / np.maximum(mixed.sum(1, keepdims=True), 1)
+        part = self.part.astype(np.float32)
+        return part / np.maximum(part.sum(1, keepdims=True), 1)
 
     def supernet(self, macro: Macro) -> Graph:
         return self.graph

@@ -22,7 +22,7 @@ from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.supernet.normalisation import CHUNK
 
 NB201 = SPACES["nasbench201"]
-GRADIENT_SCORES = [name for name, score in SCORES.items() if isinstance(score, GradientScore)]
+GRADIENT_SCORES = [name for name in SCORES.builtin if isinstance(get_score(name), GradientScore)]
 
 
 def labelled(images: Batch, count: int) -> Environment:

@@ -60,7 +60,7 @@ def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: in
     (shape,) = [node.shape for node in graph.nodes if isinstance(node, Input)]
     images = rng.standard_normal((IMAGES, *shape), dtype=np.float32)
     environment = Environment(seed, "gaussian", Batch(images, None))
-    space = OneGraph(graph, mixed=rng.random((EDGES, OPERATIONS)) < 0.9)
+    space = OneGraph(graph, part=rng.random((EDGES, OPERATIONS)) < 0.9)
     masks = masks_of(space, seed)
     expected, found = (
         get_backend(backend)(space, MACRO, norm=norm, devices=[there]).observe(

@@ -124,17 +124,17 @@ def test_what_was_read_is_kept_until_a_file_changes(tmp_path: Path) -> None:
     folder = tmp_path / "simple"
     write_folder(folder)
     seen: list[tuple[int, int]] = []
-    first = NB201.read_folder(folder, lambda done, total: seen.append((done, total)))
+    _, first = NB201.read_folder(folder, lambda done, total: seen.append((done, total)))
     assert seen == [(3, 3)]
     assert BATCH > 3
     (kept,) = [p for p in (cache_root() / "tables").iterdir() if b'"0"' in p.read_bytes()][-1:]
     recorded = kept.read_bytes()
-    again = NB201.read_folder(folder)
+    _, again = NB201.read_folder(folder)
     assert kept.read_bytes() == recorded
-    assert all(np.array_equal(first.columns[name], again.columns[name]) for name in first.columns)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
     write(folder / "000001.pickle.pbz2", one_architecture(1, "", np.random.default_rng(9)))
     column = "cifar10_test_200ep"
-    assert NB201.read_folder(folder).columns[column][1] != first.columns[column][1]
+    assert NB201.read_folder(folder)[1][column][1] != first[column][1]
 
 
 class Hostile:

@@ -33,6 +33,7 @@ from znas.selection.aggregate import log_rank
 from znas.setup import Setup
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.scores import Score, get_score
+from znas_engine.spaces import get_space
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
@@ -133,7 +134,7 @@ def test_rank_correlations_and_their_intervals() -> None:
 def test_published_numbers_name_their_source() -> None:
     assert all(entry["source"] for entry in published()["correlation"]["scores"])
     for table in ("table1", "table2", "table3"):
-        known = rows(space_of(table))
+        known = rows(get_space(space_of(table)))
         besides = [row for entry in methods(table) for row in entry["rows"]]
         assert len(set(besides)) == len(besides) > 0
         assert set(besides) <= set(known)
@@ -203,8 +204,8 @@ def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: 
     skipped.add("default")
     if space == "darts":
         skipped |= {"paper-p0", "paper-p0.5", "paper-prior-p0.5", "zero-cost-pt", "te-nas"}
-    chosen = [row for name, row in rows(space).items() if name not in skipped]
-    for row in rows(space).values():
+    chosen = [row for name, row in rows(get_space(space)).items() if name not in skipped]
+    for row in rows(get_space(space)).values():
         row.adapt(tiny(space=space, data="cifar10", data_dir=test_data))
     given = tiny(space=space, data="cifar10", data_dir=test_data, cells=1 if space == "nasbench201" else 3)
     trials = run_trials(chosen, Setup(given), seeds=1, work=tmp_path / "work")
@@ -368,7 +369,7 @@ def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path
     path.write_text("\n".join(["arch,cifar10_test_200ep", *lines]))
     given = proxied(tiny(space="darts"))
     scored = score_table(
-        read_table(path, space), ["params"], given, architectures=None, work=tmp_path / "work"
+        read_table(path, space), scores("params"), given, architectures=None, work=tmp_path / "work"
     )
     (entry,) = correlation(scored, ["params"], read_table(path, space), given).data["rows"]
     assert entry["published_kendall"] is None

@@ -39,7 +39,7 @@ def test_searches_on_real_images(space: str, backend: str, score: str, test_data
     assert result.observed + result.intervened == NEURONS[space]
     assert result.ensembles_observed + result.ensembles_intervened == ENSEMBLES[space]
     assert result.evaluations == 2 * (result.observed + result.ensembles_observed)
-    assert "10,000 CIFAR-10 training images" in result.origin
+    assert "10,000 CIFAR-10 training images" in result.conditions.origin
     reports = [report for edge in result.edges for report in edge.operations.values()]
     assert sum(report.intervened for report in reports) == result.intervened
     assert all(len(report.values) == 2 and math.isfinite(report.mean) for report in reports)

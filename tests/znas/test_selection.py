@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from znas.games import get_game
 from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
 from znas.selection.aggregate import AGGREGATES, get_aggregate, log_rank, mean, mean_rank, ranks, stability
@@ -107,7 +106,7 @@ def test_every_criterion_finds_the_additive_optimum(space: SearchSpace[Any]) -> 
     weights = rng.normal(size=space.shape)
     players = space.options(0)
     best = np.array(players)[weights[:, players].argmax(1)]
-    shapley = Shapley(get_game("auto"), True, None, None, rng)
+    shapley = Shapley("auto", None, None, rng)
     for criterion in (KeepOne(), LeaveOneOut(), shapley):
         ask, seen = asking(additive(weights))
         decision = AllAtOnce(criterion).decide(ask, space, mean, rng)
@@ -126,7 +125,7 @@ def test_shapley_of_an_edge_against_all_orders() -> None:
     rng = np.random.default_rng(1)
     table = {s: rng.normal() for s in itertools.product((False, True), repeat=5)}
     ask, _ = asking(lambda mask: table[tuple((mask[0] > 0).tolist())])
-    (worth,) = Shapley(get_game("exact"), True, None, None, rng).worths(ask, NB201, NB201.mixture(), [0])
+    (worth,) = Shapley("exact", None, None, rng).worths(ask, NB201, NB201.mixture(), [0])
     expected = np.zeros(5)
     for order in itertools.permutations(range(5)):
         inside = [False] * 5
@@ -141,7 +140,7 @@ def test_shapley_of_an_edge_against_all_orders() -> None:
 def test_sampled_shapley_reports_its_error_and_stays_in_its_budget() -> None:
     weights = np.random.default_rng(2).normal(size=NB201.shape)
     ask, seen = asking(lambda mask: additive(weights)(mask) ** 2)
-    criterion = Shapley(get_game("permutation"), False, None, 24, np.random.default_rng(0))
+    criterion = Shapley("permutation", None, 24, np.random.default_rng(0))
     (worth,) = criterion.worths(ask, NB201, NB201.mixture(), [3])
     assert len(seen) <= 24
     assert worth.standard_errors is not None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from znas_engine.backends.choose import (
-    GRADIENTS,
     Choice,
     can_run,
     choose_backend,
+    evaluator_of,
     get_backend,
     missing,
 )
 from znas_engine.backends.record import (
     BACKENDS,
+    GRADIENTS,
     Backend,
     built_in,
     check_devices,
@@ -32,6 +33,7 @@ __all__ = [
     "check_graph",
     "choose_backend",
     "dtypes_of",
+    "evaluator_of",
     "get_backend",
     "missing",
 ]

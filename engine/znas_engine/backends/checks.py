@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from znas_engine.backends.choose import GRADIENTS
+from znas_engine.backends.record import GRADIENTS
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import ForwardScore, GradientScore, Score

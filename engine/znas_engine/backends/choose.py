@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from znas_engine.backends.record import (
     BACKENDS,
+    GRADIENTS,
     Backend,
     built_in,
     check_devices,
@@ -22,9 +24,6 @@ from znas_engine.scores import GradientScore, Score
 
 if TYPE_CHECKING:
     from znas_engine.evaluator import Evaluator
-
-#: The backend of gradient scores.
-GRADIENTS = "torch"
 
 
 def missing(backend: str | Backend, device: str | None = None) -> str | None:
@@ -159,4 +158,11 @@ def _choose(devices: tuple[str, ...], dtype: str, graph: Graph | None) -> Choice
 
 def get_backend(backend: str | Backend) -> type[Evaluator]:
     """The evaluator class of a backend that can run here on its default device, or of `auto`."""
-    return choose_backend(backend).record.load()
+    return evaluator_of(choose_backend(backend).record)
+
+
+def evaluator_of(record: Backend) -> type[Evaluator]:
+    """Its evaluator, imported, whether or not it can run here."""
+    module, _, name = record.evaluator.partition(":")
+    found: type[Evaluator] = getattr(import_module(module), name)
+    return found

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from znas_engine.devices import FIRST, kind_of
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import NODES, Graph, Node
 from znas_engine.registry import Registry
-
-if TYPE_CHECKING:
-    from znas_engine.evaluator import Evaluator
 
 
 @dataclass(frozen=True)
@@ -41,11 +36,6 @@ class Backend:
         """Where it runs if nobody says where."""
         return FIRST[self.devices[0]]
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Distributions whose versions a result depends on; imports the evaluator."""
-        return self.load().packages
-
     def dtypes_on(self, device: str) -> tuple[str, ...]:
         """What it computes in on that device; nothing where it does not run there."""
         return self.dtypes.get(kind_of(device), ())
@@ -64,13 +54,9 @@ class Backend:
                 return f"{self.name} has no rule for the {type(node).__name__} node {node.name!r}"
         return None
 
-    def load(self) -> type[Evaluator]:
-        """Its evaluator, imported."""
-        module, _, name = self.evaluator.partition(":")
-        found: type[Evaluator] = getattr(import_module(module), name)
-        return found
 
-
+#: The backend of gradient scores.
+GRADIENTS = "torch"
 _RECORDS = "znas_engine.backends.records"
 #: By name, in order of `auto`'s preference: the fastest first. The last has not been run on a GPU yet
 #: (docs/decisions).

@@ -16,8 +16,8 @@ from znas_engine.graph import Graph
 from znas_engine.scores.codes import Codes, HostCodes
 
 if TYPE_CHECKING:
-    from znas_engine.backends.torch_reference import Network
     from znas_engine.spaces import Mask
+    from znas_engine.supernet.network import Network
 
 #: What a pass can be prepared to hand out besides its answers. codes: of all ReLUs. pooled: what the
 #: classifier reads. features: the outputs of the stem and of all cells.

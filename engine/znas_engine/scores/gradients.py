@@ -14,7 +14,7 @@ from znas_engine.supernet.normalisation import chunks
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from znas_engine.backends.torch_reference import Network
+    from znas_engine.supernet.network import Network
 
 
 #: Images whose activations are held together for their derivatives: a supernet's take 30 MB each.

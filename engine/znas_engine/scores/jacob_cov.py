@@ -12,7 +12,7 @@ from znas_engine.spaces.base import Mask
 from znas_engine.supernet.normalisation import chunks
 
 if TYPE_CHECKING:
-    from znas_engine.backends.torch_reference import Network
+    from znas_engine.supernet.network import Network
 
 #: Keeps the logarithm of an eigenvalue finite; the published constant.
 K = 1e-5

@@ -13,7 +13,7 @@ from znas_engine.spaces.base import Mask
 from znas_engine.supernet.normalisation import chunks
 
 if TYPE_CHECKING:
-    from znas_engine.backends.torch_reference import Network
+    from znas_engine.supernet.network import Network
 
 #: Rounding of float32.
 RESOLUTION = 2.0**-23

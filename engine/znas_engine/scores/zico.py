@@ -11,7 +11,7 @@ from znas_engine.scores.gradients import halves, loss_gradients
 from znas_engine.spaces.base import Mask
 
 if TYPE_CHECKING:
-    from znas_engine.backends.torch_reference import Network
+    from znas_engine.supernet.network import Network
 
 
 class Zico(GradientScore):

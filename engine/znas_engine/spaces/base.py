@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from znas_engine.data import Dataset
-    from znas_engine.tables import Table
 
 Mask = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
+#: Per column of a table, an accuracy in percent of every architecture, float64 [n].
+Columns = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +316,11 @@ class SearchSpace(ABC, Generic[G]):
     def genotype(self, mask: Mask) -> G:
         """The inverse of `mask`; InvalidValueError where the mask is no discrete architecture."""
 
-    def read_folder(self, folder: Path, progress: Progress = lambda done, total: None) -> Table:
-        """A benchmark's own folder as a table; DataError where the space has no reader for one."""
+    def read_folder(
+        self, folder: Path, progress: Progress = lambda done, total: None
+    ) -> tuple[list[G], Columns]:
+        """The architectures of a benchmark's own folder and their accuracies; DataError where the space has
+        no reader for one."""
         raise DataError(f"the folder {folder} has no reader in the space {self.name}: pass a CSV")
 
 

@@ -27,13 +27,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from znas_engine.backends.torch_reference import Network
 from znas_engine.data import Batch
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError
 from znas_engine.graph import Conv, Graph, Linear
 from znas_engine.spaces import Mask
 from znas_engine.storage import write_atomically
+from znas_engine.supernet.network import Network
 
 MOMENTUM, WEIGHT_DECAY, CLIP = 0.9, 3e-4, 5.0
 SHIFT = 4  # pixels

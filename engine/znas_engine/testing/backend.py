@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from znas_engine.backends import BACKENDS, Backend, get_backend
+from znas_engine.backends import BACKENDS, Backend, evaluator_of, get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
@@ -63,7 +63,7 @@ class BackendContract:
         return self.device or self.record.default_device
 
     def evaluator(self, space: SearchSpace[Any], **options: Any) -> Evaluator:
-        return self.record.load()(space, small(space), devices=[self.where], **options)
+        return evaluator_of(self.record)(space, small(space), devices=[self.where], **options)
 
     def reference(self, space: SearchSpace[Any], norm: str) -> Evaluator:
         return get_backend("torch")(space, small(space), norm=norm)
@@ -72,8 +72,9 @@ class BackendContract:
         record = self.record
         assert self.where.partition(":")[0] in record.devices
         assert "float32" in record.dtypes_on(self.where)
-        assert record.load().record is record
-        assert all(map(version, record.packages))
+        kind = evaluator_of(record)
+        assert kind.record is record
+        assert all(map(version, kind.packages))
         for name in SPACES.builtin:
             space = SPACES.get(name)
             assert "\n" not in (record.supports(space.supernet(small(space))) or "")
@@ -85,7 +86,7 @@ class BackendContract:
         self, init: str, norm: str, space: SearchSpace[Any], images: Batch
     ) -> None:
         """Logits, counts, codes, pooled and features, under masks of every kind."""
-        if self.record.load() is get_backend("torch") and self.where == "cpu":
+        if evaluator_of(self.record) is get_backend("torch") and self.where == "cpu":
             pytest.skip("it is the reference")
         mine = self.evaluator(space, norm=norm, threads=2)
         assert_conforms(self.reference(space, norm), mine, Environment(11, init, images))

@@ -264,7 +264,7 @@ def _logits(graph: Graph, weight: Any, mask: Mask, images: Any) -> Any:
     """float32 [n, classes] of a graph with these weights, normalised by nothing (mean 0, variance 1)."""
     import torch
 
-    from znas_engine.backends.torch_reference import Network
+    from znas_engine.supernet.network import Network
 
     weights = {
         i: torch.from_numpy(weight(node))

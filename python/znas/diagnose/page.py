@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +11,8 @@ from znas.diagnose.closed_forms import relu_excess_kurtosis
 from znas.diagnose.distributions import READINGS
 from znas.diagnose.lemmas import Claim, ClosedForm, Intervened
 from znas.diagnose.normality import RULE, noise_floor
+from znas.diagnose.report import Diagnosis
 from znas.output import Document, Figure, Heading, Notes, Paragraph, Part, Table
-
-if TYPE_CHECKING:
-    from znas.diagnose.report import Diagnosis
 
 TITLE = "Are outputs and scores of random supernets Gaussian?"
 

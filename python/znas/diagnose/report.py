@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.diagnose import lemmas, page
+from znas.diagnose import lemmas
 from znas.diagnose.closed_forms import relu_excess_kurtosis
 from znas.diagnose.distributions import Activations, Collector, ScoreSamples
 from znas.diagnose.lemmas import Claim, ClosedForm, Intervened
@@ -54,11 +54,15 @@ class Diagnosis:
 
     def document(self) -> Document:
         """The content of report.md, with pictures. Imports matplotlib."""
-        return page.document(self)
+        from znas.diagnose.page import document
+
+        return document(self)
 
     def summary(self) -> Document:
         """What the command prints."""
-        return page.summary(self)
+        from znas.diagnose.page import summary
+
+        return summary(self)
 
 
 def diagnose(

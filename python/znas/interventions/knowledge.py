@@ -12,7 +12,7 @@ from znas.interventions.base import Belief, Floats
 from znas.interventions.query import Query
 
 if TYPE_CHECKING:
-    from znas.priors import Prior
+    from znas.priors.base import Prior
 
 
 class Knowledge(ABC):

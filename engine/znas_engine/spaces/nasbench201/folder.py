@@ -1,4 +1,4 @@
-"""NATS-Bench's own folder as a table, a file at a time; what was read is kept in the cache."""
+"""What NATS-Bench's own folder holds, read a file at a time; what was read is kept in the cache."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import numpy as np
 
 from znas_engine.errors import DataError
 from znas_engine.journal import Journal
-from znas_engine.spaces.base import Progress
+from znas_engine.spaces.base import Columns, Progress
 from znas_engine.spaces.nasbench201 import nats_bench
-from znas_engine.spaces.nasbench201.genotype import parse
+from znas_engine.spaces.nasbench201.genotype import NasBench201Genotype, parse
 from znas_engine.storage import cache_root
-from znas_engine.tables import Table
 
 #: Files per entry of the journal.
 BATCH = 64
 
 
-def read_folder(folder: Path, progress: Progress) -> Table:
+def read_folder(folder: Path, progress: Progress) -> tuple[list[NasBench201Genotype], Columns]:
     """`NATS-tss-v1_0-*-simple`, or a folder with some of its files and its `meta.pickle.pbz2`.
 
     Memory holds one file and the accuracies so far. Reading all 15,625 takes minutes, so accuracies are
@@ -53,8 +52,5 @@ def read_folder(folder: Path, progress: Progress) -> Table:
     for number, row in zip(numbers, rows, strict=True):
         if row.keys() != rows[0].keys():
             raise DataError(f"{files[number]} was trained for other numbers of epochs than the first file")
-    return Table(
-        folder,
-        [parse(archs[number]) for number in numbers],
-        {name: np.array([row[name] for row in rows]) for name in rows[0]},
-    )
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return [parse(archs[number]) for number in numbers], columns

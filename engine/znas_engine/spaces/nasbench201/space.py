@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Builder, Graph, Slot
-from znas_engine.spaces.base import Macro, Mask, Progress, SearchSpace, check_resolution
+from znas_engine.spaces.base import Columns, Macro, Mask, Progress, SearchSpace, check_resolution
 from znas_engine.spaces.nasbench201.genotype import EDGES, OPERATIONS, NasBench201Genotype, parse
 from znas_engine.spaces.nasbench201.isomorphism import canonical, classes
-
-if TYPE_CHECKING:
-    from znas_engine.tables import Table
 
 
 class NasBench201(SearchSpace[NasBench201Genotype]):
@@ -104,7 +101,9 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
         """The first cell of every class of `isomorphism.classes` that lets images through."""
         return [members[0] for members in classes() if self.admits(self.mask(members[0]))]
 
-    def read_folder(self, folder: Path, progress: Progress = lambda done, total: None) -> Table:
+    def read_folder(
+        self, folder: Path, progress: Progress = lambda done, total: None
+    ) -> tuple[list[NasBench201Genotype], Columns]:
         """NATS-Bench's own folder, see `znas_engine.spaces.nasbench201.folder`."""
         from znas_engine.spaces.nasbench201.folder import read_folder
 
