@@ -95,6 +95,7 @@ class Loose(ForwardScore):
     """Another number every time, and one of labels that it does not say it needs."""
 
     name = "loose"
+    reads = ("logits",)
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

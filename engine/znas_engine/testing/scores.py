@@ -12,7 +12,7 @@ from znas_engine.backends import GRADIENTS, get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
-from znas_engine.scores import READS, ForwardScore, GradientScore, Score, StaticScore
+from znas_engine.scores import ANSWERS, READS, ForwardScore, GradientScore, Score, StaticScore
 from znas_engine.spaces import DEFAULT, Mask, SearchSpace, get_space
 from znas_engine.testing.agreement import kinds_of_masks, noise, one_line, runnable, small
 
@@ -33,7 +33,7 @@ class ScoreContract:
         assert score.min_images >= 1
         assert score.max_images is None or score.max_images >= score.min_images
         if isinstance(score, ForwardScore):
-            assert set(score.reads) <= set(READS)
+            assert set(score.reads) <= {*READS, *ANSWERS}
             assert score.probes
 
     def test_a_finite_number_that_tells_architectures_apart(self) -> None:

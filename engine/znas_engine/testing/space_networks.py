@@ -20,7 +20,7 @@ from znas_engine.backends import get_backend
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv, Graph, Input, Linear, Mixed, Norm
-from znas_engine.spaces import Genotype, Macro, Mask, resize
+from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace, resize
 from znas_engine.spaces.base import parameters
 from znas_engine.supernet.normalisation import NORMS, Statistics
 from znas_engine.testing.agreement import (
@@ -34,7 +34,7 @@ from znas_engine.testing.agreement import (
 from znas_engine.testing.space_masks import SpaceDraws
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 #: Runs in a process that finds neither the engine nor the package of the space.
 _STANDALONE = """
@@ -135,6 +135,20 @@ class NetworkContract(SpaceDraws):
                 found = _logits(graph, _drawn(state), self.space.mixture(), images)
                 np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
+    def test_grey_images_go_through_every_network(self) -> None:
+        """Graph, trainable network and eager supernet read one channel where images have one."""
+        import torch
+
+        macro, (genotype,) = replace(small(self.space), inputs=1), self.admitted(1)
+        images = torch.from_numpy(noise(macro, 2).images)
+        network = self.space.to_torch(genotype, macro)
+        graph = self.space.network(genotype, macro)
+        assert sum(p.numel() for p in network.parameters()) == graph.parameters
+        assert network(images).shape == (2, macro.classes)
+        if self.space.eager is not None:
+            mask = torch.from_numpy(self.space.mixture())
+            assert _eager(self.space, macro)(images, mask).shape == (2, macro.classes)
+
     def test_the_source_stands_alone(self, tmp_path: Path) -> None:
         """It imports torch and Python's own, is trained without this package, and says what it holds."""
         (genotype,) = self.admitted(1)
@@ -162,8 +176,7 @@ class NetworkContract(SpaceDraws):
         import torch
 
         macro = small(self.space)
-        module, _, name = self.space.eager.partition(":")
-        network = getattr(import_module(module), name)(macro).eval()
+        network = _eager(self.space, macro).eval()
         environment, graph = Environment(5, "gaussian", noise(macro, 4)), self.space.supernet(macro)
         with torch.no_grad():
             for node in graph.nodes:
@@ -261,6 +274,14 @@ def _logits(graph: Graph, weight: Any, mask: Mask, images: Any) -> Any:
     with torch.no_grad():
         logits = Network(graph, weights, Statistics.identity(graph))(mask, torch.from_numpy(images))
     return _numbers(logits)
+
+
+def _eager(space: SearchSpace[Any], macro: Macro) -> nn.Module:
+    """The supernet as NAS code bases write it, of a space that has one."""
+    assert space.eager is not None
+    module, _, name = space.eager.partition(":")
+    network: nn.Module = getattr(import_module(module), name)(macro)
+    return network
 
 
 def _drawn(state: dict[str, Tensor]) -> Callable[[Conv | Linear], Any]:
