@@ -104,9 +104,9 @@ def test_every_cell_is_visible_in_each_rendering(
     assert len(lines) == 1 + len(rows)
     for line, row in zip([lines[0], *lines[2:]], rows, strict=True):
         rest = line
-        for cell in filter(one_line, row):
-            before, found, rest = rest.partition(one_line(cell))
-            assert found == one_line(cell)
+        for cell in filter(None, (one_line(cell).strip() for cell in row)):  # columns are aligned
+            before, found, rest = rest.partition(cell)
+            assert found == cell
             assert before.strip(" *") == ""
 
 
