@@ -18,7 +18,7 @@ from typing import Any
 
 SPACES = ("nasbench201", "darts")
 KINDS = ("do", "one-hot")
-IMAGES, MASKS, ROUNDS = 64, 4, 15
+IMAGES, MASKS, ROUNDS = 64, 4, 9
 
 WORKER = """
 import sys, time

@@ -313,12 +313,12 @@ class _Writer:
             at = self.constant(f"{row}_at", places)
             self._constants[row] = self.node("GatherND", [self.cast("mask", self.dtype), at], output=row)
         if len(values) not in self.masked_sums:
-            overload = str(len(values)) if self.masked_sums else ""
-            self.masked_sums[len(values)] = _masked_sum(len(values), self.opset, overload)
-        overload = self.masked_sums[len(values)].overload
+            # A name of its own instead of ONNX's overloads, which ONNX Runtime 1.22 takes for one another.
+            name = f"MaskedSum{len(values)}" if self.masked_sums else "MaskedSum"
+            self.masked_sums[len(values)] = _masked_sum(name, len(values), self.opset)
         inputs = [row, *(name for _, name in values)]
         # TensorRT looks for a plugin only where this attribute names its namespace.
-        return self.node("MaskedSum", inputs, domain=DOMAIN, overload=overload, plugin_namespace=DOMAIN)
+        return self.node(self.masked_sums[len(values)].name, inputs, domain=DOMAIN, plugin_namespace=DOMAIN)
 
     def statistics_output(self) -> None:
         """All measured means, then all variances: float32 [2, sum of channels]."""
@@ -364,8 +364,8 @@ class _Writer:
         return name
 
 
-def _masked_sum(terms: int, opset: int, overload: str) -> Any:
-    """The function `nas::MaskedSum`: weights [terms], as many values of one shape -> their weighted sum."""
+def _masked_sum(name: str, terms: int, opset: int) -> Any:
+    """A function of the domain `nas`: weights [terms], as many values of one shape -> their weighted sum."""
     weights, values, products = (
         [f"{kind}_{i}" for i in range(terms)] for kind in ("weight", "value", "product")
     )
@@ -379,7 +379,7 @@ def _masked_sum(terms: int, opset: int, overload: str) -> Any:
     ]
     opsets = [helper.make_opsetid("", opset)]
     inputs = ["weights", *values]
-    return helper.make_function(DOMAIN, "MaskedSum", inputs, ["sum"], nodes, opsets, overload=overload)
+    return helper.make_function(DOMAIN, name, inputs, ["sum"], nodes, opsets)
 
 
 def _rounded(name: str, value: NDArray[np.float32], dtype: str) -> Any:
