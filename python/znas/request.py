@@ -225,9 +225,8 @@ class Request:
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:
         """The inverse of `to_dict`, as far as classes can be found again."""
         known = {name: value for name, value in plain.items() if name in OPTIONS}
-        for name in ("p",):
-            if isinstance(known.get(name), list):
-                known[name] = tuple(known[name])
+        if isinstance(known.get("p"), list):
+            known["p"] = tuple(known["p"])
         if known.get("data_dir") is not None:
             known["data_dir"] = Path(known["data_dir"])
         return cls(**known)

@@ -14,6 +14,7 @@ from znas.method import Method
 from znas.request import OPTIONS, Request
 from znas.result import EdgeReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
+from znas.selection.criteria import spread
 from znas.selection.finalists import finalists, references
 from znas.selection.operations import one_hot
 from znas.selection.race import CHUNKS, Race
@@ -75,7 +76,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
         rng_draws=method.rng("interventions"),
     )
     decision = method.strategy().decide(scorer, space, method.combine, ties)
-    scores = combined(decision, setup, method.combine)
+    scores = spread(space, [method.combine(worth.values) for worth in decision.worths])
     selected, notes = repaired(decision, scores, setup)
     ensembles = edge_worths(decision, scorer, setup, method)
     worth_of_edge = combined_edges(ensembles, method.combine)
@@ -138,15 +139,6 @@ def _result(
         notes=tuple(notes),
         versions={"znas-engine": __version__, "numpy": np.__version__} | setup.versions(),
     )
-
-
-def combined(decision: Decision, setup: Setup, combine: Aggregate) -> Floats:
-    """One number per (edge, operation), float64 [E, O]; -inf where an operation may not be selected."""
-    space = setup.space
-    scores = np.full(space.shape, -np.inf)
-    for e, worth in enumerate(decision.worths):
-        scores[e, space.candidates[e]] = combine(worth.values)
-    return scores
 
 
 def repaired(decision: Decision, scores: Floats, setup: Setup) -> tuple[NDArray[np.int64], list[str]]:

@@ -15,10 +15,9 @@ from znas.bench import instant, peak, search, start
 from znas.bench.machine import load_average, machine, suite_version, versions
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group, Plan
+from znas.hooks import Progress
 from znas_engine import kernels
 from znas_engine.journal import Journal
-
-Progress = Callable[[int, int], None]
 
 
 def run(plan: Plan, work: Path, *, progress: Progress = lambda done, total: None) -> dict[str, Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
 
+from znas.hooks import Progress
 from znas.output import Document, Facts, text
-
-Progress = Callable[[int, int], None]
 
 
 def remark(line: str) -> None:

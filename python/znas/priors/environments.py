@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.hooks import Progress
 from znas.priors.base import Prior
 from znas.selection.topology import contested_edges
 from znas_engine.backends.passes import count_passes
@@ -18,8 +19,6 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import Evaluator
 from znas_engine.journal import Journal
 from znas_engine.scores import Score
-
-Progress = Callable[[int, int], None]
 
 
 def fit_environments(

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from znas.hooks import Progress
 from znas.priors.base import Prior
-from znas.priors.environments import Progress, check_environments, fit_environments
+from znas.priors.environments import check_environments, fit_environments
 from znas_engine.data import Batch, Dataset
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, unknown_choice

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from znas.hooks import Progress
 from znas.priors.base import Prior
-from znas.priors.environments import Progress, check_environments, fit_environments
+from znas.priors.environments import check_environments, fit_environments
 from znas_engine.data import Dataset
 from znas_engine.environment import draw_environments
 from znas_engine.evaluator import Evaluator
