@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +17,11 @@ from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.onnxruntime import session
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import Evaluator
 from znas_engine.export import feature_output
 from znas_engine.export.onnx_graph import export
+from znas_engine.graph import Builder, Graph
 from znas_engine.scores import READS
 from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import Statistics
@@ -48,6 +51,39 @@ def made(space: SearchSpace[Any], macro: Macro, images: Batch) -> tuple[Evaluato
     reference: Any = get_backend("torch")(space, macro, norm="identity")
     powers = reference.powers(environment, images.images[:4])
     return reference, environment, Rescale(reference.graph, space.mixture(), powers)
+
+
+def bad_graph(kind: str) -> Graph:
+    """A stem, a cell with two masked sums of its output, and one node that has no single scale."""
+    b = Builder()
+    shape = (4, 8, 8)
+    stem = b.cell(b.conv("stem", b.input(3, 8), 4, 3, padding=1))
+    left = b.mixed("left", [(stem, (0, 0))], shape)
+    if kind == "constant":
+        left = b.mixed("both", [(left, (1, 0)), (stem, None)], shape)
+    elif kind == "slot":
+        left = b.mixed("again", [(left, (0, 0))], shape)
+    elif kind == "join":
+        left = b.concat("join", [left, stem])
+    if kind != "cell":
+        b.cell(left)
+    b.linear("classifier", b.global_average("pool", left), 10)
+    return b.graph()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    {
+        "constant": "Mixed 'both' adds a constant term to masked ones",
+        "slot": "Mixed 'again' reads a slot of its cell's mask for values of another cell than "
+        "a node before it",
+        "join": "Concat 'join' joins values of different cells",
+        "cell": "Mixed 'left' comes after the last cell",
+    }.items(),
+)
+def test_a_graph_without_places_for_scales_is_refused(kind: str, why: str) -> None:
+    with pytest.raises(InvalidValueError, match=re.escape(f"no place for: {why}; pass --dtype float32")):
+        Rescale(bad_graph(kind), np.ones((2, 1), np.float32), {})
 
 
 def per_cell(mask: Mask, cells: int) -> Mask:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.graph import Graph, Mixed, Node
+from znas_engine.errors import InvalidValueError
+from znas_engine.graph import Graph, Mixed, Node, Slot
 from znas_engine.spaces.base import Mask
 
 
@@ -40,9 +41,12 @@ class Rescale:
     its position: float64 [terms, terms], the mean of the product of two terms. From them, and from how its
     sources grow, follows the power of a node under any mask, as far as the terms keep their correlations. A
     forecast may be wrong by a factor of a thousand before float16 overflows.
+
+    Raises InvalidValueError where one mask per cell cannot carry the scales, see `_check`.
     """
 
     def __init__(self, graph: Graph, mixture: Mask, powers: Mapping[int, NDArray[np.float64]]) -> None:
+        _check(graph)
         self.graph = graph
         self.powers = powers
         self.usual = {i: _power(power, _weights(graph.nodes[i], mixture)) for i, power in powers.items()}
@@ -78,6 +82,32 @@ class Rescale:
             found[i] = _power(self.powers[i], weights)
             growth.append(math.sqrt(found[i] / self.usual[i]) if self.usual[i] else 0.0)
         return found
+
+
+def _check(graph: Graph) -> None:
+    """Scales enter at masked sums, one per cell and slot: whatever else joins values must get them from one
+    cell, and so must the terms that share a slot of a cell's mask."""
+    origins: list[int] = []  # per node the cell whose scale its values have; -1: the images'
+    read: dict[tuple[int, Slot], int] = {}  # whose values a slot of a cell's mask is for
+    for i, node in enumerate(graph.nodes):
+        cell, found = cell_of(graph, i), {origins[j] for j in node.inputs}
+        terms = zip(node.inputs, node.slots, strict=True) if isinstance(node, Mixed) else ()
+        slots = [(j, slot) for j, slot in terms if slot is not None]
+        origins.append(cell if _is_masked(node) else next(iter(found), -1))
+        why = None
+        if slots and not _is_masked(node):
+            why = "adds a constant term to masked ones"
+        elif slots and cell == len(graph.cells):
+            why = "comes after the last cell"
+        elif any(read.setdefault((cell, slot), origins[j]) != origins[j] for j, slot in slots):
+            why = "reads a slot of its cell's mask for values of another cell than a node before it"
+        elif not _is_masked(node) and len(found) > 1:
+            why = "joins values of different cells"
+        if why:
+            raise InvalidValueError(
+                f"float16 without normalisation needs scales, which this graph has no place for: "
+                f"{type(node).__name__} {node.name!r} {why}; pass --dtype float32 or another --norm"
+            )
 
 
 def _power(power: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
