@@ -32,6 +32,7 @@ from znas_engine.devices import TOGETHER, kind_of
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph
+from znas_engine.progress import Progress, unheard
 from znas_engine.scores import (
     BATCH,
     READS,
@@ -44,8 +45,6 @@ from znas_engine.scores import (
 )
 from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import check_norm
-
-Progress = Callable[[int, int], None]
 
 #: The rows of a batch: all of them.
 ALL = slice(None)
@@ -130,7 +129,7 @@ class Evaluator(ABC):
         score: Score | Sequence[Score],
         environments: Sequence[Environment],
         rows: slice = ALL,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = unheard,
     ) -> Scores:
         """masks float32 [G, E, O], >= 0 -> every score of every mask in every environment.
 

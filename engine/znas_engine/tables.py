@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.errors import DataError, InvalidValueError, unknown_choice
+from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import Genotype, Mask, SearchSpace
 from znas_engine.spaces.base import Columns
 
@@ -40,7 +40,7 @@ class Table:
 def read_table(
     path: Path,
     space: SearchSpace[Any],
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Table:
     """A CSV with a header; its first text column is the architecture, every numeric column but an index an
     accuracy in percent. A folder is read as the space reads its benchmark's.

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Progress = Callable[[int, int], None]
+from znas_engine.progress import Progress, unheard
+
 Report = Callable[[str], None]
-
-
-def _unheard(*_: object) -> None:
-    """Nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +15,8 @@ class Hooks:
     """progress: called with (masked passes done, those known to be needed). report: called with one-line
     remarks worth showing."""
 
-    progress: Progress = _unheard
-    report: Report = _unheard
+    progress: Progress = unheard
+    report: Report = unheard
 
 
 QUIET = Hooks()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.hooks import QUIET, Hooks, Progress, Report
+from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
 from znas.method import Method
 from znas.request import OPTIONS, Request
@@ -22,6 +22,7 @@ from znas.selection.strategies import Decision
 from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
 from znas.setup import Setup
 from znas_engine import __version__
+from znas_engine.progress import Progress
 from znas_engine.spaces import Mask
 
 Floats = NDArray[np.float64]

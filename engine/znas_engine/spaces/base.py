@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.graph import Graph, Mixed
+from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import trainable
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-Progress = Callable[[int, int], None]
 #: Per column of a table, an accuracy in percent of every architecture, float64 [n].
 Columns = dict[str, NDArray[np.float64]]
 
@@ -316,9 +316,7 @@ class SearchSpace(ABC, Generic[G]):
     def genotype(self, mask: Mask) -> G:
         """The inverse of `mask`; InvalidValueError where the mask is no discrete architecture."""
 
-    def read_folder(
-        self, folder: Path, progress: Progress = lambda done, total: None
-    ) -> tuple[list[G], Columns]:
+    def read_folder(self, folder: Path, progress: Progress = unheard) -> tuple[list[G], Columns]:
         """The architectures of a benchmark's own folder and their accuracies; DataError where the space has
         no reader for one."""
         raise DataError(f"the folder {folder} has no reader in the space {self.name}: pass a CSV")

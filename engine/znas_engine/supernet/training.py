@@ -31,6 +31,7 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError
 from znas_engine.graph import Conv, Graph, Linear
+from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import Mask
 from znas_engine.storage import write_atomically
 from znas_engine.supernet.network import Network
@@ -68,7 +69,7 @@ def train(
     threads: int,
     identity: Mapping[str, Any],
     checkpoint: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> dict[str, NDArray[np.float32]]:
     """Trained weights by node name, float32, starting from the environment's; its batch is the training set.
 

@@ -15,12 +15,12 @@ from znas.bench import instant, peak, search, start
 from znas.bench.machine import load_average, machine, suite_version, versions
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group, Plan
-from znas.hooks import Progress
 from znas_engine import kernels
 from znas_engine.journal import Journal
+from znas_engine.progress import Progress, unheard
 
 
-def run(plan: Plan, work: Path, *, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+def run(plan: Plan, work: Path, *, progress: Progress = unheard) -> dict[str, Any]:
     """Measures every row of the plan.
 
     work: the file that keeps finished pieces: a killed run of the same plan, code and machine goes on where

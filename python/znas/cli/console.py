@@ -9,8 +9,8 @@ from pathlib import Path
 
 import typer
 
-from znas.hooks import Progress
 from znas.output import Document, Facts, text
+from znas_engine.progress import Progress
 
 
 def remark(line: str) -> None:

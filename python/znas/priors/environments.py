@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.hooks import Progress
 from znas.priors.base import Prior
 from znas.selection.topology import contested_edges
 from znas_engine.backends.passes import count_passes
@@ -18,6 +17,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import Evaluator
 from znas_engine.journal import Journal
+from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
 
 
@@ -29,7 +29,7 @@ def fit_environments(
     identity: Mapping[str, Any],
     provenance: dict[str, Any],
     work: Path,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Prior:
     """The moments of the raw score of every neuron, and of every edge that competes for a place.
 

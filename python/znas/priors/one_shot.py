@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from znas.hooks import Progress
 from znas.priors.base import Prior
 from znas.priors.environments import check_environments, fit_environments
 from znas_engine.data import Batch, Dataset
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.evaluator import Evaluator
+from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
 from znas_engine.spaces import Mask, SearchSpace
 
@@ -60,8 +60,8 @@ def fit_one_shot(
     provenance: dict[str, Any],
     work: Path,
     checkpoint: Path,
-    train_progress: Progress = lambda done, total: None,
-    progress: Progress = lambda done, total: None,
+    train_progress: Progress = unheard,
+    progress: Progress = unheard,
 ) -> Prior:
     """Trains on half of `train_images` balanced images, then observes every neuron on the other half.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from znas.hooks import Progress
 from znas.priors.base import Prior
 from znas.priors.environments import check_environments, fit_environments
 from znas_engine.data import Dataset
 from znas_engine.environment import draw_environments
 from znas_engine.evaluator import Evaluator
+from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
 
 
@@ -25,7 +25,7 @@ def fit_random(
     seed: int,
     provenance: dict[str, Any],
     work: Path,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = unheard,
 ) -> Prior:
     """`fit_environments` over `environments` untrained supernets; resumable through `work`."""
     check_environments(environments)

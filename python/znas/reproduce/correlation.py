@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.hooks import QUIET, Progress
+from znas.hooks import QUIET
 from znas.output.records import as_csv
 from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
@@ -23,6 +23,7 @@ from znas.selection.criteria import Floats
 from znas.setup import Setup
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
+from znas_engine.progress import Progress
 from znas_engine.scores import Score, StaticScore
 from znas_engine.spaces import Genotype, Mask, SearchSpace, get_space
 from znas_engine.tables import Table

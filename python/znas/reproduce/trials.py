@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from znas.hooks import QUIET, Progress
+from znas.hooks import QUIET
 from znas.method import Method
 from znas.reproduce.rows import Row, prior_path
 from znas.request import SHIPPED, Request
@@ -17,6 +17,7 @@ from znas.setup import Setup
 from znas_engine import __version__
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
+from znas_engine.progress import Progress
 from znas_engine.spaces import SearchSpace
 
 

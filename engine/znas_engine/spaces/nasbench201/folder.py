@@ -9,7 +9,8 @@ import numpy as np
 
 from znas_engine.errors import DataError
 from znas_engine.journal import Journal
-from znas_engine.spaces.base import Columns, Progress
+from znas_engine.progress import Progress
+from znas_engine.spaces.base import Columns
 from znas_engine.spaces.nasbench201 import nats_bench
 from znas_engine.spaces.nasbench201.genotype import NasBench201Genotype, parse
 from znas_engine.storage import cache_root

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Builder, Graph, Slot
-from znas_engine.spaces.base import Columns, Macro, Mask, Progress, SearchSpace, check_resolution
+from znas_engine.progress import Progress, unheard
+from znas_engine.spaces.base import Columns, Macro, Mask, SearchSpace, check_resolution
 from znas_engine.spaces.nasbench201.genotype import EDGES, OPERATIONS, NasBench201Genotype, parse
 from znas_engine.spaces.nasbench201.isomorphism import canonical, classes
 
@@ -102,7 +103,7 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
         return [members[0] for members in classes() if self.admits(self.mask(members[0]))]
 
     def read_folder(
-        self, folder: Path, progress: Progress = lambda done, total: None
+        self, folder: Path, progress: Progress = unheard
     ) -> tuple[list[NasBench201Genotype], Columns]:
         """NATS-Bench's own folder, see `znas_engine.spaces.nasbench201.folder`."""
         from znas_engine.spaces.nasbench201.folder import read_folder
