@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
-from znas_engine.scores import ForwardScore, Observation, get_score
+from znas_engine.scores import ForwardScore, Observation, Score, get_score
 from znas_engine.scores.accuracy import Accuracy
 from znas_engine.spaces import Macro, Mask
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
@@ -131,8 +132,9 @@ class Constant(ForwardScore):
 
     name = "constant"
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, value: Any, reads: Any = ("logits",)) -> None:
         self.value = value
+        self.reads = reads
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         return self.value
@@ -144,6 +146,34 @@ def test_non_finite_scores_name_the_mask(value: float, images: Batch) -> None:
     environments = [Environment(0, "gaussian", images)]
     with pytest.raises(NonFiniteScoreError, match=r"constant is (nan|inf) under the mask do\(cell:0->2, "):
         backend.evaluate(NB201.do(1, 3)[None], score=Constant(value), environments=environments)
+
+
+class Kindless(Score):
+    name = "kindless"
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (Constant("high"), r"'constant' must return a number but returned 'high', str$"),
+        (Constant(None), "'constant' must return a number but returned None, NoneType$"),
+        (Constant(np.ones(1)), r"'constant' must return a number but returned array\(\[1.\]\), ndarray$"),
+        (
+            Constant(1.0, ("pooled", "soul")),
+            r"'constant' reads \('pooled', 'soul'\), but `reads` must be a tuple",
+        ),
+        (
+            Constant(1.0, "pooled"),
+            "'constant' reads 'pooled', but `reads` must be a tuple of some of logits, ",
+        ),
+        (Kindless(), "'kindless' is none of ForwardScore, StaticScore, GradientScore: subclass one"),
+    ],
+)
+def test_a_score_that_breaks_its_contract_is_named(score: Score, message: str, images: Batch) -> None:
+    backend = get_backend("torch")(NB201, small(NB201))
+    environments = [Environment(0, "gaussian", images)]
+    with pytest.raises(InvalidValueError, match=message):
+        backend.evaluate(NB201.do(1, 3)[None], score=score, environments=environments)
 
 
 #: Choices that classify the images differently, random ones as well as real ones.

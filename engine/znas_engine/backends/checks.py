@@ -9,7 +9,7 @@ import numpy as np
 from znas_engine.backends.record import GRADIENTS
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
-from znas_engine.scores import ForwardScore, GradientScore, Score
+from znas_engine.scores import ANSWERS, READS, ForwardScore, GradientScore, Score, StaticScore
 from znas_engine.spaces import Mask, SearchSpace
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
@@ -42,7 +42,20 @@ def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
 
 
 def check_score(score: Score, backend: str, dtype: str) -> None:
-    """Refuse a score that the backend cannot run."""
+    """Refuse a score that no backend can run, or not this one."""
+    kinds = (ForwardScore, StaticScore, GradientScore)
+    if not isinstance(score, kinds):
+        raise InvalidValueError(
+            f"the score {score.name!r} is none of {', '.join(kind.__name__ for kind in kinds)}: subclass one"
+        )
+    known = (*ANSWERS, *READS)
+    if isinstance(score, ForwardScore) and not (
+        isinstance(score.reads, tuple) and set(score.reads) <= set(known)
+    ):
+        raise InvalidValueError(
+            f"the score {score.name!r} reads {score.reads!r}, but `reads` must be a tuple of some of "
+            f"{', '.join(known)}"
+        )
     if isinstance(score, GradientScore) and backend != GRADIENTS:
         raise InvalidValueError(
             f"the score {score.name!r} needs gradients, which the backend {backend} does not have; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from znas_engine import kernels
 from znas_engine.backends.chunked import Chunked
 from znas_engine.data import Batch
-from znas_engine.errors import NonFiniteScoreError
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.scores import ForwardScore, GradientScore, Observation, Probe, Score
 from znas_engine.scores.codes import joined
 from znas_engine.spaces import Mask, SearchSpace
@@ -157,8 +158,13 @@ class Measure:
 
     def _column(self, mask: Mask, seen: Mapping[Probe, Observation]) -> list[float]:
         """All scores of one mask."""
-        found = [rule(mask, seen) for rule in self.rules]
+        found: list[Any] = [rule(mask, seen) for rule in self.rules]  # a score may be anybody's
         for score, value in zip(self.scores, found, strict=True):
+            if not isinstance(value, Real):
+                raise InvalidValueError(
+                    f"the score {score.name!r} must return a number but returned {value!r}, "
+                    f"{type(value).__name__}"
+                )
             if not math.isfinite(value):
                 raise NonFiniteScoreError(
                     f"{score.name} is {value} under the mask {self.space.describe(mask)}"
