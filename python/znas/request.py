@@ -20,7 +20,7 @@ from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
 from znas_engine import spaces
 from znas_engine.backends import BACKENDS
-from znas_engine.data import DATASETS
+from znas_engine.data import DATASETS, IN_MEMORY, Dataset
 from znas_engine.errors import InvalidValueError
 from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES
@@ -218,8 +218,10 @@ class Request:
         return replace(self, **missing)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; an object is where its class is found."""
-        return {name: _plain(getattr(self, name)) for name in OPTIONS}
+        """Plain JSON; an object is where its class is found, but images have no such place."""
+        plain = {name: _plain(getattr(self, name)) for name in OPTIONS}
+        named = isinstance(self.data, str) or (callable(self.data) and not isinstance(self.data, Dataset))
+        return plain if named else plain | {"data": IN_MEMORY}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:

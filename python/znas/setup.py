@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -93,7 +93,11 @@ class Setup:
         self.dtype, self.envs, self.images, self.seed = asked.dtype, asked.envs, asked.images, asked.seed
         self.threads = asked.threads or available_threads()
         self.dataset = load(
-            asked.data, data_dir=asked.data_dir, resolution=asked.resolution, channels_in=asked.channels_in
+            asked.data,
+            data_dir=asked.data_dir,
+            resolution=asked.resolution,
+            channels_in=asked.channels_in,
+            report=hooks.report,
         )
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
         self.trained: Macro = self.space.evaluation_macro_for(self.dataset)
@@ -115,6 +119,10 @@ class Setup:
     def backend(self) -> str:
         """The name of the backend."""
         return self.record.name
+
+    def at_hand(self, request: Request) -> Request:
+        """`request` with these images, which need not be read again."""
+        return replace(request, data=self.dataset, data_dir=None, resolution=None, channels_in=None)
 
     @cached_property
     def evaluator(self) -> Evaluator:

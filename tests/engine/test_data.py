@@ -896,7 +896,7 @@ def make_pictures(root: Path) -> Path:
 def test_folder_attributes_and_batch(pictures: Path) -> None:
     dataset = load("imagefolder", data_dir=pictures, resolution=16)
     assert (dataset.name, dataset.classes, dataset.size, dataset.labelled) == ("imagefolder", 3, 12, True)
-    assert dataset.origin == f"12 images of 3 classes in {pictures}"
+    assert dataset.origin.startswith(f"12 images of 3 classes in {pictures} (")
     assert load("imagefolder", data_dir=pictures).resolution == 224
     batch = dataset.batch(12, seed=0)
     assert batch.images.shape == (12, 3, 16, 16)

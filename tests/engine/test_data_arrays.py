@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis.extra import numpy as hypothesis_arrays
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset, TensorDataset
 
-from znas_engine.data import load
+from znas_engine.data import load, mapstyle
 from znas_engine.data.arrays import Arrays
 from znas_engine.data.pixels import resize
 from znas_engine.errors import DataError, InvalidValueError, ZnasError
@@ -119,6 +120,44 @@ def test_the_array_that_was_given_may_change_afterwards() -> None:
     assert dataset.batch(8, seed=0).digest() == before
 
 
+def test_a_read_only_view_of_what_may_change_is_copied_too() -> None:
+    images = pictures()
+    view = images.view()
+    view.flags.writeable = False
+    dataset = load(view)
+    before = dataset.batch(9, seed=0).digest()
+    images[:] = 0
+    assert dataset.batch(9, seed=0).digest() == before
+
+
+@pytest.mark.parametrize("side", [8, 200])
+def test_memory_does_not_grow_with_the_pixels_of_an_image(side: int) -> None:
+    """Whatever is looked at at a time, in float64, is a few of the images where they are large."""
+    images = np.random.default_rng(0).integers(0, 256, (96, side, side, 3), dtype=np.uint8)
+    images.flags.writeable = False
+    tracemalloc.start()
+    load(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 512 * 32 * 32 * 3 * 8 * 4
+
+
+def test_booleans_are_two_classes() -> None:
+    two = labels() > 1
+    assert (
+        load((pictures(), two)).batch(9, seed=0).digest()
+        == load((pictures(), two * 1)).batch(9, seed=0).digest()
+    )
+
+
+def test_a_set_that_reads_slowly_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapstyle, "_PATIENCE", 0.0)
+    said: list[str] = []
+    load(Custom([*pictures(4)]), report=said.append)
+    assert len(said) == 1
+    assert re.fullmatch(r"reading 4 items of Custom, about \d+ seconds", said[0])
+
+
 def test_a_file_in_place_gives_the_same_batches(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", pictures())
     dataset = load((np.load(tmp_path / "x.npy", mmap_mode="r"), labels()))
@@ -208,7 +247,7 @@ def test_any_labels_are_used_in_full_or_refused(drawn: list[int]) -> None:
     images = pictures(max(2, len(drawn)))[: len(drawn)]
     highest, present = max(drawn), set(drawn)
     if highest == 0 or len(present) <= highest:
-        with pytest.raises(InvalidValueError, match=r"`classes` must be 2 or more|without a gap"):
+        with pytest.raises(InvalidValueError, match=r"must name 2 classes or more|without a gap"):
             load((images, np.array(drawn)))
     else:
         assert load((images, np.array(drawn))).classes == highest + 1
@@ -224,11 +263,14 @@ def test_any_labels_are_used_in_full_or_refused(drawn: list[int]) -> None:
     [
         (labels() - 1, "`labels` must be between 0 and 2**31 - 1 but got -1"),
         (labels().astype("u8") + 2**63, "between 0 and 2**31 - 1 but got 92233720368547758"),
-        (labels().astype(float), "`labels` must be integers [40] but got float64 [40]"),
-        (labels() > 1, "`labels` must be integers [40] but got bool [40]"),
+        (labels().astype(float), "integers [40] but got float64 [40]: convert them, labels.astype(np.int64)"),
         (labels(39), "`labels` must be integers [40] but got int64 [39]"),
-        (np.eye(40, 4, dtype=int), "`labels` must be integers [40] but got int64 [40, 4]"),
-        (labels() * 0, "`classes` must be 2 or more but got 1"),
+        (
+            np.eye(40, 4, dtype=int),
+            "integers [40] but got int64 [40, 4]: give the class of each image, labels.argm",
+        ),
+        (labels() * 0, "`labels` must name 2 classes or more but all are 0: drop them, data=images"),
+        (np.ma.masked_less(labels(), 2), "`labels` must have no mask: fill the masked array"),
         (labels() + 1, "`labels` reach 4 but none is 0: number the classes from 0 without a gap, or tell"),
         (labels() * 10**8, "`labels` reach 300000000 but none is 1: number"),
         (labels().tolist(), "`labels` must be a NumPy array but got list"),
@@ -418,6 +460,11 @@ class Unreadable(Custom):
         return super().__getitem__(index)
 
 
+class Negative(Custom):
+    def __len__(self) -> int:
+        return -1
+
+
 class Stream(IterableDataset[Any]):
     def __iter__(self) -> Any:
         yield torch.zeros(3, 8, 8)
@@ -439,6 +486,24 @@ X, OTHER = pictures(1)[0], pictures(1, 3, 9, 9)[0]
         (Custom([(X, 0, 1)]), "item 0 of Custom has 3 parts: return (image, label), or an image"),
         (Custom([(X, 0.5)]), "the label of item 0 of Custom must be a whole number but is 0.5"),
         (Custom([(X, "cat")]), "the label of item 0 of Custom must be a whole number but is 'cat'"),
+        (
+            Custom([(X, np.zeros((2, 4)))]),
+            "the label of item 0 of Custom must be a whole number but is ndarray [2, 4]",
+        ),
+        (Custom([(X, "\n" * 999)]), "the label of item 0 of Custom must be a whole number but is '"),
+        (
+            [pictures(4), labels(4)],
+            "item 0 of list is [4, 3, 8, 8]: give arrays as one array or a pair (images,",
+        ),
+        (
+            Custom([torch.zeros((3, 8, 8), dtype=torch.bfloat16)]),
+            "item 0 of Custom cannot be read as a NumPy array",
+        ),
+        (
+            Custom([torch.zeros((3, 8, 8), device="meta")]),
+            "item 0 of Custom cannot be read as a NumPy array (",
+        ),
+        (Negative([X]), "Negative has no length: only map-style data sets"),
         (Custom([{"image": X}]), "item 0 of Custom is dict: return (image, label) or an image"),
         (Custom([np.zeros(3, "f4")]), "item 0 of Custom must be [H, W], [C, H, W] or [H, W, C] but is [3]"),
         (Custom([X.astype(float)]), "`images` must be uint8 or float32 but got float64"),

@@ -52,7 +52,9 @@ def test_pictures_at_every_depth_belong_to_their_class(tmp_path: Path) -> None:
     root = fill(tmp_path, "a/0.png", "a/x/1.png", "a/x/y/z/2.png", "b/3.png", "b/deep/4.jpg", "b/deep/5.png")
     dataset = load("imagefolder", data_dir=root, resolution=4)
     assert (dataset.classes, dataset.size, dataset.labelled) == (2, 6, True)
-    assert dataset.origin == f"6 images of 2 classes in {root}"
+    assert re.fullmatch(
+        rf"6 images of 2 classes in {re.escape(str(root))} \([0-9a-f]{{12}}\)", dataset.origin
+    )
     assert reds(root) == {0: {0, 1, 2}, 1: {3, 4, 5}}
 
 
@@ -121,11 +123,21 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     root = fill(tmp_path, *(f"{number}.png" for number in range(12)))
     dataset = load("imagefolder", data_dir=root, resolution=4)
     assert (dataset.labelled, dataset.classes, dataset.size) == (False, 10, 12)
-    assert dataset.origin == f"12 images, unlabelled, in {root}"
+    assert re.fullmatch(
+        rf"12 images, unlabelled, in {re.escape(str(root))} \([0-9a-f]{{12}}\)", dataset.origin
+    )
     assert reds(root) == {None: set(range(12))}
     whole = dataset.batch(12, seed=5)
     assert whole.labels is None
     np.testing.assert_array_equal(dataset.batch(5, seed=5).images, whole.images[:5])
+
+
+def test_another_picture_of_the_same_name_is_another_origin(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/0.png", "b/1.png")
+    origin = load("imagefolder", data_dir=root).origin
+    assert load("imagefolder", data_dir=root).origin == origin
+    (root / "b/1.png").write_bytes((root / "a/0.png").read_bytes())
+    assert load("imagefolder", data_dir=root).origin != origin
 
 
 def test_hidden_folders_do_not_make_a_flat_folder_mixed(tmp_path: Path) -> None:

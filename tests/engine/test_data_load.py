@@ -60,6 +60,11 @@ def folder_of(*, data_dir: Path, resolution: int) -> Dataset:
     return Stripes(resolution or 7, origin=str(data_dir))
 
 
+def deaf(*, channels_in: int = 3, resolution: int = 6) -> Dataset:
+    """Takes what it does not heed."""
+    return Stripes()
+
+
 def options_of(**options: Any) -> Dataset:
     return Stripes(origin=repr(options))
 
@@ -90,6 +95,11 @@ def test_a_maker_gets_what_it_takes_and_what_is_given(tmp_path: Path) -> None:
 def test_a_maker_may_return_pictures() -> None:
     dataset = load(lambda resolution: (PIXELS, np.arange(12) % 3), resolution=4)
     assert (dataset.classes, dataset.labelled) == (3, True)
+
+    def grey(channels_in: int = 3, resolution: int = 4) -> Any:
+        return PIXELS[:, :channels_in]
+
+    assert load(grey, channels_in=1, resolution=8).batch(2, seed=0).images.shape == (2, 1, 8, 8)
     assert load(lambda: PIXELS, resolution=2, channels_in=1).batch(2, seed=0).images.shape == (2, 1, 2, 2)
 
 
@@ -112,6 +122,9 @@ def test_a_maker_may_return_pictures() -> None:
         ),
         (PIXELS, {"data_dir": "x"}, "`data_dir` is not used by ndarray but got x: drop --data-dir"),
         ((PIXELS, None), {"data_dir": "x"}, "`data_dir` is not used by tuple but got x: drop --data-dir"),
+        (deaf, {"channels_in": 1}, "deaf but got 1: drop --channels-in"),
+        (deaf, {"resolution": 9}, "deaf but got 9: drop --resolution"),
+        ("(in memory)", {}, "the images of this request were in memory: give them again, as `data`"),
         ("gaussian", {"channels_in": 0}, "`channels_in` must be 1 or more but got 0"),
         ("gaussian", {"channels_in": 1.5}, "`channels_in` must be a whole number, 1 or more, but got 1.5"),
         (3, {}, "the data set int is no data set but int: give a Dataset or what makes one, arrays"),
@@ -129,6 +142,14 @@ def test_what_is_refused(asked: Any, options: dict[str, Any], message: str) -> N
     with pytest.raises(InvalidValueError, match=re.escape(message)) as caught:
         load(asked, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_more_pixels_than_there_is_memory_for() -> None:
+    message = (
+        "9 images of 1000000 x 1000000 pixels do not fit into memory: ask for fewer, --images, or smaller"
+    )
+    with pytest.raises(InvalidValueError, match=message):
+        load("gaussian", resolution=10**6).batch(9, seed=0)
 
 
 def test_their_own_errors_are_theirs() -> None:

@@ -50,11 +50,20 @@ def read_twice() -> Graph:
     return b.graph()
 
 
+def one_pixel() -> Graph:
+    """A ReLU of a shift that leaves one pixel: a strided view of what was there."""
+    b = Builder()
+    shifted = b.shift("shift", b.conv("conv", b.input(3, 2), 4, 1))
+    b.linear("classifier", b.global_average("pool", b.cell(b.relu("relu", shifted))), MACRO.classes)
+    return b.graph()
+
+
 @pytest.mark.parametrize(("name", "device"), targets(but=("torch", "cpu")))
 @pytest.mark.parametrize("norm", NORMS)
 @settings(max_examples=40, derandomize=True)
 @given(graph=graphs(), seed=st.integers(0, 1000))
 @example(graph=read_twice(), seed=261)
+@example(graph=one_pixel(), seed=0)
 def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: int) -> None:
     rng = np.random.default_rng(seed)
     (shape,) = [node.shape for node in graph.nodes if isinstance(node, Input)]

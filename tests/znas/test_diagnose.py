@@ -487,6 +487,26 @@ def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
     )
 
 
+def test_other_images_are_another_job(tmp_path: Path) -> None:
+    """What a broken run has found in some arrays is not taken for what others give."""
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    def run(seed: int, hooks: Hooks) -> None:
+        images = np.random.default_rng(seed).random((8, 3, 8, 8), dtype=np.float32)
+        size = {name: value for name, value in SIZE.items() if name not in ("data", "resolution")}
+        base = Request(data=images, preset="naswot", images=4, threads=1, **size)  # type: ignore[arg-type]
+        out = tmp_path / "out"
+        robustness(base, values={}, seeds=2, table=None, column=None, out=out, hooks=hooks)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(0, Hooks(stop))
+    with pytest.raises(InvalidValueError, match=r"belongs to another job.*its origin is"):
+        run(1, Hooks())
+    run(0, Hooks())
+
+
 def test_a_killed_run_resumes_to_the_same_files(tmp_path: Path) -> None:
     flags = ["diagnose", "--robustness", *FLAGS, "--seeds", "4", "--images", "24", "--image-counts", "24,32"]
     flags += ["--norms", "calibrated", "--ps", "0.5,0", "--inits", "gaussian", "--quiet", "--json"]

@@ -49,7 +49,7 @@ class TorchReference(Evaluator):
 
             def watch(i: int, value: Tensor) -> None:
                 if sites.get(i):
-                    packed = kernels.pack_codes(value.flatten(1).cpu())
+                    packed = kernels.pack_codes(value.flatten(1).contiguous().cpu())
                     codes[i] = CodeSite(packed, value[0].numel(), sites[i])
                 if i in roots or i in pooled:
                     kept[i] = value

@@ -21,8 +21,10 @@ from znas_engine.data.base import Batch, Dataset, broken_promise
 from znas_engine.errors import InvalidValueError, PluginError, ZnasError
 from znas_engine.registry import Registry, where_is
 
-__all__ = ["DATASETS", "Batch", "Dataset", "load"]
+__all__ = ["DATASETS", "IN_MEMORY", "Batch", "Dataset", "load"]
 
+#: What stands for arrays and other objects where a request is written down.
+IN_MEMORY = "(in memory)"
 DATASETS: Registry[Any] = Registry(
     "data set",
     "znas.data",
@@ -43,6 +45,7 @@ def load(
     data_dir: str | Path | None = None,
     resolution: int | None = None,
     channels_in: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
     """The data set that is asked for.
 
@@ -62,6 +65,7 @@ def load(
     channels_in: channels of an image; None means the data set's own (3 for all that are built in: arrays
         with one channel show it three times). 1 makes colours grey: their luminance, see
         `pixels.luminance`. gaussian draws any number.
+    report: is told, in a line, of reading that takes long.
 
     Raises:
         InvalidValueError: an unknown name, an argument that is missing, superfluous or outside its domain,
@@ -70,6 +74,8 @@ def load(
         MissingDependencyError: image folders without Pillow.
         PluginError: a package whose data set breaks its promise; the message names it.
     """
+    if isinstance(asked, str) and asked == IN_MEMORY:
+        raise InvalidValueError("the images of this request were in memory: give them again, as `data`")
     found = DATASETS.get(asked)
     source = _source(asked)
     title = _title(asked)
@@ -78,16 +84,18 @@ def load(
         "resolution": resolution,
         "channels_in": channels_in,
     }
-    left = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
+    left = dict(given)
     if callable(found) and not isinstance(found, Dataset):
-        taken = _taken(found, left, title)
-        left = {name: value for name, value in left.items() if name not in taken}
+        taken = _taken(found, given, title)
+        left = {name: value for name, value in given.items() if name not in taken}
         found = found(**taken) if title in DATASETS.builtin else _made(found, taken, source)
     if isinstance(found, Dataset):
-        return _checked(found, left, source, title)
+        return _checked(found, given, left, source, title)
     if "data_dir" in left:
         raise _unused("data_dir", left["data_dir"], title)
-    return _read(found, left, source)
+    # Whoever made the pictures may have looked at these; what is read has them in any case.
+    return _read(found, resolution, channels_in, source, report)
 
 
 class _Source(NamedTuple):
@@ -150,33 +158,44 @@ def _made(make: Callable[..., Any], taken: dict[str, Any], source: _Source) -> A
         raise source.wrong(f"{source.who} cannot be made ({type(error).__name__}: {first_line})") from error
 
 
-def _checked(dataset: Dataset, left: dict[str, Any], source: _Source, title: str) -> Dataset:
-    """`dataset`, if it keeps its promises and `left`, options it was not made with, leave it as it is."""
+def _checked(
+    dataset: Dataset, given: dict[str, Any], left: dict[str, Any], source: _Source, title: str
+) -> Dataset:
+    """`dataset`, if it keeps its promises and is what was asked for. left: of the options that were `given`,
+    those it was not made with, which must leave it as it is."""
     broken = broken_promise(dataset)
     if broken is not None:
         raise source.wrong(f"{source.who} {broken}")
-    channels_in = left.pop("channels_in", dataset.channels)
     for option, value in left.items():
-        raise _unused(option, value, title)
-    if channels_in != dataset.channels:
-        raise InvalidValueError(
-            f"`channels_in` must be {dataset.channels} for {title} but got {channels_in}: drop --channels-in"
-        )
+        if option != "channels_in":
+            raise _unused(option, value, title)
+    for option, found in (("channels_in", dataset.channels), ("resolution", dataset.resolution)):
+        if given.get(option, found) != found:
+            flag = option.replace("_", "-")
+            raise InvalidValueError(
+                f"`{option}` must be {found} for {title} but got {given[option]}: drop --{flag}"
+            )
     return dataset
 
 
-def _read(pictures: Any, options: dict[str, Any], source: _Source) -> Dataset:
+def _read(
+    pictures: Any,
+    resolution: int | None,
+    channels_in: int | None,
+    source: _Source,
+    report: Callable[[str], None],
+) -> Dataset:
     """Pictures that are no `Dataset` yet."""
     if hasattr(pictures, "__array__"):
         pictures = (pictures, None)
     if isinstance(pictures, tuple) and len(pictures) == 2:
         from znas_engine.data.arrays import Arrays
 
-        return Arrays(*pictures, **options)
+        return Arrays(*pictures, resolution=resolution, channels_in=channels_in)
     if hasattr(pictures, "__getitem__") and not isinstance(pictures, str | bytes | dict | tuple):
         from znas_engine.data import mapstyle
 
-        return mapstyle.read(pictures, **options)
+        return mapstyle.read(pictures, resolution=resolution, channels_in=channels_in, report=report)
     raise source.wrong(
         f"{source.who} is no data set but {type(pictures).__name__}: give a Dataset or what makes one, "
         "arrays (images, labels), or a map-style PyTorch data set"

@@ -23,17 +23,17 @@ from znas_engine.errors import InvalidValueError, unknown_choice
 
 _LAYOUTS = ("auto", "NCHW", "NHWC")
 _CHANNELS = (1, 3)
-_TOGETHER = 512  # images in float64 at a time
+_TOGETHER = 512  # images of 32 x 32 pixels in float64 at a time, fewer of larger ones
 _SAY_LAYOUT = 'say which it is: znas_engine.data.arrays.Arrays(images, labels, layout="NCHW")'
 
 
 class Arrays(Dataset):
     """Images from an array, normalised per channel by their own mean and standard deviation.
 
-    images: uint8 or float32, [N, C, H, W] or [N, H, W, C] with 1 or 3 channels. Copied, unless it is
-        read-only: `np.load(file, mmap_mode="r")` stays where it is, and only what a batch draws is read
-        again. The centre square of an image (its whole shorter side) is used.
-    labels: integers [N] from 0, or None for images without.
+    images: uint8 or float32, [N, C, H, W] or [N, H, W, C] with 1 or 3 channels. Copied, unless it and what
+        it is a view of are read-only: `np.load(file, mmap_mode="r")` stays where it is, and only what a batch
+        draws is read again. The centre square of an image (its whole shorter side) is used.
+    labels: integers or booleans [N] from 0, or None for images without.
     classes: None means the largest label + 1, all of which must occur, or 10 without labels. Where it is
         told, classes may have no image: batches are then balanced among those that have.
     layout: "NCHW", "NHWC", or "auto": the one axis that is 1 or 3 long is the channels'.
@@ -63,14 +63,15 @@ class Arrays(Dataset):
         name: str = "arrays",
     ) -> None:
         self.name = name
-        stored = _channels_first(_array(images, "images"), layout)
-        if stored.flags.writeable:
+        stored = _channels_first(as_array(images, "`images`"), layout)
+        if _may_change(stored):
             stored = stored.copy()
         self._squares = centre_square(stored)
+        self._together = _together(self._squares)
         self.size = len(stored)
         self.resolution = self._squares.shape[-1] if resolution is None else checked_resolution(resolution)
         self.channels = checked_channels(channels_in, name)
-        self._labels = None if labels is None else _checked_labels(_array(labels, "labels"), self.size)
+        self._labels = None if labels is None else _checked_labels(as_array(labels, "`labels`"), self.size)
         self.labelled = self._labels is not None
         self.classes = _checked_classes(self._labels, classes)
         self._mean, self._std = self._statistics()
@@ -90,12 +91,10 @@ class Arrays(Dataset):
                 among, images, seed=seed, name=self.name, class_names=[str(label) for label in present]
             )
         drawn = np.empty((images, self.channels, self.resolution, self.resolution), np.float32)
-        for first in range(0, images, _TOGETHER):
-            rows = index[first : first + _TOGETHER]
+        for first in range(0, images, self._together):
+            part = slice(first, first + self._together)
             # One channel is repeated where three are asked for: assignment does that.
-            drawn[first : first + _TOGETHER] = (
-                resize(self._values(rows), self.resolution) - self._mean
-            ) / self._std
+            drawn[part] = (resize(self._values(index[part]), self.resolution) - self._mean) / self._std
         return Batch(drawn, None if self._labels is None else self._labels[index])
 
     def _values(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
@@ -104,8 +103,8 @@ class Arrays(Dataset):
         return luminance(values) if self.channels < values.shape[1] else values
 
     def _chunks(self) -> Iterator[NDArray[np.float64]]:
-        for first in range(0, self.size, _TOGETHER):
-            yield self._values(slice(first, first + _TOGETHER))
+        for first in range(0, self.size, self._together):
+            yield self._values(slice(first, first + self._together))
 
     def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation [C, 1, 1]; the latter is 1 for a channel of one value."""
@@ -114,7 +113,7 @@ class Arrays(Dataset):
         for number, values in enumerate(self._chunks()):
             finite = np.isfinite(values).all(axis=(1, 2, 3))
             if not finite.all():
-                first = number * _TOGETHER + int(finite.argmin())
+                first = number * self._together + int(finite.argmin())
                 raise InvalidValueError(f"`images` must be finite but image {first} holds NaN or infinity")
             sums.append(values.sum(axis=axes))
             lowest.append(values.min(axis=axes))
@@ -131,14 +130,27 @@ class Arrays(Dataset):
         return mean, std
 
 
-def _array(values: Any, name: str) -> NDArray[Any]:
+def as_array(values: Any, name: str) -> NDArray[Any]:
     """A NumPy array of what is one, or can be seen as one without torch's help, as tensors can."""
     if not hasattr(values, "__array__"):
-        raise InvalidValueError(f"`{name}` must be a NumPy array but got {type(values).__name__}")
+        raise InvalidValueError(f"{name} must be a NumPy array but got {type(values).__name__}")
+    if isinstance(values, np.ma.MaskedArray):
+        raise InvalidValueError(f"{name} must have no mask: fill the masked array with .filled(0)")
     try:
         return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-    except (TypeError, ValueError) as error:  # bfloat16, which NumPy does not have
-        raise InvalidValueError(f"`{name}` cannot be read as a NumPy array ({error})") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # bfloat16, which NumPy does not have; no storage
+        first_line = str(error).partition("\n")[0]
+        raise InvalidValueError(f"{name} cannot be read as a NumPy array ({first_line})") from error
+
+
+def _may_change(array: NDArray[Any]) -> bool:
+    """Whether anybody can write to it through what it is a view of."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return True
+        part = part.base
+    return False
 
 
 def _channels_first(images: NDArray[Any], layout: str) -> NDArray[Any]:
@@ -173,9 +185,12 @@ def _channels_first(images: NDArray[Any], layout: str) -> NDArray[Any]:
 
 
 def _checked_labels(labels: NDArray[Any], size: int) -> NDArray[np.int64]:
-    if labels.dtype.kind not in "iu" or labels.shape != (size,):
+    if labels.dtype.kind not in "biu" or labels.shape != (size,):
+        way_out = ": give the class of each image, labels.argmax(1)" if labels.ndim == 2 else ""
+        if labels.shape == (size,):
+            way_out = ": convert them, labels.astype(np.int64)"
         raise InvalidValueError(
-            f"`labels` must be integers [{size}] but got {labels.dtype} {list(labels.shape)}"
+            f"`labels` must be integers [{size}] but got {labels.dtype} {list(labels.shape)}{way_out}"
         )
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= 2**31:
@@ -191,6 +206,10 @@ def _checked_classes(labels: NDArray[np.int64] | None, told: int | None) -> int:
     else:
         present = np.unique(labels)
         highest = int(present[-1])
+        if classes is None and len(present) == 1:
+            raise InvalidValueError(
+                f"`labels` must name 2 classes or more but all are {highest}: drop them, data=images"
+            )
         if classes is None and len(present) <= highest:
             absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
             raise InvalidValueError(
@@ -205,12 +224,19 @@ def _checked_classes(labels: NDArray[np.int64] | None, told: int | None) -> int:
     return classes
 
 
+def _together(images: NDArray[Any]) -> int:
+    """How many of the images [N, C, H, W] are looked at at a time."""
+    height, width = (int(side) for side in images.shape[2:])
+    return max(1, min(_TOGETHER, _TOGETHER * 32 * 32 // (height * width)))
+
+
 def _digest(images: NDArray[Any], labels: NDArray[np.int64] | None) -> str:
     """Twelve hexadecimal digits that tell images [N, C, H, W] with their labels from others."""
     digest = hashlib.sha256(f"{images.dtype.name}{list(images.shape)};{labels is not None}".encode())
     little = images.dtype.newbyteorder("<")
-    for first in range(0, len(images), _TOGETHER):
-        chunk = np.ascontiguousarray(images[first : first + _TOGETHER], dtype=little)
+    together = _together(images)
+    for first in range(0, len(images), together):
+        chunk = np.ascontiguousarray(images[first : first + together], dtype=little)
         digest.update(chunk.reshape(-1).data)
     if labels is not None:
         digest.update(labels.astype("<i8").data)

@@ -108,7 +108,14 @@ class Dataset(ABC):
         number = whole("seed", seed, "0 or more")
         if number < 0:
             raise InvalidValueError(f"`seed` must be 0 or more but got {seed}")
-        batch = self._draw(count, number)
+        try:
+            batch = self._draw(count, number)
+        except MemoryError as error:
+            side = self.resolution
+            raise InvalidValueError(
+                f"{count:,} images of {side} x {side} pixels do not fit into memory: ask for fewer, "
+                "--images, or smaller ones, --resolution"
+            ) from error
         self._check(batch, count)
         return batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,7 @@ class ImageFolder(Dataset):
         self.classes = len(self._class_names) if self.labelled else UNLABELLED_CLASSES
         self.size = len(self._files)
         what = f" of {self.classes} classes" if self.labelled else ", unlabelled,"
-        self.origin = f"{self.size:,} images{what} in {root}"
+        self.origin = f"{self.size:,} images{what} in {root} ({_digest(root, self._files)})"
 
     def _draw(self, images: int, seed: int) -> Batch:
         if self._labels is None:
@@ -117,8 +118,10 @@ def _pillow() -> ModuleType:
 
 def _found(root: Path) -> tuple[list[str], list[str], NDArray[np.int64] | None]:
     """Names of the classes, pictures as paths below `root`, and their labels, None where there are none."""
+    kinds = ", ".join(suffix[1:] for suffix in _SUFFIXES)
     layout = (
-        "--data-dir must be a folder with one sub-folder of images per class, or of unlabelled images alone"
+        f"--data-dir must be a folder with one sub-folder of images ({kinds}) per class, or of unlabelled "
+        "images alone"
     )
     if not root.is_dir():
         raise DataError(f"no folder {root}: {layout}")
@@ -183,6 +186,15 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
     except OSError as error:
         raise DataError(f"cannot list {folder} ({error.strerror}): make it readable") from error
     return sorted(folders), sorted(pictures)
+
+
+def _digest(root: Path, files: list[str]) -> str:
+    """Twelve hexadecimal digits that tell these pictures from others, by names, sizes and times of change."""
+    digest = hashlib.sha256()
+    for file in files:
+        status = (root / file).stat()
+        digest.update(f"{file}\0{status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:12]
 
 
 def _decode_one(image_module: ModuleType, path: Path, side: int) -> NDArray[np.uint8]:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import operator
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.data.arrays import Arrays
+from znas_engine.data.arrays import Arrays, as_array
 from znas_engine.data.imagefolder import MODES
 from znas_engine.errors import DataError, InvalidValueError
 
+#: Seconds of reading after which somebody who waits is told.
+_PATIENCE = 1.0
 
-def read(data: Any, *, resolution: int | None = None, channels_in: int | None = None) -> Arrays:
+
+def read(
+    data: Any,
+    *,
+    resolution: int | None = None,
+    channels_in: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Arrays:
     """Read every picture of `data` once, in order, and keep them all in memory.
 
     data: has `len(data)`, and `data[i]` is `(image, label)`, `(image,)` or an image, one and the same way
@@ -21,6 +32,7 @@ def read(data: Any, *, resolution: int | None = None, channels_in: int | None = 
         picture of up to 8 bits per channel (grey, or made RGB). All have one size, number of channels and
         dtype. A label is a whole number.
     resolution, channels_in: see `Arrays`.
+    report: is told how long reading takes, where it takes longer than a second.
 
     What is random in `data` (augmentation) is drawn once, here; `origin` then differs between processes.
     A set too large for the memory is better served by a `Dataset` of its own.
@@ -34,6 +46,7 @@ def read(data: Any, *, resolution: int | None = None, channels_in: int | None = 
     pixels: NDArray[Any] | None = None
     labels: list[int] = []
     layout = "auto"
+    began, told = time.perf_counter(), False
     for number in range(size):
         here = f"item {number} of {name}"
         picture, label = _item(data, number, here)
@@ -50,6 +63,10 @@ def read(data: Any, *, resolution: int | None = None, channels_in: int | None = 
             labels.append(label)
         if len(labels) not in (0, number + 1):
             raise DataError(f"{here} has {'no' if label is None else 'a'} label, unlike those before it")
+        spent = time.perf_counter() - began
+        if spent > _PATIENCE and not told:
+            report(f"reading {size:,} items of {name}, about {spent / (number + 1) * size:.0f} seconds")
+            told = True
     assert pixels is not None  # size is above zero
     pixels.flags.writeable = False  # nobody else has it: it need not be copied
     return Arrays(
@@ -65,7 +82,7 @@ def read(data: Any, *, resolution: int | None = None, channels_in: int | None = 
 def _length(data: Any, name: str) -> int:
     try:
         size = len(data)
-    except (TypeError, NotImplementedError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:
         raise InvalidValueError(
             f"{name} has no length: only map-style data sets (`__len__` and `__getitem__`) can be drawn from"
         ) from error
@@ -89,8 +106,10 @@ def _item(data: Any, number: int, here: str) -> tuple[Any, int | None]:
         return item[0], None
     try:
         return item[0], operator.index(item[1])
-    except TypeError:
-        raise DataError(f"the label of {here} must be a whole number but is {item[1]!r}") from None
+    except (TypeError, RuntimeError):
+        label = item[1]
+        shown = f"{type(label).__name__} {list(label.shape)}" if hasattr(label, "shape") else repr(label)[:40]
+        raise DataError(f"the label of {here} must be a whole number but is {shown}") from None
 
 
 def _image(picture: Any, here: str) -> tuple[NDArray[Any], str]:
@@ -107,9 +126,11 @@ def _image(picture: Any, here: str) -> tuple[NDArray[Any], str]:
             "array or a Pillow picture"
         )
     tensor = hasattr(picture, "detach")
-    image = np.asarray(picture.detach().cpu() if tensor else picture)
+    image = as_array(picture, here)
     if image.ndim == 2:
         return image[None], "NCHW"
+    if image.ndim == 4:
+        raise DataError(f"{here} is {list(image.shape)}: give arrays as one array or a pair (images, labels)")
     if image.ndim != 3:
         raise DataError(f"{here} must be [H, W], [C, H, W] or [H, W, C] but is {list(image.shape)}")
     return image, "NCHW" if tensor and image.shape[0] in (1, 3) else "auto"

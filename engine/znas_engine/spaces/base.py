@@ -342,5 +342,6 @@ def check_resolution(name: str, resolution: int, multiple: int) -> None:
     """Cells halve the resolution; refuse one that does not divide."""
     if resolution < multiple or resolution % multiple:
         raise InvalidValueError(
-            f"`resolution` must be a multiple of {multiple} pixels for {name} but got {resolution}"
+            f"`resolution` must be a multiple of {multiple} pixels for {name} but got {resolution}: ask for "
+            f"another, --resolution {max(1, round(resolution / multiple)) * multiple}"
         )

@@ -21,6 +21,7 @@ from znas.output.pages import pages
 from znas.request import Request
 from znas.result import SearchResult
 from znas.search import search
+from znas.setup import Setup
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
 from znas_engine.scores import get_scores
@@ -81,32 +82,33 @@ def robustness(
         Method.of(one, get_space(one.space), get_scores(one.score))
         check_init(one.init)
         check_norm(str(one.norm))
+    setup = Setup(base, hooks)
+    measured = _identity(setup)
     total = len(settings) * seeds
     work = work_file(out)
     entries: list[list[dict[str, Any]]] = []
-    with Journal(work, _identity(base)) as journal:
+    with Journal(work, measured) as journal:
         for _, _, changed in settings:
             row = []
             for seed in range(base.seed, base.seed + seeds):
                 one = replace(changed, seed=seed)
                 key = json.dumps({name: getattr(one, name) for name in ("seed", *FACTORS)})
                 if key not in journal.done:
-                    journal.record(key, _entry(search(one, report=hooks.report)))
+                    journal.record(key, _entry(search(setup.at_hand(one), report=hooks.report)))
                 row.append(journal.done[key])
                 hooks.progress(len(entries) * seeds + len(row), total)
             entries.append(row)
-    found = _summary(base, seeds, settings, entries, table, column)
+    found = _summary(base, measured, seeds, settings, entries, table, column)
     write_folder(out, pages(found.document(), "robustness"))
     work.unlink(missing_ok=True)
     return found
 
 
-def _identity(base: Request) -> dict[str, Any]:
+def _identity(setup: Setup) -> dict[str, Any]:
     """What all searches share; the number of threads decides nothing."""
-    asked = base.to_dict().items()
-    return {"job": "diagnose --robustness"} | {
-        name: value for name, value in asked if name not in ("seed", "threads", *FACTORS)
-    }
+    asked = setup.request.to_dict().items()
+    shared = {name: value for name, value in asked if name not in ("seed", "threads", *FACTORS)}
+    return {"job": "diagnose --robustness"} | shared | {"origin": setup.dataset.origin}
 
 
 def _entry(result: SearchResult) -> dict[str, Any]:
@@ -116,6 +118,7 @@ def _entry(result: SearchResult) -> dict[str, Any]:
 
 def _summary(
     base: Request,
+    measured: dict[str, Any],
     seeds: int,
     settings: list[tuple[str, str, Request]],
     entries: list[list[dict[str, Any]]],
@@ -149,7 +152,7 @@ def _summary(
         )
     return Robustness(
         base=base,
-        measured=_identity(base) | {name: getattr(base, name) for name in FACTORS},
+        measured=measured | {name: getattr(base, name) for name in FACTORS},
         seeds=seeds,
         edges=tuple(edge.label for edge in space.edges),
         varied=varied,

@@ -51,7 +51,7 @@ def run_trials(
     if seeds < 1:
         raise InvalidValueError(f"`seeds` must be at least 1 but got {seeds}")
     request = setup.request
-    at_hand = replace(request, data=setup.dataset, data_dir=None, resolution=None, channels_in=None)
+    at_hand = setup.at_hand(request)
     for row in rows:  # all are checked before the first search
         asked = row.adapt(at_hand)
         Method.of(asked.settled(), setup.space, Setup(asked).scores)
@@ -72,7 +72,6 @@ def run_trials(
 
 def identity(setup: Setup) -> dict[str, Any]:
     """What the finished searches of a work file have in common."""
-    asked = setup.request
     return {
         "job": "reproduce searches",
         "znas": __version__,
@@ -83,9 +82,7 @@ def identity(setup: Setup) -> dict[str, Any]:
         "dtype": setup.dtype,
         "images": setup.images,
         "norm": setup.norm,
-        "channels": asked.channels,
-        "cells": asked.cells,
-        "resolution": asked.resolution,
+        "macro": asdict(setup.macro),
         "threads": setup.threads,
     }
 
