@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,11 +96,15 @@ class Relu(Node):
     """max(x, 0). Every ReLU module of the network is one node, also where several read the same value."""
 
 
+#: Modes of pooling.
+POOLS = ("average", "max")
+
+
 @dataclass(frozen=True, slots=True)
 class Pool(Node):
     """Average (padding excluded from the mean) or maximum pooling."""
 
-    mode: str  # "average" | "max"
+    mode: str  # one of POOLS
     kernel: int
     stride: int = 1
     padding: int = 0
@@ -269,11 +275,13 @@ class Builder:
 
     nodes: list[Node] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
 
     def _add(self, node: Node) -> int:
         if why := self._refused(node):
             raise InvalidValueError(f"{type(node).__name__} {node.name!r} {why}")
         self.nodes.append(node)
+        self.names.add(node.name)
         return len(self.nodes) - 1
 
     def _refused(self, node: Node) -> str | None:
@@ -281,6 +289,8 @@ class Builder:
         reads = [self.nodes[j] for j in node.inputs]
         if isinstance(node, Input) == bool(self.nodes):
             return "must be the first node, and the only one of its kind, as Input always is"
+        if node.name in self.names:
+            return "has the name of a node before it: weights are drawn by name"
         if min(node.shape) < 1:
             return f"must have a pixel and a channel but has the shape {list(node.shape)}"
         if any(isinstance(each, GlobalAverage) != isinstance(node, Linear) for each in reads):
@@ -290,14 +300,25 @@ class Builder:
         if isinstance(node, Conv) and (node.in_channels % node.groups or node.shape[0] % node.groups):
             channels = f"{node.in_channels} and {node.shape[0]} channels"
             return f"has {node.groups} groups, which do not divide {channels}"
+        if isinstance(node, Pool) and node.mode not in POOLS:
+            return f"has the mode {node.mode!r}, which must be {' or '.join(POOLS)}"
         if isinstance(node, Pool) and 2 * node.padding > node.kernel:
             return f"has the padding {node.padding}, which is more than half of its kernel {node.kernel}"
         if isinstance(node, Concat) and len({each.shape[1:] for each in reads}) != 1:
             return f"must read values of one size but got {[list(each.shape) for each in reads]}"
+        if isinstance(node, Mixed) and any(each.shape != node.shape for each in reads):
+            return f"must add values {list(node.shape)} but got {[list(each.shape) for each in reads]}"
         return None
 
     def shape(self, x: int) -> Shape:
+        if not 0 <= x < len(self.nodes):
+            raise InvalidValueError(f"no node has the position {x}: read what the builder's methods return")
         return self.nodes[x].shape
+
+    def _sides(self, x: int, window: int, stride: int, padding: int) -> tuple[int, int]:
+        """Height and width of what a window leaves of a value."""
+        _, height, width = self.shape(x)
+        return (height + 2 * padding - window) // stride + 1, (width + 2 * padding - window) // stride + 1
 
     def input(self, channels: int, resolution: int) -> int:
         return self._add(Input("images", (), (channels, resolution, resolution)))
@@ -314,13 +335,10 @@ class Builder:
         dilation: int = 1,
         groups: int = 1,
     ) -> int:
-        in_channels, height, width = self.shape(x)
-        reach = dilation * (kernel - 1)
-        shape = (
-            channels,
-            (height + 2 * padding - reach - 1) // stride + 1,
-            (width + 2 * padding - reach - 1) // stride + 1,
-        )
+        _check(name, 1, channels=channels, kernel=kernel, stride=stride, dilation=dilation, groups=groups)
+        _check(name, 0, padding=padding)
+        in_channels = self.shape(x)[0]
+        shape = (channels, *self._sides(x, dilation * (kernel - 1) + 1, stride, padding))
         return self._add(Conv(name, (x,), shape, in_channels, kernel, stride, padding, dilation, groups))
 
     def norm(self, name: str, x: int) -> int:
@@ -330,12 +348,9 @@ class Builder:
         return self._add(Relu(name, (x,), self.shape(x)))
 
     def pool(self, name: str, x: int, mode: str, kernel: int, *, stride: int = 1, padding: int = 0) -> int:
-        channels, height, width = self.shape(x)
-        shape = (
-            channels,
-            (height + 2 * padding - kernel) // stride + 1,
-            (width + 2 * padding - kernel) // stride + 1,
-        )
+        _check(name, 1, kernel=kernel, stride=stride)
+        _check(name, 0, padding=padding)
+        shape = (self.shape(x)[0], *self._sides(x, kernel, stride, padding))
         return self._add(Pool(name, (x,), shape, mode, kernel, stride, padding))
 
     def shift(self, name: str, x: int) -> int:
@@ -343,6 +358,7 @@ class Builder:
         return self._add(Shift(name, (x,), (channels, height - 1, width - 1)))
 
     def concat(self, name: str, values: Sequence[int]) -> int:
+        _check(name, 1, values=len(values))
         shapes = [self.shape(x) for x in values]
         return self._add(Concat(name, tuple(values), (sum(s[0] for s in shapes), *shapes[0][1:])))
 
@@ -350,13 +366,11 @@ class Builder:
         """`shape` is stated, because a node may have no term at all."""
         values = tuple(x for x, _ in terms)
         for x in values:
-            if self.shape(x) != shape:
-                raise AssertionError(
-                    f"{name}: term {self.nodes[x].name} has shape {self.shape(x)}, not {shape}"
-                )
+            self.shape(x)
         return self._add(Mixed(name, values, shape, tuple(slot for _, slot in terms)))
 
     def add(self, name: str, values: Sequence[int]) -> int:
+        _check(name, 1, values=len(values))
         return self.mixed(name, [(x, None) for x in values], self.shape(values[0]))
 
     def global_average(self, name: str, x: int) -> int:
@@ -367,10 +381,19 @@ class Builder:
 
     def cell(self, x: int) -> int:
         """Notes that `x` is the output of the stem or of a cell, and returns it."""
+        self.shape(x)
         self.cells.append(x)
         return x
 
     def graph(self) -> Graph:
-        if not isinstance(self.nodes[-1], Linear):
-            raise InvalidValueError(f"the last node must be Linear but is {self.nodes[-1].name!r}")
+        last = self.nodes[-1] if self.nodes else None
+        if not isinstance(last, Linear):
+            raise InvalidValueError(f"the last node must be Linear but is {last and last.name!r}")
         return Graph(tuple(self.nodes), tuple(self.cells))
+
+
+def _check(name: str, least: int, **sizes: Any) -> None:
+    for what, size in sizes.items():
+        if not isinstance(size, Integral) or int(size) < least:
+            limits = f"a whole number, {least} or more"
+            raise InvalidValueError(f"`{what}` of {name!r} must be {limits}, but is {size!r}")
