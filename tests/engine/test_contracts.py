@@ -14,6 +14,7 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.scores import ForwardScore, Observation
 from znas_engine.spaces import SPACES
 from znas_engine.testing import DataContract, ScoreContract, SpaceContract
+from znas_engine.testing.agreement import kinds_of_masks, small
 
 NasBench201: type[Any] = type(SPACES.get("nasbench201"))
 
@@ -81,6 +82,19 @@ def test_spaces(defect: type[Any], check: str) -> None:
 
     with pytest.raises(AssertionError):
         getattr(Contract(), check)()
+
+
+class Patchy(NasBench201):
+    """Nothing, listed first, stands on every edge; what stands beside it differs."""
+
+    candidates = np.array([[1, 1, 0, 0, 0], *[[1, 0, 0, 1, 0]] * 5], bool)
+
+
+def test_the_fewest_nodes_reach_the_logits_of_any_candidates() -> None:
+    space = Patchy()
+    mask = kinds_of_masks(space)["fewest nodes"]
+    assert space.supernet(small(space)).fed(mask)[-1]
+    assert not mask[~space.candidates].any()
 
 
 def test_a_source_that_does_not_stand_alone(tmp_path: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,10 @@ def by_node(pairs: Any) -> list[list[Any]]:
     return [list(pairs[k : k + 2]) for k in range(0, 8, 2)]
 
 
+def g_rest(g: DartsGenotype) -> tuple[Any, ...]:
+    return range(2, 6), g.reduce, range(2, 6)
+
+
 def nested(g: DartsGenotype) -> dict[str, Any]:
     return {
         "normal": by_node(g.normal),
@@ -60,6 +65,11 @@ DARTS_WRITTEN: dict[str, Callable[[DartsGenotype], Any]] = {
     "tuples": lambda g: f"Genotype({g.normal}, (2, 3, 4, 5), {g.reduce}, (2, 3, 4, 5))",
     "a named tuple": lambda g: Genotype(g.normal, range(2, 6), g.reduce, [2, 3, 4, 5]),
     "a named tuple's text": lambda g: repr(Genotype(g.normal, range(2, 6), g.reduce, range(2, 6))),
+    "tuple of range": lambda g: str(g).replace("[2, 3, 4, 5]", "tuple(range(2, 6))"),
+    "unpacked range": lambda g: str(g).replace("[2, 3, 4, 5]", "[*range(2, 6, 1)]"),
+    "NumPy's integers": lambda g: Genotype([(name, np.int64(k)) for name, k in g.normal], *g_rest(g)),
+    "their text": lambda g: repr(Genotype([(name, np.int64(k)) for name, k in g.normal], *g_rest(g))),
+    "byte order mark": lambda g: f"\ufeff{g}",
     "nested": nested,
     "nested text": lambda g: repr(Genotype(**nested(g))),
     "a dictionary's text": lambda g: repr(g.structure()),
@@ -75,6 +85,12 @@ NB201_WRITTEN: dict[str, Callable[[NasBench201Genotype], Any]] = {
     "numbers": lambda g: [OPERATIONS.index(name) for name in g.operations],
     "numbers' text": lambda g: str(tuple(OPERATIONS.index(name) for name in g.operations)),
     "a name": lambda g: f"cell = {g.structure()}",
+    "quoted": lambda g: f"'{g}'",
+    "its string after a name": lambda g: f'arch = "{g}"',
+    "spread over lines": lambda g: str(g).replace("+", " +\n ").replace("|", " | "),
+    "as AutoDL prints it": lambda g: f"Structure(4 nodes with {g})",
+    "an array": lambda g: np.array([OPERATIONS.index(name) for name in g.operations]),
+    "NumPy's integers": lambda g: [np.int64(OPERATIONS.index(name)) for name in g.operations],
 }
 
 
@@ -129,7 +145,13 @@ def test_garbage_is_one_line(space: Any, value: Any) -> None:
     [
         *("x" * 20_000, "[" * 5000, "-" * 9000 + "1", "1\n2", "[3, 0, 1, 4, 2, True]", "[3, 0, 1, 4, 2, 5]"),
         *([3, 0, 1], b"|none~0|", None, [[["none", True]]], {"normal": 1}, "__import__('os').getcwd()"),
-        "Genotype(*[1], **{})",
+        *(
+            "Genotype(*[1], **{})",
+            "__import__('os').Genotype(normal=1)",
+            "eval('|none~0|')",
+            "[*x]",
+            "tuple(3)",
+        ),
     ],
     ids=lambda written: repr(written)[:20],
 )

@@ -241,6 +241,18 @@ def test_tables_without_what_is_needed(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(DataError, match=message):
             read_table(path, NB201)
+    cells = [str(NB201.genotype(mask)) for mask in random_masks(NB201, 3)]
+    path.write_text("\n".join(f"{cell},{k}" for k, cell in enumerate(cells)))
+    with pytest.raises(DataError, match="has no header but begins with"):
+        read_table(path, NB201)
+    rows = zip(cells, (1, 2, 3), ("4", "", "5"), strict=True)
+    path.write_text("\n".join(["arch,whole,part", *(",".join(map(str, row)) for row in rows)]))
+    said: list[str] = []
+    table = read_table(path, NB201, report=said.append)
+    assert [*table.columns] == ["whole"]
+    assert said == [f"{path}, column 'part' is left out: row 2: '' is no number"]
+    with pytest.raises(DataError, match="column 'part', row 2: '' is no number"):
+        table.column("part")
     with pytest.raises(DataError, match="cannot be read"):
         read_table(tmp_path / "absent.csv", NB201)
     table = read_table(write_table(path, 3, lambda g, rng: 50), NB201)

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
+from znas.selection.admitted import admitted
 from znas.selection.aggregate import AGGREGATES, get_aggregate, log_rank, mean, mean_rank, ranks, stability
 from znas.selection.criteria import KeepOne, LeaveOneOut, Shapley, is_exact
 from znas.selection.finalists import finalists, references
@@ -26,7 +27,7 @@ from znas.selection.topology import (
     shapley_worths,
 )
 from znas_engine.errors import InvalidValueError
-from znas_engine.spaces import SearchSpace
+from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.isomorphism import canonical
@@ -348,6 +349,31 @@ def test_darts_finalists_keep_the_topology() -> None:
     for mask in masks:
         assert np.array_equal(mask.any(1), kept)
         DARTS.genotype(mask)
+
+
+class Homogeneous(NasBench201):
+    """Admits four cells of 15,625: one operation everywhere."""
+
+    def admits(self, mask: Mask) -> bool:
+        return super().admits(mask) and bool((mask == mask[0]).all())
+
+
+class Nothing(NasBench201):
+    def admits(self, mask: Mask) -> bool:
+        return False
+
+
+def test_a_space_that_admits_few_has_few_finalists() -> None:
+    space, scores = Homogeneous(), np.random.default_rng(0).normal(size=NB201.shape)
+    masks = finalists(space, scores, np.ones(6, bool), 300, np.full(6, 3))
+    assert sorted(int(mask[0].argmax()) for mask in masks) == [1, 2, 3, 4]
+    assert len(finalists(space, scores, np.ones(6, bool), 3, np.full(6, 3))) <= 3
+
+
+def test_a_space_that_admits_nothing_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(InvalidValueError, match="nasbench201 admits none of 10,000 random architectures"):
+        admitted(Nothing(), lambda: NB201.random_path(rng))
 
 
 def test_references_are_random_functions_beside_the_finalists() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import reprlib
-from collections.abc import Sequence
+import string
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: Characters of a notation, at most.
@@ -18,7 +19,8 @@ class Malformed(ValueError):
 def read(text: str, call: str | None = None, fields: Sequence[str] = ()) -> Any:
     """The lists, tuples, dictionaries, strings and integers that a text denotes.
 
-    A name before it (`X = ...`) is dropped; `range(a, b)` and `list(...)` are what they are in Python.
+    A name before it (`X = ...`) is dropped; `range(a, b)`, `list(...)`, `tuple(...)` and `[*...]` are what
+    they are in Python, and `np.int64(1)`, as NumPy prints it, is 1.
     call: the class by whose call (also as `module.Class`) it may be written, then with exactly these fields,
     by position or name; it becomes a dictionary. JSON is read as the Python it looks like.
 
@@ -27,7 +29,7 @@ def read(text: str, call: str | None = None, fields: Sequence[str] = ()) -> Any:
     if len(text) > LONGEST:
         raise Malformed(f"it is longer than {LONGEST:,} characters")
     try:
-        statements = ast.parse(text.strip()).body
+        statements = ast.parse(text.strip("\ufeff" + string.whitespace)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Malformed("it is not Python syntax") from error
     value = statements[0].value if len(statements) == 1 and isinstance(statements[0], _VALUED) else None
@@ -45,10 +47,11 @@ _VALUED = ast.Expr | ast.Assign | ast.AnnAssign
 
 def _called(call: ast.Call) -> str | None:
     """The last name of `a.b.Name(...)`."""
-    match call.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return None
+    names, part = [], call.func
+    while isinstance(part, ast.Attribute):
+        names.append(part.attr)
+        part = part.value
+    return [*names, part.id][0] if isinstance(part, ast.Name) else None
 
 
 def _arguments(call: ast.Call, fields: Sequence[str]) -> dict[str, Any]:
@@ -63,6 +66,8 @@ def _literal(node: ast.expr) -> Any:
     match node:
         case ast.Constant(value=str() | int() as value):
             return value
+        case ast.List(elts=[ast.Starred(value=item)]):
+            return list(_items(item))
         case ast.List(elts=items):
             return [_literal(item) for item in items]
         case ast.Tuple(elts=items):
@@ -72,14 +77,37 @@ def _literal(node: ast.expr) -> Any:
             return {name: _literal(value) for name, value in zip(names, values, strict=True)}
         case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]):
             bounds = [_literal(argument) for argument in arguments]
-            if len(bounds) == 2 and all(type(bound) is int and 0 <= bound <= 64 for bound in bounds):
+            small = all(type(bound) is int and 0 <= bound <= 64 for bound in bounds)
+            if small and (len(bounds) == 2 or bounds[2:] == [1]):
                 return list(range(*bounds))
             raise Malformed("range() takes two small integers")
         case ast.Call(func=ast.Name(id="list"), args=[argument], keywords=[]):
-            items = _literal(argument)
-            if isinstance(items, list | tuple):
-                return list(items)
+            return list(_items(argument))
+        case ast.Call(func=ast.Name(id="tuple"), args=[argument], keywords=[]):
+            return tuple(_items(argument))
+        case ast.Call(func=func, args=[ast.Constant(value=int() as value)], keywords=[]):
+            if ast.unparse(func) in ("np.int64", "np.int32"):
+                return value
     raise Malformed("its fields are not literals")
+
+
+def _items(node: ast.expr) -> list[Any] | tuple[Any, ...]:
+    items = _literal(node)
+    if isinstance(items, list | tuple):
+        return items
+    raise Malformed("its fields are not literals")
+
+
+def plain(written: Any, depth: int = 4) -> Any:
+    """The same with Python's lists and integers in place of NumPy's, `depth` levels down."""
+    if hasattr(written, "tolist"):
+        return written.tolist()
+    if depth and isinstance(written, list | tuple):
+        items = [plain(item, depth - 1) for item in written]
+        return items if isinstance(written, list) else tuple(items)
+    if depth and isinstance(written, Mapping):
+        return {name: plain(value, depth - 1) for name, value in written.items()}
+    return written
 
 
 def shown(written: Any, length: int) -> str:

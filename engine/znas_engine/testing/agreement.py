@@ -73,14 +73,13 @@ def kinds_of_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
 
 
 def _fewest_nodes(space: SearchSpace[Any]) -> Mask:
-    """The same operation on all edges that have it, that with which images pass the fewest nodes."""
+    """The same operation on all edges that have it, one that computes on the others: the mask with which
+    images pass the fewest nodes."""
     graph = space.supernet(small(space))
+    spare = [max(space.options(e), key=space.computing[e].item) for e in range(len(space.edges))]
     found = []
     for operation in range(len(space.operations)):
-        chosen = [
-            operation if space.candidates[e, operation] else space.options(e)[0]
-            for e in range(len(space.edges))
-        ]
+        chosen = [operation if space.candidates[e, operation] else other for e, other in enumerate(spare)]
         mask = path(space, np.array(chosen))
         if graph.fed(mask)[-1]:
             found.append((sum(graph.live(mask)), operation, mask))

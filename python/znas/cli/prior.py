@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from znas import priors
+from znas.cli.console import remark
 from znas.cli.console import show as show_document
 from znas.cli.options import Column, Json, asks
 from znas.cli.prior_fit import fit
@@ -62,7 +63,7 @@ def check(
     """
     path = _file(file, request)
     found = priors.load(path, get_space(request.space))
-    truth = read_table(table, found.space)
+    truth = read_table(table, found.space, report=remark)
     if found.provenance.get("source") == "table" and found.provenance.get("table") == truth.path.name:
         raise InvalidValueError(
             f"the prior {path} was fitted to {truth.path.name}: check it on another table"

@@ -94,7 +94,7 @@ def fit(
         raise unknown_choice("source", source, SOURCES)
     check_new(out)
     space = get_space(request.space)
-    truth = None if table is None else read_table(table, space)
+    truth = None if table is None else read_table(table, space, report=remark)
     facts: dict[str, Any] = {
         "source": source,
         "znas": __version__,

@@ -136,7 +136,7 @@ def table2(
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
     chosen = choose(setup.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
-        truth = None if table is None else read_table(table, setup.space, progress)
+        truth = None if table is None else read_table(table, setup.space, progress, remark)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
@@ -281,7 +281,7 @@ def _correlate(
     wanted = [get_scores(names) for names in scores or SCORES.names()]
     single = {score.name: score for chosen in wanted for score in chosen}
     with progress_bar("files of the table", quiet=quiet) as progress:
-        truth = read_table(table, get_space(request.space), progress)
+        truth = read_table(table, get_space(request.space), progress, remark)
     with progress_bar("scores", quiet=quiet) as progress:
         scored = measure.score_table(
             truth,

@@ -14,6 +14,7 @@ from znas.diagnose.normality import FEWEST
 from znas.diagnose.sites import Site, sites
 from znas.hooks import QUIET, Hooks
 from znas.request import Request
+from znas.selection.admitted import admitted
 from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
 from znas.setup import Setup
@@ -98,14 +99,13 @@ def centre(value: NDArray[np.float32]) -> Floats:
 
 def random_architectures(space: SearchSpace[Any], count: int, rng: np.random.Generator) -> Mask:
     """path(a) of independent uniform draws among those that the space admits: float32 [n, E, O]."""
-    masks: list[Mask] = []
-    while len(masks) < count:
+
+    def one() -> Mask:
         selected = draw(space.candidates, rng)
         kept = select_edges(space, dict(enumerate(rng.random(len(space.edges)).tolist())), rng)
-        mask = one_hot(selected, len(space.operations)) * kept[:, None]
-        if space.admits(mask):
-            masks.append(mask)
-    return np.stack(masks)
+        return one_hot(selected, len(space.operations)) * kept[:, None]
+
+    return np.stack([admitted(space, one) for _ in range(count)])
 
 
 class Collector:

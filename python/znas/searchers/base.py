@@ -13,6 +13,7 @@ from znas.hooks import QUIET, Hooks
 from znas.method import Method
 from znas.request import Request
 from znas.result import SearchResult, Seconds
+from znas.selection.admitted import admitted
 from znas.selection.criteria import Floats
 from znas.setup import Setup
 from znas_engine.environment import derive_seed
@@ -81,10 +82,7 @@ def run(searcher: Searcher, request: Request, hooks: Hooks = QUIET) -> Found:
 
 def admitted_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
     """`space.random_path`, drawn again until the space admits it."""
-    while True:
-        mask = space.random_path(rng)
-        if space.admits(mask):
-            return mask
+    return admitted(space, lambda: space.random_path(rng))
 
 
 def check_count(name: str, value: int, low: int) -> None:

@@ -15,6 +15,8 @@ from znas_engine.spaces import Mask, SearchSpace
 
 #: Random architectures that are looked at for each that is wanted.
 DRAWS = 20
+#: Of the best sums, so many are looked at for each that is wanted: of a space that admits few, most are not.
+LOOKS = 100
 
 
 def finalists(
@@ -24,7 +26,8 @@ def finalists(
     count: int,
     first: NDArray[np.int64],
 ) -> list[Mask]:
-    """`first` and the next best architectures by their sum of scores, as one-hot masks; at most `count`.
+    """`first` and the next best architectures by their sum of scores, as one-hot masks: `count`, or
+    fewer where the best sums hold no more that the space admits.
 
     Of architectures that compute the same function only the best is among them.
 
@@ -46,7 +49,9 @@ def finalists(
     start = (0,) * len(edges)
     queue = [(total(start), start)]
     seen = {start}
-    while queue and len(masks) < count:
+    for _ in range(LOOKS * count):
+        if not queue or len(masks) == count:
+            break
         _, ranks = heapq.heappop(queue)
         choice = first.copy()
         choice[edges] = [order[i][r] for i, r in enumerate(ranks)]

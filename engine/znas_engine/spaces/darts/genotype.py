@@ -8,7 +8,7 @@ from typing import Any
 
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces.base import Edge, Genotype
-from znas_engine.spaces.notation import Malformed, is_pair, read, shown
+from znas_engine.spaces.notation import Malformed, is_pair, plain, read, shown
 
 OPERATIONS = (
     "none",
@@ -61,7 +61,7 @@ def parse(written: Any) -> DartsGenotype:
     these fields, or as its JSON. A cell is eight pairs or, by node, four times two. InvalidValueError for
     anything else.
     """
-    found = written
+    found = plain(written)
     if isinstance(written, str):
         try:
             found = read(written, "Genotype", FIELDS)

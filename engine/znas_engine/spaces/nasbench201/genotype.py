@@ -9,10 +9,14 @@ from typing import Any
 
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces.base import Edge, Genotype
-from znas_engine.spaces.notation import Malformed, is_pair, read, shown
+from znas_engine.spaces.notation import Malformed, is_pair, plain, read, shown
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = tuple(Edge("cell", source, target) for target in (1, 2, 3) for source in range(target))
+
+
+#: The benchmark's string, by itself or as its code prints it.
+_STRING = re.compile(r"^\s*(?:Structure\(4 nodes with )?(\|[^()]*\|)\)?\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +48,21 @@ def parse(written: Any) -> NasBench201Genotype:
         [[["nor_conv_3x3", 0]], [["none", 0], ["skip_connect", 1]], [["avg_pool_3x3", 0], ...]]
         [3, 0, 1, 4, 2, 1], or the names: the operations of the edges 1<-0, 2<-0, 2<-1, 3<-0, 3<-1, 3<-2
 
-    Lists may be tuples, and both may be text. Operations are numbered as in the list of NAS-Bench-201 and
-    NATS-Bench: none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3 (other code bases, NASLib for
-    one, number them otherwise). InvalidValueError for anything else.
+    Lists may be tuples, and all may be text: quoted, after a name (`arch = ...`), or as the benchmark's own
+    code prints a structure, Structure(4 nodes with |...|). Operations are numbered as in the list of
+    NAS-Bench-201 and NATS-Bench: none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3 (other code
+    bases, NASLib for one, number them otherwise). InvalidValueError for anything else.
     """
-    found = written
+    found = plain(written)
     if isinstance(written, str):
-        if "~" in written:
-            return _assembled(written, _terms_of_text(written))
         try:
-            found = read(written)
+            found = _STRING.search(written) or read(written)
         except Malformed as error:
             raise _malformed(written) from error
+        if isinstance(found, str):
+            found = _STRING.search(found)
+        if isinstance(found, re.Match):
+            return _assembled(written, _terms_of_text(found[1]))
     if not isinstance(found, list | tuple):
         raise _malformed(written)
     if len(found) == len(EDGES):
@@ -65,7 +72,7 @@ def parse(written: Any) -> NasBench201Genotype:
 
 
 def _terms_of_text(text: str) -> Iterable[tuple[int, int, str]]:
-    for target, node in enumerate(text.strip().split("+"), start=1):
+    for target, node in enumerate(re.sub(r"\s", "", text).split("+"), start=1):
         for term in node.removeprefix("|").removesuffix("|").split("|"):
             match = re.fullmatch(r"(\w+)~([0-2])", term)
             if match is None:
