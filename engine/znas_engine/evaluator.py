@@ -35,7 +35,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph
 from znas_engine.progress import Progress, unheard
-from znas_engine.promises import calling
+from znas_engine.promises import calling, hold
 from znas_engine.scores import (
     BATCH,
     READS,
@@ -86,6 +86,10 @@ class Evaluator(ABC):
     record: ClassVar[Backend]
     #: Distributions whose versions a result depends on.
     packages: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hold(cls, "evaluator", dict.fromkeys(("__init__", "prepare"), lambda evaluator, found: None))
 
     def __init__(
         self,

@@ -14,15 +14,10 @@ from types import TracebackType
 from typing import Any
 
 from znas_engine.errors import PluginError, ZnasError, in_short
-from znas_engine.registry import called, where_is
+from znas_engine.registry import called, is_ours, where_is
 
 #: Of an object and what its method returned: what is wrong, in words that follow "returned", or None.
 Wrong = Callable[[Any, Any], str | None]
-
-
-def is_ours(where: str) -> bool:
-    """Of `module` or `module:Name`."""
-    return where.partition(":")[0].partition(".")[0] in ("znas", "znas_engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +61,13 @@ def hold(kind: type, what: str, returns: Mapping[str, Wrong]) -> None:
         for name, wrong in returns.items():
             method = vars(kind).get(name)
             if inspect.isfunction(method):
-                setattr(kind, name, _held(method, what, wrong))
+                setattr(kind, name, _held(name, method, what, wrong))
 
 
-def _held(method: Callable[..., Any], what: str, wrong: Wrong) -> Callable[..., Any]:
+def _held(name: str, method: Callable[..., Any], what: str, wrong: Wrong) -> Callable[..., Any]:
     @wraps(method)
     def held(self: Any, *arguments: Any, **named: Any) -> Any:
-        who = f"`{method.__name__}` of {called(what, self)}"
+        who = f"`{name}` of {called(what, self)}"
         with Calling(who, where_is(method)):
             found = method(self, *arguments, **named)
         if (broken := wrong(self, found)) is not None:

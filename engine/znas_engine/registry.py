@@ -175,11 +175,13 @@ def hold_to(check: Callable[[Any], str | None], made: Any, who: str, wrong: type
 
 
 def called(what: str, thing: Any) -> str:
-    """`the score 'spread' (their.module:Spread)`, whatever the thing is."""
+    """`the score 'spread' (their.module:Spread)`, whatever the thing is; without a class of ours."""
     if type(thing).__module__ == "builtins" and not callable(thing):
         return f"the {what} {briefly(thing)}"
-    name = name_of(thing)
-    return f"the {what} {where_is(thing)}" if name is None else f"the {what} {name!r} ({where_is(thing)})"
+    name, where = name_of(thing), where_is(thing)
+    if name is None:
+        return f"the {what} {where}"
+    return f"the {what} {name!r}" if is_ours(where) else f"the {what} {name!r} ({where})"
 
 
 def name_of(thing: Any) -> str | None:
@@ -195,6 +197,11 @@ def where_is(thing: Any) -> str:
     """`module:Name` of a class, or of an object's class: what a `Registry` finds it by."""
     kind = thing if inspect.isclass(thing) or inspect.isfunction(thing) else type(thing)
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def is_ours(where: str) -> bool:
+    """Of `module` or `module:Name`."""
+    return where.partition(":")[0].partition(".")[0] in ("znas", "znas_engine")
 
 
 def _bad_name(name: Any) -> str | None:

@@ -22,7 +22,8 @@ from znas_engine.devices import FIRST, kind_of, parse_devices
 from znas_engine.errors import MissingDependencyError, PluginError, unknown_choice
 from znas_engine.gpu import MEASURED, gpu, lacking_gpu
 from znas_engine.graph import Graph
-from znas_engine.promises import Calling, is_ours
+from znas_engine.promises import Calling
+from znas_engine.registry import is_ours
 from znas_engine.scores import GradientScore, Score
 
 if TYPE_CHECKING:

@@ -96,12 +96,13 @@ class View:
 
     def _see(self, masks: Mask, part: slice) -> list[Observation]:
         images, labels = self.images[part], self._asked
-        if labels is not None and "logits" not in self.reads and isinstance(self.run, CountingPass):
-            seen = self.run.count(masks, images, labels[part])
-        elif isinstance(self.run, BatchedPass):
-            seen = self.run.batch(masks, images)
-        else:
-            seen = [self.run(mask, images) for mask in masks]
+        with Calling(f"the pass {where_is(self.run)}", where_is(self.run)):
+            if labels is not None and "logits" not in self.reads and isinstance(self.run, CountingPass):
+                seen = self.run.count(masks, images, labels[part])
+            elif isinstance(self.run, BatchedPass):
+                seen = self.run.batch(masks, images)
+            else:
+                seen = [self.run(mask, images) for mask in masks]
         if len(images) == len(self.images):
             return seen
         # Or a device would hold the codes of all images, however few go through together.

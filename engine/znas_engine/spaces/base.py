@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import DataError, InvalidValueError, briefly
+from znas_engine.errors import DataError, InvalidValueError, PluginError, briefly
 from znas_engine.graph import Graph, Mixed
 from znas_engine.progress import Progress, unheard
 from znas_engine.promises import Wrong, hold
@@ -92,7 +92,7 @@ def _no_mask(space: SearchSpace[Any], found: object) -> str | None:
 def _no_selection(space: SearchSpace[Any], found: object) -> str | None:
     shaped = isinstance(found, np.ndarray) and found.dtype == np.int64 and found.shape == space.shape[:1]
     if shaped and all(
-        0 <= o < space.shape[1] and space.candidates[e, o] for e, o in enumerate(np.asarray(found))
+        0 <= o < space.shape[1] and space.candidates[e, o] for e, o in enumerate(np.asarray(found).tolist())
     ):
         return None
     return f"{briefly(found)}, no selection: int64 [{len(space.edges)}], a candidate per edge"
@@ -236,7 +236,7 @@ class SearchSpace(ABC, Generic[G]):
                 return f"do({self.edges[edge].label}, {self.operations[int(row.argmax())]})"
         try:
             return str(self.genotype(mask))
-        except InvalidValueError:
+        except (InvalidValueError, PluginError):  # this words other errors
             return str(mask.tolist())
 
     # --- architectures -------------------------------------------------------------------------------
