@@ -51,8 +51,9 @@ def check_slots(graph: Graph, space: SearchSpace[Any]) -> Graph:
         for slot in node.slots if isinstance(node, Mixed) else ():
             if slot is not None and not (0 <= slot[0] < edges and 0 <= slot[1] < operations):
                 raise PluginError(
-                    f"the supernet of {called('search space', space)} has a term for edge {slot[0]}, operation "
-                    f"{slot[1]} in {node.name!r}, but masks of {edges} edges and {operations} operations"
+                    f"the supernet of {called('search space', space)} has a term of edge {slot[0]} and "
+                    f"operation {slot[1]} in {node.name!r}, but masks of {edges} edges and {operations} "
+                    "operations"
                 )
     return graph
 
