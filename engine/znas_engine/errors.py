@@ -19,7 +19,8 @@ class InvalidValueError(ZnasError, ValueError):
 
 
 class PluginError(ZnasError):
-    """An installed package that brings something which does not keep its contract; the message names it."""
+    """Code that is not ours and does not keep its contract; the message names it, and its package if that is
+    installed."""
 
 
 class DataError(ZnasError):
@@ -48,6 +49,17 @@ class DeviceMemoryError(DeviceError):
 
 class TensorRTError(ZnasError):
     """TensorRT refuses a graph, a plan or a pass; the message holds its own words."""
+
+
+def in_short(error: BaseException) -> str:
+    """`KeyError: 'oh'`: its type and the first line of what it says."""
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def briefly(value: object) -> str:
+    """Its repr in one short line."""
+    return " ".join(repr(value).split())[:80]
 
 
 def unknown_choice(what: str, value: str, choices: Iterable[str]) -> InvalidValueError:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.backends.checks import check_batch, check_masks, check_score
+from znas_engine.backends.checks import check_batch, check_masks, check_score, check_slots
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.passes import (
     ForwardRule,
@@ -23,7 +23,9 @@ from znas_engine.backends.passes import (
     StaticRule,
     View,
     count_passes,
+    prepared,
     probes_of,
+    shown,
 )
 from znas_engine.backends.pool import Kept, SharedOut
 from znas_engine.backends.record import Backend, check_devices, check_dtype, check_graph
@@ -33,6 +35,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph
 from znas_engine.progress import Progress, unheard
+from znas_engine.promises import calling, hold
 from znas_engine.scores import (
     BATCH,
     READS,
@@ -84,6 +87,10 @@ class Evaluator(ABC):
     #: Distributions whose versions a result depends on.
     packages: ClassVar[tuple[str, ...]]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hold(cls, "evaluator", dict.fromkeys(("__init__", "prepare"), lambda evaluator, found: None))
+
     def __init__(
         self,
         space: SearchSpace[Any],
@@ -104,7 +111,7 @@ class Evaluator(ABC):
         self.dtype = check_dtype(self.record, self.devices, dtype)
         self.threads = threads
         self.report = report
-        self.graph: Graph = check_graph(self.record, space.supernet(macro))
+        self.graph: Graph = check_graph(self.record, check_slots(space.supernet(macro), space))
         self._kept = Kept(len(self.devices))
         self._chunked = Chunked(min(TOGETHER[kind_of(device)] for device in self.devices), report)
 
@@ -230,7 +237,7 @@ class Evaluator(ABC):
             for probe, reads in probes_of(scores, self.norm).items()
         }
         rules = [self._rule(workers, environment, score, rows, place) for score in scores]
-        return Measure(scores, views, rules, self.space)
+        return Measure(scores, [calling("score", score) for score in scores], views, rules, self.space)
 
     def _rule(
         self, workers: Workers, environment: Environment, score: Score, rows: slice, place: int
@@ -240,7 +247,8 @@ class Evaluator(ABC):
                 return ForwardRule(score, [probe.under(self.norm) for probe in score.probes])
             case StaticScore():
                 key = (environment, score.name)
-                return StaticRule(self._make(workers, key, lambda: score.prepare(self.graph, environment)))
+                rule: StaticRule = self._make(workers, key, lambda: prepared(score, self.graph, environment))
+                return rule
             case GradientScore():
                 norm = score.norm or self.norm
                 network = self._make(
@@ -269,7 +277,7 @@ class Evaluator(ABC):
             (place, environment, norm, inner),
             lambda: self.prepare(environment, norm=norm, reads=inner, device=self.devices[place]),
         )
-        images, labels = probe.images(environment)[rows], environment.batch[rows].labels
+        images, labels = shown(probe, environment)[rows], environment.batch[rows].labels
         classes = self.graph.classes
         return View(run, reads, images, labels, classes, self.space, norm, self.dtype, self._chunked)
 

@@ -4,7 +4,7 @@
     SCORES.get("naswot")                  # built in
     SCORES.get("theirs")                  # an entry point of the group `znas.scores`
     SCORES.get("package.module:Theirs")   # anything that can be imported
-    SCORES.get(Theirs())                  # an object
+    SCORES.get(Theirs())                  # an object, or the class that makes it
 
 Nothing is imported before it is asked for.
 """
@@ -21,7 +21,7 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from znas_engine.errors import InvalidValueError, PluginError, unknown_choice
+from znas_engine.errors import InvalidValueError, PluginError, briefly, in_short, unknown_choice
 
 T = TypeVar("T")
 
@@ -40,7 +40,8 @@ class Registry(Generic[T]):
 
     what: the kind, in words. group: of entry points. contract: the class that every object is an instance
     of. builtin: name -> `module:Name`. make: whether a class stands for an object, made by calling it without
-    arguments; False where classes and functions are themselves what is registered.
+    arguments; False where classes and functions are themselves what is registered. check: what is wrong with
+    an object that is not built in, in words that follow its name; None if nothing is.
     """
 
     def __init__(
@@ -51,13 +52,15 @@ class Registry(Generic[T]):
         builtin: Mapping[str, str],
         *,
         make: bool = True,
+        check: Callable[[T], str | None] = lambda made: None,
     ) -> None:
         self.what = what
         self.group = group
         self.contract = contract
         self.builtin = dict(builtin)
         self.make = make
-        self._made: dict[str, T] = {}
+        self.check = check
+        self._made: dict[Any, T] = {}  # by name or class
 
     def names(self) -> tuple[str, ...]:
         """The built-in ones in their order, then those of installed packages."""
@@ -66,28 +69,32 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self.builtin or name in self._points
 
-    def get(self, asked: str | T) -> T:
-        """The object of that name or at `package.module:Name`, or `asked` itself, held to the contract.
+    def get(self, asked: str | T | type[T]) -> T:
+        """The object of that name or at `package.module:Name`, what that class makes, or `asked` itself, held
+        to the contract.
 
         Raises:
             InvalidValueError: an unknown name (the message names the nearest), or no object of this kind.
             PluginError: a package that breaks the contract, or two that claim one name; the message names it.
         """
-        if not isinstance(asked, str):
-            return self._checked(asked, f"the {self.what} {type(asked).__name__}", InvalidValueError)
-        if asked not in self._made:
-            self._made[asked] = self._found(asked)
-        return self._made[asked]
+        named: Any = asked
+        if isinstance(named, str) or (self.make and inspect.isclass(named)):
+            if named not in self._made:
+                self._made[named] = self._found(named)
+            return self._made[named]
+        return self._checked(named, called(self.what, named), InvalidValueError)
 
     def outside(self) -> list[Outside]:
         """What installed packages bring, also what could not be used."""
         return [
-            Outside(name, point.value, _package(point))
+            Outside(name, _where(point), _package(point))
             for name, points in self._points.items()
             for point in points
         ]
 
-    def _found(self, name: str) -> T:
+    def _found(self, name: str | type[object]) -> T:
+        if not isinstance(name, str):
+            return self._made_by(f"the {self.what} {where_is(name)}", lambda: name, InvalidValueError)
         claims = self._points.get(name, [])
         claimants = [*(["znas-engine"] if name in self.builtin else []), *map(_package, claims)]
         if len(claimants) > 1:
@@ -99,8 +106,9 @@ class Registry(Generic[T]):
             made: T = self._object(_load(self.builtin[name]))
             return made
         if claims:
-            who = f"the package {claimants[0]} brings the {self.what} {name!r} as {claims[0].value}, which"
-            return self._made_by(who, lambda: _load(claims[0].value), PluginError, name)
+            where = _where(claims[0])
+            who = f"the package {claimants[0]} brings the {self.what} {name!r} as {where}, which"
+            return self._made_by(who, lambda: _load(where), PluginError, name)
         if ":" in name:
             who = f"the {self.what} {name}"
             return self._made_by(who, lambda: _load(name, Path.cwd()), InvalidValueError)
@@ -112,29 +120,32 @@ class Registry(Generic[T]):
         """What is at a place that is not ours: whatever goes wrong there is one line that says where."""
         try:
             made = self._object(load())
-        except Exception as error:
-            raise wrong(f"{who} cannot be made ({type(error).__name__}: {_first_line(error)})") from error
+        except (Exception, SystemExit) as error:  # some modules are programs
+            raise wrong(f"{who} cannot be made ({in_short(error)})") from error
         checked = self._checked(made, who, wrong)
-        if name is not None and self.make and getattr(checked, "name", name) != name:
-            raise wrong(f"{who} calls itself {getattr(checked, 'name', None)!r}: give both one name")
+        own = getattr(checked, "name", name) if self.make else name
+        if name is not None and own != name:
+            raise wrong(f"{who} calls itself {own!r}: give both one name")
         return checked
 
     def _object(self, found: Any) -> Any:
         return found() if self.make and inspect.isclass(found) else found
 
     def _checked(self, made: Any, who: str, wrong: type[Exception]) -> T:
-        if self.contract is None:
-            found: T = made
-            return found
-        if self.make and not isinstance(made, self.contract):
-            kind = self.contract
-            raise wrong(f"{who} is {type(made).__name__}, no {kind.__module__}.{kind.__qualname__}")
-        if self.make:
-            for name in _promised(self.contract):
-                if not hasattr(made, name):
-                    raise wrong(f"{who} has no attribute `{name}`, which every {self.what} has")
+        hold_to(self._broken, made, who, wrong)
         checked: T = made
         return checked
+
+    def _broken(self, made: Any) -> str | None:
+        """What is wrong with it, in words that follow its name."""
+        if self.contract is None or not self.make:
+            return None
+        if not isinstance(made, self.contract):
+            return f"is {type(made).__name__}, no {self.contract.__module__}.{self.contract.__qualname__}"
+        for name in _promised(self.contract):
+            if not hasattr(made, name):
+                return f"has no attribute `{name}`, which every {self.what} has"
+        return _bad_name(getattr(made, "name", self.what)) or self.check(made)
 
     @cached_property
     def _points(self) -> dict[str, list[EntryPoint]]:
@@ -152,10 +163,52 @@ def _entry_points() -> EntryPoints:
     return entry_points()  # type: ignore[return-value]  # "SelectableGroups" of Python 3.9
 
 
+def hold_to(check: Callable[[Any], str | None], made: Any, who: str, wrong: type[Exception]) -> None:
+    """Raises, in one line that `who` begins, what `check` finds wrong with an object, or what its attributes
+    raise when they are read."""
+    try:
+        broken = check(made)
+    except (Exception, SystemExit) as error:
+        raise wrong(f"{who} cannot be read ({in_short(error)})") from error
+    if broken is not None:
+        raise wrong(f"{who} {broken}")
+
+
+def called(what: str, thing: Any) -> str:
+    """`the score 'spread' (their.module:Spread)`, whatever the thing is; without a class of ours."""
+    if type(thing).__module__ == "builtins" and not callable(thing):
+        return f"the {what} {briefly(thing)}"
+    name, where = name_of(thing), where_is(thing)
+    if name is None:
+        return f"the {what} {where}"
+    return f"the {what} {name!r}" if is_ours(where) else f"the {what} {name!r} ({where})"
+
+
+def name_of(thing: Any) -> str | None:
+    """Its attribute `name`; None where that is no text, or cannot be read."""
+    try:
+        name = getattr(thing, "name", None)
+    except Exception:  # noqa: BLE001 - this only words what is wrong with the thing
+        return None
+    return name if isinstance(name, str) else None
+
+
 def where_is(thing: Any) -> str:
     """`module:Name` of a class, or of an object's class: what a `Registry` finds it by."""
     kind = thing if inspect.isclass(thing) or inspect.isfunction(thing) else type(thing)
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def is_ours(where: str) -> bool:
+    """Of `module` or `module:Name`."""
+    return where.partition(":")[0].partition(".")[0] in ("znas", "znas_engine")
+
+
+def _bad_name(name: Any) -> str | None:
+    """What keeps a name from being asked for, in words that follow whose it is."""
+    if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set("+:"):
+        return f"has {briefly(name)} for `name`, no line of text without '+' and ':'"
+    return None
 
 
 def _promised(contract: type) -> list[str]:
@@ -186,5 +239,6 @@ def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed package"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _where(point: EntryPoint) -> str:
+    """`module:Name`, without the extras that may follow it."""
+    return "".join(point.value.partition("[")[0].split())

@@ -14,7 +14,7 @@ from typing import Any
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
-from znas.presets import DEFAULT, PRESETS, Preset
+from znas.presets import DEFAULT, ORDINARY, PRESETS, Preset
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
@@ -236,15 +236,6 @@ class Request:
 
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
-#: What a preset leaves open.
-ORDINARY: dict[str, Any] = {
-    "score": "naswot",
-    "p": 0.5,
-    "finalists": 1,
-    "images": 64,
-    "norm": "calibrated",
-    "cells": None,
-}
 
 
 def check_between(name: str, number: int, low: int, high: int | None) -> None:

@@ -155,18 +155,24 @@ class Kindless(Score):
 @pytest.mark.parametrize(
     ("score", "message"),
     [
-        (Constant("high"), r"'constant' must return a number but returned 'high', str$"),
-        (Constant(None), "'constant' must return a number but returned None, NoneType$"),
-        (Constant(np.ones(1)), r"'constant' must return a number but returned array\(\[1.\]\), ndarray$"),
+        (Constant("high"), r"'constant' \(\S+:Constant\) must return a number but returned 'high', str$"),
+        (Constant(None), r"'constant' \(\S+:Constant\) must return a number but returned None, NoneType$"),
+        (
+            Constant(np.ones(1)),
+            r"'constant' \(\S+\) must return a number but returned array\(\[1.\]\), ndarray$",
+        ),
         (
             Constant(1.0, ("pooled", "soul")),
-            r"'constant' reads \('pooled', 'soul'\), but `reads` must be a tuple",
+            r"'constant' \(\S+:Constant\) reads \('pooled', 'soul'\), but `reads` must be a tuple",
         ),
         (
             Constant(1.0, "pooled"),
-            "'constant' reads 'pooled', but `reads` must be a tuple of some of logits, ",
+            r"'constant' \(\S+:Constant\) reads 'pooled', but `reads` must be a tuple of some of logits, ",
         ),
-        (Kindless(), "'kindless' is none of ForwardScore, StaticScore, GradientScore: subclass one"),
+        (
+            Kindless(),
+            r"'kindless' \(\S+\) is none of ForwardScore, StaticScore, GradientScore: subclass one",
+        ),
     ],
 )
 def test_a_score_that_breaks_its_contract_is_named(score: Score, message: str, images: Batch) -> None:

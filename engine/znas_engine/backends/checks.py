@@ -8,8 +8,11 @@ import numpy as np
 
 from znas_engine.backends.record import GRADIENTS
 from znas_engine.environment import Environment
-from znas_engine.errors import InvalidValueError
-from znas_engine.scores import ANSWERS, READS, ForwardScore, GradientScore, Score, StaticScore
+from znas_engine.errors import InvalidValueError, PluginError
+from znas_engine.graph import Graph, Mixed
+from znas_engine.registry import called, hold_to
+from znas_engine.scores import ForwardScore, GradientScore, Score
+from znas_engine.scores.base import broken_promise
 from znas_engine.spaces import Mask, SearchSpace
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
@@ -41,21 +44,23 @@ def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
         )
 
 
+def check_slots(graph: Graph, space: SearchSpace[Any]) -> Graph:
+    """`graph` itself, the space's supernet; PluginError where it has terms that no mask of the space has."""
+    edges, operations = space.shape
+    for node in graph.nodes:
+        for slot in node.slots if isinstance(node, Mixed) else ():
+            if slot is not None and not (0 <= slot[0] < edges and 0 <= slot[1] < operations):
+                raise PluginError(
+                    f"the supernet of {called('search space', space)} has a term of edge {slot[0]} and "
+                    f"operation {slot[1]} in {node.name!r}, but masks of {edges} edges and {operations} "
+                    "operations"
+                )
+    return graph
+
+
 def check_score(score: Score, backend: str, dtype: str) -> None:
     """Refuse a score that no backend can run, or not this one."""
-    kinds = (ForwardScore, StaticScore, GradientScore)
-    if not isinstance(score, kinds):
-        raise InvalidValueError(
-            f"the score {score.name!r} is none of {', '.join(kind.__name__ for kind in kinds)}: subclass one"
-        )
-    known = (*ANSWERS, *READS)
-    if isinstance(score, ForwardScore) and not (
-        isinstance(score.reads, tuple) and set(score.reads) <= set(known)
-    ):
-        raise InvalidValueError(
-            f"the score {score.name!r} reads {score.reads!r}, but `reads` must be a tuple of some of "
-            f"{', '.join(known)}"
-        )
+    hold_to(broken_promise, score, called("score", score), InvalidValueError)
     if isinstance(score, GradientScore) and backend != GRADIENTS:
         raise InvalidValueError(
             f"the score {score.name!r} needs gradients, which the backend {backend} does not have; "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from znas_engine.backends.record import (
+    AUTO,
     BACKENDS,
     GRADIENTS,
     Backend,
@@ -17,9 +19,11 @@ from znas_engine.backends.record import (
     check_graph,
 )
 from znas_engine.devices import FIRST, kind_of, parse_devices
-from znas_engine.errors import MissingDependencyError, unknown_choice
+from znas_engine.errors import MissingDependencyError, PluginError, unknown_choice
 from znas_engine.gpu import MEASURED, gpu, lacking_gpu
 from znas_engine.graph import Graph
+from znas_engine.promises import Calling
+from znas_engine.registry import is_ours
 from znas_engine.scores import GradientScore, Score
 
 if TYPE_CHECKING:
@@ -77,9 +81,9 @@ def choose_backend(
             that the backend, or with `auto` every one, does not support.
         MissingDependencyError: the backend, or with `auto` every one, lacks something here.
     """
-    if backend == "auto" and any(isinstance(score, GradientScore) for score in scores):
+    if backend == AUTO and any(isinstance(score, GradientScore) for score in scores):
         backend = GRADIENTS
-    record = None if backend == "auto" else _named(backend)
+    record = None if backend == AUTO else _named(backend)
     devices = () if device in ("auto", "default") else parse_devices(device)
     if record is not None:
         check_devices(record, devices)
@@ -101,7 +105,7 @@ def choose_backend(
 
 def _named(backend: str | Backend) -> Backend:
     if isinstance(backend, str) and ":" not in backend and backend not in BACKENDS.names():
-        raise unknown_choice("backend", backend, ["auto", *BACKENDS.names()])
+        raise unknown_choice("backend", backend, [AUTO, *BACKENDS.names()])
     return BACKENDS.get(backend)
 
 
@@ -162,7 +166,14 @@ def get_backend(backend: str | Backend) -> type[Evaluator]:
 
 
 def evaluator_of(record: Backend) -> type[Evaluator]:
-    """Its evaluator, imported, whether or not it can run here."""
+    """Its evaluator, imported, whether or not it can run here. PluginError where there is none."""
     module, _, name = record.evaluator.partition(":")
-    found: type[Evaluator] = getattr(import_module(module), name)
+    who = f"the evaluator {record.evaluator} of the backend {record.name!r}"
+    with Calling(who, module):
+        found: type[Evaluator] = getattr(import_module(module), name)
+    if not is_ours(module):
+        from znas_engine.evaluator import Evaluator as Contract
+
+        if not (inspect.isclass(found) and issubclass(found, Contract)):
+            raise PluginError(f"{who} is no subclass of {Contract.__module__}.{Contract.__qualname__}")
     return found

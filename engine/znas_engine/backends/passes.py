@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from znas_engine import kernels
 from znas_engine.backends.chunked import Chunked
 from znas_engine.data import Batch
-from znas_engine.errors import InvalidValueError, NonFiniteScoreError
-from znas_engine.scores import ForwardScore, GradientScore, Observation, Probe, Score
+from znas_engine.environment import Environment
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError, PluginError, briefly
+from znas_engine.graph import Graph
+from znas_engine.promises import Calling, calling
+from znas_engine.registry import called, where_is
+from znas_engine.scores import ForwardScore, GradientScore, Observation, Probe, Score, StaticScore
 from znas_engine.scores.codes import joined
 from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.supernet.normalisation import chunks
@@ -92,12 +96,13 @@ class View:
 
     def _see(self, masks: Mask, part: slice) -> list[Observation]:
         images, labels = self.images[part], self._asked
-        if labels is not None and "logits" not in self.reads and isinstance(self.run, CountingPass):
-            seen = self.run.count(masks, images, labels[part])
-        elif isinstance(self.run, BatchedPass):
-            seen = self.run.batch(masks, images)
-        else:
-            seen = [self.run(mask, images) for mask in masks]
+        with Calling(f"the pass {where_is(self.run)}", where_is(self.run)):
+            if labels is not None and "logits" not in self.reads and isinstance(self.run, CountingPass):
+                seen = self.run.count(masks, images, labels[part])
+            elif isinstance(self.run, BatchedPass):
+                seen = self.run.batch(masks, images)
+            else:
+                seen = [self.run(mask, images) for mask in masks]
         if len(images) == len(self.images):
             return seen
         # Or a device would hold the codes of all images, however few go through together.
@@ -141,10 +146,11 @@ class View:
 class Measure:
     """All scores of masks [G, E, O], each pass run once.
 
-    views: what every probe shows. rules: of the scores, in their order.
+    views: what every probe shows. calling: around each score, and rules: of each, in their order.
     """
 
     scores: Sequence[Score]
+    calling: Sequence[Calling]
     views: Mapping[Probe, View]
     rules: Sequence[Rule]
     space: SearchSpace[Any]
@@ -158,11 +164,14 @@ class Measure:
 
     def _column(self, mask: Mask, seen: Mapping[Probe, Observation]) -> list[float]:
         """All scores of one mask."""
-        found: list[Any] = [rule(mask, seen) for rule in self.rules]  # a score may be anybody's
-        for score, value in zip(self.scores, found, strict=True):
+        found: list[Any] = []  # a score may be anybody's
+        for score, foreign, rule in zip(self.scores, self.calling, self.rules, strict=True):
+            with foreign:
+                value: Any = rule(mask, seen)
+            found.append(value)
             if not isinstance(value, Real):
                 raise InvalidValueError(
-                    f"the score {score.name!r} must return a number but returned {value!r}, "
+                    f"{called('score', score)} must return a number but returned {briefly(value)}, "
                     f"{type(value).__name__}"
                 )
             if not math.isfinite(value):
@@ -203,6 +212,28 @@ class GradientRule:
 
     def __call__(self, mask: Mask, seen: Mapping[Probe, Observation]) -> float:
         return self.score(self.network, mask, self.batch)
+
+
+def prepared(score: StaticScore, graph: Graph, environment: Environment) -> StaticRule:
+    """The rule of a score without a pass in one environment."""
+    with calling("score", score):
+        value: Any = score.prepare(graph, environment)
+    if not callable(value):
+        raise PluginError(
+            f"`prepare` of {called('score', score)} returned {briefly(value)}, no function of masks"
+        )
+    return StaticRule(value)
+
+
+def shown(probe: Probe, environment: Environment) -> Images:
+    """What a probe shows, as large as the environment's own images."""
+    who = f"`images` of the probe {probe.name!r}, {where_is(probe.images)},"
+    with Calling(who, where_is(probe.images)):
+        images: Any = probe.images(environment)
+    shape = environment.batch.images.shape
+    if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.shape != shape:
+        raise PluginError(f"{who} returned {briefly(images)}, no float32 array {list(shape)}")
+    return images
 
 
 def probes_of(scores: Iterable[Score], norm: str) -> dict[Probe, frozenset[str]]:

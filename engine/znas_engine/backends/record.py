@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from znas_engine.devices import FIRST, kind_of
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, PluginError, briefly
 from znas_engine.graph import NODES, Graph, Node
-from znas_engine.registry import Registry
+from znas_engine.promises import Calling, undefined
+from znas_engine.registry import Registry, where_is
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,12 @@ class Backend:
 
         device: its default if None.
         """
-        return self.lacks(device or self.default_device)
+        who = f"`lacks` of the backend {self.name!r}, {where_is(self.lacks)},"
+        with Calling(who, where_is(self.lacks)):
+            reason: object = self.lacks(device or self.default_device)
+        if not isinstance(reason, str | None):
+            raise PluginError(f"{who} returned {briefly(reason)}, no str and not None")
+        return reason
 
     def supports(self, graph: Graph) -> str | None:
         """Why it cannot run this graph, one sentence that names the node; None if it can."""
@@ -53,6 +60,32 @@ class Backend:
             if type(node) not in self.nodes:
                 return f"{self.name} has no rule for the {type(node).__name__} node {node.name!r}"
         return None
+
+
+#: What stands for the first built-in backend that can run.
+AUTO = "auto"
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+def broken_promise(record: Any) -> str | None:
+    """What is wrong with a `Backend`, in words that follow its name; None if nothing is."""
+    evaluator, dtypes, nodes = record.evaluator, record.dtypes, record.nodes
+    if record.name == AUTO:
+        return f"is called {AUTO}, which stands for the first built-in backend that can run: rename it"
+    if not isinstance(evaluator, str) or not all(evaluator.partition(":")):
+        return f"has {briefly(evaluator)} for `evaluator`, no 'module:Class'"
+    if (why := undefined(evaluator)) is not None:
+        return f"has {briefly(evaluator)} for `evaluator`, but {why}"
+    if not isinstance(dtypes, Mapping) or not dtypes or not set(dtypes) <= set(FIRST):
+        return f"has {briefly(dtypes)} for `dtypes`, no mapping from {' and '.join(FIRST)} to dtypes"
+    for kind, known in dtypes.items():
+        if not isinstance(known, tuple) or not known or not set(known) <= set(_DTYPES):
+            return f"has {briefly(known)} for `dtypes` on {kind}, no tuple of some of {', '.join(_DTYPES)}"
+    if not callable(record.lacks):
+        return f"has {briefly(record.lacks)} for `lacks`, no function of a device"
+    if not isinstance(nodes, frozenset) or not nodes <= NODES:
+        return f"has {briefly(nodes)} for `nodes`, no frozenset of kinds of nodes"
+    return None
 
 
 #: The backend of gradient scores.
@@ -70,6 +103,7 @@ BACKENDS: Registry[Backend] = Registry(
         "torch": f"{_RECORDS}:TORCH",
         "trt": f"{_RECORDS}:TRT",
     },
+    check=broken_promise,
 )
 
 

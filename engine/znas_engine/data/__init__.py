@@ -13,15 +13,15 @@ entry point `znas.data` of a package. Every one is imported when it is asked for
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from znas_engine.data.base import Batch, Dataset, broken_promise
-from znas_engine.errors import InvalidValueError, PluginError, ZnasError
-from znas_engine.registry import Registry, where_is
+from znas_engine.errors import InvalidValueError, PluginError, ZnasError, in_short
+from znas_engine.registry import Registry, hold_to, name_of, where_is
 
-__all__ = ["DATASETS", "IN_MEMORY", "Batch", "Dataset", "load"]
+__all__ = ["DATASETS", "IN_MEMORY", "Batch", "Dataset", "check_without_files", "load"]
 
 #: What stands for arrays and other objects where a request is written down.
 IN_MEMORY = "(in memory)"
@@ -98,6 +98,13 @@ def load(
     return _read(found, resolution, channels_in, source, report)
 
 
+def check_without_files(name: str) -> None:
+    """Raises what keeps a data set from being used; of one that reads a folder, what is seen without it."""
+    found = DATASETS.get(name)
+    if isinstance(found, Dataset) or not callable(found) or "data_dir" not in _parameters(found):
+        load(name)
+
+
 class _Source(NamedTuple):
     """who: the beginning of a sentence about what is wrong with it. wrong: as what to raise that."""
 
@@ -118,7 +125,7 @@ def _source(asked: Any) -> _Source:
 def _title(asked: Any) -> str:
     """What the data set is called where an option does not fit it."""
     if isinstance(asked, Dataset):
-        return str(getattr(asked, "name", _where(asked)))
+        return name_of(asked) or _where(asked)
     return asked if isinstance(asked, str) else _where(asked)
 
 
@@ -133,10 +140,7 @@ def _unused(option: str, value: Any, title: str) -> InvalidValueError:
 
 def _taken(make: Callable[..., Any], given: dict[str, Any], title: str) -> dict[str, Any]:
     """The keywords that it is called with: those given that it takes, None for one that it cannot miss."""
-    try:
-        parameters = inspect.signature(make).parameters
-    except ValueError:  # some that are written in C
-        return {}
+    parameters = _parameters(make)
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     taken = {name: value for name, value in given.items() if anything or name in parameters}
     for name in ("data_dir", "resolution", "channels_in"):
@@ -147,15 +151,21 @@ def _taken(make: Callable[..., Any], given: dict[str, Any], title: str) -> dict[
     return taken
 
 
+def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(make).parameters
+    except ValueError:  # some that are written in C
+        return {}
+
+
 def _made(make: Callable[..., Any], taken: dict[str, Any], source: _Source) -> Any:
     """What it makes; whatever goes wrong in code that is not ours is one line that says where."""
     try:
         return make(**taken)
     except ZnasError:
         raise
-    except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        raise source.wrong(f"{source.who} cannot be made ({type(error).__name__}: {first_line})") from error
+    except (Exception, SystemExit) as error:
+        raise source.wrong(f"{source.who} cannot be made ({in_short(error)})") from error
 
 
 def _checked(
@@ -163,9 +173,7 @@ def _checked(
 ) -> Dataset:
     """`dataset`, if it keeps its promises and is what was asked for. left: of the options that were `given`,
     those it was not made with, which must leave it as it is."""
-    broken = broken_promise(dataset)
-    if broken is not None:
-        raise source.wrong(f"{source.who} {broken}")
+    hold_to(broken_promise, dataset, source.who, source.wrong)
     for option, value in left.items():
         if option != "channels_in":
             raise _unused(option, value, title)

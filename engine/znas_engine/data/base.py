@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.errors import InvalidValueError, PluginError
-from znas_engine.registry import where_is
+from znas_engine.promises import calling
+from znas_engine.registry import called
 
 #: Outputs of the classifier that looks at images without labels, unless one is told otherwise.
 UNLABELLED_CLASSES = 10
@@ -99,7 +100,7 @@ class Dataset(ABC):
 
         Raises InvalidValueError if `images` is outside [1, size], if a class has too few of them, or if
         `seed` is negative; DataError if a file that the batch needs cannot be decoded; PluginError, naming
-        the class, if what it drew is not what its attributes promise.
+        the class, if it is not ours and `_draw` raises, or drew what its attributes do not promise.
         """
         limits = f"between 1 and {self.size:,} for {self.name}"
         count = whole("images", images, limits)
@@ -109,7 +110,8 @@ class Dataset(ABC):
         if number < 0:
             raise InvalidValueError(f"`seed` must be 0 or more but got {seed}")
         try:
-            batch = self._draw(count, number)
+            with calling("data set", self):
+                batch = self._draw(count, number)
         except MemoryError as error:
             side = self.resolution
             raise InvalidValueError(
@@ -137,7 +139,7 @@ class Dataset(ABC):
         elif labels is not None and not 0 <= labels.min() <= labels.max() < self.classes:
             wrong = f"labels from {labels.min()} to {labels.max()}, not from 0 to {self.classes - 1}"
         if wrong is not None:
-            raise PluginError(f"the data set {self.name!r} ({where_is(self)}) drew {wrong}")
+            raise PluginError(f"{called('data set', self)} drew {wrong}")
 
 
 def broken_promise(dataset: Dataset) -> str | None:

@@ -17,6 +17,7 @@ from znas_engine.scores.base import (
     Probe,
     Score,
     StaticScore,
+    broken_promise,
 )
 from znas_engine.scores.codes import Codes, CodeSite, DeviceCodes, HostCodes
 
@@ -41,8 +42,8 @@ __all__ = [
     "get_scores",
 ]
 
-#: How scores are asked for: `naswot`, `naswot+path_norm`, an object, or several of either.
-ScoreNames = str | Score | Sequence[str | Score]
+#: How scores are asked for: `naswot`, `naswot+path_norm`, an object or its class, or several of these.
+ScoreNames = str | Score | type[Score] | Sequence[str | Score | type[Score]]
 
 SCORES: Registry[Score] = Registry(
     "score",
@@ -70,17 +71,19 @@ SCORES: Registry[Score] = Registry(
         "jacob_cov": "znas_engine.scores.jacob_cov:JacobCov",
         "ntk": "znas_engine.scores.ntk:Ntk",
     },
+    check=broken_promise,
 )
 
 
-def get_score(asked: str | Score) -> Score:
-    """The score of that name or at `package.module:Name`, or the object itself; see `Registry.get`."""
+def get_score(asked: str | Score | type[Score]) -> Score:
+    """The score of that name or at `package.module:Name`, of that class, or the object itself; see
+    `Registry.get`."""
     return SCORES.get(asked)
 
 
 def get_scores(asked: ScoreNames) -> tuple[Score, ...]:
     """The scores that `asked` names, in order; InvalidValueError for none, or one that is named twice."""
-    parts = asked.split("+") if isinstance(asked, str) else [asked] if isinstance(asked, Score) else asked
+    parts = asked.split("+") if isinstance(asked, str) else asked if isinstance(asked, Sequence) else [asked]
     found = tuple(get_score(part) for part in parts)
     names = "+".join(score.name for score in found)
     if not found or len({score.name for score in found}) < len(found):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
+from znas_engine.errors import briefly
 from znas_engine.graph import Graph
 from znas_engine.scores.codes import Codes, HostCodes
+from znas_engine.supernet.normalisation import NORMS
 
 if TYPE_CHECKING:
     from znas_engine.spaces import Mask
@@ -109,3 +111,33 @@ class GradientScore(Score):
     @abstractmethod
     def __call__(self, network: Network, mask: Mask, batch: Batch) -> float:
         """The value for one mask; `network` is differentiable in its images and weights."""
+
+
+KINDS = (ForwardScore, StaticScore, GradientScore)
+
+
+def broken_promise(score: Any) -> str | None:
+    """What is wrong with the attributes of a `Score`, in words that follow its name; None if nothing is."""
+    if not issubclass(type(score), KINDS):
+        return f"is none of {', '.join(kind.__name__ for kind in KINDS)}: subclass one"
+    if not isinstance(score.needs_labels, bool):
+        return f"has {briefly(score.needs_labels)} for `needs_labels`, no bool"
+    least, most = score.min_images, score.max_images
+    if type(least) is not int or least < 1:
+        return f"has {briefly(least)} for `min_images`, no int of 1 or more"
+    if most is not None and (type(most) is not int or most < least):
+        return f"has {briefly(most)} for `max_images`, no int of {least} or more and not None"
+    if isinstance(score, GradientScore) and score.norm not in (None, *NORMS):
+        return f"has {briefly(score.norm)} for `norm`, not None and none of {', '.join(NORMS)}"
+    return _broken_passes(score) if isinstance(score, ForwardScore) else None
+
+
+def _broken_passes(score: Any) -> str | None:
+    known, reads, probes = (*ANSWERS, *READS), score.reads, score.probes
+    if not isinstance(reads, tuple) or not set(reads) <= set(known):
+        return f"reads {briefly(reads)}, but `reads` must be a tuple of some of {', '.join(known)}"
+    if not isinstance(probes, tuple) or not probes or not all(isinstance(each, Probe) for each in probes):
+        return f"has {briefly(probes)} for `probes`, no tuple of Probe"
+    if not isinstance(score.differences, bool):
+        return f"has {briefly(score.differences)} for `differences`, no bool"
+    return None

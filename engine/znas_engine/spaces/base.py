@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError, PluginError, briefly
 from znas_engine.graph import Graph, Mixed
 from znas_engine.progress import Progress, unheard
+from znas_engine.promises import Wrong, hold
 from znas_engine.spaces import trainable
 
 if TYPE_CHECKING:
@@ -78,6 +79,38 @@ def parameters(graph: Graph) -> float:
     return graph.parameters
 
 
+def _no(kind: Any, space: SearchSpace[Any], found: object) -> str | None:
+    return None if isinstance(found, kind) else f"{briefly(found)}, no {getattr(kind, '__name__', kind)}"
+
+
+def _no_mask(space: SearchSpace[Any], found: object) -> str | None:
+    if isinstance(found, np.ndarray) and found.dtype == np.float32 and found.shape == space.shape:
+        return None
+    return f"{briefly(found)}, no mask: float32 {list(space.shape)}"
+
+
+def _no_selection(space: SearchSpace[Any], found: object) -> str | None:
+    shaped = isinstance(found, np.ndarray) and found.dtype == np.int64 and found.shape == space.shape[:1]
+    if shaped and all(
+        0 <= o < space.shape[1] and space.candidates[e, o] for e, o in enumerate(np.asarray(found).tolist())
+    ):
+        return None
+    return f"{briefly(found)}, no selection: int64 [{len(space.edges)}], a candidate per edge"
+
+
+#: What methods of a space that is not ours are held to return.
+_RETURNS: dict[str, Wrong] = {
+    **dict.fromkeys(("search_macro", "proxy_macro", "evaluation_macro"), partial(_no, Macro)),
+    **dict.fromkeys(("supernet", "network"), partial(_no, Graph)),
+    **dict.fromkeys(("parse", "genotype"), partial(_no, Genotype)),
+    "mask": _no_mask,
+    "repair": _no_selection,
+    "admits": partial(_no, bool | np.bool_),
+    "function_of": partial(_no, Hashable),
+    "network_arguments": partial(_no, dict),
+}
+
+
 class SearchSpace(ABC, Generic[G]):
     """Pure data and pure functions; no framework is imported.
 
@@ -103,6 +136,10 @@ class SearchSpace(ABC, Generic[G]):
     presets: Mapping[str, Mapping[str, Any]] = {}
     #: The prior that comes with the space, a file of `znas-engine prior fit`.
     prior: Path | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hold(cls, "search space", _RETURNS)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -199,7 +236,7 @@ class SearchSpace(ABC, Generic[G]):
                 return f"do({self.edges[edge].label}, {self.operations[int(row.argmax())]})"
         try:
             return str(self.genotype(mask))
-        except InvalidValueError:
+        except (InvalidValueError, PluginError):  # this words other errors
             return str(mask.tolist())
 
     # --- architectures -------------------------------------------------------------------------------

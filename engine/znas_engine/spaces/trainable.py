@@ -12,14 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from znas_engine.errors import PluginError
+from znas_engine.promises import Calling, undefined
 
 if TYPE_CHECKING:
     from torch import nn
 
 
+def unusable(module: Any) -> str | None:
+    """Why it is no module whose `Network` can be built and written, seen without importing it (or torch);
+    None if it is one."""
+    if not isinstance(module, str) or not module:
+        return "it must be the name of the module that holds `Network`"
+    return undefined(f"{module}:Network")
+
+
 def build(module: str, structure: Any, arguments: dict[str, Any]) -> nn.Module:
-    """`Network(structure, **arguments)` of the module."""
-    network: nn.Module = import_module(module).Network(structure, **arguments)
+    """`Network(structure, **arguments)` of the module. PluginError where somebody else's cannot be built."""
+    with Calling(f"the trainable network {module}", module):
+        network: nn.Module = import_module(module).Network(structure, **arguments)
     return network
 
 
@@ -28,7 +38,8 @@ def source(module: str, arch: str, structure: Any, arguments: dict[str, Any]) ->
 
     arguments: with `classes`, the default of num_classes. PluginError where the module has no text.
     """
-    spec = find_spec(module)
+    with Calling(f"the trainable network {module}", module):
+        spec = find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise PluginError(f"the trainable network {module} has no Python file to hand over")
     text = Path(spec.origin).read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -17,13 +17,13 @@ import typer
 from znas.cli import options
 from znas.cli.console import show
 from znas.output import Document, Facts
-from znas.presets import PRESETS
+from znas.presets import PRESETS, Preset
 from znas.setup import available_threads
 from znas_engine import __version__, kernels
-from znas_engine.backends import BACKENDS, can_run, choose_backend, missing
-from znas_engine.data import DATASETS
+from znas_engine.backends import BACKENDS, can_run, choose_backend, evaluator_of, missing
+from znas_engine.data import DATASETS, check_without_files
 from znas_engine.devices import FIRST
-from znas_engine.errors import MissingDependencyError, PluginError
+from znas_engine.errors import MissingDependencyError, PluginError, ZnasError
 from znas_engine.gpu import MEASURED, Gpu, gpus
 from znas_engine.registry import Registry
 from znas_engine.scores import SCORES
@@ -77,17 +77,7 @@ def _checks() -> Iterator[Check]:
         yield Check(
             "kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine"
         )
-    for name in BACKENDS.builtin:
-        reason = missing(name)
-        if reason is None:
-            yield Check(f"backend {name}", "ok", f"{_packages(name)}{_elsewhere(name)}")
-        else:
-            yield Check(f"backend {name}", "missing", reason)
-    if any(can_run(name) for name in BACKENDS.builtin):
-        choice = choose_backend("auto")
-        yield Check("auto", "ok", f"--backend auto runs {choice.backend} on {', '.join(choice.devices)}")
-    else:
-        yield Check("auto", "broken", "no backend can run: pip install onnxruntime, or pip install torch")
+    yield from _backends()
     yield _package("onnx", "writes exported graphs", "pip install onnx")
     yield _package("pillow", "reads image folders", "pip install 'znas-engine[vision]'")
     yield _tensorrt()
@@ -97,20 +87,72 @@ def _checks() -> Iterator[Check]:
     )
     yield from _gpus()
     yield _cache()
-    for registry in (SPACES, SCORES, DATASETS, PRESETS, BACKENDS):
-        yield from _outside(registry)
+    uses = ((SPACES, _space), (SCORES, _score), (DATASETS, _data), (PRESETS, _preset), (BACKENDS, _backend))
+    for registry, use in uses:
+        yield from _outside(registry, use)
 
 
-def _outside(registry: Registry[Any]) -> Iterator[Check]:
-    """What installed packages bring of one kind."""
+def _backends() -> Iterator[Check]:
+    """The built-in ones; where a package claims the name of one, what it brings is listed as broken."""
+    for name in BACKENDS.builtin:
+        try:
+            reason = missing(name)
+        except PluginError:
+            continue
+        if reason is None:
+            yield Check(f"backend {name}", "ok", f"{_packages(name)}{_elsewhere(name)}")
+        else:
+            yield Check(f"backend {name}", "missing", reason)
+    try:
+        choice = choose_backend("auto") if any(map(can_run, BACKENDS.builtin)) else None
+    except PluginError as error:
+        yield Check("auto", "broken", str(error))
+        return
+    if choice is not None:
+        yield Check("auto", "ok", f"--backend auto runs {choice.backend} on {', '.join(choice.devices)}")
+    else:
+        yield Check("auto", "broken", "no backend can run: pip install onnxruntime, or pip install torch")
+
+
+def _outside(registry: Registry[Any], use: Callable[[str], str | None]) -> Iterator[Check]:
+    """What installed packages bring of one kind. use: says what it lacks here, and raises what is wrong."""
     for name, found in groupby(registry.outside(), key=lambda each: each.name):
         sources = " and ".join(f"{each.package} ({each.where})" for each in found)
+        what = f"{registry.what} {name}"
         try:
-            registry.get(name)
-        except PluginError as error:
-            yield Check(f"{registry.what} {name}", "broken", str(error))
+            lacks = use(name)
+        except ZnasError as error:
+            yield Check(what, "broken", " ".join(str(error).split()))
         else:
-            yield Check(f"{registry.what} {name}", "ok", f"from {sources}")
+            yield Check(
+                what, "missing" if lacks else "ok", f"from {sources}" + (f": {lacks}" if lacks else "")
+            )
+
+
+def _space(name: str) -> None:
+    space = SPACES.get(name)
+    for preset in space.presets:
+        Preset(preset).values(space)
+
+
+def _score(name: str) -> None:
+    SCORES.get(name)
+
+
+def _data(name: str) -> None:
+    check_without_files(name)
+
+
+def _preset(name: str) -> None:
+    PRESETS.get(name)
+
+
+def _backend(name: str) -> str | None:
+    record = BACKENDS.get(name)
+    lacks = record.missing()
+    if lacks is None:
+        evaluator_of(record)
+    return lacks
 
 
 def _packages(backend: str) -> str:
@@ -186,7 +228,11 @@ def _gpus() -> Iterator[Check]:
 
 
 def _on_gpu(device: str, card: Gpu) -> str:
-    if absent := missing("native", device):
+    try:
+        absent = missing("native", device)
+    except PluginError as error:
+        absent = str(error)
+    if absent:
         return f"--backend auto leaves it alone: native cannot run on it: {absent}"
     if card.capability not in MEASURED:
         use = f"--backend auto leaves it alone, --device {device} uses it"

@@ -11,8 +11,8 @@ import typer
 
 from znas.cli import VERBS, app
 from znas.output import Code, Document, Heading, Paragraph, Part, Table, markdown
-from znas.presets import PRESETS
-from znas.request import OPTIONS, ORDINARY
+from znas.presets import ORDINARY, PRESETS
+from znas.request import OPTIONS
 from znas_engine.scores import SCORES, GradientScore, StaticScore
 from znas_engine.spaces import SPACES
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from znas import priors
-from znas.presets import DEFAULT
-from znas.request import ORDINARY, SHIPPED, Request
+from znas.presets import DEFAULT, ORDINARY
+from znas.request import SHIPPED, Request
 from znas.search import search
 from znas.searchers import (
     DartsPT,
