@@ -1,5 +1,5 @@
 # Two commands do all their own set-up on a machine with Python 3.11+, make and a compiler:
-#   make search   searches an architecture on embedded Gaussian images, no download
+#   make search   searches an architecture on embedded Gaussian images, no data to download
 #   make test     passes the tests (set ZNAS_TEST_DATA to a folder with CIFAR-10 to run all of them)
 PYTHON ?= python3
 VENV := .venv

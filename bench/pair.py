@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SPACES = ("nasbench201", "darts")
+from znas_engine.spaces import SPACES
+
 KINDS = ("do", "one-hot")
 IMAGES, MASKS, ROUNDS = 64, 4, 9
 
@@ -81,7 +82,7 @@ def pair(before: Path, after: Path) -> dict[str, Any]:
     """Per space and kind of masks the seconds of a pass in every round, and the median of after / before."""
     checkouts = {"before": Checkout(before), "after": Checkout(after)}
     rows = []
-    for space in SPACES:
+    for space in SPACES.builtin:
         for kind in KINDS:
             for checkout in checkouts.values():
                 checkout.seconds(space, kind, IMAGES, 0, 1)

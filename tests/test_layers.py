@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 
-import grimp
 import pytest
 
-from znas_engine.spaces import SPACES
+from znas_engine.spaces import DEFAULT, SPACES
 
 ROOT = Path(__file__).parents[1]
 SPACES_FOLDER = ROOT / "engine" / "znas_engine" / "spaces"
 #: However it is cut and spelt; DARTS+PT is a published method.
 NAMES = re.compile(r"nas-?_?bench-?_?201|nats-?_?bench|darts(?![-+_]?pt)", re.IGNORECASE)
+#: Where programs lie, and what was measured, which names what it measured.
+PROGRAMS, MEASURED = ("python", "engine", "csrc", "bench", "stubs"), ("bench/results", "bench/pairs")
+#: Files that have to name one.
+EXCEPTIONS = {
+    "engine/znas_engine/spaces/__init__.py": "the registry's lines; another test says which",
+    "python/znas/reproduce/published.json": "published figures",
+    "bench/run_gpu.sh": "a test of a GPU: every search has its options and its share of ten minutes",
+}
 
 
-def sources() -> list[Path]:
-    own = {SPACES_FOLDER / name for name in SPACES.builtin}
-    files = [path for top in ("python", "engine") for path in sorted((ROOT / top).rglob("*.py"))]
-    return [p for p in files if p != SPACES_FOLDER / "__init__.py" and not own & set(p.parents)]
+def programs() -> list[str]:
+    """All files that are no space's own, and not made by running."""
+    own = {SPACES_FOLDER / name for name in SPACES.builtin} | {ROOT / folder for folder in MEASURED}
+    paths = [path for top in PROGRAMS for path in sorted((ROOT / top).rglob("*")) if path.is_file()]
+    found = [path.relative_to(ROOT) for path in paths if not own & set(path.parents)]
+    return [
+        path.as_posix()
+        for path in found
+        if path.suffix not in (".pyc", ".so", ".png") and not any(part[0] == "." for part in path.parts)
+    ]
 
 
 def names_in(source: str) -> Iterator[str]:
-    """Names of spaces in identifiers and strings; docstrings and comments may speak of them."""
+    """Names of spaces in identifiers, strings and bytes; docstrings and comments may speak of them."""
     tree = ast.parse(source)
     documents = {
         id(node.body[0].value)
@@ -35,24 +52,46 @@ def names_in(source: str) -> Iterator[str]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
+        and isinstance(node.body[0].value, ast.Constant)
     }
     for node in ast.walk(tree):
         if id(node) in documents:
             continue
-        texts = [value for _, value in ast.iter_fields(node) if isinstance(value, str)]
-        yield from (text for text in texts if NAMES.search(text))
+        fields = [value for _, value in ast.iter_fields(node)]
+        for value in (each for field in fields for each in (field if isinstance(field, list) else [field])):
+            text = value.decode("latin-1") if isinstance(value, bytes) else value
+            if isinstance(text, str) and NAMES.search(text):
+                yield text
 
 
-def test_there_are_sources_to_look_at() -> None:
-    assert len(sources()) > 100
+def named(path: str, text: str) -> list[str]:
+    """Names of spaces in a file's own name and in its text: all of it where it is not Python."""
+    found = NAMES.findall(path)
+    if path.endswith((".py", ".pyi")):
+        return found + list(names_in(text))
+    return found + ([] if path.endswith(".md") else NAMES.findall(text))
+
+
+def test_there_are_programs_to_look_at() -> None:
+    found = programs()
+    assert len([path for path in found if path.endswith(".py")]) > 150
+    kinds = {".pyi", ".cpp", ".hpp", ".cu", ".inl", ".sh", ".json"}
+    assert kinds <= {Path(path).suffix for path in found}
+    assert set(EXCEPTIONS) <= set(found)
     for name in SPACES.builtin:
         assert (SPACES_FOLDER / name / "__init__.py").is_file()
         assert NAMES.fullmatch(name)
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_other_file_names_a_space(path: Path) -> None:
-    assert not list(names_in(path.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("path", [path for path in programs() if path not in EXCEPTIONS])
+def test_no_other_file_names_a_space(path: str) -> None:
+    assert not named(path, (ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_the_registry_names_each_once() -> None:
+    lines = [text for line in SPACES.builtin.items() for text in line]
+    source = (SPACES_FOLDER / "__init__.py").read_text(encoding="utf-8")
+    assert sorted(names_in(source)) == sorted([*lines, DEFAULT])
 
 
 def test_names_are_seen_wherever_they_stand() -> None:
@@ -64,11 +103,18 @@ import e.darts
 def f(darts="x"):
     "NAS-Bench-201 in a docstring"
     g.darts = {"nasbench201": f"{h} DARTS space"}
-    return DartsPT, "darts-pt", "DARTS+PT"
+    return DartsPT, "darts-pt", "DARTS+PT", b"darts"
+def i():
+    global nats_bench
+class J:
+    darts
 '''
-    assert sorted(names_in(hidden)) == sorted(
-        ["a.darts", "nasbench201", "e.darts", "darts", "darts", "nasbench201", " DARTS space"]
-    )
+    names = ["a.darts", "nasbench201", "e.darts", "darts", "darts", "nasbench201", " DARTS space"]
+    assert sorted(names_in(hidden)) == sorted([*names, "darts", "nats_bench", "darts"])
+    assert named("python/znas/selection/darts_rules.py", "") == ["darts"]
+    assert named("csrc/src/native/run.cpp", "// DARTS\nint nasbench201 = 1;\n") == ["DARTS", "nasbench201"]
+    assert named("python/znas/usual.json", '{"space": "darts"}') == ["darts"]
+    assert named("engine/znas_engine/spaces/PRIORS.md", "of darts") == []
 
 
 def test_the_engine_does_not_know_what_is_built_on_it() -> None:
@@ -93,6 +139,7 @@ def lines_in_functions(module: str) -> set[int]:
 
 def imports_of(*packages: str) -> dict[str, set[str]]:
     """What every module imports outside its functions, under TYPE_CHECKING too."""
+    grimp = pytest.importorskip("grimp", reason="import-linter brings it")
     graph = grimp.build_graph(*packages, cache_dir=None)
     found = {}
     for module in graph.modules:
@@ -124,6 +171,44 @@ def test_a_circle_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (package / "b.py").write_text("if TYPE_CHECKING:\n    from in_a_circle import a\n")
     with pytest.raises(CycleError, match=r"in_a_circle\.[ab]"):
         TopologicalSorter(imports_of("in_a_circle")).prepare()
+
+
+def lint_imports(checkout: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter over a checkout, whatever is installed; the layers stand in its pyproject.toml."""
+    pytest.importorskip("importlinter", reason="the extra dev brings import-linter")
+    path = os.pathsep.join(str(checkout / top) for top in ("python", "engine"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import importlinter.cli as c; raise SystemExit(c.lint_imports(no_cache=True))",
+        ],
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert "Contracts: " in done.stdout, done.stdout + done.stderr
+    return done
+
+
+def test_every_import_goes_down_the_layers() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "3 kept, 0 broken" in done.stdout
+
+
+def test_an_import_that_goes_up_is_seen_inside_a_function_too(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for top in ("python", "engine"):
+        shutil.copytree(ROOT / top, tmp_path / top, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    with (tmp_path / "python" / "znas" / "hooks.py").open("a") as hooks:
+        hooks.write("\n\ndef up() -> None:\n    from znas.cli.show import show\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1
+    assert "2 kept, 1 broken" in done.stdout
+    assert re.search(r"znas\.hooks -> znas\.cli\.show", done.stdout)
 
 
 def functions_and_files() -> Iterator[tuple[str, int, int]]:

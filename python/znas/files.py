@@ -1,13 +1,14 @@
-"""Where results go: the one place that says "exists already" and "cannot be written".
+"""Where results go: the one place that says "the output ... exists already" and "... cannot be written".
 
-`--out` means the same everywhere. It names what does not exist yet; a finished result is never replaced. A
+Wherever results are written, `--out` names what does not exist yet; a finished result is never replaced. A
 long job keeps its finished pieces in a work file beside it (`work_file`) until the result is written whole,
 and the same command goes on from there. `reproduce` adds results to a folder, so its work files lie in it: a
-folder that holds one goes on. A work file of another job is refused (`znas.journal`).
+folder that holds one goes on. A work file of another job is refused (`znas_engine.journal`).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -18,13 +19,16 @@ from znas_engine.storage import write_atomically
 
 
 def check_new(out: Path) -> None:
-    """StorageError where `out` exists or nothing can be made there: asked before a job, not after it."""
-    if out.exists() or out.is_symlink():
+    """StorageError where `out` exists or nothing can be made there: asked before a job, not after it.
+
+    Leaves nothing behind: folders on the way to `out` are made by what writes it, so that a command that is
+    refused after this makes none.
+    """
+    if os.path.lexists(out):
         raise StorageError(f"the output {out} exists already; name another one or remove it")
-    parent = out.absolute().parent
+    nearest = next(folder for folder in out.absolute().parents if os.path.lexists(folder))
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, prefix=f".{out.name}."):
+        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{out.name}."):
             pass
     except OSError as error:
         raise _cannot_write(out, error) from error
@@ -60,6 +64,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
     check_new(folder)
     staging: Path | None = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
         for name, data in contents.items():
             (staging / name).write_bytes(data)

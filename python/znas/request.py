@@ -193,7 +193,9 @@ class Request:
         int,
         of_preset=True,
     )
-    resolution: int | None = _option(None, "Side of the images in pixels; the data set's own by default", int)
+    resolution: int | None = _option(
+        None, "Side of the images in pixels; the data set's own by default (imagefolder: 224)", int
+    )
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():

@@ -107,6 +107,7 @@ def test_output_folders(tmp_path: Path) -> None:
     assert json.loads((out / "result.json").read_text()) == json.loads(done.stdout)
     assert "exists already" in refused(search("--out", out))
     assert "cannot be written" in refused(search("--out", out / "result.json" / "deeper"))
+    assert "unknown search space" in refused(search("--space", "nope", "--out", tmp_path / "deep" / "run"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
 
 

@@ -34,9 +34,9 @@ def test_what_exists_is_refused(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
-    """Its parents are made, and nothing else is left."""
+    """And nothing of it is left, its parents neither."""
     check_new(tmp_path / "deep" / "er" / "out")
-    assert names(tmp_path / "deep" / "er") == []
+    assert names(tmp_path) == []
     (tmp_path / "file").write_text("")
     beneath = tmp_path / "file" / "out"
     for write in (
@@ -46,7 +46,12 @@ def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
     ):
         with pytest.raises(StorageError, match=r"file/out cannot be written \(.+\)"):
             write()
-    assert names(tmp_path) == ["deep", "file"]
+    with pytest.raises(StorageError, match=r"out cannot be written \(Not a directory\)"):
+        check_new(tmp_path / "file" / "deep" / "out")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(StorageError, match=r"out cannot be written \(No such file or directory\)"):
+        check_new(tmp_path / "nowhere" / "deep" / "out")
+    assert names(tmp_path) == ["file", "nowhere"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -424,6 +424,7 @@ def test_fit_show_and_check(tmp_path: Path) -> None:
     done = run("show", out, "--plot", tmp_path / "p.png")
     assert done.returncode == 0, done.stderr
     assert "nor_conv_3x3" in done.stdout
+    assert "p.png exists already" in run("show", out, "--plot", tmp_path / "p.png").stderr
     with Image.open(tmp_path / "p.png") as picture:
         assert picture.size[0] > 800
     assert json.loads(run("show", out, "--json").stdout)["space"] == "nasbench201"
@@ -448,6 +449,7 @@ def test_fit_show_and_check(tmp_path: Path) -> None:
         (["fit", "--source", "table", "--out", "x.json"], "needs --table FILE"),
         (["fit", "--out", "x.json", "--envs", "1"], "`envs` must be at least 2"),
         (["show", "absent.json"], "cannot be read"),
+        (["check", "shipped", "--record", "--table", "t.csv"], "prior.json prior.json) and check the copy"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:

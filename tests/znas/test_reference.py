@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from znas.cli import VERBS
 from znas.cli.reference import PAGE, reference
 from znas.request import OPTIONS
+from znas_engine.scores import SCORES
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +31,11 @@ def test_every_verb_and_every_option_of_a_search_is_there() -> None:
     assert "| `--score` |" in search
     assert "| of the preset |" in search
     assert "| `gaussian` |" in search
+    export = page.split("\n## znas-engine export\n")[1].split("\n## ")[0]  # its preset is fixed
+    assert re.search(r"^\| `--norm` \|.*\| `calibrated` \|$", export, re.MULTILINE)
+    assert re.search(r"^\| `--images` \|.*\| `64` \|$", export, re.MULTILINE)
+    said = re.findall(r"^\| `\w+` \| (.*) \| [^|]* \|$", page.split("\n## Scores\n")[1], re.MULTILINE)
+    assert len(said) == len(set(said)) == len(SCORES.builtin)
 
 
 def test_what_is_installed_changes_the_help_and_not_the_page(tmp_path: Path) -> None:

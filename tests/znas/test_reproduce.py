@@ -33,7 +33,7 @@ from znas.selection.aggregate import log_rank
 from znas.setup import Setup
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.scores import Score, get_score
-from znas_engine.spaces import get_space
+from znas_engine.spaces import SearchSpace, get_space
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
@@ -361,6 +361,24 @@ def test_sets_are_every_combination_by_its_ranking_and_its_winners(table_file: P
         (t for _, t in expected.values()), reverse=True
     )
     assert len(sheet.cells) == 4
+    usual = sets(tmp_path, NB201, largest=1, top=None, by="tau", show=1, column=None)
+    assert usual.data["top"] == 10
+
+
+def test_sets_of_few_architectures_and_of_another_space(tmp_path: Path) -> None:
+    cells = [str(NB201.parse([o] * 6)) for o in range(1, 5)]
+    lines = [f"{cell},{i},{i}" for i, cell in enumerate(cells)]
+    (tmp_path / "correlation-scores.csv").write_text("\n".join(["arch,flops,test", *lines]))
+
+    def first_of(space: SearchSpace[Any], top: int | None) -> int:
+        found = sets(tmp_path, space, largest=None, top=top, by="tau", show=1, column=None)
+        return int(found.data["top"])
+
+    assert first_of(NB201, None) == 4
+    with pytest.raises(InvalidValueError, match=r"^--top must be between 1 and 4 but got 5$"):
+        first_of(NB201, 5)
+    with pytest.raises(DataError, match=r"was it made with another space than darts\? pass --space$"):
+        first_of(get_space("darts"), None)
 
 
 def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from znas.request import OPTIONS, Request
+from znas.presets import DEFAULT, PRESETS
+from znas.request import OPTIONS, ORDINARY, Request
 
 Verb = Callable[..., None]
 _DEFAULTS = {each.name: each.default for each in fields(Request)}
@@ -59,15 +60,20 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
     default = defaults.get(name, _DEFAULTS[name])
     assert default is not MISSING
     help = option.described()
-    if default is None and option.of_preset and preset:
-        help += " [of the preset]"
+    shown: bool | str = True
+    if default is None and option.of_preset:
+        if preset:
+            help += " [of the preset]"
+        else:  # of one that the verb has chosen; a space's own values stay open
+            common = ORDINARY | PRESETS.get(defaults.get("preset", DEFAULT)).common
+            shown = str(common[name]) if common[name] is not None else True
     flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
     kind = option.kind if default is not None else option.kind | None
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=default,
-        annotation=Annotated[kind, typer.Option(*flags, help=help)],
+        annotation=Annotated[kind, typer.Option(*flags, help=help, show_default=shown)],
     )
 
 

@@ -13,6 +13,7 @@ from znas.cli.console import remark
 from znas.cli.console import show as show_document
 from znas.cli.options import Column, Json, asks
 from znas.cli.prior_fit import fit
+from znas.files import check_new, write_file
 from znas.priors.check import checked, rank_check
 from znas.priors.document import document
 from znas.priors.document import verdict as in_words
@@ -31,13 +32,16 @@ prior.command()(fit)
 def show(
     file: Annotated[str, typer.Argument(help="A prior file, or 'shipped'.")],
     request: Request,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture of it, PNG.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a picture of it, PNG; an existing file is refused.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print a prior: mean and deviation of every neuron, where it comes from, how it ranks."""
+    if plot is not None:
+        check_new(plot)
     found = priors.load(_file(file, request), get_space(request.space))
     if plot is not None:
-        from znas.files import write_file
         from znas.priors.plot import plot as draw
 
         write_file(plot, draw(found))
@@ -62,6 +66,11 @@ def check(
     A prior fitted to a table is not checked again on the same one: half of it was what it learnt.
     """
     path = _file(file, request)
+    if record and file == SHIPPED:
+        raise InvalidValueError(
+            "--record writes into the file, and a shipped prior is part of the installed package: copy it "
+            f"first (cp {path} prior.json) and check the copy"
+        )
     found = priors.load(path, get_space(request.space))
     truth = read_table(table, found.space, report=remark)
     if found.provenance.get("source") == "table" and found.provenance.get("table") == truth.path.name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,13 @@ def _presets() -> Iterator[Part]:
 
 
 def _scores() -> Iterator[Part]:
-    """The first line of what their modules say."""
+    """The first paragraph of what their modules say, or of their classes where a module has several."""
     rows = []
-    for score in map(SCORES.get, SCORES.builtin):
-        said = inspect.getdoc(inspect.getmodule(type(score))) or ""
+    scores = list(map(SCORES.get, SCORES.builtin))
+    in_module = Counter(type(score).__module__ for score in scores)
+    for score in scores:
+        alone = in_module[type(score).__module__] == 1
+        said = inspect.getdoc(inspect.getmodule(type(score)) if alone else type(score)) or ""
         needs = ["labels"] * score.needs_labels + ["gradients"] * isinstance(score, GradientScore)
         needs += ["no pass"] * isinstance(score, StaticScore)
         rows.append([f"`{score.name}`", said.partition("\n\n")[0], ", ".join(needs)])
@@ -93,6 +97,8 @@ def _what(parameter: Any) -> tuple[str, str]:
         return what, "required"
     if of_preset:
         return what, "of the preset"
+    if isinstance(parameter.show_default, str):  # None stands for it
+        return what, f"`{parameter.show_default}`"
     if parameter.default is None or parameter.default is False:
         return what, ""
     return what, f"`{parameter.default}`"

@@ -191,7 +191,10 @@ def sets(
     largest: Annotated[
         int | None, typer.Option(help="Scores per set, at most; 6, or all that were measured, by default.")
     ] = None,
-    top: Annotated[int, typer.Option(help="How many of the first architectures are averaged.")] = 10,
+    top: Annotated[
+        int | None,
+        typer.Option(help="How many of the first are averaged; 10, or all architectures, by default."),
+    ] = None,
     show: Annotated[int, typer.Option(help="Sets shown; sets.csv holds all.")] = 10,
     column: Annotated[
         str | None, typer.Option(help="Accuracy column of the table; the first by default.")

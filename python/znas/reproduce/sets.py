@@ -22,6 +22,8 @@ from znas_engine.tables import Table, read_table
 ORDERS = ("tau", "top")
 #: Scores per set unless told: 847 sets of ten scores.
 LARGEST = 6
+#: Architectures whose accuracy is averaged unless told, where there are so many.
+TOP = 10
 
 
 def sets(
@@ -29,7 +31,7 @@ def sets(
     space: SearchSpace[Any],
     *,
     largest: int | None,
-    top: int,
+    top: int | None,
     by: str,
     show: int,
     column: str | None,
@@ -37,6 +39,8 @@ def sets(
     """Every set of 1 to `largest` scores that `reproduce correlation` measured into `folder`, among the first
     architecture of every function: Kendall's tau of its sum of log(rank), and the mean accuracy of the `top`
     architectures that it puts first. The sheet shows the best `show` sets by one of the two and holds all.
+
+    largest, top: None for the usual numbers, `LARGEST` and `TOP`, or all where there are fewer.
 
     Choosing a set here and reporting it on the same column overstates it; see docs/evidence.md.
 
@@ -49,6 +53,7 @@ def sets(
     name, accuracy = measured.column(column or accuracies[0])
     largest = min(LARGEST, len(scores)) if largest is None else largest
     rows = unique_rows(space, measured.genotypes)
+    top = min(TOP, len(rows)) if top is None else top
     for what, value, most in (
         ("largest", largest, len(scores)),
         ("top", top, len(rows)),
@@ -56,7 +61,7 @@ def sets(
     ):
         if value < 1 or (most is not None and value > most):
             limit = "at least 1" if most is None else f"between 1 and {most}"
-            raise InvalidValueError(f"`{what}` must be {limit} but got {value}")
+            raise InvalidValueError(f"--{what} must be {limit} but got {value}")
     values = np.stack([measured.columns[score][rows] for score in scores])
     found = _every_set(scores, values, accuracy[rows], largest, top)
     found.sort(key=lambda entry: entry[by], reverse=True)
@@ -79,7 +84,10 @@ def _measured(path: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], li
         raise InvalidValueError(
             f"{path} does not exist: run znas-engine reproduce correlation with this --out"
         )
-    measured = read_table(path, space)
+    try:
+        measured = read_table(path, space)
+    except DataError as error:
+        raise DataError(f"{error}: was it made with another space than {space.name}? pass --space") from error
     scores = [name for name in measured.columns if name in SCORES]
     accuracies = [name for name in measured.columns if name not in SCORES]
     if not scores or not accuracies:
