@@ -62,9 +62,9 @@ def briefly(value: object) -> str:
     return " ".join(repr(value).split())[:80]
 
 
-def unknown_choice(what: str, value: str, choices: Iterable[str]) -> InvalidValueError:
+def unknown_choice(what: str, value: object, choices: Iterable[str]) -> InvalidValueError:
     """The error for a name that is not in a registry; it names the nearest valid one."""
     names = list(choices)
-    near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.0)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return InvalidValueError(f"unknown {what} {value!r}: choose one of {', '.join(names)}{hint}")

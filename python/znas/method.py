@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -31,6 +31,22 @@ from znas_engine.environment import derive_seed
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.scores import Score, StaticScore
 from znas_engine.spaces import SearchSpace
+
+
+class MethodFacts(TypedDict):
+    """A `Method` as plain JSON."""
+
+    p: float | str | list[float]
+    intervention: str
+    prior: str | None
+    prior_scale: str
+    game: str
+    estimator: str
+    selection: str
+    order: str
+    criterion: str
+    aggregate: str
+    finalists: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +152,7 @@ class Method:
         """The stream of one purpose."""
         return np.random.default_rng(derive_seed(self.seed, purpose))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> MethodFacts:
         """Plain JSON."""
         return {
             "p": list(self.p) if isinstance(self.p, tuple) else self.p,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from znas.request import check_between
-from znas_engine.spaces import Macro, SearchSpace, get_space, resize
+from znas_engine.errors import PluginError, ZnasError
+from znas_engine.graph import Graph
+from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
+from znas_engine.spaces.notation import shown
 
 if TYPE_CHECKING:
     from torch import nn
+
+T = TypeVar("T")
 
 
 def network(
@@ -27,15 +33,18 @@ def network(
         network = znas.network("nasbench201", "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|", classes=100)
 
     space: a name, `package.module:Name` or an object. architecture: what `SearchSpace.parse` of the space
-    reads: its community's string, or lists and dictionaries of it. resolution, channels_in: of the images
-    [n, channels_in, resolution, resolution]. channels, cells: None is the size at which the community trains.
+    reads: its community's string, or lists and dictionaries of it; or a genotype. resolution, channels_in: of
+    the images [n, channels_in, resolution, resolution]. channels, cells: None is the size at which the
+    community trains.
 
     Raises:
         InvalidValueError: a space, architecture or size that there is not.
     """
     found = get_space(space)
+    genotype = read(found, architecture)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
-    return found.to_torch(found.parse(architecture), macro)
+    build(found, genotype, macro)
+    return found.to_torch(genotype, macro)
 
 
 def trained_macro(
@@ -47,7 +56,53 @@ def trained_macro(
     cells: int | None,
 ) -> Macro:
     """The size at which the community trains, with another width or depth where they are not None."""
-    for name, number in (("classes", classes), ("resolution", resolution), ("channels_in", channels_in)):
-        check_between(name, number, 1, None)
-    macro = space.evaluation_macro(resolution=resolution, classes=classes)
-    return resize(replace(macro, inputs=channels_in), channels=channels, cells=cells)
+    macro = space.evaluation_macro(
+        resolution=check_between("resolution", resolution, 1, None),
+        classes=check_between("classes", classes, 1, None),
+    )
+    inputs = check_between("channels_in", channels_in, 1, None)
+    return resized(replace(macro, inputs=inputs), channels=channels, cells=cells)
+
+
+def resized(macro: Macro, *, channels: int | None, cells: int | None) -> Macro:
+    """`znas_engine.spaces.resize` of what may be no numbers."""
+    return resize(
+        macro,
+        channels=None if channels is None else check_between("channels", channels, None, None),
+        cells=None if cells is None else check_between("cells", cells, None, None),
+    )
+
+
+def read(space: SearchSpace[Any], architecture: Any) -> Genotype:
+    """What the space reads in it: a notation, its lists and dictionaries, or a genotype of that space.
+
+    Raises:
+        InvalidValueError: no architecture of the space. PluginError: a space that breaks its promise.
+    """
+    written = str(architecture) if isinstance(architecture, Genotype) else architecture
+    found = of_space(space, f"read {shown(written, 80)}", lambda: space.parse(written))
+    if not isinstance(found, Genotype):
+        raise PluginError(
+            f"the space {space.name} reads {shown(written, 80)} as {type(found).__name__}, no Genotype"
+        )
+    return found
+
+
+def build(space: SearchSpace[Any], genotype: Genotype, macro: Macro) -> Graph:
+    """The graph of an architecture, which says what it costs and whether it has that size.
+
+    Raises:
+        InvalidValueError: a size that there is not. PluginError: a space that breaks its promise.
+    """
+    return of_space(space, f"build {genotype}", lambda: space.network(genotype, macro))
+
+
+def of_space(space: SearchSpace[Any], what: str, call: Callable[[], T]) -> T:
+    """Whatever goes wrong in code that may not be ours is one line that says where."""
+    try:
+        return call()
+    except ZnasError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise PluginError(f"the space {space.name} cannot {what} ({why})") from error

@@ -6,10 +6,15 @@ The fields of `Request` are the options of the command line (`--data-dir` is `da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import numbers
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
@@ -19,11 +24,11 @@ from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
 from znas_engine import spaces
-from znas_engine.backends import BACKENDS
+from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.registry import Registry, where_is
-from znas_engine.scores import SCORES
+from znas_engine.scores import SCORES, Score
 from znas_engine.spaces import SPACES, SearchSpace, get_space
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
@@ -67,8 +72,11 @@ def _option(default: Any, help: str, kind: type = str, **facts: Any) -> Any:
 class Request:
     """Plain and frozen; nothing is looked up before `znas.setup.Setup` and `znas.method.Method` resolve it.
 
+    Numbers of NumPy become Python's, paths and sequences of scores one type each. Two requests are equal if
+    their fields are; images that have no name, if they are the same object.
+
     Raises:
-        InvalidValueError: a number outside its domain.
+        InvalidValueError: a value of another type than its field, or a number outside its domain.
     """
 
     space: str | SearchSpace[Any] = _option(
@@ -199,18 +207,38 @@ class Request:
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
-            number = getattr(self, name)
-            if option.low is not None and number is not None:
-                check_between(name, number, option.low, option.high)
+            if name not in _READ_ELSEWHERE:
+                object.__setattr__(self, name, _typed(name, option, getattr(self, name)))
         if self.p is not None:
-            check_p(self.p)
+            object.__setattr__(self, "p", check_p(self.p))
+        if self.score is not None and not isinstance(self.score, str | Score):
+            object.__setattr__(self, "score", _several(self.score))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Request):
+            return NotImplemented
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in OPTIONS]
+        return all(
+            a is b or ((name != "data" or (isinstance(a, str) and isinstance(b, str))) and a == b)
+            for name, a, b in pairs
+        )
+
+    def __hash__(self) -> int:
+        values = (getattr(self, name) for name in OPTIONS)
+        return hash(tuple(value for value in values if isinstance(value, str | int | float)))
 
     def settled(self) -> Request:
         """The same with its preset's values where nothing else was asked.
 
         A final round measures architectures, so that a `p` above 0, which is given to measure less, leaves
-        the preset's out.
+        the preset's out. InvalidValueError where the preset or backend was an object and is only told of.
         """
+        for field_, asked in (("preset", self.preset), ("backend", self.backend)):
+            if isinstance(asked, str) and asked.startswith(_OBJECT):
+                called = asked.removeprefix(_OBJECT).removesuffix(")")
+                raise InvalidValueError(
+                    f"the {field_} of this request was an object ({called}): give it again, as `{field_}`"
+                )
         preset: Preset = PRESETS.get(self.preset)
         values = dict(preset.values(get_space(self.space)))
         if self.p not in (None, 0):
@@ -220,7 +248,8 @@ class Request:
         return replace(self, **missing)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; an object is where its class is found, but images have no such place."""
+        """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
+        backends: those are their names if these lead to them."""
         plain = {name: _plain(getattr(self, name)) for name in OPTIONS}
         named = isinstance(self.data, str) or (callable(self.data) and not isinstance(self.data, Dataset))
         return plain if named else plain | {"data": IN_MEMORY}
@@ -229,24 +258,68 @@ class Request:
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:
         """The inverse of `to_dict`, as far as classes can be found again."""
         known = {name: value for name, value in plain.items() if name in OPTIONS}
-        if isinstance(known.get("p"), list):
-            known["p"] = tuple(known["p"])
-        if known.get("data_dir") is not None:
-            known["data_dir"] = Path(known["data_dir"])
         return cls(**known)
 
 
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
+_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}
 
 
-def check_between(name: str, number: int, low: int, high: int | None) -> None:
-    """InvalidValueError unless it is a whole number from low to high; None: no highest."""
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise InvalidValueError(f"`{name}` must be a whole number but got {number!r}")
-    if number < low or (high is not None and number > high):
+#: Fields whose values registries and `check_p` read.
+_READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p")
+#: How a preset or backend that has no place begins where a request is written down.
+_OBJECT = "(object "
+_WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", Path: "a path"}
+
+
+def check_between(name: str, number: Any, low: int | None, high: int | None) -> int:
+    """`number` as an int; InvalidValueError unless it is a whole number from low to high; None: no limit."""
+    try:
+        found = operator.index(number)
+    except TypeError:
+        found = None
+    if found is None or isinstance(number, bool):
+        raise InvalidValueError(f"`{name}` must be a whole number but got {number!r:.80}")
+    if low is not None and (found < low or (high is not None and found > high)):
         domain = f"at least {low:,}" if high is None else f"between {low:,} and {high:,}"
-        raise InvalidValueError(f"`{name}` must be {domain} but got {number:,}")
+        raise InvalidValueError(f"`{name}` must be {domain} but got {found:,}")
+    return found
+
+
+def _typed(name: str, option: Option, value: Any) -> Any:
+    """The value as its field has it; InvalidValueError for another type."""
+    if value is None and _DEFAULTS[name] is None:
+        return None
+    if option.kind is int:
+        return check_between(name, value, option.low, option.high)
+    if option.kind is float and _is_number(value):
+        return float(value)
+    if option.kind is bool and isinstance(value, bool | np.bool_):
+        return bool(value)
+    if option.kind is Path and isinstance(value, str | os.PathLike):
+        return Path(value)
+    if option.kind is str and isinstance(value, str):
+        return value
+    if name == "prior" and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    choices = () if isinstance(option.choices, Registry) else tuple(option.choices())
+    if choices:
+        raise unknown_choice(name.replace("_", " "), value, [*option.also, *choices])
+    raise InvalidValueError(f"`{name}` must be {_WORDS[option.kind]} but got {value!r:.80}: {option.help}")
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, numbers.Real)
+
+
+def _several(scores: Any) -> list[Any]:
+    if not isinstance(scores, Sequence) or isinstance(scores, bytes):
+        raise InvalidValueError(
+            "`score` must be a name, a Score or a list of them, as in ['naswot', MyScore()], but got "
+            f"{scores!r:.80}"
+        )
+    return list(scores)
 
 
 def _plain(value: Any) -> Any:
@@ -254,4 +327,8 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, Preset | Backend):
+        known: Registry[Any] = PRESETS if isinstance(value, Preset) else BACKENDS
+        found = value.name in known and known.get(value.name) == value
+        return value.name if found else f"{_OBJECT}{value.name})"
     return str(value) if isinstance(value, Path) else where_is(value)

@@ -7,19 +7,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas.interventions.probability import AutoP
-from znas.request import Request
+from znas.method import MethodFacts
+from znas.network import read, resized
+from znas.request import Request, check_between
 from znas.selection.aggregate import stability
 from znas.selection.criteria import Worth
 from znas.selection.race import Heat
 from znas.selection.topology import EnsembleWorth
 from znas.setup import Conditions, Setup
-from znas_engine.spaces import Genotype, Macro, SearchSpace, resize
+from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,7 +119,7 @@ class SearchResult:
     request: Request
     space: SearchSpace[Any]
     conditions: Conditions
-    method: dict[str, Any]
+    method: MethodFacts
     genotype: Genotype
     supernet: Macro
     macro: Macro
@@ -145,8 +147,9 @@ class SearchResult:
         self, *, num_classes: int | None = None, channels: int | None = None, cells: int | None = None
     ) -> nn.Module:
         """A trainable network, freshly initialised; sizes default to `macro`. Imports torch."""
-        macro = resize(self.macro, channels=channels, cells=cells)
-        macro = macro if num_classes is None else replace(macro, classes=num_classes)
+        macro = resized(self.macro, channels=channels, cells=cells)
+        if num_classes is not None:
+            macro = replace(macro, classes=check_between("num_classes", num_classes, 1, None))
         return self.space.to_torch(self.genotype, macro)
 
     def save(self, folder: str | Path) -> Path:
@@ -204,25 +207,27 @@ class SearchResult:
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> SearchResult:
-        """The inverse of `to_dict`.
+    def from_dict(cls, plain: Mapping[str, Any], space: str | SearchSpace[Any] | None = None) -> SearchResult:
+        """The inverse of `to_dict`; whether what is in it can be true, `znas.run_folder.load` checks.
+
+        space: instead of the one that the request names.
 
         Raises:
-            InvalidValueError: a space that is not here; KeyError, TypeError, ValueError: no such dictionary.
+            ZnasError: a space that is not here, a request or an architecture that there is not.
+            LookupError, TypeError, AttributeError, ValueError, RecursionError: no such dictionary.
         """
-        from znas_engine.spaces import get_space
-
         request = Request.from_dict(plain["request"])
+        request = request if space is None else replace(request, space=space)
         space = get_space(request.space)
-        method = dict(plain["method"])
-        auto = method.pop("auto")
+        method = {name: value for name, value in plain["method"].items() if name != "auto"}
+        auto = plain["method"]["auto"]
         p = plain["p"]
         return cls(
             request=request,
             space=space,
             conditions=_conditions(plain),
-            method=method,
-            genotype=space.parse(plain["arch"]),
+            method=cast("MethodFacts", method),
+            genotype=read(space, plain["arch"]),
             supernet=Macro(**plain["supernet"]),
             macro=Macro(**plain["network"]),
             p=tuple(p) if isinstance(p, list) else p,
@@ -233,7 +238,7 @@ class SearchResult:
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),
-            versions=dict(plain["versions"]),
+            versions=plain["versions"],
             **{name: plain[name] for name in ("params", "flops", "observed", "intervened", "evaluations")},
         )
 

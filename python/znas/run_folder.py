@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
+from znas.packages import lacking
+from znas.reopened import check
 from znas.result import SearchResult
 from znas_engine import __version__
 from znas_engine.environment import derive_seed
-from znas_engine.errors import DataError, StorageError
+from znas_engine.errors import DataError, InvalidValueError, PluginError, StorageError
 from znas_engine.graph import Conv, Linear
 from znas_engine.spaces import Genotype, Macro, SearchSpace
 from znas_engine.supernet.initialisation import Weight, draw_weight
@@ -32,28 +36,68 @@ def write(result: SearchResult, folder: Path) -> Path:
     return write_folder(folder, contents)
 
 
-def load(folder: str | Path) -> SearchResult:
+def load(folder: str | Path, *, space: str | SearchSpace[Any] | None = None) -> SearchResult:
     """The result that a search left in its run folder (or its result.json).
 
+    space: instead of the one that the file names, where that was an object that its class alone does not
+    give back: `znas.load("runs/first", space=MySpace(4))`.
+
     Raises:
-        StorageError: the file cannot be read. DataError: it is not what a search of this version writes.
-        InvalidValueError: its space is not installed here.
+        StorageError: the file cannot be read. DataError: it is not what a search of this version writes, or
+            not of this space. InvalidValueError, PluginError: its space is not here, or refuses it.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise InvalidValueError(f"`folder` must be a path but got {folder!r:.80}")
     path = Path(folder)
     path = path if path.is_file() else path / RESULT
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StorageError(f"the result {path} cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
+        read = path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise StorageError(f"the result {path} cannot be read ({why})") from error
+    try:
+        plain = json.loads(read.decode())
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the result {path} is not JSON ({error}); search again") from error
     try:
-        return SearchResult.from_dict(plain)
-    except (KeyError, TypeError, AttributeError) as error:
+        result = SearchResult.from_dict(plain, space)
+        check(result, plain, same_space=space is None)
+    except (InvalidValueError, PluginError) as error:
+        raise type(error)(f"the result {path}: {error}{_elsewhere(plain)}") from error
+    except (DataError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        what = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
         raise DataError(
-            f"the result {path} is not what a search of znas-engine {__version__} writes "
-            f"({type(error).__name__}: {error}); search again"
+            f"the result {path} is not what a search of znas-engine {__version__} writes ({what}); "
+            f"{_way_out(plain)}"
         ) from error
+    return result
+
+
+def _elsewhere(plain: dict[str, Any]) -> str:
+    """What the search had that is not here."""
+    versions, space = plain.get("versions"), plain["request"].get("space")
+    absent = lacking(versions) if isinstance(versions, dict) else []
+    if absent:
+        return f"; the search used what is not installed here: {', '.join(absent)}"
+    if isinstance(space, str) and (space.startswith("__main__:") or "<locals>" in space):
+        return "; its space is of a script: give it, znas.load(..., space=...)"
+    return ""
+
+
+def _way_out(plain: Any) -> str:
+    try:
+        wrote = plain["versions"]["znas-engine"]
+        newer = _numbers(wrote) > _numbers(__version__)
+    except (LookupError, TypeError, ValueError):
+        return "search again"
+    if newer:
+        return f"written by znas-engine {wrote:.40}, newer than this {__version__}: update znas-engine"
+    return "search again"
+
+
+def _numbers(version: str) -> list[int]:
+    """1.10.0rc1 -> [1, 10, 0]"""
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def architecture_files(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
 from znas.method import Method
+from znas.packages import outside
 from znas.request import OPTIONS, Request
 from znas.result import EdgeReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
@@ -22,6 +23,7 @@ from znas.selection.strategies import Decision
 from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
 from znas.setup import Setup
 from znas_engine import __version__
+from znas_engine.errors import InvalidValueError
 from znas_engine.progress import Progress
 from znas_engine.spaces import Mask
 
@@ -58,6 +60,10 @@ def search(
         request = Request(**options)
     elif options:
         raise TypeError("give either a `request` or its fields as keyword arguments, not both")
+    elif not isinstance(request, Request):
+        raise InvalidValueError(
+            f"`request` must be a znas.Request but got {request!r:.80}: give its fields as keyword arguments"
+        )
     setup = Setup(request, Hooks(progress, report))
     return select(setup, Method.of(request.settled(), setup.space, setup.scores))
 
@@ -138,7 +144,9 @@ def _result(
         edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),
-        versions={"znas-engine": __version__, "numpy": np.__version__} | setup.versions(),
+        versions={"znas-engine": __version__, "numpy": np.__version__}
+        | setup.versions()
+        | outside(setup.request.settled()),
     )
 
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from znas.presets import DEFAULT, PRESETS
-from znas.request import OPTIONS, ORDINARY, Request
+from znas.presets import DEFAULT, ORDINARY, PRESETS
+from znas.request import OPTIONS, Request
 
 Verb = Callable[..., None]
 _DEFAULTS = {each.name: each.default for each in fields(Request)}
@@ -65,7 +65,7 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
         if preset:
             help += " [of the preset]"
         else:  # of one that the verb has chosen; a space's own values stay open
-            common = ORDINARY | PRESETS.get(defaults.get("preset", DEFAULT)).common
+            common = {**ORDINARY, **PRESETS.get(defaults.get("preset", DEFAULT)).common}
             shown = str(common[name]) if common[name] is not None else True
     flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
     kind = option.kind if default is not None else option.kind | None

@@ -13,6 +13,13 @@ from znas.cli.options import Json
 
 def show(
     run: Annotated[Path, typer.Argument(help="A folder that `search --out` wrote, or its result.json.")],
+    space: Annotated[
+        str | None,
+        typer.Option(
+            help="Its search space, by name or package.module:Name, where that was an object that its class "
+            "alone does not give back."
+        ),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write it as a page, one HTML file; an existing one is refused.")
     ] = None,
@@ -27,7 +34,7 @@ def show(
     """
     from znas.run_folder import load
 
-    result = load(run)
+    result = load(run, space=space)
     document = result.document()
     if html is not None:
         from znas.files import check_new, write_file
