@@ -65,7 +65,7 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
         if preset:
             help += " [of the preset]"
         else:  # of one that the verb has chosen; a space's own values stay open
-            common = ORDINARY | PRESETS.get(defaults.get("preset", DEFAULT)).common
+            common = ORDINARY | dict(PRESETS.get(defaults.get("preset", DEFAULT)).common)
             shown = str(common[name]) if common[name] is not None else True
     flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
     kind = option.kind if default is not None else option.kind | None
