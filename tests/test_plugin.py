@@ -164,6 +164,18 @@ print(result.params)
     assert done.stdout == printed
 
 
+def test_a_result_names_the_packages_it_needs(verb: Verb, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for space in ("chain", "znas_plugin_example.space:Chain"):
+        ok(verb("search", *TINY, *NASWOT, "--space", space, "--out", run))
+        assert json.loads((run / "result.json").read_text())["versions"]["znas-plugin-example"] == "0.1.0"
+        ok(verb("show", run))
+        line = refused(python("-m", "znas", "show", run, paths=[]))
+        assert f"the result {run / 'result.json'}: " in line
+        assert "not installed here: znas-plugin-example 0.1.0" in line
+        shutil.rmtree(run)
+
+
 def test_priors(verb: Verb, table: Path, tmp_path: Path) -> None:
     prior = tmp_path / "prior.json"
     ok(verb("prior", "fit", *TINY, "--envs", "3", "--table", table, "--out", prior, "--quiet"))
