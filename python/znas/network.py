@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from znas.request import check_between
-from znas_engine.errors import PluginError, ZnasError
-from znas_engine.graph import Graph
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
-from znas_engine.spaces.notation import shown
 
 if TYPE_CHECKING:
     from torch import nn
-
-T = TypeVar("T")
 
 
 def network(
@@ -43,7 +37,7 @@ def network(
     found = get_space(space)
     genotype = read(found, architecture)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
-    build(found, genotype, macro)
+    found.network(genotype, macro)  # its graph says whether it has that size
     return found.to_torch(genotype, macro)
 
 
@@ -80,29 +74,5 @@ def read(space: SearchSpace[Any], architecture: Any) -> Genotype:
         InvalidValueError: no architecture of the space. PluginError: a space that breaks its promise.
     """
     written = str(architecture) if isinstance(architecture, Genotype) else architecture
-    found = of_space(space, f"read {shown(written, 80)}", lambda: space.parse(written))
-    if not isinstance(found, Genotype):
-        raise PluginError(
-            f"the space {space.name} reads {shown(written, 80)} as {type(found).__name__}, no Genotype"
-        )
+    found: Genotype = space.parse(written)
     return found
-
-
-def build(space: SearchSpace[Any], genotype: Genotype, macro: Macro) -> Graph:
-    """The graph of an architecture, which says what it costs and whether it has that size.
-
-    Raises:
-        InvalidValueError: a size that there is not. PluginError: a space that breaks its promise.
-    """
-    return of_space(space, f"build {genotype}", lambda: space.network(genotype, macro))
-
-
-def of_space(space: SearchSpace[Any], what: str, call: Callable[[], T]) -> T:
-    """Whatever goes wrong in code that may not be ours is one line that says where."""
-    try:
-        return call()
-    except ZnasError:
-        raise
-    except Exception as error:
-        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise PluginError(f"the space {space.name} cannot {what} ({why})") from error

@@ -8,7 +8,6 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from znas.network import build, of_space
 from znas.plain import difference, mistyped
 from znas.request import check_between
 from znas.result import EdgeReport, ScoreReport, SearchResult
@@ -85,9 +84,7 @@ def _contradictions(result: SearchResult, plain: Mapping[str, Any]) -> Iterator[
     selected = np.array([space.operations.index(edge.selected) for edge in result.edges], dtype=np.int64)
     kept = np.array([edge.kept for edge in result.edges], dtype=np.bool_)
     mask = one_hot(selected, len(space.operations)) * kept[:, None]
-    if not np.array_equal(
-        mask, of_space(space, "mask its architecture", lambda: space.mask(result.genotype))
-    ):
+    if not np.array_equal(mask, space.mask(result.genotype)):
         yield f"`arch` is {result.arch!r:.200}, which is not what `edges` select"
 
 
@@ -100,7 +97,7 @@ def _reports(edge: EdgeReport) -> Iterator[ScoreReport]:
 def _check_network(result: SearchResult) -> None:
     """Another network than was found comes of a space that was made with arguments, which no file tells."""
     check_between("network.cells", result.macro.cells, 1, _CELLS)
-    graph = build(result.space, result.genotype, result.macro)
+    graph = result.space.network(result.genotype, result.macro)
     for name, found, now in (
         ("params", result.params, graph.parameters),
         ("flops", result.flops, graph.flops),

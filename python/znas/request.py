@@ -6,6 +6,7 @@ The fields of `Request` are the options of the command line (`--data-dir` is `da
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import operator
 import os
@@ -211,7 +212,7 @@ class Request:
                 object.__setattr__(self, name, _typed(name, option, getattr(self, name)))
         if self.p is not None:
             object.__setattr__(self, "p", check_p(self.p))
-        if self.score is not None and not isinstance(self.score, str | Score):
+        if not (self.score is None or isinstance(self.score, str | Score) or inspect.isclass(self.score)):
             object.__setattr__(self, "score", _several(self.score))
 
     def __eq__(self, other: object) -> bool:

@@ -263,8 +263,8 @@ def test_a_space_that_was_made_with_arguments_must_be_given(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (Unread, r"the space unread cannot read '\|.*KeyError"),
-        (Nothing, r"the space nothing reads '\|.*' as NoneType, no Genotype"),
+        (Unread, r"`parse` of the search space 'unread' \(.*:Unread\) raised KeyError: '\|"),
+        (Nothing, r"`parse` of the search space 'nothing' \(.*:Nothing\) returned None, no Genotype"),
     ],
 )
 def test_a_space_that_cannot_read_is_named(space: type[NasBench201], message: str, tmp_path: Path) -> None:

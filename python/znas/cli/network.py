@@ -41,7 +41,7 @@ def network(
       znas-engine network darts "$(znas-engine search --space darts | head -n 1)" --out runs/darts-network
     """
     from znas.files import check_new, write_folder
-    from znas.network import build, read, trained_macro
+    from znas.network import read, trained_macro
     from znas.output import Code, Document, Facts
     from znas.run_folder import architecture_files
     from znas.summary import size_in_words
@@ -52,7 +52,7 @@ def network(
     found = get_space(space)
     genotype = read(found, arch)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
-    graph = build(found, genotype, macro)
+    graph = found.network(genotype, macro)
     if out is not None:
         write_folder(out, architecture_files(found, genotype, macro, seed=0))
     if as_json:
