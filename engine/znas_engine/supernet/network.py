@@ -9,21 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from znas_engine.graph import (
-    Concat,
-    Conv,
-    GlobalAverage,
-    Graph,
-    Input,
-    Linear,
-    Mixed,
-    Node,
-    Norm,
-    Pool,
-    Relu,
-    Shift,
-    live_inputs,
-)
+from znas_engine import graph as kinds
+from znas_engine.graph import Graph, Mixed, Node, live_inputs
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import EPSILON, Statistics
 
@@ -69,7 +56,7 @@ class Network:
         for i, node in enumerate(nodes):
             if not live[i]:
                 continue
-            x = here if isinstance(node, Input) else self._value(i, node, values, mask, here, weights)
+            x = here if isinstance(node, kinds.Input) else self._value(i, node, values, mask, here, weights)
             values[i] = x
             watch(i, x)
             for j in {j for j in live_inputs(node, mask) if last_use[j] == i}:
@@ -94,24 +81,24 @@ class Network:
             return total
         x = values[node.inputs[0]]
         match node:
-            case Conv():
+            case kinds.Conv():
                 return F.conv2d(x, weights[i], None, node.stride, node.padding, node.dilation, node.groups)
-            case Norm():
+            case kinds.Norm():
                 mean, variance = self.statistics[i] if self.statistics else _batch_statistics(x)
                 return (x - mean) * torch.rsqrt(variance + EPSILON)
-            case Relu():
+            case kinds.Relu():
                 return F.relu(x)
-            case Pool(mode="max"):
+            case kinds.Pool(mode="max"):
                 return F.max_pool2d(x, node.kernel, node.stride, node.padding)
-            case Pool():
+            case kinds.Pool():
                 return F.avg_pool2d(x, node.kernel, node.stride, node.padding, count_include_pad=False)
-            case Shift():
+            case kinds.Shift():
                 return x[:, :, 1:, 1:]
-            case Concat():
+            case kinds.Concat():
                 return torch.cat([values[j] for j in node.inputs], 1)
-            case GlobalAverage():
+            case kinds.GlobalAverage():
                 return x.mean((2, 3))
-            case Linear():
+            case kinds.Linear():
                 return F.linear(x, weights[i])
             case _:
                 raise AssertionError(f"no rule for {type(node).__name__}")
