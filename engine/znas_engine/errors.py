@@ -9,9 +9,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Characters of a message, at most: what a stranger's file or argument holds is quoted, never poured out.
+LONGEST = 300
+
 
 class ZnasError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can mend. Its message is one line that a terminal can bear."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class InvalidValueError(ZnasError, ValueError):
@@ -49,6 +55,23 @@ class DeviceMemoryError(DeviceError):
 
 class TensorRTError(ZnasError):
     """TensorRT refuses a graph, a plan or a pass; the message holds its own words."""
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """Printable characters only, runs of white space as one space, the middle cut where it is too long.
+
+    Its beginning says what is wrong with what, its end the way out.
+    """
+    if len(text) > 100 * longest:
+        text = f"{text[: 50 * longest]} {text[-50 * longest :]}"
+    line = "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in " ".join(text.split())
+    )
+    if len(line) <= longest:
+        return line
+    head = longest * 3 // 5
+    return f"{line[:head]} ... {line[head + 5 - longest :]}"
 
 
 def in_short(error: BaseException) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from znas_engine import paths
 from znas_engine.errors import StorageError
 
 
@@ -122,24 +122,9 @@ class _Entry:
             "key": self.key,
             "made_by": dict(made_by),
         }
-        write_atomically(self.path, data)
-        write_atomically(self.note, json.dumps(facts, indent=1, sort_keys=True).encode())
+        paths.replace(self.path, data)
+        paths.replace(self.note, json.dumps(facts, indent=1, sort_keys=True).encode())
 
 
 def _versions(made_by: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(made_by.items())) or "another version"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """All of the file or none of it: a temporary neighbour, flushed to disk, then renamed."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

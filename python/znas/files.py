@@ -1,21 +1,23 @@
 """Where results go: the one place that says "the output ... exists already" and "... cannot be written".
 
-Wherever results are written, `--out` names what does not exist yet; a finished result is never replaced. A
-long job keeps its finished pieces in a work file beside it (`work_file`) until the result is written whole,
-and the same command goes on from there. `reproduce` adds results to a folder, so its work files lie in it: a
-folder that holds one goes on. A work file of another job is refused (`znas_engine.journal`).
+Nothing is replaced that this tool did not write. Wherever results are written, `--out` names what does not
+exist yet. A long job keeps its finished pieces in a work file beside it (`work_file`) until the result is
+written whole, and the same command goes on from there; a work file of another job, or of no job, is refused
+(`znas_engine.journal`). `reproduce` adds results to a folder: an `Album`, which knows its own files.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from znas_engine import paths, strict_json
 from znas_engine.errors import StorageError
-from znas_engine.storage import write_atomically
 
 
 def check_new(out: Path) -> None:
@@ -24,24 +26,15 @@ def check_new(out: Path) -> None:
     Leaves nothing behind: folders on the way to `out` are made by what writes it, so that a command that is
     refused after this makes none.
     """
-    if os.path.lexists(out):
-        raise StorageError(f"the output {out} exists already; name another one or remove it")
-    nearest = next(folder for folder in out.absolute().parents if os.path.lexists(folder))
+    if _there(out):
+        raise _exists(out)
+    nearest = next(folder for folder in paths.absolute(out).parents if _there(folder))
     try:
-        with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{out.name}."):
-            pass
+        probe = nearest / _hidden(out)
+        probe.mkdir()
+        probe.rmdir()
     except OSError as error:
         raise _cannot_write(out, error) from error
-
-
-def check_added_to(folder: Path, works: Iterable[str]) -> None:
-    """The same for a folder that results are added to; one that holds nothing, or a work file of these names,
-    goes on."""
-    goes_on = folder.is_dir() and (
-        not any(folder.iterdir()) or any((folder / name).is_file() for name in works)
-    )
-    if not goes_on:
-        check_new(folder)
 
 
 def work_file(out: Path) -> Path:
@@ -50,32 +43,161 @@ def work_file(out: Path) -> Path:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """All of the file or what was there before; StorageError where it cannot be written."""
+    """All of a new file or none; StorageError where one is there or it cannot be written."""
+    made = _make(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+        paths.write_new(path, data)
+    except BaseException as error:
+        _unmake(made)
+        if isinstance(error, FileExistsError):
+            raise _exists(path) from error
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from error
+        raise
     return path
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
     """A new folder with these files: all of them or none; StorageError where it cannot be made."""
     check_new(folder)
-    staging: Path | None = None
+    made = _make(folder.parent)
+    staging = folder.with_name(_hidden(folder))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}."))
+        staging.mkdir()
         for name, data in contents.items():
-            (staging / name).write_bytes(data)
-        staging.chmod(0o755)
+            paths.write_new(staging / name, data)
+        folder.mkdir()  # claims the name; renaming replaces an empty folder, and only that
+        made.append(folder)
         staging.rename(folder)
-    except OSError as error:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-        raise _cannot_write(folder, error) from error
+    except BaseException as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        _unmake(made)
+        if isinstance(error, FileExistsError):
+            raise _exists(folder) from error
+        if isinstance(error, OSError):
+            raise _cannot_write(folder, error) from error
+        raise
     return folder
 
 
-def _cannot_write(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"the output {path} cannot be written ({error.strerror or error})")
+class Album:
+    """A folder that results are added to: what it wrote it writes anew, everything else is a stranger's.
+
+    works: names of work files, which belong to it. A new or empty folder, or one that was one before.
+
+    Raises StorageError: the folder holds other things, or cannot be used.
+    """
+
+    INDEX = ".znas-engine.json"
+
+    def __init__(self, folder: Path, works: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        #: Of every file written here, the digests of its last two versions: a kill leaves either of them.
+        self._written: dict[str, list[str]] = {}
+        if not paths.is_folder(folder, "the output"):
+            check_new(folder)
+            return
+        try:
+            names = [each.name for each in folder.iterdir()]
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        if self.INDEX in names:
+            self._written = self._index()
+        elif any(name not in works for name in names):
+            raise _exists(folder)
+
+    def check(self, *names: str) -> None:
+        """StorageError where one of these files is there and not as it was written."""
+        for name in names:
+            path = self.folder / name
+            if _there(path) and not self._is_ours(path):
+                raise StorageError(
+                    f"the output {path} is not as znas-engine wrote it; move it away or name another folder"
+                )
+
+    def write(self, name: str, data: bytes) -> Path:
+        """All of the file or what was there before; StorageError as `check`, or a full disk."""
+        self.check(name)
+        path = self.folder / name
+        self._written[name] = [*self._written.get(name, [])[-1:], _digest(data)]
+        index = {"format": _ALBUM, "written": self._written}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            paths.replace(self.folder / self.INDEX, json.dumps(index, indent=1).encode())
+            paths.replace(path, data)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        return path
+
+    def _is_ours(self, path: Path) -> bool:
+        known = self._written.get(path.name)
+        if known is None or path.is_symlink() or not paths.is_file(path):
+            return False
+        return _digest(paths.read(path, "the output", limit=_LARGEST)) in known
+
+    def _index(self) -> dict[str, list[str]]:
+        path = self.folder / self.INDEX
+        found = strict_json.parse(paths.read(path, "the index"), f"the index {path}")
+        written = found.get("written") if isinstance(found, dict) and found.get("format") == _ALBUM else None
+        if not isinstance(written, dict) or not all(isinstance(each, list) for each in written.values()):
+            raise _exists(self.folder)
+        return written
+
+
+_ALBUM = "znas-engine album 1"
+#: Bytes of a file of an album, at most.
+_LARGEST = 1 << 30
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _there(path: Path) -> bool:
+    """Whether anything is there, a link to nothing too; StorageError where the system does not say."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise _cannot_write(path, error) from error
+    return True
+
+
+def _make(folder: Path) -> list[Path]:
+    """Makes a folder and those above it; which of them are new, the uppermost first."""
+    absent = []
+    here = paths.absolute(folder)
+    while not _there(here):
+        absent.append(here)
+        here = here.parent
+    absent.reverse()
+    made: list[Path] = []
+    try:
+        for each in absent:
+            each.mkdir(exist_ok=True)
+            made.append(each)
+    except OSError as error:
+        _unmake(made)
+        raise _cannot_write(folder, error) from error
+    return made
+
+
+def _unmake(made: list[Path]) -> None:
+    """Removes new folders again; one that somebody has put something into stays."""
+    for folder in reversed(made):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _hidden(path: Path) -> str:
+    """A name beside it that nobody has."""
+    return f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
+
+
+def _exists(path: Path) -> StorageError:
+    return StorageError(f"the output {path} exists already; name another one or remove it")
+
+
+def _cannot_write(path: Path, error: Exception) -> StorageError:
+    return StorageError(f"the output {path} cannot be written ({paths.reason(error)})")

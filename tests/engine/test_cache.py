@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import SPACES, small
+from znas_engine import paths
 from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import StorageError
-from znas_engine.storage import load, load_or_build, store, write_atomically
+from znas_engine.storage import load, load_or_build, store
 
 NB201 = SPACES["nasbench201"]
 
@@ -99,8 +100,8 @@ def test_unusable_folder_is_one_clear_line(root: Path) -> None:
 
 def test_atomic_write_replaces_whole_files_and_leaves_no_temporary(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two")
+    paths.replace(path, b"one")
+    paths.replace(path, b"two")
     assert path.read_bytes() == b"two"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -152,6 +153,7 @@ def test_what_was_stored_is_loaded_until_it_is_damaged(root: Path) -> None:
 
 KILLED = """
 import os, sys, time
+from znas_engine import paths
 from znas_engine.storage import load_or_build
 
 def stop(*_):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from znas.files import check_added_to, check_new, work_file, write_file, write_folder
+from znas.files import Album, check_new, work_file, write_file, write_folder
 from znas_engine.errors import StorageError
 
 
@@ -68,27 +68,39 @@ def test_a_folder_is_whole_and_readable_by_others(tmp_path: Path) -> None:
     assert names(out.parent) == ["out"]
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_new_file_is_whole_and_no_other_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     assert write_file(path, b"one") == path
-    write_file(path, b"two")
-    assert path.read_bytes() == b"two"
+    with pytest.raises(StorageError, match="exists already"):
+        write_file(path, b"two")
+    assert path.read_bytes() == b"one"
     assert names(path.parent) == ["file"]
 
 
-def test_a_folder_that_is_added_to(tmp_path: Path) -> None:
-    """New, empty or with work of the same kind; a stranger's is left alone."""
+def test_an_album_writes_its_own_files_anew_and_no_others(tmp_path: Path) -> None:
+    """New, empty or its own folder; a stranger's is left alone, and so is what somebody has edited."""
     out = tmp_path / "out"
-    check_added_to(out, ["searches.work"])
+    Album(out)
     assert not out.exists()
     out.mkdir()
-    check_added_to(out, ["searches.work"])
-    (out / "letters.txt").write_text("")
+    album = Album(out, ("searches.work",))
+    album.write("a.csv", b"one")
+    album.write("a.csv", b"two")
+    (out / "letters.txt").write_text("kept")
+    again = Album(out, ("searches.work",))
+    again.write("a.csv", b"three")
+    again.write("b.csv", b"new")
+    (out / "b.csv").write_text("edited")
+    for name in ("letters.txt", "b.csv"):
+        with pytest.raises(StorageError, match=rf"{name} is not as znas-engine wrote it; move it away"):
+            again.write(name, b"lost")
+    assert {each.name: each.read_text() for each in out.glob("[a-z]*")} == {
+        "a.csv": "three",
+        "b.csv": "edited",
+        "letters.txt": "kept",
+    }
     with pytest.raises(StorageError, match="exists already"):
-        check_added_to(out, ["searches.work"])
-    (out / "searches.work").write_text("")
-    check_added_to(out, ["scores.work", "searches.work"])
-    assert names(out) == ["letters.txt", "searches.work"]
+        Album(tmp_path)
 
 
 def test_work_lies_beside_its_result() -> None:
@@ -102,7 +114,7 @@ from pathlib import Path
 from znas.files import write_file, write_folder
 from znas_engine.errors import StorageError
 out = Path(sys.argv[1])
-write_file(out / "file", b"before")
+out.mkdir(exist_ok=True)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for write in (lambda: write_file(out / "file", bytes(2000)),
               lambda: write_folder(out / "folder", {"small": b"1", "large": bytes(2000)})):
@@ -121,5 +133,4 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         f"the output {tmp_path / name} cannot be written (File too large)" for name in ("file", "folder")
     ]
-    assert names(tmp_path) == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"before"
+    assert names(tmp_path) == []

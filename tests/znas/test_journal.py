@@ -31,7 +31,7 @@ def test_a_cut_file_keeps_its_whole_lines(
         for key, value in pieces.items():
             journal.record(key, value)
     data = path.read_bytes()
-    path.write_bytes(data[: max(len(data) - cut, 0)])
+    path.write_bytes(data[: max(len(data) - cut, data.index(b"\n") + 1)])
     with Journal(path, JOB) as journal:
         kept = dict(journal.done)
         assert list(pieces)[: len(kept)] == list(kept)
@@ -49,9 +49,57 @@ def test_another_job_and_damage_are_refused(tmp_path: Path) -> None:
         journal.record("a", 1)
     with pytest.raises(InvalidValueError, match=r"belongs to another job.*its seed is 0, not 1"):
         Journal(path, JOB | {"seed": 1})
-    path.write_bytes(b"not JSON\n" + path.read_bytes())
+    path.write_bytes(path.read_bytes().replace(b'"a"', b'"b"'))
     with pytest.raises(StorageError, match="is damaged; remove it to start again"):
         Journal(path, JOB)
+
+
+@pytest.mark.parametrize(
+    "what", [b"", b"notes", b"notes\n", b'{"identity": {"job": "test"}}\n', "folder", "pipe", "link"]
+)
+def test_a_strangers_file_is_left_as_it_is(what: bytes | str, tmp_path: Path) -> None:
+    path, target = tmp_path / "work", tmp_path / "target"
+    target.write_bytes(b"notes")
+    match what:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to(target)
+        case bytes():
+            path.write_bytes(what)
+    before = path.lstat()
+    with pytest.raises(StorageError):
+        Journal(path, JOB)
+    after = path.lstat()
+    assert (before.st_ino, before.st_mode, before.st_mtime_ns) == (
+        after.st_ino,
+        after.st_mode,
+        after.st_mtime_ns,
+    )
+    assert not isinstance(what, bytes) or path.read_bytes() == what
+    assert target.read_bytes() == b"notes"
+
+
+@given(st.data())
+def test_a_flipped_bit_never_changes_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "work"
+    with Journal(path, JOB) as journal:
+        for key in ("a", "b"):
+            journal.record(key, [0.125, 3])
+    whole = path.read_bytes()
+    at = data.draw(st.integers(0, 8 * len(whole) - 1))
+    flipped = bytearray(whole)
+    flipped[at // 8] ^= 1 << at % 8
+    path.write_bytes(flipped)
+    try:
+        with Journal(path, JOB) as journal:
+            assert journal.done.items() <= {"a": [0.125, 3], "b": [0.125, 3]}.items()
+    except StorageError:
+        assert path.read_bytes() == flipped
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

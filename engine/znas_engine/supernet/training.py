@@ -27,13 +27,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from znas_engine import paths
 from znas_engine.data import Batch
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError
 from znas_engine.graph import Conv, Graph, Linear
 from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import Mask
-from znas_engine.storage import write_atomically
 from znas_engine.supernet.network import Network
 
 MOMENTUM, WEIGHT_DECAY, CLIP = 0.9, 3e-4, 5.0
@@ -189,7 +189,7 @@ def _save(
     data = save(tensors, {"identity": json.dumps(identity, sort_keys=True), "step": str(step)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+        paths.replace(path, data)
     except OSError as error:
         raise _unusable(path, error) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from znas.files import check_added_to
+from znas.files import Album
 from znas.output.figures import require_matplotlib
 
 #: The finished searches of a folder, and its measured scores.
@@ -16,6 +16,6 @@ def ready(out: Path, *, drawn: bool = True) -> None:
 
     Raises StorageError and MissingDependencyError.
     """
-    check_added_to(out, (SEARCHES, SCORES))
+    Album(out, (SEARCHES, SCORES))
     if drawn:
         require_matplotlib()
