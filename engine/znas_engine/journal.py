@@ -33,8 +33,8 @@ class Journal:
 
     identity: what the job is, as JSON; a file of another job is refused. Its first line holds it. A line is
     a digest, of the digest before it and the JSON behind it, so that no change, loss or exchange of lines
-    goes unnoticed. A piece is on disk before `record` returns. A line that a kill cut short is dropped, so its
-    piece is done again. One process at a time. A file that is not ours is refused and left as it is.
+    goes unnoticed. A piece is on disk before `record` returns. A line that a kill cut short is dropped, so
+    its piece is done again. One process at a time. A file that is not ours is refused and left as it is.
 
     Raises:
         InvalidValueError: the file belongs to another job, or another process is at work on it.
@@ -84,7 +84,7 @@ class Journal:
         os.close(self._file)
 
     def _opened(self) -> int:
-        """A descriptor of the file, ours alone; where there is none, one with the first line appears whole."""
+        """A descriptor of the file, ours alone; where there is none, one with the first line appears."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             if not os.path.lexists(self.path):
