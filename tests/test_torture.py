@@ -1,0 +1,75 @@
+"""A short form of `make torture`: some of its inputs and kills."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.torture.account import REFUSED, RIGHT, Account, judged, table
+from tests.torture.fuzz import fuzz
+from tests.torture.inputs import KINDS
+from tests.torture.kills import kill
+from znas_engine.errors import InvalidValueError
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fuzzed_inputs_end_right_or_in_one_line(kind: str) -> None:
+    account = fuzz(kind, seed=17, count=60, until=math.inf)
+    assert account.wrong == []
+    assert account.tried == 60
+    assert account.refused + account.right == 60
+
+
+def test_killed_jobs_go_on(cache: Path) -> None:
+    for account in kill(seed=17, kills=8, until=math.inf):
+        assert account.wrong == [], account.kind
+        assert account.right >= 2, account.kind
+
+
+def test_what_counts_as_wrong() -> None:
+    """A refusal is one printable line; another error, another answer and a crash are wrong."""
+
+    def refuse(case: object) -> bool:
+        raise InvalidValueError("no\nsuch \x1b thing")
+
+    assert judged(refuse, 1) == REFUSED
+    assert judged(lambda case: True, 1) == RIGHT
+    assert judged(lambda case: False, 1) == "another result"
+    assert judged(lambda case: case.missing, 1).startswith("AttributeError: ")
+    account = Account("x")
+    for verdict in (RIGHT, REFUSED, "a crash"):
+        account.add(verdict, "case")
+    assert account.row() == ["x", "3", "1", "1", "1"]
+    assert account.wrong == ["a crash <- case"]
+    assert table([account]).splitlines()[-1].split() == [
+        "|",
+        "all",
+        "|",
+        "3",
+        "|",
+        "1",
+        "|",
+        "1",
+        "|",
+        "1",
+        "|",
+    ]
+
+
+def test_a_hang_and_a_crash_are_cases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The process of a kind dies: the case that it was at is wrong, and the rest is tried."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nfrom tests.torture.inputs.documents import Genotypes\nuse = Genotypes.use\n"
+        "def crash(self, case):\n    self.n = getattr(self, 'n', 0) + 1\n"
+        "    return os._exit(9) if self.n == 3 else use(self, case)\nGenotypes.use = crash\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import os
+    import sys
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", *sys.path]))
+    account = fuzz("genotype texts", seed=0, count=5, until=math.inf)
+    assert account.tried == 5
+    assert [line.split(":")[0] for line in account.wrong] == ["a crash (exit code 9)"]

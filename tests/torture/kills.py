@@ -1,0 +1,157 @@
+"""SIGKILL at random moments: the same command, given again, ends with what an unbroken run makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from tests.torture.account import RIGHT, Account
+from tests.torture.processes import SEARCH, TINY, environment, run, verdict
+
+#: Of a one-shot supernet, a checkpoint after every step.
+_OFTEN = "from znas_engine.supernet import training\ntraining.CHECKPOINT_EVERY = 0.0\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """arguments: of the command line, of which the last is the option that names the output. outcome: of that
+    output, what may be compared between runs."""
+
+    name: str
+    arguments: tuple[str, ...]
+    outcome: Callable[[Path], Any]
+
+
+def jobs(data: Path) -> list[Job]:
+    """data: a folder with a synthetic CIFAR-10."""
+    images = ("--data", "cifar10", "--data-dir", str(data))
+    shot = (
+        "--source",
+        "one-shot",
+        "--train-images",
+        "100",
+        "--epochs",
+        "3",
+        "--batch",
+        "10",
+        "--threads",
+        "1",
+    )
+    size = ("--channels", "4", "--cells", "1", "--resolution", "16", "--images", "20", "-q")
+    rows = ("--rows", "random,naswot-p0.5,most-parameters", "--seeds", "3")
+    return [
+        Job("search", (*SEARCH, "--envs", "3", "--out"), _files),
+        Job("prior fit", ("prior", "fit", "--envs", "12", *TINY, "--out"), Path.read_bytes),
+        Job("reproduce", ("reproduce", "table2", "--data", "gaussian", *rows, *TINY, "--out"), _rows),
+        Job("train", ("prior", "fit", *shot, "--envs", "3", *images, *size, "--out"), Path.read_bytes),
+    ]
+
+
+def synthetic_cifar(folder: Path) -> Path:
+    """200 pictures of noise in CIFAR-10's layout."""
+    rng = np.random.default_rng(0)
+    content = {
+        "data": rng.integers(0, 256, (200, 3072), dtype=np.uint8),
+        "labels": [k % 10 for k in range(200)],
+    }
+    (folder / "cifar-10-batches-py").mkdir(parents=True, exist_ok=True)
+    (folder / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(content))
+    return folder
+
+
+def kill(*, seed: int, kills: int, until: float) -> list[Account]:
+    """One account per job; kills: of all jobs together."""
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        (scratch / "often").mkdir()
+        (scratch / "often" / "sitecustomize.py").write_text(_OFTEN)
+        each = jobs(synthetic_cifar(scratch / "data"))
+        for job in each:
+            rng = Random(f"{seed}/{job.name}")
+            found.append(
+                _killed(
+                    job,
+                    scratch / job.name.replace(" ", "-"),
+                    scratch / "often",
+                    rng,
+                    kills // len(each),
+                    until,
+                )
+            )
+    return found
+
+
+def _killed(job: Job, folder: Path, often: Path, rng: Random, kills: int, until: float) -> Account:
+    account = Account(f"SIGKILL in {job.name}, gone on")
+    folder.mkdir()
+    env = environment({"ZNAS_CACHE": str(folder / "cache")})
+    env["PYTHONPATH"] = os.pathsep.join([str(often), env["PYTHONPATH"]])
+    run([*job.arguments, folder / "warm"], env=env)  # imports, kernels and caches are warm
+    began = time.monotonic()
+    whole = run([*job.arguments, folder / "whole"], env=env)
+    length = time.monotonic() - began
+    if whole.code != 0:
+        account.add(verdict(whole, right=False), "the unbroken run")
+        return account
+    wanted = job.outcome(folder / "whole")
+    while account.tried < kills and time.monotonic() < until:
+        out = folder / f"broken-{account.tried}"
+        times = min(rng.randint(1, 4), kills - account.tried)
+        moments = [rng.uniform(0.2, 1.0) * length for _ in range(times)]
+        landed = sum(_kill_once([*job.arguments, str(out)], env, moment) for moment in moments)
+        done = run([*job.arguments, out], env=env) if not out.exists() or not _whole(out) else None
+        fine = job.outcome(out) == wanted
+        result = verdict(done, right=fine) if done is not None else RIGHT if fine else "another result"
+        for _ in range(max(landed, 1)):
+            account.add(result, f"killed after {moments} of {length:.1f} s")
+    return account
+
+
+def _kill_once(command: list[str], env: dict[str, str], moment: float) -> int:
+    """1 where the process was still at work."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "znas", *command],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return 1
+    return 0
+
+
+def _whole(out: Path) -> bool:
+    """Whether the last attempt came to its end; a folder that is added to goes on in any case."""
+    return out.is_file() or (out / "result.json").exists()
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    """A run folder but for its seconds."""
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = json.loads(found["result.json"])
+    del result["seconds"]
+    return found | {"result.json": result}
+
+
+def _rows(folder: Path) -> Any:
+    """The architectures that were found, by row and seed."""
+    rows = json.loads((folder / "table2.json").read_text())["rows"]
+    return [(row["row"], row["architectures"], row["evaluations"]) for row in rows]
