@@ -10,6 +10,7 @@ import threading
 import time
 
 from tests.torture.account import Account
+from tests.torture.processes import environment
 
 #: Seconds without an answer after which a case counts as a hang.
 PATIENCE = 60.0
@@ -30,7 +31,11 @@ def _stretch(account: Account, kind: str, seed: int, first: int, count: int, unt
     """Cases in one process, until it has done all, hangs or dies; the first that is left."""
     command = [sys.executable, "-m", "tests.torture.inputs", kind, "--seed", str(seed), "--first", str(first)]
     process = subprocess.Popen(
-        [*command, "--count", str(count - first)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--count", str(count - first)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -63,6 +68,8 @@ def _stretch(account: Account, kind: str, seed: int, first: int, count: int, unt
     process.wait()
     for reader in readers:
         reader.join()
+    process.stdout.close()
+    process.stderr.close()
     if ended == count or time.monotonic() > until:
         return ended
     account.add(f"{how} (exit code {process.returncode}): {''.join(said[-1:]).strip()}", f"case {begun}")
