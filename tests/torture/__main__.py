@@ -36,7 +36,7 @@ and exit code 2 (for signals: their exit code). All else is wrong.
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--inputs", type=int, default=12_000, help="fuzzed inputs, of all kinds together")
+    parser.add_argument("--inputs", type=int, default=20_000, help="fuzzed inputs, of all kinds together")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=1200.0, help="no new trial begins after so long")
     parser.add_argument("--only", action="append", help="one kind, by its name; may be given again")
@@ -51,10 +51,13 @@ def main() -> None:
         return asked.only is None or name in asked.only
 
     kinds = [name for name in KINDS if wanted(name)]
+    weights = sum(kind.weight for kind in KINDS.values())
     accounts: list[Account] = []
     with ThreadPoolExecutor(2) as pool:  # each waits for a process; two cores are what we have
         jobs = [
-            pool.submit(fuzz, kind, seed=asked.seed, count=asked.inputs // len(KINDS), until=until)
+            pool.submit(
+                fuzz, kind, seed=asked.seed, count=asked.inputs * KINDS[kind].weight // weights, until=until
+            )
             for kind in kinds
         ]
         for job in track(jobs, "fuzzed inputs", console=console, transient=True):

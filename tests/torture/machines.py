@@ -296,6 +296,31 @@ def paths(folder: Path, rng: Random, account: Account) -> None:
         account.add(verdict(done, right=len(done.out) > 50), f"deleted working folder, {' '.join(verb[:1])}")
 
 
+def much_work(folder: Path, rng: Random, account: Account) -> None:
+    """A million masks, ten thousand environments: resident memory stays below LARGEST."""
+    for options, masks in (("score='params'", 1_000_000), ("score='naswot', envs=10_000", 1)):
+        program = _MUCH.format(options=options, masks=masks)
+        done = run(["-c", program], program=(sys.executable,), env={"ZNAS_CACHE": str(folder / "cache")})
+        peak = int(done.out) if done.out.strip().isdigit() else 0
+        fine = done.code == 0 and 0 < peak < LARGEST
+        account.add(
+            RIGHT if fine else f"{peak / 1e6:.0f} MB, exit code {done.code}: {done.err[-200:]}", options
+        )
+        account.remark += f"{'; ' if account.remark else ''}{masks:,} masks, {options}: {peak / 1e6:.0f} MB"
+
+
+#: Bytes of resident memory.
+LARGEST = 600_000_000
+_MUCH = """
+import resource, numpy as np, znas
+from znas.setup import Setup
+setup = Setup(znas.Request({options}, images=8, channels=2, cells=1, resolution=8, backend="native", threads=2))
+rng = np.random.default_rng(0)
+masks = np.eye(5, dtype=np.float32)[rng.integers(0, 5, ({masks}, 6))]
+assert np.isfinite(setup.measure(masks)).all()
+print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
 SITUATIONS: dict[str, Situation] = {
     "eight searches on one cold cache": cold_cache,
     "a cache deleted in a loop": deleted_cache,
@@ -303,6 +328,7 @@ SITUATIONS: dict[str, Situation] = {
     "a full disk": full_disk,
     "little memory": little_memory,
     "few file descriptors": few_files,
+    "much work": much_work,
     "signals": signals,
     "streams and alphabets": streams,
     "no home, no name": no_home,

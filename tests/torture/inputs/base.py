@@ -16,6 +16,8 @@ class Input(ABC):
     """One kind of input. folder: for its files, its own."""
 
     name: str
+    #: How many of them are tried, beside other kinds.
+    weight: int = 1
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

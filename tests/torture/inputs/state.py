@@ -19,6 +19,7 @@ class Journals(Input):
     """Work files with changed bytes: what is read was written, and a file that is refused stays as it was."""
 
     name = "journals"
+    weight = 4
     JOB: ClassVar = {"job": "torture", "seed": 1}
     PIECES: ClassVar = {str(k): [k / 3, "x" * k] for k in range(5)}
 
@@ -64,6 +65,7 @@ class CacheEntries(Input):
     """Flipped bits in the cache: the same bytes come back, whether found or built again."""
 
     name = "cache entries"
+    weight = 3
 
     def make(self, rng: Random) -> tuple[int, int]:
         return rng.getrandbits(30), rng.randrange(3)
@@ -96,6 +98,7 @@ class Checkpoints(Input):
     """Flipped bits in a checkpoint: training goes on to the same weights, or does not begin."""
 
     name = "checkpoints"
+    weight = 3
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
