@@ -160,6 +160,120 @@ def test_what_is_refused(space: Any, written: Any) -> None:
         space.parse(written)
 
 
+PAIRS = [("skip_connect", 0)] * 8
+CELLS = f"normal={PAIRS}, normal_concat=range(2, 6), reduce={PAIRS}, reduce_concat=range(2, 6)"
+HEADS = (
+    "",
+    "Genotype(",
+    "x = ",
+    "Genotype(normal=",
+    "[",
+    "|none~0|+",
+    "Structure(4 nodes with ",
+    "{'normal': ",
+)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@given(
+    text=st.builds("{}{}{}".format, st.sampled_from(HEADS), st.text(), st.sampled_from(("", ")", "|", "]")))
+)
+def test_any_text_is_a_genotype_or_one_line(space: Any, text: str) -> None:
+    found = answer(space, text)
+    if isinstance(found, str):
+        assert len(found) <= 300
+        assert found.isprintable()
+    else:
+        assert space.parse(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "piece", ["-", "not ", "[", "(", "{1:", "list(", "a.", "1+", "lambda:", "a=", "'", "\\\n", "|"]
+)
+@pytest.mark.parametrize("count", [50, 150, 400, 1200, 10**6])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_deep_and_long_texts_are_one_line(space: Any, count: int, piece: str) -> None:
+    closing = {"[": "]", "(": ")", "{1:": "}", "list(": ")"}.get(piece, "")
+    for text in (piece * count, piece * count + "1" + closing * count, f"[{piece * count}b(1)]"):
+        found = answer(space, text)
+        assert isinstance(found, str)
+        assert len(found) <= 300
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (f"Genotype(normal=[('oh', 0)], {CELLS})", "is not Python syntax|normal is given twice"),
+        (f"Genotype({PAIRS}, {CELLS})", "normal is given twice"),
+        (f"dict({CELLS})", "is not a call of Genotype"),
+        (f"{{'reduce': [], **dict({CELLS})}}", "fields are not literals"),
+        (
+            repr(nested(DARTS.parse(f"Genotype({CELLS})"))).replace("{", "{'reduce': [], ", 1),
+            "reduce is given twice",
+        ),
+        (json.dumps({"normal": 1})[:-1] + ', "normal": 2}', "normal is given twice"),
+        (f"Genotype({CELLS})".replace("normal=", "\uff4eormal=", 1), "is not ASCII"),
+        (f"G\u0435notype({CELLS})", "is not ASCII"),
+        (f"Genotype({CELLS})".replace("0)", "\uff10)"), "is not ASCII"),
+        (f"Genotype({CELLS}, **x)", "its fields are not"),
+        (f"Genotype(*x, {CELLS})", "its fields are not|not literals|twice"),
+        (
+            f"Genotype({CELLS})".replace("8", "4 + 4").replace("range(2, 6)", "range(1 + 1, 6)"),
+            "small|literals",
+        ),
+        (f"Genotype({CELLS})".replace("0)", "9" * 4000 + ")", 1), "is not an .operation, node. pair"),
+        (f"Genotype({CELLS})".replace("skip_connect", "s" * 65), "is not an .operation, node. pair"),
+        (f"Genotype({CELLS})".replace("skip_connect", "Skip_connect"), "unknown DARTS operation"),
+        (f"Genotype({CELLS})".replace("6)", "10**9)"), "small integers|literals"),
+        (f"Genotype({CELLS})\0", "is not Python syntax"),
+    ],
+)
+def test_a_genotype_says_why_it_is_none(written: str, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        DARTS.parse(written)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_what_python_warns_of_is_not_printed(space: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    for text in ("'\\d'", "1is 1", "[(1)(2)]"):
+        assert isinstance(answer(space, text), str)
+    assert capfd.readouterr() == ("", "")
+
+
+def shared(make: Callable[[Any], Any]) -> Any:
+    """One object in many places, 40 levels deep."""
+    found: Any = [0]
+    for _ in range(40):
+        found = make(found)
+    return found
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize(
+    "written",
+    [
+        shared(lambda inner: [inner] * 50),
+        shared(lambda inner: dict.fromkeys(nested(DARTS.parse(f"Genotype({CELLS})")), inner)),
+        [10**5000] * 6,
+        10**5000,
+        [[["none", 10**5000]]],
+        nested(DARTS.parse(f"Genotype({CELLS})")) | {"normal": [("skip_connect", 10**5000)] * 8},
+        np.zeros(10**7, dtype=np.int8),
+        np.zeros((6, 0)),
+        ["none"] * 10**6,
+        "x" * 10**7,
+        {"y" * 10**6: 1},
+        object(),
+    ],
+    ids=lambda written: type(written).__name__,
+)
+def test_objects_without_end_are_one_line(space: Any, written: Any) -> None:
+    found = answer(space, written)
+    assert isinstance(found, str)
+    assert len(found) <= 300
+
+
 @pytest.mark.parametrize(
     ("name", "rows"), [("cifar10", 500), ("cifar10_50epochs", None), ("cifar10_600epochs", None)]
 )

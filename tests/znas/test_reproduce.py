@@ -59,7 +59,7 @@ def table_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tables") / "cells.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "arch", "cifar10_test_200ep", "other"])
+        writer.writerow(["index", "arch", "cifar10_test_200ep", "other_acc"])
         for i, operations in enumerate(product(OPERATIONS, repeat=6)):
             accuracy = 50 + 7 * operations.count("nor_conv_3x3")
             writer.writerow([i, str(NasBench201Genotype(operations)), accuracy, 1.5])
@@ -170,7 +170,7 @@ def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
         found = entry["accuracy"]["cifar10_test_200ep"]
         assert found["values"] == expected
         assert found["mean"] == pytest.approx(np.mean(expected))
-        assert entry["accuracy"]["other"]["values"] == [1.5] * 4
+        assert entry["accuracy"]["other_acc"]["values"] == [1.5] * 4
         if entry["row"] == "paper-prior-p1":
             values = {e["row"]: e["accuracy"]["cifar10_test_200ep"]["values"] for e in sheet.data["rows"]}
             for name in ("random", "most-parameters"):
@@ -438,7 +438,9 @@ def test_commands_write_every_format(
     for name in ("table2", "correlation"):
         assert {f"{name}.{suffix}" for suffix in ("md", "html", "csv", "json", "png")} <= written
     assert {"figure-cost.png", "figure-scatter.png"} <= written
-    code, text, _ = command(capsys, "sets", "--out", str(out), "--by", "top", "--column", "other", "--json")
+    code, text, _ = command(
+        capsys, "sets", "--out", str(out), "--by", "top", "--column", "other_acc", "--json"
+    )
     assert code == 0
     assert json.loads(text) == json.loads((out / "sets.json").read_text())
     for wrong, message in ((["--largest", "3"], "between 1 and 2"), (["--by", "rho"], "'rho'")):
@@ -450,7 +452,7 @@ def test_commands_write_every_format(
     with (out / "correlation-scores.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 40
-    assert set(lines[0]) == {"arch", "params", "naswot", "cifar10_test_200ep", "other"}
+    assert set(lines[0]) == {"arch", "params", "naswot", "cifar10_test_200ep", "other_acc"}
     with (out / "table2.csv").open(newline="") as file:
         assert {line["row"] for line in csv.DictReader(file)} == {"random", "naswot-p0.5"}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import math
 import reprlib
 import string
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-#: Characters of a notation, at most.
-LONGEST = 10_000
+#: Characters of a notation, and entries of its lists, at most.
+LONGEST, MOST = 10_000, 1000
 
 
 class Malformed(ValueError):
@@ -24,12 +26,14 @@ def read(text: str, call: str | None = None, fields: Sequence[str] = ()) -> Any:
     call: the class by whose call (also as `module.Class`) it may be written, then with exactly these fields,
     by position or name; it becomes a dictionary. JSON is read as the Python it looks like.
 
-    Raises Malformed for anything else, and for more than `LONGEST` characters.
+    Raises Malformed for anything else, for a field twice, for what is not ASCII (Python takes a letter for
+    another that looks like it), and for more than `LONGEST` characters.
     """
-    if len(text) > LONGEST:
-        raise Malformed(f"it is longer than {LONGEST:,} characters")
+    text = bounded(text)
     try:
-        statements = ast.parse(text.strip("\ufeff" + string.whitespace)).body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a stranger's syntax, on our stderr
+            statements = ast.parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Malformed("it is not Python syntax") from error
     value = statements[0].value if len(statements) == 1 and isinstance(statements[0], _VALUED) else None
@@ -40,6 +44,16 @@ def read(text: str, call: str | None = None, fields: Sequence[str] = ()) -> Any:
             raise Malformed(f"it is not a call of {call}")
         return _arguments(value, fields)
     return _literal(value)
+
+
+def bounded(text: str) -> str:
+    """The text without white space around it; Malformed where it is too long or not ASCII."""
+    if len(text) > LONGEST:
+        raise Malformed(f"it is longer than {LONGEST:,} characters")
+    text = text.strip("\ufeff" + string.whitespace)
+    if not text.isascii():
+        raise Malformed(f"{next(each for each in text if not each.isascii())!a} is not ASCII")
+    return text
 
 
 _VALUED = ast.Expr | ast.Assign | ast.AnnAssign
@@ -57,6 +71,7 @@ def _called(call: ast.Call) -> str | None:
 def _arguments(call: ast.Call, fields: Sequence[str]) -> dict[str, Any]:
     given = [*zip(fields, call.args, strict=False), *((word.arg, word.value) for word in call.keywords)]
     names = [name for name, _ in given]
+    _require_once(names)
     if len(given) != len(call.args) + len(call.keywords) or sorted(map(str, names)) != sorted(fields):
         raise Malformed(f"its fields are not {', '.join(fields)}")
     return {str(name): _literal(value) for name, value in given}
@@ -74,6 +89,7 @@ def _literal(node: ast.expr) -> Any:
             return tuple(_literal(item) for item in items)
         case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
             names = [key.value for key in keys if isinstance(key, ast.Constant)]
+            _require_once(names)
             return {name: _literal(value) for name, value in zip(names, values, strict=True)}
         case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]):
             bounds = [_literal(argument) for argument in arguments]
@@ -85,10 +101,20 @@ def _literal(node: ast.expr) -> Any:
             return list(_items(argument))
         case ast.Call(func=ast.Name(id="tuple"), args=[argument], keywords=[]):
             return tuple(_items(argument))
-        case ast.Call(func=func, args=[ast.Constant(value=int() as value)], keywords=[]):
-            if ast.unparse(func) in ("np.int64", "np.int32"):
-                return value
+        case ast.Call(
+            func=ast.Attribute(value=ast.Name(id="np"), attr="int64" | "int32"),
+            args=[ast.Constant(value=int() as value)],
+            keywords=[],
+        ):
+            return value
     raise Malformed("its fields are not literals")
+
+
+def _require_once(names: Sequence[Any]) -> None:
+    """Python and JSON let the last of two fields win."""
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            raise Malformed(f"{str(name)[:40]} is given twice")
 
 
 def _items(node: ast.expr) -> list[Any] | tuple[Any, ...]:
@@ -98,21 +124,40 @@ def _items(node: ast.expr) -> list[Any] | tuple[Any, ...]:
     raise Malformed("its fields are not literals")
 
 
-def plain(written: Any, depth: int = 4) -> Any:
-    """The same with Python's lists and integers in place of NumPy's, `depth` levels down."""
-    if hasattr(written, "tolist"):
+def plain(written: Any) -> Any:
+    """The same with Python's lists and integers in place of NumPy's, four levels down; None for more than
+    `MOST` entries, which no notation has."""
+    try:
+        return _plain(written, 4, iter(range(MOST)))
+    except StopIteration:
+        return None
+
+
+def _plain(written: Any, depth: int, left: Iterator[int]) -> Any:
+    """left: as many entries as may still come; one list may stand in many places."""
+    next(left)
+    if hasattr(written, "tolist") and hasattr(written, "shape"):  # NumPy's, torch's
+        if math.prod(written.shape) > MOST:
+            raise StopIteration
         return written.tolist()
     if depth and isinstance(written, list | tuple):
-        items = [plain(item, depth - 1) for item in written]
+        items = [_plain(item, depth - 1, left) for item in written]
         return items if isinstance(written, list) else tuple(items)
     if depth and isinstance(written, Mapping):
-        return {name: plain(value, depth - 1) for name, value in written.items()}
+        return {name: _plain(value, depth - 1, left) for name, value in written.items()}
     return written
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
 
 
 def shown(written: Any, length: int) -> str:
     """One short line that shows what was written."""
-    return repr(written[:length]) if isinstance(written, str) else reprlib.repr(written)[:length]
+    try:
+        return repr(written[:length]) if isinstance(written, str) else _SHORT.repr(written)[:length]
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a {type(written).__name__}"
 
 
 def is_pair(value: Any) -> bool:
@@ -123,4 +168,5 @@ def is_pair(value: Any) -> bool:
         and isinstance(value[0], str)
         and len(value[0]) <= 64
         and type(value[1]) is int
+        and abs(value[1]) < 1 << 16
     )

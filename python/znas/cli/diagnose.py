@@ -112,6 +112,8 @@ def diagnose(
     base = replace(request, p=parse_p(p or "0.5"), prior=prior, game=game or "none", init=_names(inits)[0])
     base = _sized(base, envs, images, robustness=robustness)
     truth = None if table is None else read_table(table, get_space(request.space), report=remark)
+    if truth is not None:
+        truth.column(column)  # refused before the searches
     job: Callable[..., Diagnosis | Robustness]
     if robustness:
         values: dict[str, Any] = {"init": _names(inits), "p": _ps(ps)}

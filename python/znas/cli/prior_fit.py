@@ -95,6 +95,8 @@ def fit(
     check_new(out)
     space = get_space(request.space)
     truth = None if table is None else read_table(table, space, report=remark)
+    if truth is not None:
+        truth.column(column)  # refused before the passes
     facts: dict[str, Any] = {
         "source": source,
         "znas": __version__,

@@ -137,6 +137,8 @@ def table2(
     chosen = choose(setup.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
         truth = None if table is None else read_table(table, setup.space, progress, remark)
+    if truth is not None:
+        truth.accuracies()  # refused before the searches
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress

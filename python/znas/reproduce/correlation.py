@@ -94,7 +94,7 @@ def score_table(
         "backend": str(request.backend),
         "architectures": hashlib.sha256(text).hexdigest(),
     }
-    found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.columns.items()}, {}, {})
+    found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.accuracies().items()}, {}, {})
     total = len(genotypes)
     with Journal(work, about) as journal:
         for number, score in enumerate(scores):

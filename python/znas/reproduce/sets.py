@@ -62,7 +62,7 @@ def sets(
         if value < 1 or (most is not None and value > most):
             limit = "at least 1" if most is None else f"between 1 and {most}"
             raise InvalidValueError(f"--{what} must be {limit} but got {value}")
-    values = np.stack([measured.columns[score][rows] for score in scores])
+    values = np.stack([measured.raw[score][rows] for score in scores])
     found = _every_set(scores, values, accuracy[rows], largest, top)
     found.sort(key=lambda entry: entry[by], reverse=True)
     return Sheet(
@@ -88,7 +88,7 @@ def _measured(path: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], li
         measured = read_table(path, space)
     except DataError as error:
         raise DataError(f"{error}: was it made with another space than {space.name}? pass --space") from error
-    scores = [name for name in measured.columns if name in SCORES]
+    scores = [name for name in measured.raw if name in SCORES]
     accuracies = [name for name in measured.columns if name not in SCORES]
     if not scores or not accuracies:
         raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")

@@ -38,7 +38,7 @@ def table2(
 
     Raises DataError where a found cell is not in the table.
     """
-    columns = {} if table is None else {c: _accuracies(trials, table, c) for c in table.columns}
+    columns = {} if table is None else {c: _accuracies(trials, table, c) for c in table.accuracies()}
     entries = [_entry(row, trials[row.name], columns) for row in rows]
     others = apart("table2", [row.name for row in rows])
     return Sheet(

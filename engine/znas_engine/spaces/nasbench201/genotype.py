@@ -9,7 +9,7 @@ from typing import Any
 
 from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces.base import Edge, Genotype
-from znas_engine.spaces.notation import Malformed, is_pair, plain, read, shown
+from znas_engine.spaces.notation import Malformed, bounded, is_pair, plain, read, shown
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = tuple(Edge("cell", source, target) for target in (1, 2, 3) for source in range(target))
@@ -56,7 +56,7 @@ def parse(written: Any) -> NasBench201Genotype:
     found = plain(written)
     if isinstance(written, str):
         try:
-            found = _STRING.search(written) or read(written)
+            found = _STRING.search(bounded(written)) or read(written)
         except Malformed as error:
             raise _malformed(written) from error
         if isinstance(found, str):
