@@ -14,10 +14,9 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from znas_engine import __version__, kernels
+from znas_engine import __version__, kernels, silent
 from znas_engine.backends.onnxruntime_cuda import Bound, cuda_session, distribution
 from znas_engine.backends.passes import Images, MaskedPass
 from znas_engine.backends.records import ORT
@@ -32,6 +31,8 @@ from znas_engine.spaces import Mask
 from znas_engine.storage import load_or_build
 from znas_engine.supernet.normalisation import Statistics, chunks
 from znas_engine.supernet.rescale import restored, unscaled
+
+ort = silent.load("onnxruntime")
 
 #: Sessions of discrete architectures kept at a time.
 PRUNED_SESSIONS = 32
