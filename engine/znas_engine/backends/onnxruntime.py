@@ -6,7 +6,6 @@ Nothing here needs torch, and a warm start needs no onnx either: graphs and stat
 from __future__ import annotations
 
 import hashlib
-import io
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -120,18 +119,18 @@ class OnnxRuntime(Evaluator):
             model = export_statistics(self.graph, environment.weight, mask=self.space.shape)
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
             (flat,) = session(model).run(None, {"images": images, "mask": self.space.mixture()})
-            file = io.BytesIO()
-            np.save(file, flat, allow_pickle=False)
-            return file.getvalue()
+            return bytes(flat.astype("<f4").tobytes())
+
+        def statistics(data: bytes) -> Statistics:
+            """ValueError for data of another graph, or of none."""
+            flat = np.frombuffer(data, "<f4").astype(np.float32).reshape(2, -1)
+            return Statistics.unpack(self.graph, flat, self.space.mixture())
 
         key = self._key(environment, norm) | {
             "images": environment.batch.digest(),
             "onnxruntime": ort.__version__,
         }
-        flat = np.load(
-            io.BytesIO(load_or_build("calibration", key, build, report=self.report)), allow_pickle=False
-        )
-        return Statistics.unpack(self.graph, flat, self.space.mixture())
+        return statistics(load_or_build("calibration", key, build, report=self.report, check=statistics))
 
     def _key(self, environment: Environment, norm: str) -> dict[str, object]:
         return {
