@@ -14,12 +14,14 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from znas_engine import silent
 from znas_engine.backends import BACKENDS, missing
 from znas_engine.data import Batch, load
 from znas_engine.devices import FIRST
 from znas_engine.spaces import SPACES as REGISTRY
 from znas_engine.spaces import Macro, SearchSpace, get_space, resize
 
+silent.quieten(os.environ)  # some tests import onnxruntime themselves
 # No test asserts a time: a busy machine must not fail one.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")

@@ -106,9 +106,12 @@ def write_new(path: Path, data: bytes) -> None:
             temporary.replace(path)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """All of the file or what was there before; for files of ours. A link is not followed. OSError."""
-    with _neighbour(path, data) as temporary:
+def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """All of the file or what was there before; for files of ours. A link is not followed. OSError.
+
+    mode: the most that the file permits; the umask takes away from it.
+    """
+    with _neighbour(path, data, mode) as temporary:
         temporary.replace(path)
 
 
@@ -122,12 +125,12 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EOPNO
 
 
 @contextmanager
-def _neighbour(path: Path, data: bytes) -> Iterator[Path]:
+def _neighbour(path: Path, data: bytes, mode: int = 0o666) -> Iterator[Path]:
     """A file beside `path` with these bytes, flushed to disk; gone afterwards unless it was renamed."""
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:  # the umask applies
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -53,7 +53,7 @@ def test_a_search_leaves_no_half_run(backend: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("ZNAS_CACHE", str(tmp_path / "cache"))
     runs = tmp_path / "runs"
     search = ["search", "--finalists", "3", "--backend", backend, "--out", runs / "first", "-q", *SMALL]
-    refused(znas(*search, limit=1000), "the output" if backend == "native" else "the cache folder")
+    refused(znas(*search, limit=1000), "the output")  # ort goes on without its cache
     assert not runs.exists() or list(runs.iterdir()) == []
     done = znas(*search)
     assert done.returncode == 0, done.stderr

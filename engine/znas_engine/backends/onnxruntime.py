@@ -6,7 +6,6 @@ Nothing here needs torch, and a warm start needs no onnx either: graphs and stat
 from __future__ import annotations
 
 import hashlib
-import io
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -14,10 +13,9 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from znas_engine import __version__, kernels
+from znas_engine import __version__, kernels, silent
 from znas_engine.backends.onnxruntime_cuda import Bound, cuda_session, distribution
 from znas_engine.backends.passes import Images, MaskedPass
 from znas_engine.backends.records import ORT
@@ -32,6 +30,8 @@ from znas_engine.spaces import Mask
 from znas_engine.storage import load_or_build
 from znas_engine.supernet.normalisation import Statistics, chunks
 from znas_engine.supernet.rescale import restored, unscaled
+
+ort = silent.load("onnxruntime")
 
 #: Sessions of discrete architectures kept at a time.
 PRUNED_SESSIONS = 32
@@ -119,18 +119,18 @@ class OnnxRuntime(Evaluator):
             model = export_statistics(self.graph, environment.weight, mask=self.space.shape)
             images = environment.batch.images[chunks(len(environment.batch.images))[0]]
             (flat,) = session(model).run(None, {"images": images, "mask": self.space.mixture()})
-            file = io.BytesIO()
-            np.save(file, flat, allow_pickle=False)
-            return file.getvalue()
+            return bytes(flat.astype("<f4").tobytes())
+
+        def statistics(data: bytes) -> Statistics:
+            """ValueError for data of another graph, or of none."""
+            flat = np.frombuffer(data, "<f4").astype(np.float32).reshape(2, -1)
+            return Statistics.unpack(self.graph, flat, self.space.mixture())
 
         key = self._key(environment, norm) | {
             "images": environment.batch.digest(),
             "onnxruntime": ort.__version__,
         }
-        flat = np.load(
-            io.BytesIO(load_or_build("calibration", key, build, report=self.report)), allow_pickle=False
-        )
-        return Statistics.unpack(self.graph, flat, self.space.mixture())
+        return statistics(load_or_build("calibration", key, build, report=self.report, check=statistics))
 
     def _key(self, environment: Environment, norm: str) -> dict[str, object]:
         return {

@@ -15,12 +15,14 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from znas_engine import silent
 from znas_engine.devices import kind_of, number_of
 from znas_engine.errors import DeviceError, DeviceMemoryError, MissingDependencyError
+
+ort = silent.load("onnxruntime")
+state = silent.load("onnxruntime.capi.onnxruntime_pybind11_state")
 
 PROVIDER = "CUDAExecutionProvider"
 #: float32 means float32, and no algorithm is chosen by a stopwatch: a seed gives the same scores again.

@@ -47,7 +47,6 @@ def check_once(
 
     Raises:
         DeviceError: logits differ by more than LOGIT_TOLERANCE; nothing is remembered.
-        StorageError: the cache cannot be used.
     """
     card = gpu(device)
     key = {

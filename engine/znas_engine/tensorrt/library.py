@@ -7,10 +7,10 @@ TF32 is off, so that float32 means float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from znas_engine import silent
 from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
 from znas_engine.tensorrt.flavours import HOW_TO_GET, RTX, chosen
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 else:
     try:
         if FLAVOUR.preload is not None and find_spec(FLAVOUR.preload) is not None:
-            import_module(FLAVOUR.preload)
-        trt = import_module(FLAVOUR.module)
+            silent.load(FLAVOUR.preload)
+        trt = silent.load(FLAVOUR.module)
     except (ImportError, OSError) as error:
         raise MissingDependencyError(f"{FLAVOUR} cannot be loaded ({error}): {HOW_TO_GET}") from error
 

@@ -90,21 +90,22 @@ def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], No
 
     Raises:
         InvalidValueError, TensorRTError: see `library.build`.
-        StorageError: the cache cannot be used.
+        StorageError: others can write to the cache, so that a plan in it may be anybody's code.
     """
 
     def build() -> bytes:
         report(f"building a plan for {target}; once, it takes seconds to minutes")
-        timings = _load_timings(target, report)
+        timings = b""
+        if target.gpu is not None:
+            kept = load("timings", timing_key, report=report, made_by=made_by, executed=True)
+            timings = kept or b""
         built = library.build(model, images=IMAGES, capability=target.capability, timings=timings)
         if built.timings not in (b"", timings):
-            store("timings", target.timing_key(), built.timings, made_by=target.made_by())
+            store("timings", timing_key, built.timings, report=report, made_by=made_by)
         return built.plan
 
-    return load_or_build("plan", target.key(model, dtype), build, report=report, made_by=target.made_by())
-
-
-def _load_timings(target: Target, report: Callable[[str], None]) -> bytes:
-    if target.gpu is None:
-        return b""
-    return load("timings", target.timing_key(), report=report, made_by=target.made_by()) or b""
+    timing_key, made_by = target.timing_key(), target.made_by()
+    # A plan holds machine code and timings choose it: TensorRT checks neither.
+    return load_or_build(
+        "plan", target.key(model, dtype), build, report=report, made_by=made_by, executed=True
+    )

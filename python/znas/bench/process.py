@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from znas.bench.contenders import Contender
 from znas.bench.plan import Supernet
+from znas_engine import silent
 from znas_engine.errors import ZnasError
 from znas_engine.spaces import Mask
 
@@ -136,7 +137,9 @@ class Worker:
 def environment(cache: Path, operation_threads: int) -> dict[str, str]:
     """What a measured process inherits: its own cache, and how many threads a library may start."""
     count = str(operation_threads)
-    return os.environ | {
+    inherited = dict(os.environ)
+    silent.quieten(inherited)
+    return inherited | {
         "ZNAS_CACHE": str(cache),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "OMP_NUM_THREADS": count,
