@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from znas_engine.errors import InvalidValueError, StorageError, ZnasError, briefly
+from znas_engine.interrupts import held
 
 Kind = Literal["nothing", "file", "folder", "other"]
 
@@ -96,7 +97,7 @@ def read(path: Path, what: str, *, limit: int = TEXT_LIMIT, error: type[ZnasErro
 
 def write_new(path: Path, data: bytes) -> None:
     """All of a file that was not there, or none of it. OSError: FileExistsError where something is there."""
-    with _neighbour(path, data) as temporary:
+    with held(), _neighbour(path, data) as temporary:
         try:
             os.link(temporary, path)
         except OSError as problem:
@@ -108,7 +109,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 def replace(path: Path, data: bytes) -> None:
     """All of the file or what was there before; for files of ours. A link is not followed. OSError."""
-    with _neighbour(path, data) as temporary:
+    with held(), _neighbour(path, data) as temporary:
         temporary.replace(path)
 
 
