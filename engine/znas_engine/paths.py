@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from znas_engine.errors import InvalidValueError, StorageError, ZnasError, briefly
+from znas_engine.interrupts import held
 
 Kind = Literal["nothing", "file", "folder", "other"]
 
@@ -80,15 +81,19 @@ def read(path: Path, what: str, *, limit: int = TEXT_LIMIT, error: type[ZnasErro
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as problem:
         raise error(f"{what} {path} cannot be read ({reason(problem)})") from problem
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                there = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
-                raise error(f"{what} {path} cannot be read (it is {there}, not a file)")
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            there = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
+            raise error(f"{what} {path} cannot be read (it is {there}, not a file)")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:  # refuses a folder's descriptor itself
             data = file.read(limit + 1) if about.st_size <= limit else None
-        except OSError as problem:
-            raise error(f"{what} {path} cannot be read ({reason(problem)})") from problem
+    except ZnasError:
+        raise
+    except OSError as problem:
+        raise error(f"{what} {path} cannot be read ({reason(problem)})") from problem
+    finally:
+        os.close(descriptor)
     if data is None or len(data) > limit:
         raise error(f"{what} {path} cannot be read (it has more than {limit:,} bytes)")
     return data
@@ -96,7 +101,7 @@ def read(path: Path, what: str, *, limit: int = TEXT_LIMIT, error: type[ZnasErro
 
 def write_new(path: Path, data: bytes) -> None:
     """All of a file that was not there, or none of it. OSError: FileExistsError where something is there."""
-    with _neighbour(path, data) as temporary:
+    with held(), _neighbour(path, data) as temporary:
         try:
             os.link(temporary, path)
         except OSError as problem:
@@ -111,7 +116,7 @@ def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
 
     mode: the most that the file permits; the umask takes away from it.
     """
-    with _neighbour(path, data, mode) as temporary:
+    with held(), _neighbour(path, data, mode) as temporary:
         temporary.replace(path)
 
 

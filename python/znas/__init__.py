@@ -7,16 +7,25 @@
     >>> result.save("runs/first")
     >>> result = znas.load("runs/first")
 
-Importing znas loads numpy and nothing heavier.
+Importing znas loads nothing: a name loads its module when it is first used, so that a command can listen to
+signals before numpy is there.
 """
 
-from znas.method import Method
-from znas.network import network
-from znas.request import Request
-from znas.result import EdgeReport, ScoreReport, SearchResult
-from znas.run_folder import load
-from znas.search import search, select
-from znas.setup import Setup
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from znas.method import Method
+    from znas.network import network
+    from znas.request import Request
+    from znas.result import EdgeReport, ScoreReport, SearchResult
+    from znas.run_folder import load
+    from znas.search import search, select
+    from znas.setup import Setup
 
 __all__ = [
     "EdgeReport",
@@ -30,3 +39,42 @@ __all__ = [
     "search",
     "select",
 ]
+
+#: Where every name of the package lies.
+_HOMES = {
+    "EdgeReport": "result",
+    "Method": "method",
+    "Request": "request",
+    "ScoreReport": "result",
+    "SearchResult": "result",
+    "Setup": "setup",
+    "load": "run_folder",
+    "network": "network",
+    "search": "search",
+    "select": "search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'znas' has no attribute {name!r}")
+    found = getattr(import_module(f"znas.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """`znas.search` is the function, also after the module of that name was imported, which sets itself as
+    an attribute of its package."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

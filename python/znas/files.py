@@ -18,6 +18,7 @@ from pathlib import Path
 
 from znas_engine import paths, strict_json
 from znas_engine.errors import StorageError
+from znas_engine.interrupts import held
 
 
 def check_new(out: Path) -> None:
@@ -31,8 +32,9 @@ def check_new(out: Path) -> None:
     nearest = next(folder for folder in paths.absolute(out).parents if _there(folder))
     try:
         probe = nearest / _hidden(out)
-        probe.mkdir()
-        probe.rmdir()
+        with held():
+            probe.mkdir()
+            probe.rmdir()
     except OSError as error:
         raise _cannot_write(out, error) from error
 
@@ -44,6 +46,11 @@ def work_file(out: Path) -> Path:
 
 def write_file(path: Path, data: bytes) -> Path:
     """All of a new file or none; StorageError where one is there or it cannot be written."""
+    with held():
+        return _write_file(path, data)
+
+
+def _write_file(path: Path, data: bytes) -> Path:
     made = _make(path.parent)
     try:
         paths.write_new(path, data)
@@ -59,6 +66,11 @@ def write_file(path: Path, data: bytes) -> Path:
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
     """A new folder with these files: all of them or none; StorageError where it cannot be made."""
+    with held():
+        return _write_folder(folder, contents)
+
+
+def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
     check_new(folder)
     made = _make(folder.parent)
     staging = folder.with_name(_hidden(folder))
@@ -122,12 +134,16 @@ class Album:
         self._written[name] = [*self._written.get(name, [])[-1:], _digest(data)]
         index = {"format": _ALBUM, "written": self._written}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            paths.replace(self.folder / self.INDEX, json.dumps(index, indent=1).encode())
-            paths.replace(path, data)
+            with held():
+                self._replace(path, data, json.dumps(index, indent=1).encode())
         except OSError as error:
             raise _cannot_write(path, error) from error
         return path
+
+    def _replace(self, path: Path, data: bytes, index: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        paths.replace(self.folder / self.INDEX, index)
+        paths.replace(path, data)
 
     def _is_ours(self, path: Path) -> bool:
         known = self._written.get(path.name)

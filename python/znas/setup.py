@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from znas.hooks import QUIET, Hooks
 from znas.request import Request
 from znas_engine.backends import choose_backend, get_backend
 from znas_engine.backends.checks import check_score
+from znas_engine.cores import available_cores
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.evaluator import ALL, Evaluator
@@ -29,8 +29,8 @@ from znas_engine.supernet.normalisation import check_norm
 
 
 def available_threads() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores this process may use: its affinity, and its container's quota."""
+    return available_cores()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

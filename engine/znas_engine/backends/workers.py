@@ -11,7 +11,8 @@ from threadpoolctl import threadpool_limits
 
 
 class Workers(ThreadPoolExecutor):
-    """Threads that an exception (an interrupt, say) relieves of the masks they have not begun.
+    """Threads that an exception relieves of the masks they have not begun; an interrupt does not wait for
+    those that they have.
 
     Each belongs to one of `places` devices, in turn: at least one thread to every device. begin: what a
     thread does first.
@@ -41,7 +42,9 @@ class Workers(ThreadPoolExecutor):
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        # An interrupt does not wait for passes that run: nothing reads what they find.
+        interrupted = isinstance(kind, type) and not issubclass(kind, Exception)
         try:
-            self.shutdown(cancel_futures=kind is not None)
+            self.shutdown(wait=not interrupted, cancel_futures=kind is not None)
         finally:
             self._blas.restore_original_limits()

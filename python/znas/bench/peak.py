@@ -6,7 +6,6 @@ python -m znas.bench.peak cpu      (with OMP_NUM_THREADS in its environment) pri
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from znas.bench.machine import isa_flags
-from znas.bench.process import WorkerFailed, environment
+from znas.bench.process import timed_process
 
 #: Sides of the square matrices; the best of them counts.
 SIDES = (512, 1024, 2048)
@@ -32,15 +31,8 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 def measure(threads: int, device: str, cache: Path) -> list[dict[str, Any]]:
     """Rows of one thread count, one per library and dtype. gflops: 2 x side^3 / 1e9 over the best seconds;
     seconds: the products of the best side. On a GPU the best copy too: gbytes read and written per second."""
-    done = subprocess.run(
-        [sys.executable, "-m", "znas.bench.peak", device],
-        env=environment(cache, threads),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise WorkerFailed(done.stderr.strip().split("\n")[-1])
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    _, printed = timed_process(["-m", "znas.bench.peak", device], cache, threads)
+    rows: list[dict[str, Any]] = json.loads(printed)
     return [row | {"threads": threads, "device": device} for row in rows]
 
 

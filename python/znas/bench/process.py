@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from znas.bench.contenders import Contender
 from znas.bench.plan import Supernet
 from znas_engine import silent
 from znas_engine.errors import ZnasError
+from znas_engine.interrupts import held
 from znas_engine.spaces import Mask
 
 #: Seconds after which a worker that does not answer has failed; torch.compile of a whole supernet is slow.
@@ -31,16 +35,41 @@ class WorkerFailed(ZnasError):
     """The message is what the row says instead of a time."""
 
 
-def timed_process(arguments: Sequence[str], cache: Path) -> tuple[float, str]:
-    """Seconds of a whole `python *arguments`, and what it printed; WorkerFailed if it fails."""
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment(cache, 1), capture_output=True, text=True
-    )
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise WorkerFailed(done.stderr.strip().split("\n")[-1] or f"ended with status {done.returncode}")
-    return seconds, done.stdout
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder, gone afterwards whatever signals come."""
+    with held():
+        folder = tempfile.TemporaryDirectory(prefix="znas-bench-", ignore_cleanup_errors=True)
+        path = Path(folder.name)
+    try:
+        yield path
+    finally:
+        with held():
+            folder.cleanup()
+
+
+def timed_process(arguments: Sequence[str], cache: Path, threads: int = 1) -> tuple[float, str]:
+    """Seconds of a whole `python *arguments`, and what it printed; WorkerFailed if it fails. No process is
+    left behind."""
+    process: subprocess.Popen[bytes] | None = None
+    with (
+        scratch() as folder,
+        (folder / "stdout").open("w+b") as printed,
+        (folder / "stderr").open("w+b") as log,
+    ):
+        started = time.perf_counter()
+        try:
+            with held():
+                process = _started(arguments, environment(cache, threads), subprocess.DEVNULL, printed, log)
+            code = process.wait()
+            seconds = time.perf_counter() - started
+        finally:
+            if process is not None:
+                _kill(process)
+        if code:
+            raise WorkerFailed(_last_words(log) or f"ended with status {code}")
+        printed.seek(0)
+        return seconds, printed.read().decode(errors="replace")
 
 
 class Worker:
@@ -55,18 +84,20 @@ class Worker:
 
     def __init__(self, contender: Contender, supernet: Supernet, threads: int, cache: Path) -> None:
         given = {"contender": asdict(contender), "supernet": asdict(supernet), "threads": threads}
-        self._scratch = tempfile.TemporaryDirectory(prefix="znas-bench-")
-        self._folder = Path(self._scratch.name)
-        self._log = (self._folder / "stderr").open("w+b")
-        self.started = time.perf_counter()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "znas.bench.worker", json.dumps(given)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=environment(cache, threads if contender.shares == "operations" else 1),
-        )
+        with held():
+            folder = tempfile.TemporaryDirectory(prefix="znas-bench-", ignore_cleanup_errors=True)
+            self._folder = Path(folder.name)
+            self._log = (self._folder / "stderr").open("w+b")
+            self.started = time.perf_counter()
+            self._process = _started(
+                ["-m", "znas.bench.worker", json.dumps(given)],
+                environment(cache, threads if contender.shares == "operations" else 1),
+                subprocess.PIPE,
+                subprocess.PIPE,
+                self._log,
+            )
+            #: Also where a signal comes before anybody has this object.
+            self._end = weakref.finalize(self, _end, self._process, self._log, folder)
         try:
             prepared = self._ask({})
             self.prepare_seconds = float(prepared["prepare"])
@@ -89,12 +120,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None:
-                stream.close()
-        self._scratch.cleanup()
+        self._end()
 
     def __enter__(self) -> Worker:
         return self
@@ -112,7 +138,7 @@ class Worker:
         if stdin is None or stdout is None:
             raise AssertionError("the worker was started without pipes")
         try:
-            stdin.write(json.dumps(command) + "\n")
+            stdin.write(json.dumps(command).encode() + b"\n")
             stdin.flush()
         except BrokenPipeError:
             raise WorkerFailed(self._last_words()) from None
@@ -126,12 +152,53 @@ class Worker:
         return answer
 
     def _last_words(self) -> str:
-        """The last line that it wrote to stderr: of a traceback, the error."""
         code = self._process.wait()
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").split("\n")
-        words = [line for line in lines if line.strip()]
-        return words[-1].strip()[:300] if words else f"ended with status {code}"
+        return _last_words(self._log) or f"ended with status {code}"
+
+
+def _started(
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    """A `python *arguments` in a process group of its own, so that what it starts ends with it; the
+    terminal's Ctrl-C does not reach it, we end it."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment,
+        process_group=0,
+    )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends it and what it started."""
+    with held():
+        with suppress(ProcessLookupError):  # all have ended by themselves
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _end(process: subprocess.Popen[bytes], log: IO[bytes], folder: tempfile.TemporaryDirectory[str]) -> None:
+    with held():
+        _kill(process)
+        for stream in (process.stdin, process.stdout, log):
+            if stream is not None:
+                with suppress(OSError):  # a pipe to a process that is gone
+                    stream.close()
+        folder.cleanup()
+
+
+def _last_words(log: IO[bytes]) -> str:
+    """The last line that it wrote to stderr: of a traceback, the error."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").split("\n")
+    words = [line for line in lines if line.strip()]
+    return words[-1].strip()[:300] if words else ""
 
 
 def environment(cache: Path, operation_threads: int) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from znas.bench.contenders import Contender, get_contender
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group
-from znas.bench.process import WorkerFailed, timed_process
+from znas.bench.process import WorkerFailed, scratch, timed_process
 
 PHASES = ("setup", "evaluate", "select")
 
@@ -77,9 +76,9 @@ def command(group: Group, contender: Contender, p: float, seed: int) -> list[str
 
 def _search(row: Row, group: Group, seed: int) -> None:
     contender = get_contender(row["contender"])
-    with tempfile.TemporaryDirectory(prefix="znas-bench-") as folder:
+    with scratch() as folder:
         arguments = ["-m", "znas", *command(group, contender, row["p"], seed)]
-        seconds, printed = timed_process(arguments, Path(folder))
+        seconds, printed = timed_process(arguments, folder)
     result = json.loads(printed)
     row["seconds"].append(seconds)
     row["architectures"].append(result["arch"])

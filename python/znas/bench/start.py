@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from znas.bench.contenders import get_contender
 from znas.bench.passes import Arena, Row, check, empty_row
 from znas.bench.plan import Group
-from znas.bench.process import Worker, WorkerFailed
+from znas.bench.process import Worker, WorkerFailed, scratch
 
 CACHES = ("empty", "full")
 
@@ -46,11 +45,11 @@ def measure(
     }
     for _ in range(repeats):
         for name in names:
-            with tempfile.TemporaryDirectory(prefix="znas-bench-") as folder:
+            with scratch() as folder:
                 for state in CACHES:
                     row = rows[name, state]
                     if row["passed"]:
-                        _start(row, group, name, Path(folder), masks, expected, labels)
+                        _start(row, group, name, folder, masks, expected, labels)
                     progress()
     return list(rows.values())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from znas.bench import instant, peak, search, start
 from znas.bench.machine import load_average, machine, suite_version, versions
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group, Plan
+from znas.bench.process import scratch
 from znas_engine import kernels
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress, unheard
@@ -41,10 +41,10 @@ def run(plan: Plan, work: Path, *, progress: Progress = unheard) -> dict[str, An
     }
     load = load_average()
     with (
-        tempfile.TemporaryDirectory(prefix="znas-bench-") as cache,
+        scratch() as cache,
         Journal(work, {"job": "bench", **facts}) as journal,
     ):
-        rows = _rows(plan, journal, Path(cache), progress)
+        rows = _rows(plan, journal, cache, progress)
     return facts | {"command": ["znas-engine", *sys.argv[1:]], "load": load, "rows": rows}
 
 

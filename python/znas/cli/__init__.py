@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from znas_engine import __version__
-from znas_engine.errors import ZnasError, unknown_choice
+from znas.cli.streams import check_stdout, streams
+from znas_engine import __version__, interrupts, paths
+from znas_engine.errors import ZnasError, in_short, one_line, unknown_choice
 
 #: In the order of --help. The verb `search` is the function (or Typer) `search` of `znas.cli.search`.
 VERBS = ("search", "show", "network", "export", "prior", "diagnose", "reproduce", "bench", "doctor")
@@ -28,6 +30,7 @@ class _Verbs(TyperGroup):
         if cmd_name not in VERBS:
             raise unknown_choice("command", cmd_name, VERBS)
         verb = getattr(import_module(f"znas.cli.{cmd_name}"), cmd_name)
+        interrupts.check()
         if isinstance(verb, typer.Typer):
             return typer.main.get_group(verb)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -47,7 +50,19 @@ app = typer.Typer(
 #: What the parser raises for bad options; typer has its own copy of click since 0.16.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-_INTERRUPTED = 130
+INTERRUPTED, DEFECT, MISTAKE = 130, 70, 2
+#: The way out where the machine is too small.
+SMALLER = "ask for fewer images, a smaller resolution, fewer channels or fewer threads"
+REPORT = "the lines above, the command and what `znas-engine doctor` says to its maintainers"
+#: What Python, PyTorch, ONNX Runtime and the C++ library say of threads and memory that they did not get.
+_TOO_LITTLE = (
+    "start new thread",
+    "allocate memory",
+    "bad allocation",
+    "bad_alloc",
+    "Failed to allocate",
+    "Resource temporarily unavailable",
+)
 
 
 def _version(value: bool) -> None:
@@ -65,23 +80,79 @@ def _root(
     """Zero-shot neural architecture search by interventions on a randomly initialised supernet."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one verb and exits: 0 done, 1 the answer is no, 2 a mistake the user can mend, 130 interrupted.
-
-    A mistake is one line on stderr; ZNAS_DEBUG=1 shows the traceback too.
-    """
-    command = typer.main.get_command(app)
-    given = list(arguments or sys.argv[1:]) or ["--help"]
-    try:
-        code: int = command.main(args=given, prog_name="znas-engine", standalone_mode=False) or 0
-    except (ZnasError, _UsageError) as error:
-        if os.environ.get("ZNAS_DEBUG"):
-            raise
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        print(f"znas-engine: error: {' '.join(message.split())}", file=sys.stderr)
-        code = 2
-    except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
-    if code == _INTERRUPTED:
-        print("znas-engine: interrupted; no result was written", file=sys.stderr)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """`run` in a process that goes on: raises SystemExit. A signal ends the process at once."""
+    code = interrupts.guarded(lambda: run(sys.argv[1:] if arguments is None else arguments))
+    if interrupts.interrupted():
+        interrupts.leave(code)
     sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one verb and returns the exit code:
+
+    0 done, 1 the answer is no, 2 a mistake that the user can mend or a machine that has too little of
+    something, 70 a defect of ours, 130, 143 or 129 a signal (SIGINT, SIGTERM, SIGHUP).
+
+    2 is one line on stderr (ZNAS_DEBUG=1 shows the traceback too), 70 a traceback that ends in where to
+    report it.
+    """
+    with streams():
+        try:
+            check_stdout()
+            command = typer.main.get_command(app)
+            given = list(arguments) or ["--help"]
+            code: int = command.main(args=given, prog_name="znas-engine", standalone_mode=False) or 0
+            sys.stdout.flush()
+        except (KeyboardInterrupt, typer.Abort):
+            # Where a caller does not let us listen to signals.
+            _say("interrupted; nothing is left half-written")
+            return INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - the last that sees it
+            return _answer(error)
+        return code
+
+
+def _answer(error: Exception) -> int:
+    """What is said of an error, and its exit code."""
+    if interrupts.interrupted():  # an import of C code makes anything of a signal
+        raise error
+    if os.environ.get("ZNAS_DEBUG"):
+        traceback.print_exception(error)
+    message = _message(error)
+    if message is not None:
+        _say(f"error: {message}")
+        return MISTAKE
+    if not os.environ.get("ZNAS_DEBUG"):
+        traceback.print_exception(error)
+    _say(f"this is a defect of znas-engine {__version__}, not of yours: please report {REPORT}")
+    return DEFECT
+
+
+def _say(line: str) -> None:
+    print(f"znas-engine: {line}", file=sys.stderr)
+
+
+def _message(error: Exception) -> str | None:
+    """One line for what the user or the machine can mend; None for a defect of ours."""
+    match error:
+        case ZnasError():
+            return str(error)
+        case MemoryError():
+            said = f" ({in_short(error)})" if str(error) else ""
+            return one_line(f"the memory of this machine does not suffice{said}: {SMALLER}")
+        case RecursionError():
+            return "an argument or a file is nested too deeply: write it flatter"
+        case UnicodeError():
+            return one_line(f"an argument or a file name holds what is no text ({error}): rename it")
+        case ImportError() if not (error.name or "").startswith("znas"):
+            return one_line(f"a package cannot be imported ({error}): reinstall {error.name or 'it'}")
+        case OSError():
+            where = f" {error.filename}" if error.filename is not None else ""
+            return one_line(f"the system refused{where} ({paths.reason(error)})")
+    if isinstance(error, _UsageError):
+        return one_line(error.format_message())  # type: ignore[attr-defined]
+    said = str(error)
+    if isinstance(error, RuntimeError) and any(words in said for words in _TOO_LITTLE):
+        return one_line(f"this machine has too little memory or too few threads ({said}): {SMALLER}")
+    return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from znas.cli.console import progress_bar, show
+from znas.cli.console import finish, progress_bar
 from znas.cli.options import SIZE, Json, Quiet, asks
 from znas.request import Request
 
@@ -116,25 +116,26 @@ def _plan(request: Request, chosen: dict[str, Any], device: str, *, quick: bool)
 
 
 def _run(plan: Plan, out: Path | None, *, as_json: bool, quiet: bool) -> None:
-    import tempfile
-
     from znas.bench.machine import result_path
+    from znas.bench.process import scratch
     from znas.bench.suite import run
     from znas.bench.tables import summary
     from znas.files import check_new, work_file, write_file
 
-    with tempfile.TemporaryDirectory(prefix="znas-bench-") as scratch:
-        if out is not None and out.suffix != ".json":
-            out = out / result_path(plan.device)
-        if out is not None:
-            check_new(out)
-        work = work_file(out or Path(scratch) / "result.json")
+    if out is not None and out.suffix != ".json":
+        out = out / result_path(plan.device)
+    if out is not None:
+        check_new(out)
+    with scratch() as folder:
+        work = work_file(out or folder / "result.json")
         with progress_bar("timed steps", quiet=quiet) as progress:
             document = run(plan, work, progress=progress)
-        if out is not None:
-            write_file(out, summary(document).json().encode())
-            work.unlink()
-    if as_json:
-        typer.echo(json.dumps(document))
-        return
-    show(summary(document), out)
+    page = summary(document)
+
+    def write() -> None:
+        """The work file goes when the result is there; on a full disk it stays."""
+        assert out is not None
+        write_file(out, page.json().encode())
+        work.unlink()
+
+    finish(json.dumps(document) if as_json else page, None if out is None else write, out)

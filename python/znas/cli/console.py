@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
 
 from znas.output import Document, Facts, text
+from znas_engine import interrupts
 from znas_engine.progress import Progress
 
 
@@ -26,6 +27,32 @@ def show(document: Document, out: Path | None = None, files: str = "") -> None:
     typer.echo(text.render(parts))
 
 
+def finish(
+    found: Document | str,
+    write: Callable[[], object] | None = None,
+    out: Path | None = None,
+    files: str = "",
+) -> None:
+    """What a verb found, written where the user wants it and printed; found: text (JSON) or a document.
+
+    What cannot be written (a full disk, a name that somebody took meanwhile) is printed first, so that no
+    finished work is lost, and raised then. out, files: as for `show`.
+    """
+    interrupts.check()
+    lost: Exception | None = None
+    if write is not None:
+        try:
+            write()
+        except Exception as error:  # noqa: BLE001 - raised below
+            lost = error
+    if isinstance(found, str):
+        typer.echo(found)
+    else:
+        show(found, None if lost else out, files)
+    if lost is not None:
+        raise lost
+
+
 @contextmanager
 def progress_bar(what: str, *, quiet: bool) -> Iterator[Progress]:
     """A callback (done, total) that draws a bar on stderr; it appears with the first call and goes when all
@@ -35,6 +62,7 @@ def progress_bar(what: str, *, quiet: bool) -> Iterator[Progress]:
 
         def progress(done: int, total: int) -> None:
             nonlocal bar
+            interrupts.check()
             if bar is None:
                 bar = stack.enter_context(_bar(what))
             bar(done, total)
@@ -42,7 +70,7 @@ def progress_bar(what: str, *, quiet: bool) -> Iterator[Progress]:
                 stack.close()
                 bar = None
 
-        yield _no_progress if quiet else progress
+        yield _unseen if quiet else progress
 
 
 @contextmanager
@@ -63,8 +91,9 @@ def _bar(what: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _no_progress(done: int, total: int) -> None:
+def _unseen(done: int, total: int) -> None:
     """--quiet"""
+    interrupts.check()
 
 
 def silent(line: str) -> None:

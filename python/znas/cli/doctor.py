@@ -8,6 +8,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from typing import Any
@@ -15,15 +16,15 @@ from typing import Any
 import typer
 
 from znas.cli import options
-from znas.cli.console import show
+from znas.cli.console import finish
 from znas.output import Document, Facts
 from znas.presets import PRESETS, Preset
 from znas.setup import available_threads
-from znas_engine import __version__, kernels
+from znas_engine import __version__, kernels, paths
 from znas_engine.backends import BACKENDS, can_run, choose_backend, evaluator_of, missing
 from znas_engine.data import DATASETS, check_without_files
 from znas_engine.devices import FIRST
-from znas_engine.errors import MissingDependencyError, PluginError, ZnasError
+from znas_engine.errors import MissingDependencyError, PluginError, ZnasError, in_short, one_line
 from znas_engine.gpu import MEASURED, Gpu, gpus
 from znas_engine.registry import Registry
 from znas_engine.scores import SCORES
@@ -48,10 +49,7 @@ def doctor(as_json: options.Json = False) -> None:
     that cannot be used.
     """
     checks = list(_checks())
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
-    else:
-        show(document(checks))
+    finish(json.dumps([asdict(check) for check in checks], indent=1) if as_json else document(checks))
     if any(check.state == "broken" for check in checks):
         raise typer.Exit(1)
 
@@ -63,6 +61,32 @@ def document(checks: Sequence[Check]) -> Document:
 
 
 def _checks() -> Iterator[Check]:
+    """Each in its own right: what one cannot say does not keep the others from it."""
+    kinds: list[tuple[str, Callable[[], Iterator[Check]]]] = [
+        ("znas-engine", _engine),
+        ("backends", _backends),
+        ("onnx", lambda: _package("onnx", "writes exported graphs", "pip install onnx")),
+        ("pillow", lambda: _package("pillow", "reads image folders", "pip install 'znas-engine[vision]'")),
+        ("tensorrt", _tensorrt),
+        ("nvcc", _nvcc),
+        ("gpu", _gpus),
+        ("cache", _cache),
+    ]
+    uses = ((SPACES, _space), (SCORES, _score), (DATASETS, _data), (PRESETS, _preset), (BACKENDS, _backend))
+    kinds += [(registry.what, partial(_outside, registry, use)) for registry, use in uses]
+    for name, found in kinds:
+        yield from _told(name, found)
+
+
+def _told(name: str, found: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """What it says; a line where it fails: a package that raises anything when it is imported, say."""
+    try:
+        yield from found()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - of strangers' packages
+        yield Check(name, "broken", one_line(in_short(error)))
+
+
+def _engine() -> Iterator[Check]:
     yield Check(
         "znas-engine",
         "ok",
@@ -77,19 +101,13 @@ def _checks() -> Iterator[Check]:
         yield Check(
             "kernels", "missing", "numpy stands in; install a C++20 compiler and reinstall znas-engine"
         )
-    yield from _backends()
-    yield _package("onnx", "writes exported graphs", "pip install onnx")
-    yield _package("pillow", "reads image folders", "pip install 'znas-engine[vision]'")
-    yield _tensorrt()
+
+
+def _nvcc() -> Iterator[Check]:
     nvcc = shutil.which("nvcc")
     yield (
         Check("nvcc", "ok", nvcc) if nvcc else Check("nvcc", "missing", "the CUDA toolkit is not on the PATH")
     )
-    yield from _gpus()
-    yield _cache()
-    uses = ((SPACES, _space), (SCORES, _score), (DATASETS, _data), (PRESETS, _preset), (BACKENDS, _backend))
-    for registry, use in uses:
-        yield from _outside(registry, use)
 
 
 def _backends() -> Iterator[Check]:
@@ -100,7 +118,7 @@ def _backends() -> Iterator[Check]:
         except PluginError:
             continue
         if reason is None:
-            yield Check(f"backend {name}", "ok", f"{_packages(name)}{_elsewhere(name)}")
+            yield from _told(f"backend {name}", partial(_runs, name))
         else:
             yield Check(f"backend {name}", "missing", reason)
     try:
@@ -114,6 +132,10 @@ def _backends() -> Iterator[Check]:
         yield Check("auto", "broken", "no backend can run: pip install onnxruntime, or pip install torch")
 
 
+def _runs(backend: str) -> Iterator[Check]:
+    yield Check(f"backend {backend}", "ok", f"{_packages(backend)}{_elsewhere(backend)}")
+
+
 def _outside(registry: Registry[Any], use: Callable[[str], str | None]) -> Iterator[Check]:
     """What installed packages bring of one kind. use: says what it lacks here, and raises what is wrong."""
     for name, found in groupby(registry.outside(), key=lambda each: each.name):
@@ -121,8 +143,9 @@ def _outside(registry: Registry[Any], use: Callable[[str], str | None]) -> Itera
         what = f"{registry.what} {name}"
         try:
             lacks = use(name)
-        except ZnasError as error:
-            yield Check(what, "broken", " ".join(str(error).split()))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of strangers' packages
+            said = str(error) if isinstance(error, ZnasError) else in_short(error)
+            yield Check(what, "broken", one_line(said))
         else:
             yield Check(
                 what, "missing" if lacks else "ok", f"from {sources}" + (f": {lacks}" if lacks else "")
@@ -192,22 +215,24 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _package(package: str, use: str, remedy: str) -> Check:
+def _package(package: str, use: str, remedy: str) -> Iterator[Check]:
     found = _version(package)
     if found is None:
-        return Check(package, "missing", f"{remedy} ({use})")
-    return Check(package, "ok", f"{found} ({use})")
+        yield Check(package, "missing", f"{remedy} ({use})")
+    else:
+        yield Check(package, "ok", f"{found} ({use})")
 
 
-def _tensorrt() -> Check:
+def _tensorrt() -> Iterator[Check]:
     """Which flavour is used and what plans it builds."""
     unused = "".join(f"; {other} is installed too: uninstall one to choose" for other in installed()[1:])
     try:
         from znas_engine.tensorrt import library
     except MissingDependencyError as error:
-        return Check("tensorrt", "missing", f"{error}{unused}")
+        yield Check("tensorrt", "missing", f"{error}{unused}")
+        return
     plans = f"for {', '.join(library.capabilities())}" if library.BUILDS_AHEAD else "for the GPU at hand"
-    return Check("tensorrt", "ok", f"{library.FLAVOUR} builds plans {plans}{unused}")
+    yield Check("tensorrt", "ok", f"{library.FLAVOUR} builds plans {plans}{unused}")
 
 
 def _gpus() -> Iterator[Check]:
@@ -243,9 +268,17 @@ def _on_gpu(device: str, card: Gpu) -> str:
     return f"{use}; its first use compares it with the CPU, once"
 
 
-def _cache() -> Check:
-    root = cache_root()
-    place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        return Check("cache", "broken", f"{root} cannot be written; set ZNAS_CACHE to a folder that can")
-    return Check("cache", "ok", str(root))
+def _cache() -> Iterator[Check]:
+    """Whether a folder of the cache can be made, or written to if it is there."""
+    way_out = "set ZNAS_CACHE to a folder that can be written"
+    try:
+        root = cache_root()
+        places = [root, *paths.absolute(root).parents]
+        place = next(each for each in places if paths.kind(each, "the cache") != "nothing")
+        if not paths.is_folder(place, "the cache") or not os.access(place, os.W_OK | os.X_OK):
+            yield Check("cache", "broken", one_line(f"{root} cannot be written; {way_out}"))
+            return
+    except ZnasError as error:
+        yield Check("cache", "broken", one_line(f"{error}; {way_out}"))
+        return
+    yield Check("cache", "ok", one_line(str(root)))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from znas.cli.console import show
+from znas.cli.console import finish
 from znas.cli.options import Json
 
 FILES = "architecture.py, architecture.onnx"
@@ -53,18 +53,19 @@ def network(
     genotype = read(found, arch)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
     graph = found.network(genotype, macro)
-    if out is not None:
-        write_folder(out, architecture_files(found, genotype, macro, seed=0))
-    if as_json:
-        facts = {
-            "space": found.name,
-            "genotype": genotype.structure(),
-            "arch": str(genotype),
-            "params": graph.parameters,
-            "flops": graph.flops,
-            "network": asdict(macro),
-        }
-        typer.echo(json.dumps(facts, indent=1))
-        return
+    facts = {
+        "space": found.name,
+        "genotype": genotype.structure(),
+        "arch": str(genotype),
+        "params": graph.parameters,
+        "flops": graph.flops,
+        "network": asdict(macro),
+    }
     size = Facts([("network", size_in_words(macro, graph.parameters, graph.flops))])
-    show(Document(f"An architecture of the space {found.name}", [Code(str(genotype)), size]), out, FILES)
+    document = Document(f"An architecture of the space {found.name}", [Code(str(genotype)), size])
+
+    def write() -> None:
+        assert out is not None
+        write_folder(out, architecture_files(found, genotype, macro, seed=0))
+
+    finish(json.dumps(facts, indent=1) if as_json else document, None if out is None else write, out, FILES)

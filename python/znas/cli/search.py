@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import znas
-from znas.cli.console import progress_bar, remark, show, silent
+from znas.cli.console import finish, progress_bar, remark, silent
 from znas.cli.options import Json, Quiet, asks
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
@@ -45,9 +45,9 @@ def search(
         remark("the C++ kernels are not installed (no compiler was found); numpy does their work, slower")
     with progress_bar("masked passes", quiet=quiet) as progress:
         result = znas.search(request, progress=progress, report=silent if quiet else remark)
-    if out is not None:
-        result.save(out)
-    if as_json:
-        typer.echo(result.to_json())
-    else:
-        show(result.document(), out, "result.json, scores.csv, architecture.py, architecture.onnx")
+    finish(
+        result.to_json() if as_json else result.document(),
+        None if out is None else lambda: result.save(out),
+        out,
+        "result.json, scores.csv, architecture.py, architecture.onnx",
+    )

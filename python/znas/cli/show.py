@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from znas.cli.console import show as show_document
+from znas.cli.console import finish
 from znas.cli.options import Json
 
 
@@ -34,15 +34,18 @@ def show(
     """
     from znas.run_folder import load
 
-    result = load(run, space=space)
-    document = result.document()
     if html is not None:
-        from znas.files import check_new, write_file
-        from znas.output import html as page
+        from znas.files import check_new
 
         check_new(html)
+    result = load(run, space=space)
+    document = result.document()
+
+    def write() -> None:
+        from znas.files import write_file
+        from znas.output import html as page
+
+        assert html is not None
         write_file(html, page.render(document).encode())
-    if as_json:
-        typer.echo(result.to_json())
-    else:
-        show_document(document, html)
+
+    finish(result.to_json() if as_json else document, None if html is None else write, html)
