@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import io
 import itertools
 import math
 import os
@@ -465,18 +464,18 @@ def test_the_test_batch_is_never_read(tmp_path: Path) -> None:
     assert load("cifar10", data_dir=tmp_path).size == 30
     (folder / "data_batch_1").unlink()
     with pytest.raises(
-        DataError, match=r"cifar-10-batches-py holds no training batch \(data_batch_1, .*\): unpack https"
+        DataError, match=r"no training batch \(data_batch_1, \.\.\.\) in \S+cifar-10-batches-py: unpack https"
     ):
         load("cifar10", data_dir=tmp_path)
 
 
 def test_missing_folder_names_the_place_and_the_option(tmp_path: Path) -> None:
-    expected = f"no CIFAR-10 in {tmp_path}: looked for {tmp_path / 'cifar-10-batches-py'}; unpack https://"
+    expected = f"no cifar-10-batches-py in {tmp_path}: unpack https://"
     with pytest.raises(
-        DataError, match=f"^{re.escape(expected)}.*--data-dir the folder that holds cifar-10-batches-py$"
+        DataError, match=f"^{re.escape(expected)}.*--data-dir with the folder that holds cifar-10-batches-py$"
     ):
         load("cifar10", data_dir=tmp_path)
-    with pytest.raises(DataError, match=r"no CIFAR-100 in .*looked for .*cifar-100-python; unpack https"):
+    with pytest.raises(DataError, match=r"no cifar-100-python in .*absent: unpack https"):
         load("cifar100", data_dir=tmp_path / "absent")
 
 
@@ -512,7 +511,7 @@ def test_cifar100_uses_fine_labels(tmp_path: Path, protocol: int) -> None:
 def refuse(tmp_path: Path, content: bytes | dict[Any, Any], reason: str) -> None:
     """Loading `content` must fail with one line that names the file, the reason and the way out."""
     root = write_cifar10(tmp_path, content)
-    line = rf"^\S*data_batch_1 is refused: {reason}; delete it and unpack https://\S+ again$"
+    line = rf"^\S*data_batch_1 is refused: {reason}; unpack https://\S+ again$"
     with pytest.raises(DataError, match=line) as caught:
         load("cifar10", data_dir=root)
     assert "\n" not in str(caught.value)
@@ -588,20 +587,19 @@ def test_file_that_is_too_large(tmp_path: Path) -> None:
     root = write_cifar10(tmp_path, b"")
     with (root / "cifar-10-batches-py" / "data_batch_1").open("r+b") as file:
         file.truncate(256 * 2**20 + 1)  # sparse: takes no room on the disk
-    with pytest.raises(DataError, match="is larger than 256 MB, so it is not CIFAR; delete it"):
+    message = r"data_batch_1 cannot be read \(it has more than 268,435,456 bytes\)$"
+    with pytest.raises(DataError, match=message):
         load("cifar10", data_dir=root)
 
 
 def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_cifar10(tmp_path, make_content())
 
-    def denied(self: Path, mode: str) -> io.BytesIO:
-        raise PermissionError(13, "Permission denied", str(self))
+    def denied(path: Path, flags: int) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(
-        DataError, match=r"cannot read \S*data_batch_1 \(Permission denied\): make it readable"
-    ):
+    monkeypatch.setattr(os, "open", denied)  # the tests may run as root, who may read everything
+    with pytest.raises(DataError, match=r"\S*data_batch_1 cannot be read \(Permission denied\)$"):
         load("cifar10", data_dir=root)
 
 
@@ -732,7 +730,7 @@ def test_other_globals_are_refused_by_name(
     ("raw", "reason"),
     [
         (b"(S'true'\nios\nsystem\n.", "it holds the pickle opcode b'i'"),
-        (b"(cos\nsystem\nS'true'\no.", "it holds the pickle opcode b'o'"),
+        (b"(cnumpy\nndarray\nS'true'\no.", "it holds the pickle opcode b'o'"),
         (b"\x80\x02cnumpy\nndarray\n)\x81.", r"it holds the pickle opcode b'\x81'"),
         (b"\x80\x02\x82\x01.", r"it holds the pickle opcode b'\x82'"),
         (b"Pid\n.", "it holds the pickle opcode b'P'"),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from znas_engine import paths
 from znas_engine.data.base import Batch, Dataset, broken_promise
 from znas_engine.errors import InvalidValueError, PluginError, ZnasError, in_short
 from znas_engine.registry import Registry, hold_to, name_of, where_is
@@ -80,7 +81,7 @@ def load(
     source = _source(asked)
     title = _title(asked)
     options = {
-        "data_dir": None if data_dir is None else Path(data_dir),
+        "data_dir": None if data_dir is None else paths.named(data_dir, "`data_dir`"),
         "resolution": resolution,
         "channels_in": channels_in,
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from znas_engine.data.base import (
     checked_resolution,
     whole,
 )
+from znas_engine.data.content import digest
 from znas_engine.data.pixels import centre_square, luminance, resize
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import InvalidValueError, unknown_choice
@@ -79,8 +80,12 @@ class Arrays(Dataset):
         what = f"{self.size:,} images" + (f" of {self.classes} classes" if self.labelled else ", unlabelled")
         self.origin = (
             f"{what}, {stored.dtype.name} {channels} x {height} x {width}, in memory "
-            f"({_digest(stored, self._labels)})"
+            f"({digest(stored, self._labels)[:12]})"
         )
+
+    @cached_property
+    def identity(self) -> str:
+        return f"{self.origin} as {self.channels} x {self.resolution} x {self.resolution}"
 
     def _draw(self, images: int, seed: int) -> Batch:
         if self._labels is None:
@@ -228,16 +233,3 @@ def _together(images: NDArray[Any]) -> int:
     """How many of the images [N, C, H, W] are looked at at a time."""
     height, width = (int(side) for side in images.shape[2:])
     return max(1, min(_TOGETHER, _TOGETHER * 32 * 32 // (height * width)))
-
-
-def _digest(images: NDArray[Any], labels: NDArray[np.int64] | None) -> str:
-    """Twelve hexadecimal digits that tell images [N, C, H, W] with their labels from others."""
-    digest = hashlib.sha256(f"{images.dtype.name}{list(images.shape)};{labels is not None}".encode())
-    little = images.dtype.newbyteorder("<")
-    together = _together(images)
-    for first in range(0, len(images), together):
-        chunk = np.ascontiguousarray(images[first : first + together], dtype=little)
-        digest.update(chunk.reshape(-1).data)
-    if labels is not None:
-        digest.update(labels.astype("<i8").data)
-    return digest.hexdigest()[:12]

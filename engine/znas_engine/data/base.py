@@ -6,13 +6,14 @@ import hashlib
 import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import InvalidValueError, PluginError
+from znas_engine.errors import InvalidValueError, PluginError, briefly
 from znas_engine.promises import calling
 from znas_engine.registry import called
 
@@ -76,7 +77,9 @@ class Dataset(ABC):
     resolution: side of the square images in pixels.
     labelled: whether batches carry labels.
     size: number of images found.
-    origin: one readable line that says where they come from; journals tell data sets apart by it.
+    origin: one readable line that says where they come from, for people.
+    identity: one line that says what every batch is made of besides the number of images and the seed: by it
+        a work file knows whether it goes on with the same data. It is `origin` unless a subclass says better.
     channels: of an image.
     labels_from: what gives such images labels, in words that follow "have none; ".
     """
@@ -89,6 +92,15 @@ class Dataset(ABC):
     origin: str
     channels: int = 3
     labels_from: str = "use --data cifar10 --data-dir FOLDER"
+
+    @cached_property
+    def identity(self) -> str:
+        """The same wherever the data lie, however their path is spelt and whenever they were written; another
+        one as soon as a pixel, a label, their order, the resolution or the channels are others.
+
+        May read all of the data when it is asked for first. Raises DataError for what cannot be read.
+        """
+        return self.origin
 
     def batch(self, images: int, *, seed: int) -> Batch:
         """Draw `images` images without replacement; a function of (`images`, `seed`) and the files alone.
@@ -105,10 +117,10 @@ class Dataset(ABC):
         limits = f"between 1 and {self.size:,} for {self.name}"
         count = whole("images", images, limits)
         if not 1 <= count <= self.size:
-            raise InvalidValueError(f"`images` must be {limits} but got {images:,}")
+            raise InvalidValueError(f"`images` must be {limits} but got {count:,}")
         number = whole("seed", seed, "0 or more")
         if number < 0:
-            raise InvalidValueError(f"`seed` must be 0 or more but got {seed}")
+            raise InvalidValueError(f"`seed` must be 0 or more but got {number}")
         try:
             with calling("data set", self):
                 batch = self._draw(count, number)
@@ -161,7 +173,7 @@ def checked_resolution(resolution: int) -> int:
     """`resolution` as an int; raises InvalidValueError unless it is a whole number above zero."""
     pixels = whole("resolution", resolution, "1 or more")
     if pixels < 1:
-        raise InvalidValueError(f"`resolution` must be 1 or more but got {resolution}")
+        raise InvalidValueError(f"`resolution` must be 1 or more but got {pixels}")
     return pixels
 
 
@@ -171,7 +183,7 @@ def checked_channels(channels_in: int | None, name: str) -> int:
         return 3
     channels = whole("channels_in", channels_in, "1 or 3")
     if channels not in (1, 3):
-        raise InvalidValueError(f"`channels_in` must be 1 (grey) or 3 for {name} but got {channels_in}")
+        raise InvalidValueError(f"`channels_in` must be 1 (grey) or 3 for {name} but got {channels}")
     return channels
 
 
@@ -182,9 +194,16 @@ def required_folder(name: str, data_dir: Path | None, what: str) -> Path:
     return data_dir
 
 
+def short(path: Path) -> str:
+    """A path in a message: its end, where it is so long that no room is left for the way out."""
+    text = str(path)
+    return text if len(text) <= 120 else f"...{text[-117:]}"
+
+
 def whole(name: str, value: int, limits: str) -> int:
     """`value` as an int; raises InvalidValueError, naming the limits, unless it is a whole number."""
     try:
-        return operator.index(value)
+        return int(operator.index(value))  # what index gives for True is no plain int
     except TypeError:
-        raise InvalidValueError(f"`{name}` must be a whole number, {limits}, but got {value!r}") from None
+        shown = briefly(value)
+        raise InvalidValueError(f"`{name}` must be a whole number, {limits}, but got {shown}") from None

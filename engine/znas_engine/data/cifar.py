@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.data.base import Batch, Dataset, checked_channels, checked_resolution, required_folder
+from znas_engine import paths
+from znas_engine.data.base import Batch, Dataset, checked_channels, checked_resolution, required_folder, short
+from znas_engine.data.content import digest
 from znas_engine.data.pickles import RefusedPickle, StoredArray, unpickle
 from znas_engine.data.pixels import box_reduce, normalise
 from znas_engine.data.sampling import draw_balanced
@@ -103,12 +106,17 @@ class Cifar(Dataset):
         self._layout = layout
         self._class_names = [str(index) for index in range(layout.classes)]
 
-        found = _training_files(data_dir, layout)
+        found = _training_files(paths.named(data_dir, "the data folder"), layout)
         parts = [_read(path, layout) for path in found]
         self._pixels = parts[0][0] if len(parts) == 1 else np.concatenate([pixels for pixels, _ in parts])
         self._labels = np.concatenate([labels for _, labels in parts])
         self.size = len(self._labels)
         self.origin = _origin(self.size, found, layout)
+
+    @cached_property
+    def identity(self) -> str:
+        shown = f"{self.channels} x {self.resolution} x {self.resolution}"
+        return f"{self._layout.title} {shown} {digest(self._pixels, self._labels)}"
 
     def _draw(self, images: int, seed: int) -> Batch:
         layout = self._layout
@@ -150,14 +158,16 @@ def _opened(layout: Layout, data_dir: Path | None, resolution: int | None, chann
 def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
     """The training batches that exist, in their numbered order."""
     for folder in (data_dir / layout.folder, data_dir):
-        found = [folder / file for file in layout.files if (folder / file).is_file()]
+        found = [
+            folder / file for file in layout.files if paths.is_file(folder / file, "the batch", DataError)
+        ]
         if found:
             return found
-    way_out = f"unpack {layout.archive} and pass as --data-dir the folder that holds {layout.folder}"
-    folder = data_dir / layout.folder
-    if folder.is_dir():
-        raise DataError(f"{folder} holds no training batch ({', '.join(layout.files)}): {way_out}")
-    raise DataError(f"no {layout.title} in {data_dir}: looked for {folder}; {way_out}")
+    way_out = f"unpack {layout.archive} and pass --data-dir with the folder that holds {layout.folder}"
+    if paths.is_folder(data_dir / layout.folder, "the folder", DataError):
+        files = layout.files[0] if len(layout.files) == 1 else f"{layout.files[0]}, ..."
+        raise DataError(f"no training batch ({files}) in {short(data_dir / layout.folder)}: {way_out}")
+    raise DataError(f"no {layout.folder} in {short(data_dir)}: {way_out}")
 
 
 def _origin(size: int, found: Sequence[Path], layout: Layout) -> str:
@@ -172,18 +182,11 @@ def _origin(size: int, found: Sequence[Path], layout: Layout) -> str:
 
 def _read(path: Path, layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pixels uint8 [n, 3072] (red, green, blue planes, row by row) and labels int64 [n] of one file."""
-    way_out = f"delete it and unpack {layout.archive} again"
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}): make it readable, or {way_out}") from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise DataError(f"{path} is refused: it is larger than 256 MB, so it is not CIFAR; {way_out}")
+    raw = paths.read(path, "the batch", limit=_MAX_FILE_BYTES, error=DataError)
     try:
         return _fields(unpickle(raw), layout)
     except RefusedPickle as error:
-        raise DataError(f"{path} is refused: {error}; {way_out}") from error
+        raise DataError(f"{short(path)} is refused: {error}; unpack {layout.archive} again") from error
 
 
 def _fields(content: object, layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -191,6 +194,8 @@ def _fields(content: object, layout: Layout) -> tuple[NDArray[np.uint8], NDArray
         raise RefusedPickle("it does not hold a dictionary")
     # Python 2 wrote its keys as bytes, Python 3 writes them as str.
     fields = {key.decode("latin-1") if isinstance(key, bytes) else key: content[key] for key in content}
+    if len(fields) != len(content):
+        raise RefusedPickle("it has one field twice")
     for key in ("data", layout.labels):
         if key not in fields:
             raise RefusedPickle(f"it has no {key!r}, so it is not a batch of {layout.title}")

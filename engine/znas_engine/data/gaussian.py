@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from znas_engine.data.base import UNLABELLED_CLASSES, Batch, Dataset, checked_resolution, whole
@@ -31,14 +33,18 @@ class Gaussian(Dataset):
         channels_in: int | None = None,
         classes: int = UNLABELLED_CLASSES,
     ) -> None:
-        if classes < 2:
-            raise InvalidValueError(f"`classes` must be 2 or more but got {classes}")
-        self.classes = classes
+        self.classes = whole("classes", classes, "2 or more")
+        if self.classes < 2:
+            raise InvalidValueError(f"`classes` must be 2 or more but got {self.classes}")
         self.resolution = 32 if resolution is None else checked_resolution(resolution)
         self.channels = 3 if channels_in is None else whole("channels_in", channels_in, "1 or more")
         if self.channels < 1:
             raise InvalidValueError(f"`channels_in` must be 1 or more but got {channels_in}")
         self.origin = f"Gaussian pixels N(0, 1) at {self.resolution} x {self.resolution}, no files"
+
+    @cached_property
+    def identity(self) -> str:
+        return f"{self.origin}, {self.channels} channels"
 
     def _draw(self, images: int, seed: int) -> Batch:
         generator = np.random.Generator(np.random.PCG64(seed_sequence(seed)))

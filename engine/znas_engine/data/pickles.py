@@ -7,15 +7,14 @@ make, check every argument, and have no state that a pickle could alter.
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
 import re
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.data.opcodes import RESULTS, RefusedPickle, check_opcodes
+from znas_engine.data.opcodes import RESULTS, RefusedPickle, Stored, read
 
 __all__ = ["RefusedPickle", "StoredArray", "unpickle", "unpickle_results"]
 
@@ -26,29 +25,33 @@ def unpickle(raw: bytes) -> object:
     Raises RefusedPickle, whose text completes the sentence "<file> is refused: ...", for everything that is
     not a plain container of numbers, strings and integer arrays. Nothing from `raw` is imported or called.
     """
-    check_opcodes(raw)
-    return _load(_Reader(raw))
+    return _load(raw, _globals(raw))
 
 
 def unpickle_results(raw: bytes) -> object:
     """The same for tables of results: floats, sets and ordered dictionaries (as plain ones) too."""
-    check_opcodes(raw, RESULTS)
-    reader = _Reader(raw)
-    reader.allow("collections", "OrderedDict", _Dictionary())
-    reader.allow("numpy", "dtype", _DTypeGlobal(_NumberDType))
-    return _load(reader)
+    allowed = _globals(raw)
+    allowed["collections"] = {"OrderedDict": _Dictionary()}
+    allowed["numpy"]["dtype"] = _DTypeGlobal(_NumberDType)
+    return _load(raw, allowed, RESULTS)
 
 
-def _load(reader: _Reader) -> object:
+def _load(raw: bytes, allowed: _Globals, more: Collection[int] = ()) -> object:
+    def find(module: str, name: str) -> object:
+        found = allowed.get(module, {}).get(name)
+        if found is None:
+            raise RefusedPickle(f"it asks to run {_short(f'{module}.{name}')}, which no file of images needs")
+        return found
+
     try:
-        return reader.load()
-    except RefusedPickle:
+        return read(raw, find, more)
+    except (RefusedPickle, MemoryError):
         raise
-    except Exception as error:  # the pickle module documents no closed list of what a damaged stream raises
+    except Exception as error:  # a damaged stream leads anywhere: bad UTF-8, an index that is not there
         raise RefusedPickle(f"it is damaged ({type(error).__name__})") from error
 
 
-class _Inert:
+class _Inert(Stored):
     """A stand-in: BUILD, the opcode that sets attributes, is refused."""
 
     __slots__ = ()
@@ -57,7 +60,10 @@ class _Inert:
         raise RefusedPickle("it tries to alter a global")
 
 
-class _DType:
+_Globals = dict[str, dict[str, _Inert]]
+
+
+class _DType(Stored):
     """An integer dtype: the call makes it from a name such as 'u1', BUILD adds the byte order."""
 
     __slots__ = ("dtype",)
@@ -87,7 +93,7 @@ class _NumberDType(_DType):
     read = "numbers"
 
 
-class StoredArray:
+class StoredArray(Stored):
     """An integer array as a pickle carries it. `values` is None until the pickle has filled it in.
 
     The array is a view of the pickle's own bytes: nothing is copied.
@@ -109,9 +115,9 @@ class StoredArray:
     def fill(self, data: object, dtype: object, shape: object, *, fortran: bool) -> None:
         if not isinstance(dtype, _DType):
             raise RefusedPickle("it holds an array without a dtype")
-        if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+        if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape[:3]):
             raise RefusedPickle("it holds an array without a valid shape")
-        if not isinstance(data, bytes | bytearray):
+        if not isinstance(data, bytes):
             raise RefusedPickle("it holds an array whose elements are not plain bytes")
         if len(shape) > 2:
             raise RefusedPickle(f"it holds an array of {len(shape):,} dimensions")
@@ -206,33 +212,17 @@ class _Encode(_Inert):
         return text.encode("latin-1")
 
 
-class _Reader(pickle.Unpickler):
-    """Python's unpickler with the allow-list as its only source of globals."""
-
-    def __init__(self, raw: bytes) -> None:
-        # encoding="bytes": Python 2's 8-bit strings, pixels among them, stay bytes.
-        super().__init__(io.BytesIO(raw), encoding="bytes")
-        arrays = {"_reconstruct": _Reconstruct(), "scalar": _Scalar()}
-        self._globals: dict[str, dict[str, _Inert]] = {
-            "_codecs": {"encode": _Encode(len(raw))},
-            "numpy": {"ndarray": _NDArray(), "dtype": _DTypeGlobal(_DType)},
-            "numpy.core.multiarray": arrays,
-            "numpy._core.multiarray": arrays,
-            "numpy.core.numeric": {"_frombuffer": _FromBuffer()},
-            "numpy._core.numeric": {"_frombuffer": _FromBuffer()},
-        }
-
-    def allow(self, module: str, name: str, stand_in: _Inert) -> None:
-        """One more global, or another stand-in for one."""
-        self._globals.setdefault(module, {})[name] = stand_in
-
-    def find_class(self, module_name: str, global_name: str, /) -> object:
-        allowed = self._globals.get(module_name, {})
-        if global_name not in allowed:
-            raise RefusedPickle(
-                f"it asks to run {_short(f'{module_name}.{global_name}')}, which no file of images needs"
-            )
-        return allowed[global_name]
+def _globals(raw: bytes) -> _Globals:
+    """The allow-list for one file: module -> name -> stand-in."""
+    arrays: dict[str, _Inert] = {"_reconstruct": _Reconstruct(), "scalar": _Scalar()}
+    return {
+        "_codecs": {"encode": _Encode(len(raw))},
+        "numpy": {"ndarray": _NDArray(), "dtype": _DTypeGlobal(_DType)},
+        "numpy.core.multiarray": arrays,
+        "numpy._core.multiarray": arrays,
+        "numpy.core.numeric": {"_frombuffer": _FromBuffer()},
+        "numpy._core.numeric": {"_frombuffer": _FromBuffer()},
+    }
 
 
 def _text(value: object) -> str:
