@@ -122,6 +122,7 @@ def _run(plan: Plan, out: Path | None, *, as_json: bool, quiet: bool) -> None:
     from znas.bench.suite import run
     from znas.bench.tables import summary
     from znas.files import check_new, work_file, write_file
+    from znas_engine.errors import StorageError
 
     with tempfile.TemporaryDirectory(prefix="znas-bench-") as scratch:
         if out is not None and out.suffix != ".json":
@@ -129,11 +130,18 @@ def _run(plan: Plan, out: Path | None, *, as_json: bool, quiet: bool) -> None:
         if out is not None:
             check_new(out)
         work = work_file(out or Path(scratch) / "result.json")
+
+        def store(document: dict[str, Any]) -> None:
+            if out is None:
+                return
+            try:
+                write_file(out, summary(document).json().encode())
+            except StorageError:  # hours of work are at least printed
+                show(summary(document))
+                raise
+
         with progress_bar("timed steps", quiet=quiet) as progress:
-            document = run(plan, work, progress=progress)
-        if out is not None:
-            write_file(out, summary(document).json().encode())
-            work.unlink()
+            document = run(plan, work, store=store, progress=progress)
     if as_json:
         typer.echo(json.dumps(document))
         return
