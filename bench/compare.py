@@ -14,11 +14,13 @@ Times are medians in seconds, the ratio is after / before. The mark of a row:
 from __future__ import annotations
 
 import argparse
-import json
+import math
 from pathlib import Path
 from typing import Any
 
+from znas.bench.reading import one_line, read
 from znas.bench.statistics import IDENTITY, Middle, identity, middle
+from znas_engine.errors import briefly
 
 #: Fields of a plan that change what a row measures, beside those of the row.
 SIZES = ("data", "channels", "cells", "resolution")
@@ -30,9 +32,8 @@ def incomparable(before: dict[str, Any], after: dict[str, Any]) -> str | None:
         return f"the suite differs: version {before['version']} and {after['version']}"
     for fact in sorted(before["machine"].keys() | after["machine"].keys()):
         if before["machine"].get(fact) != after["machine"].get(fact):
-            return (
-                f"the machine differs: {fact} {before['machine'].get(fact)} and {after['machine'].get(fact)}"
-            )
+            values = [briefly(side["machine"].get(fact)) for side in (before, after)]
+            return f"the machine differs: {briefly(fact)} {' and '.join(values)}"
     for size in SIZES:
         if before["plan"][size] != after["plan"][size]:
             return f"the supernet differs: {size} {before['plan'][size]} and {after['plan'][size]}"
@@ -61,9 +62,9 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("--factor", type=float, default=1.05, help="smaller changes are never marked")
     arguments = parser.parse_args()
-    if arguments.factor < 1:
+    if not 1 <= arguments.factor < math.inf:
         parser.error(f"--factor must be at least 1 but got {arguments.factor}")
-    before, after = (read(parser, path) for path in (arguments.before, arguments.after))
+    before, after = (read(path) for path in (arguments.before, arguments.after))
     reason = incomparable(before, after)
     if reason is not None:
         print(f"not comparable: {reason}")
@@ -77,16 +78,6 @@ def main() -> None:
         cells = "".join(f"{_time(row, time):>10}" for row, time in zip(found, times, strict=True))
         sign = mark(first, second, comparable=reason is None, factor=arguments.factor)
         print(f"{sign:4}{cells}{ratio:>8}  {_name(key)}")
-
-
-def read(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        parser.error(f"{path} is not a result of znas-engine bench ({error})")
-    if "rows" not in document or "version" not in document:
-        parser.error(f"{path} is not a result of znas-engine bench (it has no rows)")
-    return document
 
 
 def _time(row: dict[str, Any] | None, time: Middle | None) -> str:
@@ -107,4 +98,4 @@ def _name(key: tuple[Any, ...]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    one_line(main)

@@ -1,23 +1,25 @@
 """A result of `znas-engine bench` as a page: tables, ratios and scaling curves in one picture.
 
-python bench/page.py RESULT.json PAGE.md        writes PAGE.md and PAGE.png beside it
+python bench/page.py RESULT.json PAGE.md        writes PAGE.md and PAGE.png beside it, both new
 python bench/page.py RESULT.json PAGE.html      all in one file
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from znas.bench.contenders import BASELINE
+from znas.bench.reading import one_line, read
 from znas.bench.statistics import Middle, middle, speedup_of
 from znas.bench.tables import document
-from znas.files import write_file
+from znas.files import check_new, write_file
 from znas.output import Figure, html, markdown
-from znas.output.figures import canvas, png
+from znas.output.figures import NO_PICTURES, canvas, drawable, label, png
+from znas_engine import paths
 
 Row = dict[str, Any]
 #: A curve's axis, and what a point of it is.
@@ -31,19 +33,25 @@ def main() -> None:
     parser.add_argument("result", type=Path)
     parser.add_argument("page", type=Path)
     arguments = parser.parse_args()
-    result = json.loads(arguments.result.read_bytes())
-    picture = arguments.page.with_suffix(".png")
+    where = paths.named(arguments.page, "the page")
+    picture = where.with_name(f"{where.stem}.png")
+    alone = where.suffix == ".html"
+    result = read(arguments.result)
+    for each in [where] if alone else [where, picture]:
+        check_new(each)
     rows = [row for row in result["rows"] if row["part"] == "passes"]
     pictures = []
-    if rows:
+    if rows and not drawable():
+        print(NO_PICTURES, file=sys.stderr)
+    elif rows:
         pictures = [Figure(picture.name, draw(rows), f"Ratios to {BASELINE} and scaling curves")]
     page = document(result, pictures)
-    if arguments.page.suffix == ".html":
-        write_file(arguments.page, html.render(page).encode())
+    if alone:
+        write_file(where, html.render(page).encode())
         return
     for figure in pictures:
         write_file(picture, figure.png)
-    write_file(arguments.page, markdown.render(page).encode())
+    write_file(where, markdown.render(page).encode())
 
 
 def draw(rows: Sequence[Row]) -> bytes:
@@ -72,13 +80,14 @@ def bars(axes: Any, rows: Sequence[Row]) -> None:
             errors = [[ratio.median - ratio.low], [ratio.high - ratio.median]]
             colour = f"C{kinds.index(row['kind'])}"
             axes.barh(len(labels), ratio.median - 1, left=1, xerr=errors, color=colour)
-            labels.append(f"{row['contender']}, {row['kind']}")
+            labels.append(label(f"{row['contender']}, {row['kind']}"))
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_xlabel(f"times faster than {BASELINE}")
-    axes.set_title(", ".join([rows[0]["space"], *(f"{value} {name}" for name, value in usual.items())]))
+    facts = [f"{value} {name}" for name, value in usual.items()]
+    axes.set_title(", ".join([label(rows[0]["space"]), *facts]))
 
 
 def curve(axes: Any, rows: Sequence[Row], axis: str) -> None:
@@ -93,7 +102,7 @@ def curve(axes: Any, rows: Sequence[Row], axis: str) -> None:
     for contender, times in points.items():
         xs = sorted(times)
         if len(xs) > 1:
-            axes.plot(xs, [times[x].median for x in xs], marker="o", label=contender)
+            axes.plot(xs, [times[x].median for x in xs], marker="o", label=label(contender))
             axes.fill_between(xs, [times[x].low for x in xs], [times[x].high for x in xs], alpha=0.2)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -111,4 +120,4 @@ def usual_size(rows: Sequence[Row]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main()
+    one_line(main)

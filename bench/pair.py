@@ -16,6 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from znas.bench.reading import one_line
+from znas.files import check_new, write_file
+from znas_engine import paths
+from znas_engine.errors import StorageError
 from znas_engine.spaces import SPACES
 
 KINDS = ("do", "one-hot")
@@ -112,12 +116,19 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    out = None if given.out is None else paths.named(given.out, "the output")
+    if out is not None:
+        check_new(out)
     text = json.dumps(pair(given.before.resolve(), given.after.resolve()), indent=1) + "\n"
-    if given.out is None:
+    if out is None:
         print(text, end="")
-    else:
-        given.out.write_text(text)
+        return
+    try:
+        write_file(out, text.encode())
+    except StorageError:
+        print(text, end="")
+        raise
 
 
 if __name__ == "__main__":
-    main()
+    one_line(main)

@@ -129,6 +129,8 @@ class Album:
 
     def write(self, name: str, data: bytes) -> Path:
         """All of the file or what was there before; StorageError as `check`, or a full disk."""
+        if _there(self.folder / self.INDEX):  # another table may have been added meanwhile
+            self._written |= self._index()
         self.check(name)
         path = self.folder / name
         self._written[name] = [*self._written.get(name, [])[-1:], _digest(data)]
@@ -153,6 +155,8 @@ class Album:
 
     def _index(self) -> dict[str, list[str]]:
         path = self.folder / self.INDEX
+        if path.is_symlink():
+            raise _exists(path)
         found = strict_json.parse(paths.read(path, "the index"), f"the index {path}")
         written = found.get("written") if isinstance(found, dict) and found.get("format") == _ALBUM else None
         if not isinstance(written, dict) or not all(isinstance(each, list) for each in written.values()):
@@ -212,7 +216,7 @@ def _hidden(path: Path) -> str:
 
 
 def _exists(path: Path) -> StorageError:
-    return StorageError(f"the output {path} exists already; name another one or remove it")
+    return StorageError(f"the output {path} exists already; name another one or move it away")
 
 
 def _cannot_write(path: Path, error: Exception) -> StorageError:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ from typing import Any
 from znas.packages import lacking
 from znas.reopened import check
 from znas.result import SearchResult
-from znas_engine import __version__
+from znas_engine import __version__, paths, strict_json
 from znas_engine.environment import derive_seed
-from znas_engine.errors import DataError, InvalidValueError, PluginError, StorageError
+from znas_engine.errors import DataError, InvalidValueError, PluginError
 from znas_engine.graph import Conv, Linear
 from znas_engine.spaces import Genotype, Macro, SearchSpace
 from znas_engine.supernet.initialisation import Weight, draw_weight
@@ -46,19 +44,9 @@ def load(folder: str | Path, *, space: str | SearchSpace[Any] | None = None) -> 
         StorageError: the file cannot be read. DataError: it is not what a search of this version writes, or
             not of this space. InvalidValueError, PluginError: its space is not here, or refuses it.
     """
-    if not isinstance(folder, str | os.PathLike):
-        raise InvalidValueError(f"`folder` must be a path but got {folder!r:.80}")
-    path = Path(folder)
-    path = path if path.is_file() else path / RESULT
-    try:
-        read = path.read_bytes()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise StorageError(f"the result {path} cannot be read ({why})") from error
-    try:
-        plain = json.loads(read.decode())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the result {path} is not JSON ({error}); search again") from error
+    path = paths.named(folder, "`folder`")
+    path = path / RESULT if paths.is_folder(path, "the result") else path
+    plain = strict_json.parse(paths.read(path, "the result"), f"the result {path}", DataError)
     try:
         result = SearchResult.from_dict(plain, space)
         check(result, plain, same_space=space is None)

@@ -10,22 +10,32 @@ from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
+from znas import jobs
 from znas.bench import instant, peak, search, start
 from znas.bench.machine import load_average, machine, suite_version, versions
 from znas.bench.passes import Arena, Row
 from znas.bench.plan import Group, Plan
 from znas.bench.process import scratch
-from znas_engine import kernels
+from znas.bench.reading import ROW
+from znas.shape import Many
+from znas_engine import kernels, paths
+from znas_engine.data import load as load_data
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress, unheard
 
 
-def run(plan: Plan, work: Path, *, progress: Progress = unheard) -> dict[str, Any]:
+def run(
+    plan: Plan,
+    work: Path,
+    *,
+    store: Callable[[dict[str, Any]], None] | None = None,
+    progress: Progress = unheard,
+) -> dict[str, Any]:
     """Measures every row of the plan.
 
     work: the file that keeps finished pieces: a killed run of the same plan, code and machine goes on where
-    it stopped. It is left there; whoever has stored the result removes it. progress: (steps done, all steps),
-    a step being a timed call, a start or a search.
+    it stopped. store: is given the result, and `work` is removed when it returns; without, it stays.
+    progress: (steps done, all steps), a step being a timed call, a start or a search.
 
     Returns the result as JSON holds it: `version` (hash of the suite's code), `commit`, `machine`,
     `versions`, `plan`, `command`, `load` (load average when this process began) and `rows` with their raw
@@ -42,10 +52,23 @@ def run(plan: Plan, work: Path, *, progress: Progress = unheard) -> dict[str, An
     load = load_average()
     with (
         scratch() as cache,
-        Journal(work, {"job": "bench", **facts}) as journal,
+        Journal(work, _identity(plan, facts)) as journal,
     ):
         rows = _rows(plan, journal, cache, progress)
-    return facts | {"command": ["znas-engine", *sys.argv[1:]], "load": load, "rows": rows}
+        result = facts | {"command": ["znas-engine", *sys.argv[1:]], "load": load, "rows": rows}
+        if store is not None:
+            store(result)
+            journal.discard()
+    return result
+
+
+def _identity(plan: Plan, facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts, with the content of a folder of images in the place of its path."""
+    data = None
+    if plan.data_dir is not None:
+        folder = paths.named(plan.data_dir, "the data folder")
+        data = jobs.images(load_data(plan.data, data_dir=folder, resolution=plan.resolution))
+    return {"job": "bench", **facts, "plan": facts["plan"] | {"data_dir": data}}
 
 
 def _rows(plan: Plan, journal: Journal, cache: Path, progress: Progress) -> list[Row]:
@@ -57,11 +80,10 @@ def _rows(plan: Plan, journal: Journal, cache: Path, progress: Progress) -> list
         progress(next(taken), total)
 
     for piece in _pieces(plan, cache):
-        if piece.key not in journal.done:
-            journal.record(piece.key, piece.measure(partial(advance, count(finished + 1))))
+        measure = partial(piece.measure, partial(advance, count(finished + 1)))
+        rows += jobs.piece(journal, piece.key, Many(ROW), measure)
         finished += piece.steps  # a contender that failed took fewer
         progress(finished, total)
-        rows += journal.done[piece.key]
     return rows
 
 

@@ -126,16 +126,17 @@ def _run(plan: Plan, out: Path | None, *, as_json: bool, quiet: bool) -> None:
         out = out / result_path(plan.device)
     if out is not None:
         check_new(out)
+
+    def store(document: dict[str, Any]) -> None:
+        """Written and printed, or printed and refused; the work file goes after it."""
+        page = summary(document)
+        finish(
+            json.dumps(document) if as_json else page,
+            None if out is None else lambda: write_file(out, page.json().encode()),
+            out,
+        )
+
     with scratch() as folder:
         work = work_file(out or folder / "result.json")
         with progress_bar("timed steps", quiet=quiet) as progress:
-            document = run(plan, work, progress=progress)
-    page = summary(document)
-
-    def write() -> None:
-        """The work file goes when the result is there; on a full disk it stays."""
-        assert out is not None
-        write_file(out, page.json().encode())
-        work.unlink()
-
-    finish(json.dumps(document) if as_json else page, None if out is None else write, out)
+            run(plan, work, store=store, progress=progress)

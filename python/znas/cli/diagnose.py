@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from znas.cli.console import progress_bar, remark, show, silent
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, path
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
 from znas.hooks import Hooks
 from znas.interventions.probability import parse_p
-from znas.request import Request
+from znas.request import SHIPPED, Request
 from znas.selection.strategies import GAME_CHOICES
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
@@ -26,8 +26,11 @@ from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 from znas_engine.tables import read_table
 
+T = TypeVar("T")
 ALL_INITS, ALL_NORMS = ",".join(INITIALISATIONS), ",".join(NORMS)
-Out = Annotated[Path, typer.Option(help="New folder for report.md, report.html, JSON and pictures.")]
+Out = Annotated[
+    Path, typer.Option(parser=path, help="New folder for report.md, report.html, JSON and pictures.")
+]
 Repeat = Annotated[
     bool, typer.Option("--robustness", help="Repeat the search instead: does it choose the same again?")
 ]
@@ -41,7 +44,9 @@ Envs = Annotated[
 Images = Annotated[int | None, typer.Option(help="Images per weight draw (16); of the base (64).")]
 Trained = Annotated[
     Path | None,
-    typer.Option(help="CSV of trained architectures: for equation 2, or to look selected ones up in."),
+    typer.Option(
+        parser=path, help="CSV of trained architectures: for equation 2, or to look selected ones up in."
+    ),
 ]
 Depths = Annotated[int | None, typer.Option(help="Cells whose neurons are watched, from first to last (3).")]
 Seeds = Annotated[int | None, typer.Option(help="--robustness: searches per setting (5).")]
@@ -109,26 +114,39 @@ def diagnose(
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
-    base = replace(request, p=parse_p(p or "0.5"), prior=prior, game=game or "none", init=_names(inits)[0])
+    base = replace(
+        request,
+        p=parse_p(p or "0.5"),
+        prior=_prior(prior),
+        game=game or "none",
+        init=_names("inits", inits)[0],
+    )
     base = _sized(base, envs, images, robustness=robustness)
     truth = None if table is None else read_table(table, get_space(request.space), report=remark)
     if truth is not None:
         truth.column(column)  # refused before the searches
     job: Callable[..., Diagnosis | Robustness]
     if robustness:
-        values: dict[str, Any] = {"init": _names(inits), "p": _ps(ps)}
-        values |= {"images": _counts(image_counts or "16,32,64,128"), "norm": _names(norms or ALL_NORMS)}
+        values: dict[str, Any] = {"init": _names("inits", inits), "p": _ps(ps)}
+        values |= {
+            "images": _counts(image_counts or "16,32,64,128"),
+            "norm": _names("norms", norms or ALL_NORMS),
+        }
         job = partial(repeat, base, values=values, seeds=5 if seeds is None else seeds)
     else:
         watched = 3 if depths is None else depths
-        job = partial(measure, base, inits=_names(inits), ps=_ps(ps), depths=watched)
+        job = partial(measure, base, inits=_names("inits", inits), ps=_ps(ps), depths=watched)
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
-        hooks = Hooks(progress, silent if quiet else remark)
+        hooks = Hooks(progress, silent if quiet else remark, lambda found: show(found.summary()))
         found = job(table=truth, column=column, out=out, hooks=hooks)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
     else:
         show(found.summary(), out, "report.md, report.html, JSON, pictures")
+
+
+def _prior(name: str | None) -> str | None:
+    return name if name in (None, SHIPPED) else str(path(name))
 
 
 def _sized(request: Request, envs: int | None, images: int | None, *, robustness: bool) -> Request:
@@ -150,21 +168,30 @@ def _check_foreign(robustness: bool, depths: int | None, **own: Any) -> None:
             raise InvalidValueError(f"--{option} {'excludes' if robustness else 'needs'} --robustness")
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
+def _names(what: str, text: str) -> list[str]:
+    return _distinct(what, [name.strip() for name in text.split(",")])
+
+
+def _distinct(what: str, values: Sequence[T]) -> list[T]:
+    """The same; InvalidValueError where one of them is there twice."""
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise InvalidValueError(f"--{what} names {value!r:.60} twice: name it once")
+    return list(values)
 
 
 def _ps(text: str) -> tuple[float, ...]:
     value = parse_p(text)
     if isinstance(value, str):
         raise InvalidValueError(f"`ps` must be numbers between 0 and 1 but got {text!r}")
-    return value if isinstance(value, tuple) else (value,)
+    return tuple(_distinct("ps", value if isinstance(value, tuple) else (value,)))
 
 
 def _counts(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
+        counts = [int(part) for part in text.split(",")]
     except ValueError:
         raise InvalidValueError(
             f"`image-counts` must be whole numbers separated by commas but got {text!r}"
         ) from None
+    return _distinct("image-counts", counts)

@@ -18,7 +18,18 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from znas.presets import DEFAULT, ORDINARY, PRESETS
-from znas.request import OPTIONS, Request
+from znas.request import OPTIONS, SHIPPED, Request
+from znas_engine import paths
+from znas_engine.errors import InvalidValueError
+
+
+def path(value: str) -> Path:
+    """What every option that names a file or a folder is read by: `parser=path`."""
+    try:
+        return paths.named(value, "it")
+    except InvalidValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
 
 Verb = Callable[..., None]
 _DEFAULTS = {each.name: each.default for each in fields(Request)}
@@ -68,17 +79,20 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
             common = {**ORDINARY, **PRESETS.get(defaults.get("preset", DEFAULT)).common}
             shown = str(common[name]) if common[name] is not None else True
     flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
+    parser = path if option.kind is Path else None
     kind = option.kind if default is not None else option.kind | None
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=default,
-        annotation=Annotated[kind, typer.Option(*flags, help=help, show_default=shown)],
+        annotation=Annotated[kind, typer.Option(*flags, help=help, show_default=shown, parser=parser)],
     )
 
 
 def _read(name: str, value: Any) -> Any:
     """What the command line gives as what `Request` takes."""
+    if name == "prior" and value not in (None, SHIPPED):
+        return str(path(value))
     read = OPTIONS[name].read
     return value if read is None or not isinstance(value, str) else read(value)
 
@@ -91,7 +105,11 @@ MACHINE = ("backend", "device", "threads")
 SIZE = ("channels", "cells", "resolution")
 
 Table = Annotated[
-    Path | None, typer.Option(help="CSV of architectures and their accuracies in percent (docs/tables.md), or a folder.")
+    Path | None,
+    typer.Option(
+        parser=path,
+        help="CSV of architectures and their accuracies in percent (docs/tables.md), or a folder.",
+    ),
 ]
 Column = Annotated[str | None, typer.Option(help="Column of the table; its first accuracy by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -13,25 +13,26 @@ import typer
 
 from znas import priors
 from znas.cli.console import progress_bar, remark
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks, path
 from znas.files import check_new, work_file
 from znas.hooks import Hooks
-from znas.priors.check import RankCheck, checked, rank_check
+from znas.priors.check import FEWEST, RankCheck, checked, rank_check
 from znas.priors.document import verdict
-from znas.priors.one_shot import TRAININGS, fit_one_shot
+from znas.priors.environments import Store
+from znas.priors.one_shot import TRAININGS, begun_with, fit_one_shot
 from znas.priors.random import fit_random
 from znas.priors.table import fit_table
-from znas.request import Request
+from znas.request import Request, check_between
 from znas.setup import Setup
 from znas_engine import __version__, kernels
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
 from znas_engine.spaces import SearchSpace, get_space
 from znas_engine.tables import Table as TrainedTable
 from znas_engine.tables import read_table
 
 SOURCES = ("random", "one-shot", "table")
 
-Out = Annotated[Path, typer.Option(help="The JSON file to write; an existing one is refused.")]
+Out = Annotated[Path, typer.Option(parser=path, help="The JSON file to write; an existing one is refused.")]
 Source = Annotated[
     str,
     typer.Option(
@@ -104,25 +105,43 @@ def fit(
         "created": date.today().isoformat(),
         "seed": request.seed,
     }
-    leftovers: list[Path] = []
+    training_of = OneShot(training, epochs, batch, learning_rate, train_images)
     if source == "table":
-        found, check = _fit_table(space, truth, column, request.seed, facts)
-    else:
-        training_of = OneShot(training, epochs, batch, learning_rate, train_images)
-        found, leftovers = _fit_supernets(
-            request, training_of if source == "one-shot" else None, facts, out, quiet=quiet
+        _store(*_fit_table(space, truth, column, request.seed, facts), out=out)
+        return
+    if truth is not None and len(truth.column(column)[1]) < FEWEST:
+        raise InvalidValueError(
+            f"a prior is checked on at least {FEWEST} architectures but {truth.path} has "
+            f"{len(truth.genotypes)}"
         )
+
+    def store(found: priors.Prior) -> None:
         check = None
         if truth is not None:
             name, accuracies = truth.column(column)
             check = rank_check(found, truth.masks(space), accuracies, truth=f"table:{name}")
-    if check is not None:
-        found = checked(found, check)
-    priors.save(found, out)
-    for file in leftovers:
-        file.unlink(missing_ok=True)
-    typer.echo(f"{out}: prior of {found.score} for {found.space.name} ({source})")
-    typer.echo(verdict(found))
+        _store(found, check, out=out)
+
+    _fit_supernets(
+        request, training_of if source == "one-shot" else None, facts, out, store=store, quiet=quiet
+    )
+
+
+def _store(found: priors.Prior, check: RankCheck | None, *, out: Path) -> None:
+    """Writes it and says so; what cannot be written is said all the same."""
+    found = found if check is None else checked(found, check)
+    said = f"prior of {found.score} for {found.space.name} ({found.provenance['source']})\n{verdict(found)}"
+    try:
+        priors.save(found, out)
+    except StorageError:
+        typer.echo(said)
+        if work_file(out).is_file():
+            remark(
+                f"the finished pieces stay in {work_file(out)}: the same command needs no pass again once "
+                f"{out} can be written"
+            )
+        raise
+    typer.echo(f"{out}: {said}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +154,16 @@ class OneShot:
     learning_rate: float
     train_images: int
 
+    def __post_init__(self) -> None:
+        check_between("epochs", self.epochs, 1, 100_000)
+        check_between("batch", self.batch, 1, 1_000_000)
+        check_between("train_images", self.train_images, 2, 10_000_000)
+
 
 def _fit_supernets(
-    request: Request, one_shot: OneShot | None, facts: dict[str, Any], out: Path, *, quiet: bool
-) -> tuple[priors.Prior, list[Path]]:
-    """The prior, and what it leaves beside `out` until that is written."""
+    request: Request, one_shot: OneShot | None, facts: dict[str, Any], out: Path, *, store: Store, quiet: bool
+) -> None:
+    """store: is given the prior while its finished pieces still lie beside `out`."""
     usual = ("naswot", "calibrated") if one_shot is None else ("accuracy", "batch")
     request = replace(request, score=request.score or usual[0], norm=request.norm or usual[1])
     setup = Setup(request, Hooks(report=remark))
@@ -157,24 +181,25 @@ def _fit_supernets(
         "device": ",".join(setup.devices),
         "supernet": {"channels": macro.channels, "cells": macro.cells, "resolution": macro.resolution},
     }
-    work = work_file(out)
     common: dict[str, Any] = {
         "score": setup.scores[0],
         "environments": setup.envs,
         "images": setup.images,
         "init": setup.init,
         "seed": setup.seed,
-        "work": work,
+        "work": work_file(out),
+        "store": store,
     }
     with ExitStack() as bars:
         if one_shot is None:
             progress = bars.enter_context(progress_bar("masked passes", quiet=quiet))
-            random = fit_random(setup.evaluator, setup.dataset, provenance=facts, progress=progress, **common)
-            return random, [work]
+            fit_random(setup.evaluator, setup.dataset, provenance=facts, progress=progress, **common)
+            return
         from znas_engine.supernet.training import Schedule
 
-        checkpoint = out.with_suffix(out.suffix + ".checkpoint")
-        found = fit_one_shot(
+        checkpoint = out.with_name(f"{out.name}.checkpoint")
+        threads = request.threads or begun_with(checkpoint) or setup.threads
+        fit_one_shot(
             setup.evaluator,
             setup.dataset,
             training=one_shot.training,
@@ -182,13 +207,13 @@ def _fit_supernets(
             schedule=Schedule(
                 epochs=one_shot.epochs, batch=one_shot.batch, learning_rate=one_shot.learning_rate
             ),
-            provenance=facts | asdict(one_shot) | {"threads": setup.threads},
+            provenance=facts | asdict(one_shot) | {"threads": threads},
+            threads=threads,
             checkpoint=checkpoint,
             train_progress=bars.enter_context(progress_bar("training steps", quiet=quiet)),
             progress=bars.enter_context(progress_bar("masked passes", quiet=quiet)),
             **common,
         )
-        return found, [work, checkpoint]
 
 
 def _fit_table(

@@ -11,9 +11,12 @@ from typing import Any
 import typer
 
 from znas.cli import VERBS, app
+from znas.files import write_file
 from znas.output import Code, Document, Heading, Paragraph, Part, Table, markdown
 from znas.presets import ORDINARY, PRESETS
 from znas.request import OPTIONS
+from znas_engine import paths
+from znas_engine.errors import StorageError
 from znas_engine.scores import SCORES, GradientScore, StaticScore
 from znas_engine.spaces import SPACES
 
@@ -38,6 +41,17 @@ def reference() -> str:
         for name, part in getattr(command, "commands", {}).items():
             parts += _command(f"znas-engine {verb} {name}", part, level=3)
     return markdown.render(Document("The command line", [*parts, *_presets(), *_scores()]))
+
+
+def write() -> None:
+    """Writes the page anew; StorageError where the file is not one."""
+    page = reference().encode()
+    if paths.kind(PAGE, "the page") == "nothing" and not PAGE.is_symlink():
+        write_file(PAGE, page)
+    elif PAGE.is_symlink() or not paths.read(PAGE, "the page").startswith(page.partition(b"\n")[0] + b"\n"):
+        raise StorageError(f"{PAGE} is not the page that this writes and is left as it is")
+    else:
+        paths.replace(PAGE, page)
 
 
 def _command(title: str, command: Any, level: int = 2) -> Iterator[Part]:
@@ -105,4 +119,4 @@ def _what(parameter: Any) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")
+    write()

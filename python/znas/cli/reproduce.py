@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from znas.cli.console import progress_bar, remark, show
-from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks
-from znas.hooks import QUIET, Hooks
+from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.hooks import QUIET, Hooks, Report
 from znas.request import SHIPPED, Request
 from znas.setup import Setup
+from znas_engine.errors import ZnasError
 
 if TYPE_CHECKING:
+    from znas.files import Album
+    from znas.output import Figure
     from znas.reproduce.sheet import Sheet
 
 reproduce = typer.Typer(
@@ -26,14 +31,16 @@ reproduce = typer.Typer(
 Out = Annotated[
     Path,
     typer.Option(
-        help="Folder for Markdown, CSV, JSON, PNG and the work file; give it again to resume or to add to it."
+        parser=path,
+        help="Folder for Markdown, CSV, JSON, PNG and work files; give it again to resume or add to it.",
     ),
 ]
 TableFile = Annotated[
     Path | None,
     typer.Option(
+        parser=path,
         help="CSV of trained architectures: a column of architectures, any number of accuracies; or the "
-        "folder of a benchmark that the space reads."
+        "folder of a benchmark that the space reads.",
     ),
 ]
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
@@ -72,11 +79,11 @@ def table1(
     from znas.reproduce.published import space_of
 
     request = replace(request, space=space_of("table1"))
-    sheets = [_sizes("table1", request, rows, prior, seeds, out, quiet=quiet)]
+    correlate = None
     if table is not None:
-        names = ["naswot", "params", "flops"]
-        sheets.append(_correlate(request, table, names, None, out, quiet=quiet))
-    _show(sheets, as_json=as_json)
+        correlate = _correlation(request, table, ["naswot", "params", "flops"], None, out, quiet=quiet)
+    first = _sizes("table1", request, rows, prior, seeds, out, quiet=quiet)
+    _show([first, *([] if correlate is None else [correlate()])], as_json=as_json)
 
 
 @reproduce.command()
@@ -129,10 +136,12 @@ def table2(
     from znas.reproduce.published import space_of
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
-    from znas.reproduce.trials import run_trials
+    from znas.reproduce.trials import check_seeds, run_trials
     from znas_engine.tables import read_table
 
-    folder.ready(out, drawn=table is not None)
+    check_seeds(request.seed, seeds, 1)
+    pictures = [] if table is None else ["table2.png"]
+    album = folder.opened(out, "table2", pictures=pictures, report=_report(quiet=quiet))
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
     chosen = choose(setup.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
@@ -144,7 +153,7 @@ def table2(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
         )
     sheet = tabulate(chosen, trials, truth, setup.conditions())
-    sheet.save(out, "table2", [] if truth is None else [figures.draw_accuracies(sheet.data)])
+    _save(sheet, album, "table2", None if truth is None else figures.draw_accuracies)
     _show([sheet], as_json=as_json)
 
 
@@ -153,7 +162,9 @@ def table2(
 def correlation(
     request: Request,
     out: Out,
-    table: Annotated[Path, typer.Option(help="CSV of trained architectures, or a benchmark's folder.")],
+    table: Annotated[
+        Path, typer.Option(parser=path, help="CSV of trained architectures, or a benchmark's folder.")
+    ],
     scores: Annotated[
         str | None,
         typer.Option(
@@ -178,15 +189,15 @@ def correlation(
       znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
         --scores naswot,params,naswot+params --out runs/sample
     """
-    found = _correlate(request, table, _names(scores), architectures, out, quiet=quiet)
-    _show([found], as_json=as_json)
+    measure = _correlation(request, table, _names(scores), architectures, out, quiet=quiet)
+    _show([measure()], as_json=as_json)
 
 
 @reproduce.command()
 @asks("space")
 def sets(
     request: Request,
-    out: Annotated[Path, typer.Option(help="The folder in which correlation left its scores.")],
+    out: Annotated[Path, typer.Option(parser=path, help="The folder in which correlation left its scores.")],
     by: Annotated[
         str, typer.Option(help="tau (Kendall's), or top (mean accuracy of those that a set puts first).")
     ] = "tau",
@@ -210,19 +221,23 @@ def sets(
       znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --out runs/correlation
       znas-engine reproduce sets --out runs/correlation --by top
     """
+    from znas.reproduce import folder
     from znas.reproduce import sets as measure
     from znas_engine.spaces import get_space
 
+    album = folder.opened(out, "sets", report=remark)
     sheet = measure.sets(
         out, get_space(request.space), largest=largest, top=top, by=by, show=show, column=column
     )
-    sheet.save(out, "sets")
+    _save(sheet, album, "sets")
     _show([sheet], as_json=as_json)
 
 
 @reproduce.command("figures")
 def figures_(
-    out: Annotated[Path, typer.Option(help="The folder in which table2 or correlation left their results.")],
+    out: Annotated[
+        Path, typer.Option(parser=path, help="The folder in which table2 or correlation left their results.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Draw accuracy against score, and accuracy against search cost, from what the tables measured."""
@@ -233,7 +248,7 @@ def figures_(
 
 
 def _setup(request: Request, *, quiet: bool) -> Setup:
-    return Setup(request, QUIET if quiet else Hooks(report=remark))
+    return Setup(request, Hooks(report=_report(quiet=quiet)))
 
 
 def _sizes(
@@ -249,9 +264,10 @@ def _sizes(
     from znas.reproduce import figures, folder
     from znas.reproduce.rows import choose
     from znas.reproduce.sizes import Evaluation, sizes
-    from znas.reproduce.trials import run_trials
+    from znas.reproduce.trials import check_seeds, run_trials
 
-    folder.ready(out)
+    check_seeds(request.seed, seeds, 1)
+    album = folder.opened(out, table, pictures=[f"{table}.png"], report=_report(quiet=quiet))
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
@@ -260,11 +276,11 @@ def _sizes(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
         )
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
-    sheet.save(out, evaluation.name, [figures.draw_sizes(sheet.data)])
+    _save(sheet, album, evaluation.name, figures.draw_sizes)
     return sheet
 
 
-def _correlate(
+def _correlation(
     request: Request,
     table: Path,
     scores: list[str] | None,
@@ -272,35 +288,68 @@ def _correlate(
     out: Path,
     *,
     quiet: bool,
-) -> Sheet:
-    from znas.files import write_file
+) -> Callable[[], Sheet]:
+    """Asks for all that it needs; what it returns measures."""
     from znas.reproduce import correlation as measure
     from znas.reproduce import figures, folder
-    from znas.reproduce.rows import proxied
+    from znas.reproduce.rows import distinct, proxied
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
-    folder.ready(out)
+    album = folder.opened(
+        out,
+        "correlation",
+        figures.SCORES_FILE,
+        pictures=["correlation.png"],
+        report=_report(quiet=quiet),
+    )
     request = proxied(request)
+    distinct("scores", scores or ())
     wanted = [get_scores(names) for names in scores or SCORES.names()]
     single = {score.name: score for chosen in wanted for score in chosen}
     with progress_bar("files of the table", quiet=quiet) as progress:
         truth = read_table(table, get_space(request.space), progress, remark)
-    with progress_bar("scores", quiet=quiet) as progress:
-        scored = measure.score_table(
-            truth,
-            list(single.values()),
-            request,
-            architectures=architectures,
-            work=out / folder.SCORES,
-            progress=progress,
-        )
     names = ["+".join(score.name for score in chosen) for chosen in wanted]
-    sheet = measure.correlation(scored, names, truth, request)
-    write_file(out / figures.SCORES_FILE, measure.scores_csv(scored).encode())
-    sheet.save(out, "correlation", [figures.draw_correlations(sheet.data)])
-    return sheet
+
+    def correlate() -> Sheet:
+        with progress_bar("scores", quiet=quiet) as progress:
+            scored = measure.score_table(
+                truth,
+                list(single.values()),
+                request,
+                architectures=architectures,
+                work=out / folder.SCORES,
+                progress=progress,
+            )
+        sheet = measure.correlation(scored, names, truth, request)
+        others = {figures.SCORES_FILE: measure.scores_csv(scored).encode()}
+        _save(sheet, album, "correlation", figures.draw_correlations, others)
+        return sheet
+
+    measure.check_sample(truth, architectures)
+    return correlate
+
+
+def _save(
+    sheet: Sheet,
+    album: Album,
+    name: str,
+    draw: Callable[[dict[str, Any]], Figure] | None = None,
+    others: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """Into the folder; what cannot be written is at least printed."""
+    try:
+        for file, data in others.items():
+            album.write(file, data)
+        sheet.save(album, name, draw)
+    except ZnasError:
+        _show([sheet], as_json=False)
+        raise
+
+
+def _report(*, quiet: bool) -> Report:
+    return QUIET.report if quiet else remark
 
 
 def _show(sheets: list[Sheet], *, as_json: bool) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas import jobs
 from znas.diagnose.normality import FEWEST
 from znas.diagnose.sites import Site, sites
 from znas.hooks import QUIET, Hooks
-from znas.request import Request
+from znas.request import Request, check_between
 from znas.selection.admitted import admitted
 from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
 from znas.setup import Setup
+from znas.shape import Many, Number, Shape
+from znas_engine.backends import get_backend
 from znas_engine.backends.checks import check_batch
 from znas_engine.data import Batch, Dataset, load
 from znas_engine.environment import Environment, derive_seed, draw_environments
@@ -76,6 +79,10 @@ class ScoreSamples:
     architectures: Floats
 
 
+def numbers(count: int) -> Shape:
+    return Many(Number(), count, count)
+
+
 def fixed_and_fresh(source: Dataset, images: int, *, fixed_seed: int, seed: int) -> Batch:
     """Image 0 is the same for every `seed`; the others are a batch of their own."""
     fixed = source.batch(1, seed=fixed_seed).images
@@ -130,7 +137,7 @@ class Collector:
         if asked.images < 2:
             raise InvalidValueError(f"`images` must be at least 2 for diagnose but got {asked.images}")
         self.inits = tuple(map(check_init, inits))
-        self.depths = depths
+        self.depths = check_between("depths", depths, 1, 1000)
         self.progress = hooks.progress
         self.setup = Setup(request, Hooks(report=hooks.report))
         (self.score,) = self.setup.scores
@@ -149,6 +156,19 @@ class Collector:
     @property
     def identity(self) -> dict[str, Any]:
         """What the pieces depend on beside their keys."""
+        s = self.setup
+        return jobs.measured(
+            dataset=s.dataset,
+            space=s.space,
+            macro=s.macro,
+            evaluator=get_backend(s.record),
+            scores=s.scores,
+            facts={name: value for name, value in self.facts.items() if name != "data"},
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was measured, for a reader."""
         c = self.setup.conditions()
         return {
             "job": "diagnose",
@@ -166,15 +186,14 @@ class Collector:
             "depths": self.depths,
         }
 
-    def collect(self, work: Path) -> tuple[list[Activations], list[ScoreSamples]]:
-        """All samples; goes on where a killed run with the same `work` file stopped."""
-        with Journal(work, self.identity) as journal:
-            activations = [
-                self._activations(journal, init, source)
-                for init in self.inits
-                for source in self.sources.values()
-            ]
-            scores = [self._scores(journal, init) for init in self.inits]
+    def collect(self, journal: Journal) -> tuple[list[Activations], list[ScoreSamples]]:
+        """All samples; goes on where a killed run with the same journal stopped."""
+        activations = [
+            self._activations(journal, init, source)
+            for init in self.inits
+            for source in self.sources.values()
+        ]
+        scores = [self._scores(journal, init) for init in self.inits]
         return activations, scores
 
     @property
@@ -182,12 +201,17 @@ class Collector:
         envs = self.setup.envs
         return len(self.inits) * (len(self.sources) * (envs + 1) + envs + 1)
 
-    def _piece(self, journal: Journal, key: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        if key not in journal.done:
-            journal.record(key, work(*arguments))
+    def _piece(
+        self, journal: Journal, key: str, shape: Shape, work: Callable[..., Any], *arguments: Any
+    ) -> Any:
+        found = jobs.piece(journal, key, shape, partial(work, *arguments))
         self._done += 1
         self.progress(self._done, self._pieces)
-        return journal.done[key]
+        return found
+
+    def _of_sites(self, values: int) -> Shape:
+        """So many values at every site."""
+        return Many(numbers(values), len(self.sites), len(self.sites))
 
     # --- outputs ---
 
@@ -207,8 +231,12 @@ class Collector:
             missing = [k for k, key in enumerate(keys, start) if key not in journal.done]
             found = dict(zip(missing, self._watch([environment(k) for k in missing]), strict=True))
             for k, key in enumerate(keys, start):
-                drawn.append(self._piece(journal, key, self._summary, k, source, found.get(k, {})))
-        over_inputs = self._piece(journal, f"{init} {source.name} inputs", self._over_inputs, init, source)
+                shape = self._of_sites(2 + POOLED)
+                drawn.append(self._piece(journal, key, shape, self._summary, k, source, found.get(k, {})))
+        shape = self._of_sites(min(envs, source.size))
+        over_inputs = self._piece(
+            journal, f"{init} {source.name} inputs", shape, self._over_inputs, init, source
+        )
         by_site = np.array(drawn).transpose(1, 2, 0)  # [sites, 2 + POOLED, K]
         fixed = source.batch(1, seed=fixed_seed).images[0]
         return Activations(
@@ -271,10 +299,13 @@ class Collector:
         for k, environment in enumerate(environments):
             kept = neurons if k < NEURON_ENVIRONMENTS else neurons[:on_edge]
             masks = np.concatenate([ensembles, kept])
-            rows.append(self._piece(journal, f"{init} scores {k}", self._evaluate, masks, environment))
+            key = f"{init} scores {k}"
+            rows.append(self._piece(journal, key, numbers(len(masks)), self._evaluate, masks, environment))
         rng = np.random.default_rng(derive_seed(self.setup.seed, "architectures"))
         paths = random_architectures(space, self.setup.envs, rng)
-        architectures = self._piece(journal, f"{init} architectures", self._evaluate, paths, environments[0])
+        architectures = self._piece(
+            journal, f"{init} architectures", numbers(len(paths)), self._evaluate, paths, environments[0]
+        )
         several = len(ensembles)
         over = np.array([row[: several + on_edge] for row in rows])
         return ScoreSamples(

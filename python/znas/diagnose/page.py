@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from znas.diagnose.lemmas import Claim, ClosedForm, Intervened
 from znas.diagnose.normality import RULE, noise_floor
 from znas.diagnose.report import Diagnosis
 from znas.output import Document, Figure, Heading, Notes, Paragraph, Part, Table
+from znas.output.figures import drawable
 
 TITLE = "Are outputs and scores of random supernets Gaussian?"
 
@@ -150,13 +152,16 @@ def _equation_8(found: Sequence[Intervened]) -> Table:
 
 
 def _pictures(found: Diagnosis) -> Iterator[Figure]:
+    """None without matplotlib."""
+    if not drawable():
+        return
     score = found.identity["score"]
     first = found.activations[0].source
     outputs = [a for a in found.activations if a.source == first]
     for source in dict.fromkeys(a.source for a in found.activations):
         of_source = [a for a in found.activations if a.source == source]
         yield Figure(
-            f"quantiles_{source}.png",
+            f"quantiles_{re.sub(r'[^A-Za-z0-9_.-]+', '-', source)}.png",
             plots.quantiles(of_source),
             f"Outputs under {source} images against normal quantiles",
         )

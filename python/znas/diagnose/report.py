@@ -18,10 +18,12 @@ from znas.diagnose.normality import RULE
 from znas.files import check_new, work_file, write_folder
 from znas.hooks import QUIET, Hooks
 from znas.output import Document
-from znas.output.figures import require_matplotlib
+from znas.output.figures import NO_PICTURES, drawable
 from znas.output.pages import pages
 from znas.request import Request
 from znas_engine import __version__
+from znas_engine.errors import StorageError
+from znas_engine.journal import Journal
 from znas_engine.tables import Table
 
 LEMMAS = (lemmas.lemma_1, lemmas.lemma_2, lemmas.corollary_2_1, lemmas.corollary_2_2)
@@ -86,18 +88,39 @@ def diagnose(
     Raises ZnasError; see `znas.search`.
     """
     check_new(out)
-    require_matplotlib()
+    if not drawable():
+        hooks.report(NO_PICTURES)
+    if table is not None:
+        table.column(column)
     collector = Collector(request, inits=inits, depths=depths, hooks=hooks)
-    work = work_file(out)
-    activations, scores = collector.collect(work)
+    with Journal(work_file(out), collector.identity) as journal:
+        found = _judged(collector, journal, request, ps, table, column)
+        try:
+            write_folder(out, pages(found.document(), "diagnose"))
+        except StorageError:
+            hooks.unwritten(found)
+            raise
+        journal.discard()
+    return found
+
+
+def _judged(
+    collector: Collector,
+    journal: Journal,
+    request: Request,
+    ps: Sequence[float],
+    table: Table | None,
+    column: str | None,
+) -> Diagnosis:
+    activations, scores = collector.collect(journal)
     claims = [claim for lemma in LEMMAS for found in activations for claim in lemma(found)]
     claims += [claim for found in scores for claim in lemmas.equation_2(found)]
     if table is not None:
         claims.append(lemmas.equation_2_trained(table, column))
     first = activations[0].sites[0].node
     stem = next(node for node in collector.reference.graph.nodes if node.name == first)
-    found = Diagnosis(
-        identity=collector.identity | {"inits": list(inits), "ps": list(ps)},
+    return Diagnosis(
+        identity=collector.facts | {"inits": list(collector.inits), "ps": list(ps)},
         activations=activations,
         scores=scores,
         claims=claims,
@@ -106,6 +129,3 @@ def diagnose(
         trained=None if table is None else table.column(column)[1],
         stem_channels=stem.shape[0],
     )
-    write_folder(out, pages(found.document(), "diagnose"))
-    work.unlink(missing_ok=True)
-    return found

@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas import jobs
 from znas.diagnose.agreement import agreement, same_edges
 from znas.diagnose.robustness_report import Accuracies, Robustness, Varied
 from znas.files import check_new, work_file, write_folder
 from znas.hooks import QUIET, Hooks
 from znas.method import Method
-from znas.output.figures import require_matplotlib
+from znas.output.figures import NO_PICTURES, drawable
 from znas.output.pages import pages
-from znas.request import Request
-from znas.result import SearchResult
+from znas.request import SHIPPED, Request, check_between
 from znas.search import search
 from znas.setup import Setup
-from znas_engine.errors import InvalidValueError
+from znas.shape import Many
+from znas_engine import paths
+from znas_engine.backends import get_backend
+from znas_engine.errors import StorageError
 from znas_engine.journal import Journal
 from znas_engine.scores import get_scores
 from znas_engine.spaces import get_space
@@ -34,6 +38,15 @@ from znas_engine.tables import Table
 FACTORS = ("init", "p", "images", "norm")
 #: The choice on an edge that a cell does not keep.
 NOT_KEPT = "not kept"
+#: Searches per setting.
+MOST = 10_000
+#: Of the journal.
+ENTRY = {"arch": str, "choices": Many(str)}
+#: What a request says of how is chosen, without `FACTORS`.
+_METHOD = (
+    *("dtype", "envs", "intervention", "prior_scale", "game", "estimator", "precision", "max_evaluations"),
+    *("selection", "order", "criterion", "aggregate", "finalists", "race"),
+)
 
 
 def grid(base: Request, values: dict[str, Sequence[Any]]) -> list[tuple[str, str, Request]]:
@@ -73,9 +86,12 @@ def robustness(
     Raises ZnasError; see `znas.search`.
     """
     check_new(out)
-    require_matplotlib()
-    if seeds < 2:
-        raise InvalidValueError(f"`seeds` must be at least 2 but got {seeds}: one search agrees with itself")
+    if not drawable():
+        hooks.report(NO_PICTURES)
+    check_between("seeds", seeds, 2, MOST)
+    check_between("seed", base.seed, 0, 2**63 - 1 - MOST)
+    if table is not None:
+        table.column(column)
     settings = grid(base, values)
     base = settings[0][2]
     for _, _, one in settings:
@@ -83,35 +99,62 @@ def robustness(
         check_init(one.init)
         check_norm(str(one.norm))
     setup = Setup(base, hooks)
-    measured = _identity(setup)
+    measured = _shared(setup)
     total = len(settings) * seeds
     work = work_file(out)
     entries: list[list[dict[str, Any]]] = []
-    with Journal(work, measured) as journal:
+    with Journal(work, _identity(setup)) as journal:
         for _, _, changed in settings:
             row = []
             for seed in range(base.seed, base.seed + seeds):
                 one = replace(changed, seed=seed)
                 key = json.dumps({name: getattr(one, name) for name in ("seed", *FACTORS)})
-                if key not in journal.done:
-                    journal.record(key, _entry(search(setup.at_hand(one), report=hooks.report)))
-                row.append(journal.done[key])
+                found_by = partial(_entry, setup.at_hand(one), hooks)
+                row.append(jobs.piece(journal, key, ENTRY, found_by))
                 hooks.progress(len(entries) * seeds + len(row), total)
             entries.append(row)
-    found = _summary(base, measured, seeds, settings, entries, table, column)
-    write_folder(out, pages(found.document(), "robustness"))
-    work.unlink(missing_ok=True)
+        found = _summary(base, measured, seeds, settings, entries, table, column)
+        try:
+            write_folder(out, pages(found.document(), "robustness"))
+        except StorageError:
+            hooks.unwritten(found)
+            raise
+        journal.discard()
     return found
 
 
-def _identity(setup: Setup) -> dict[str, Any]:
-    """What all searches share; the number of threads decides nothing."""
+def _shared(setup: Setup) -> dict[str, Any]:
+    """What all searches share, as it was asked for."""
     asked = setup.request.to_dict().items()
     shared = {name: value for name, value in asked if name not in ("seed", "threads", *FACTORS)}
     return {"job": "diagnose --robustness"} | shared | {"origin": setup.dataset.origin}
 
 
-def _entry(result: SearchResult) -> dict[str, Any]:
+def _identity(setup: Setup) -> dict[str, Any]:
+    """What all searches share, as far as it decides anything."""
+    asked = setup.request.to_dict()
+    prior = asked["prior"]
+    if prior is not None:
+        where = setup.space.prior if prior == SHIPPED else paths.named(prior, "the prior")
+        prior = None if where is None else jobs.file(where, "the prior")
+    return jobs.measured(
+        dataset=setup.dataset,
+        space=setup.space,
+        macro=setup.macro,
+        evaluator=get_backend(setup.record),
+        scores=setup.scores,
+        facts={name: asked[name] for name in _METHOD}
+        | {
+            "job": "diagnose --robustness",
+            "prior": prior,
+            "backend": setup.backend,
+            "device": ",".join(setup.devices),
+        },
+    )
+
+
+def _entry(request: Request, hooks: Hooks) -> dict[str, Any]:
+    result = search(request, report=hooks.report)
     choices = [edge.selected if edge.kept else NOT_KEPT for edge in result.edges]
     return {"arch": result.arch, "choices": choices}
 

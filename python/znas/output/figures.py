@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
-from znas_engine.errors import MissingDependencyError
+from znas_engine.errors import MissingDependencyError, one_line
 
 DPI = 120
+NO_PICTURES = "matplotlib is not installed: pictures are left out (pip install 'znas-engine[plots]')"
+#: Characters of a label, at most.
+LONGEST = 80
+
+
+def drawable() -> bool:
+    """Whether pictures can be drawn here; a page that also has tables leaves them out where not."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def require_matplotlib() -> None:
-    """MissingDependencyError where it is absent: asked before a long run, not after it."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("pictures need matplotlib: pip install 'znas-engine[plots]'") from error
+    """MissingDependencyError where it is absent, for what is nothing but a picture."""
+    if not drawable():
+        raise MissingDependencyError("pictures need matplotlib: pip install 'znas-engine[plots]'")
 
 
 def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Any, Any]:
@@ -29,5 +40,12 @@ def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Any
 
 def png(drawn: Any) -> bytes:
     data = io.BytesIO()
-    drawn.savefig(data, format="png", dpi=DPI)
+    with warnings.catch_warnings():  # letters that its font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        drawn.savefig(data, format="png", dpi=DPI)
     return data.getvalue()
+
+
+def label(text: str) -> str:
+    """A name of a file's as it stands there, not as a formula, on one short line."""
+    return one_line(text, LONGEST).replace("$", r"\$")

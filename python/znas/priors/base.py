@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.files import write_file
+from znas.shape import COUNT, Number, misshapen
+from znas_engine import paths, strict_json
 from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SPACES, Mask, SearchSpace, get_space
 
 FORMAT = "znas-prior"
 VERSION = 1
-CHECK_FIELDS = {"truth", "architectures", "spearman", "kendall", "p_value", "passed"}
+_RANK = Number(-1 - 1e-9, 1 + 1e-9)  # rounded
+#: What is said of a check; `passed` is what `better_than_chance` makes of the rest.
+_CHECK = {
+    "truth": str,
+    "architectures": COUNT,
+    "spearman": _RANK,
+    "kendall": _RANK,
+    "p_value": Number(0, 1),
+    "passed": bool,
+}
+_FIELDS = (
+    *("format", "version", "space", "score", "edges", "operations", "mean", "variance"),
+    *("drop_mean", "drop_variance", "provenance", "check"),
+)
+#: One-sided probability under which a positive rank correlation counts as better than chance.
+LEVEL = 0.01
 #: The score of a prior that was fitted to measured accuracies.
 TABLE_SCORE = "accuracy"
 
@@ -67,9 +85,35 @@ class Prior:
         }
 
 
+def better_than_chance(spearman: float, p_value: float) -> bool:
+    """A positive Spearman correlation at LEVEL, one-sided."""
+    return spearman > 0 and p_value < LEVEL
+
+
 def save(prior: Prior, path: Path) -> None:
-    """All of the file or none of it; StorageError where it cannot be written."""
-    write_file(path, (json.dumps(prior.to_dict(), indent=1) + "\n").encode())
+    """All of a new file or none of it; StorageError where one is there or it cannot be written."""
+    write_file(path, _content(prior))
+
+
+def record(prior: Prior, path: Path, before: Prior) -> None:
+    """Replaces the file that `before` was loaded from. StorageError where it is a link or another one by
+    now, or cannot be written."""
+    try:
+        kind = path.lstat().st_mode
+        if not stat.S_ISREG(kind):
+            raise StorageError(f"the prior {path} is a link: --record writes into a file; name that")
+        if load(path, prior.space).to_dict() != before.to_dict():
+            raise StorageError(f"the prior {path} has changed since it was read: check it again")
+        paths.replace(path, _content(prior))
+        path.chmod(stat.S_IMODE(kind))
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"the prior {path} cannot be written ({paths.reason(error)})") from error
+
+
+def _content(prior: Prior) -> bytes:
+    return (json.dumps(prior.to_dict(), indent=1) + "\n").encode()
 
 
 def load(path: str | Path, space: SearchSpace[Any] | None = None) -> Prior:
@@ -79,13 +123,9 @@ def load(path: str | Path, space: SearchSpace[Any] | None = None) -> Prior:
 
     Raises StorageError (unreadable file) and InvalidValueError naming the field and what was expected.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StorageError(f"the prior {path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidValueError(f"the prior {path} is not JSON ({error}); fit it again") from error
-    return _Reader(str(path), data, space).prior()
+    where = paths.named(path, "the prior")
+    data = strict_json.parse(paths.read(where, "the prior"), f"the prior {where}", InvalidValueError)
+    return _Reader(str(where), data, space).prior()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +139,9 @@ class _Reader:
             raise self._wrong("format", f"{FORMAT!r}")
         if self.data.get("version") != VERSION or isinstance(self.data["version"], bool):
             raise self._wrong("version", f"{VERSION}; fit the prior again")
+        for name in self.data:
+            if name not in _FIELDS:
+                raise self._wrong(name[:40], "absent: a prior has no such field")
         space = self._space()
         name = space.name
         score = self._one_of("score", list(SCORES.names()))
@@ -111,6 +154,8 @@ class _Reader:
         mean = self._numbers("mean", space.shape, space.candidates)
         variance = self._positive("variance", space.shape, space.candidates)
         drop_mean = drop_variance = None
+        if (self.data.get("drop_mean") is None) != (self.data.get("drop_variance") is None):
+            raise self._wrong("drop_variance", "there exactly if `drop_mean` is")
         if self.data.get("drop_mean") is not None:
             shape = (len(space.edges),)
             drop_mean = self._numbers("drop_mean", shape, None)
@@ -145,16 +190,17 @@ class _Reader:
         check = self.data.get("check")
         if check is None:
             return None
-        numeric = ("spearman", "kendall", "p_value", "architectures")
-        if not (
-            isinstance(check, dict)
-            and set(check) == CHECK_FIELDS
-            and isinstance(check["passed"], bool)
-            and isinstance(check["truth"], str)
-            and all(_is_number(check[name]) for name in numeric)
-        ):
-            raise self._wrong("check", f"null or an object with {', '.join(sorted(CHECK_FIELDS))}")
-        return check
+        wrong = misshapen(check, _CHECK, "check")
+        if wrong is not None or check.keys() != _CHECK.keys():
+            raise self._wrong("check", f"null or an object with {', '.join(sorted(_CHECK))} ({wrong})")
+        if check["passed"] != better_than_chance(check["spearman"], check["p_value"]):
+            raise self._wrong(
+                "check.passed",
+                f"{str(not check['passed']).lower()} for a correlation of {check['spearman']:.3g} with p "
+                f"{check['p_value']:.3g}: better than chance is above 0 with p below {LEVEL}; check it again",
+            )
+        found: dict[str, Any] = check
+        return found
 
     def _numbers(
         self, field: str, shape: tuple[int, ...], present: NDArray[np.bool_] | None
@@ -189,7 +235,7 @@ class _Reader:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return not Number().wrong(value)
 
 
 def _row(values: NDArray[np.float64]) -> list[float | None]:

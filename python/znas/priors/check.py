@@ -10,12 +10,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.priors.base import Prior
+from znas.priors.base import Prior, better_than_chance
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask
 
-#: One-sided probability under which a positive rank correlation counts as better than chance.
-LEVEL = 0.01
 #: Fewer held-out architectures say nothing about a ranking.
 FEWEST = 10
 
@@ -32,8 +30,8 @@ class RankCheck:
 
     @property
     def passed(self) -> bool:
-        """Better than chance: a positive Spearman correlation at LEVEL, one-sided."""
-        return self.spearman > 0 and self.p_value < LEVEL
+        """See `better_than_chance`."""
+        return better_than_chance(self.spearman, self.p_value)
 
 
 def rank_check(prior: Prior, masks: Mask, accuracies: NDArray[np.float64], *, truth: str) -> RankCheck:

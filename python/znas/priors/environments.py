@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas import jobs
 from znas.priors.base import Prior
 from znas.selection.topology import contested_edges
+from znas.shape import Many, Number
 from znas_engine.backends.passes import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
@@ -19,6 +21,9 @@ from znas_engine.evaluator import Evaluator
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
+
+#: What is done with a prior while its work file is still there.
+Store = Callable[[Prior], None]
 
 
 def fit_environments(
@@ -29,14 +34,16 @@ def fit_environments(
     identity: Mapping[str, Any],
     provenance: dict[str, Any],
     work: Path,
+    store: Store | None = None,
     progress: Progress = unheard,
 ) -> Prior:
     """The moments of the raw score of every neuron, and of every edge that competes for a place.
 
     identity: where the environments come from; with the evaluator and the score it names the job. Every
     finished environment is written to `work`, so that a killed run goes on where it stopped, to the same
-    result. Raises InvalidValueError for fewer than 2 environments, a neuron without variance, or a `work`
-    file of another job.
+    result. store: is given the prior; `work` is removed once it returns, and stays without one. Raises
+    InvalidValueError for fewer than 2 environments, a neuron without variance, or a `work` file of another
+    job.
     """
     total = check_environments(len(environments))
     space = evaluator.space
@@ -47,27 +54,36 @@ def fit_environments(
         "job": "prior fit",
         "space": space.name,
         "macro": asdict(evaluator.macro),
+        "network": jobs.network(evaluator.graph),
         "norm": evaluator.norm,
         "backend": evaluator.name,
         "device": ",".join(evaluator.devices),
-        "score": score.name,
+        "score": [score.name, *jobs.settings(score)],
+        "code": jobs.code(space, score, evaluator, packages=evaluator.packages),
         **identity,
     }
+    shape = Many(Number(), len(masks), len(masks))
     passes = len(masks) * count_passes([score], evaluator.norm)
+    rows: list[list[float]] = []
     with Journal(work, job) as journal:
         for k, environment in enumerate(environments):
-            if str(k) in journal.done:
-                continue
-            before = k * passes
-            scores = evaluator.evaluate(
-                masks,
-                score=score,
-                environments=[environment],
-                progress=lambda n, _, before=before: progress(before + n, total * passes),  # type: ignore[misc]
-            )
-            journal.record(str(k), scores.values[0].tolist())
-        values = np.array([journal.done[str(k)] for k in range(total)])
-    return _prior(evaluator, score, neurons, edges, values, provenance)
+
+            def measure(k: int = k, environment: Environment = environment) -> list[float]:
+                found = evaluator.evaluate(
+                    masks,
+                    score=score,
+                    environments=[environment],
+                    progress=lambda n, _: progress(k * passes + n, total * passes),
+                )
+                values: list[float] = found.values[0].tolist()
+                return values
+
+            rows.append(jobs.piece(journal, str(k), shape, measure))
+        prior = _prior(evaluator, score, neurons, edges, np.array(rows), provenance)
+        if store is not None:
+            store(prior)
+            journal.discard()
+    return prior
 
 
 def check_environments(count: int) -> int:

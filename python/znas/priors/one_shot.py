@@ -8,6 +8,8 @@ environments are asked for, and the moments are those over the batches.
 from __future__ import annotations
 
 import hashlib
+import json
+import stat
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from znas import jobs
 from znas.priors.base import Prior
-from znas.priors.environments import check_environments, fit_environments
+from znas.priors.environments import Store, check_environments, fit_environments
+from znas_engine import paths
 from znas_engine.data import Batch, Dataset
 from znas_engine.environment import Environment, derive_seed
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
 from znas_engine.evaluator import Evaluator
 from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
@@ -60,49 +64,87 @@ def fit_one_shot(
     provenance: dict[str, Any],
     work: Path,
     checkpoint: Path,
+    threads: int | None = None,
+    store: Store | None = None,
     train_progress: Progress = unheard,
     progress: Progress = unheard,
 ) -> Prior:
     """Trains on half of `train_images` balanced images, then observes every neuron on the other half.
 
     images: of one validation batch. training: "paths" or "mixture". Both halves of the job are resumable:
-    training through `checkpoint`, validation through `work`.
+    training through `checkpoint`, validation through `work`; with `store` (see `fit_environments`) both are
+    removed in the end. threads: of training, whose weights depend on their number: None for that of the
+    run that began it, the evaluator's if this one does.
 
     Raises InvalidValueError for a data set without labels, validation batches larger than half of
-    `train_images`, fewer than 2 environments, or files of another job.
+    `train_images`, fewer than 2 environments, or files of another job; StorageError for a `checkpoint` that
+    is none.
     """
     from znas_engine.supernet.training import Trained, split, train
 
     check_environments(environments)
+    jobs.check_work(work)
+    threads = threads or begun_with(checkpoint) or evaluator.threads
     _check(training, images, train_images)
     space = evaluator.space
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
-    identity: dict[str, Any] = {"source": "one-shot", "data": [dataset.name, dataset.origin], "seed": seed}
+    identity: dict[str, Any] = {"source": "one-shot", "data": jobs.images(dataset), "seed": seed}
     identity |= {"train_images": train_images, "training": training, "schedule": asdict(schedule)}
-    identity |= {"init": init, "threads": evaluator.threads}
+    identity |= {"init": init, "threads": threads, "data_code": jobs.code(dataset)}
+    own = {"space": space.name, "macro": asdict(evaluator.macro), "network": jobs.network(evaluator.graph)}
+    own |= {"code": jobs.code(space, packages=["torch"])}
     weights = train(
         evaluator.graph,
         start,
         schedule,
         draw_mask=lambda rng: TRAININGS[training](space, rng),
-        threads=evaluator.threads,
-        identity=identity | {"space": space.name, "macro": asdict(evaluator.macro)},
+        threads=threads,
+        identity=identity | own,
         checkpoint=checkpoint,
         progress=train_progress,
     )
     digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
     batches = [_validation(held_out, images, seed, k) for k in range(environments)]
     trained = [Trained(start.seed, f"trained-{digest[:32]}", batch, weights) for batch in batches]
-    return fit_environments(
+    found = fit_environments(
         evaluator,
         trained,
         score=score,
         identity=identity | {"images": images, "weights": digest},
         provenance=provenance,
         work=work,
+        store=store,
         progress=progress,
     )
+    if store is not None and begun_with(checkpoint) is not None:
+        checkpoint.unlink()
+    return found
+
+
+def begun_with(checkpoint: Path) -> int | None:
+    """The number of threads of the training whose checkpoint this is; None where there is none.
+
+    Raises StorageError for what is there and is no checkpoint: it is left as it is.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        kind = checkpoint.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"the checkpoint {checkpoint} cannot be used ({paths.reason(error)})") from error
+    try:
+        if not stat.S_ISREG(kind):
+            raise ValueError(kind)
+        with safe_open(checkpoint, framework="numpy") as file:
+            return int(json.loads((file.metadata() or {})["identity"])["threads"])
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise StorageError(
+            f"{checkpoint} is no whole checkpoint of znas-engine and is left as it is; move it away or name "
+            "another --out"
+        ) from error
 
 
 def _check(training: str, images: int, train_images: int) -> None:

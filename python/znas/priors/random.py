@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from znas import jobs
 from znas.priors.base import Prior
-from znas.priors.environments import check_environments, fit_environments
+from znas.priors.environments import Store, check_environments, fit_environments
 from znas_engine.data import Dataset
 from znas_engine.environment import draw_environments
 from znas_engine.evaluator import Evaluator
@@ -25,6 +26,7 @@ def fit_random(
     seed: int,
     provenance: dict[str, Any],
     work: Path,
+    store: Store | None = None,
     progress: Progress = unheard,
 ) -> Prior:
     """`fit_environments` over `environments` untrained supernets; resumable through `work`."""
@@ -35,12 +37,14 @@ def fit_random(
         score=score,
         identity={
             "source": "random",
-            "data": [dataset.name, dataset.origin],
+            "data": jobs.images(dataset),
+            "data_code": jobs.code(dataset),
             "images": images,
             "init": init,
             "seed": seed,
         },
         provenance=provenance,
         work=work,
+        store=store,
         progress=progress,
     )

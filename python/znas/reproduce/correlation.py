@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas import jobs
 from znas.hooks import QUIET
 from znas.output.records import as_csv
 from znas.reproduce.published import column_key, published
@@ -21,6 +24,8 @@ from znas.request import Request
 from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
 from znas.setup import Setup
+from znas.shape import SECONDS, Many, Number
+from znas_engine.backends import get_backend
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress
@@ -76,11 +81,8 @@ def score_table(
     is chosen per score.
     """
     space = get_space(request.space)
+    check_sample(table, architectures)
     count = len(table.genotypes)
-    if architectures is not None and not 2 <= architectures <= count:
-        raise InvalidValueError(
-            f"`architectures` must be between 2 and the {count:,} of {table.path} but got {architectures}"
-        )
     chosen = np.arange(count)
     if architectures is not None:
         chosen = np.sort(np.random.default_rng(request.seed).choice(count, architectures, replace=False))
@@ -91,9 +93,11 @@ def score_table(
         "job": "reproduce correlation",
         "seed": request.seed,
         "envs": request.envs,
-        "backend": str(request.backend),
+        "init": base.init,
         "architectures": hashlib.sha256(text).hexdigest(),
     }
+    for of_one_score in ("backend", "device", "code", "score"):  # `_measured` says them of each
+        del about[of_one_score]
     found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.accuracies().items()}, {}, {})
     total = len(genotypes)
     with Journal(work, about) as journal:
@@ -112,22 +116,40 @@ def score_table(
     return found
 
 
+def check_sample(table: Table, architectures: int | None) -> None:
+    """InvalidValueError where the table has no sample of so many."""
+    count = len(table.genotypes)
+    if architectures is not None and not 2 <= architectures <= count:
+        raise InvalidValueError(
+            f"`architectures` must be between 2 and the {count:,} of {table.path} but got {architectures}"
+        )
+
+
 def _measured(
     setup: Setup, masks: Sequence[Mask], journal: Journal, advance: Callable[[float], None]
 ) -> tuple[Floats, float]:
     """One score of every mask, float64 [m], and seconds. advance: is told the share that is done."""
     (score,) = setup.scores
+    evaluator = get_backend(setup.record)
+    code = jobs.code(setup.dataset, setup.space, evaluator, score, packages=evaluator.packages)
+    how = [setup.backend, *setup.devices, code, jobs.settings(score)]
+    digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
     values: list[float] = []
     seconds = 0.0
+
+    def measure(batch: Sequence[Mask]) -> dict[str, Any]:
+        before = setup.setup_seconds + setup.evaluate_seconds
+        found = setup.measure(np.stack(batch)).mean(0)
+        spent = setup.setup_seconds + setup.evaluate_seconds - before
+        return {"values": found.tolist(), "seconds": spent}
+
     for start in range(0, len(masks), BATCH):
-        key = f"{score.name}/{start}"
-        if key not in journal.done:
-            before = setup.setup_seconds + setup.evaluate_seconds
-            found = setup.measure(np.stack(masks[start : start + BATCH])).mean(0)
-            spent = setup.setup_seconds + setup.evaluate_seconds - before
-            journal.record(key, {"values": found.tolist(), "seconds": spent})
-        values += journal.done[key]["values"]
-        seconds += journal.done[key]["seconds"]
+        batch = masks[start : start + BATCH]
+        shape = {"values": Many(Number(), len(batch), len(batch)), "seconds": SECONDS}
+        key = f"{score.name}/{start}/{digest}"
+        found = jobs.piece(journal, key, shape, partial(measure, batch))
+        values += found["values"]
+        seconds += found["seconds"]
         advance(len(values) / len(masks))
     return np.array(values), seconds
 

@@ -4,43 +4,98 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from znas.files import write_file
+from znas.files import Album
 from znas.output import Figure
-from znas.output.figures import canvas, png
+from znas.output.figures import canvas, label, png, require_matplotlib
+from znas.reproduce.folder import SCORES, SEARCHES
 from znas.reproduce.published import column_key
+from znas.reproduce.trials import MOST
 from znas.selection.criteria import Floats
-from znas_engine.errors import DataError, InvalidValueError
+from znas.shape import Each, Either, Many, Number, Shape, misshapen
+from znas_engine import paths, strict_json
+from znas_engine.errors import DataError, InvalidValueError, in_short
 
 SECONDS = "search, seconds (circles: this machine; diamonds: published, each on its own GPU)"
 SCORES_FILE = "correlation-scores.csv"
+#: What a picture can show: rows, columns, and their numbers.
+ROWS, COLUMNS = 200, 20
+LARGEST = 1e200
+_VALUE, _TIME, _TAU = Number(-1e12, 1e12), Number(0, 1e12), Number(-1 - 1e-9, 1 + 1e-9)
+_PUBLISHED = {
+    "method": str,
+    "accuracy": Each(Many(Either(_VALUE), 2, 2)),
+    "seconds": Either(_TIME),
+}
+#: What is drawn of table2.json and of correlation.json.
+TABLE2 = {
+    "rows": Many(
+        {
+            "row": str,
+            "accuracy": Each(
+                {
+                    "values": Many(_VALUE, 1, MOST),
+                    "mean": _VALUE,
+                    **dict.fromkeys(("std", "low", "high"), Either(_VALUE)),
+                }
+            ),
+            "seconds": {"total": {"mean": _TIME}},
+            "published": Either(_PUBLISHED),
+        },
+        1,
+        ROWS,
+    ),
+    "published": Many(_PUBLISHED, 0, ROWS),
+}
+CORRELATION = {
+    "rows": Many(
+        {
+            **dict.fromkeys(("score", "protocol", "column"), str),
+            "kendall": dict.fromkeys(("value", "low", "high"), _TAU),
+            "published_kendall": Either(_TAU),
+        },
+        1,
+        ROWS * COLUMNS,
+    )
+}
 
 
 def figures(folder: Path) -> list[Path]:
     """The figures of everything that `folder` holds; returns the files written.
 
-    Raises InvalidValueError where it holds neither table 2 nor a correlation.
+    Raises InvalidValueError where it holds neither table 2 nor a correlation; DataError where they are not
+    as `reproduce` writes them; StorageError.
     """
+    require_matplotlib()
     drawn: list[Figure] = []
-    if (folder / "table2.json").is_file():
-        data = _load(folder / "table2.json")
-        if any(row["accuracy"] for row in data["rows"]):
+    album = Album(folder, (SEARCHES, SCORES))
+    if paths.is_file(folder / "table2.json"):
+        data = _load(folder / "table2.json", TABLE2)
+        columns = {tuple(row["accuracy"]) for row in data["rows"]}
+        if len(columns) != 1 or len(next(iter(columns))) > COLUMNS:
+            raise _damaged(folder / "table2.json", f"its rows have not the same up to {COLUMNS} columns")
+        if any(columns.pop()):
             drawn += [draw_accuracies(data), draw_cost(data)]
-    if (folder / "correlation.json").is_file():
-        drawn.append(draw_correlations(_load(folder / "correlation.json")))
-        if (folder / SCORES_FILE).is_file():
-            drawn.append(draw_scatter(folder))
+    if paths.is_file(folder / "correlation.json"):
+        data = _load(folder / "correlation.json", CORRELATION)
+        if len({row["column"] for row in data["rows"]}) > COLUMNS or len(_scores(data)) > 2 * COLUMNS:
+            raise _damaged(folder / "correlation.json", f"it has more than {COLUMNS} columns")
+        drawn.append(draw_correlations(data))
+        if paths.is_file(folder / SCORES_FILE):
+            drawn.append(draw_scatter(folder, data))
     if not drawn:
         raise InvalidValueError(
             f"{folder} holds no accuracies to draw: run znas-engine reproduce table2 or correlation with "
             "--table and the same --out first"
         )
-    return [write_file(folder / figure.name, figure.png) for figure in drawn]
+    album.check(*(figure.name for figure in drawn))
+    return [album.write(figure.name, figure.png) for figure in drawn]
 
 
 def draw_accuracies(data: dict[str, Any]) -> Figure:
@@ -52,15 +107,15 @@ def draw_accuracies(data: dict[str, Any]) -> Figure:
         for y, row in enumerate(rows):
             found = row["accuracy"][column]
             axis.plot(found["values"], [y] * len(found["values"]), ".", color="0.7", zorder=1)
-            if found["std"] is not None:
+            if found["low"] is not None:
                 axis.plot([found["low"], found["high"]], [y, y], color="C0", zorder=2)
             axis.plot(found["mean"], y, "o", color="C0", label="mean, 95 % interval" if y == 0 else None)
             reported = (row["published"] or {"accuracy": {}})["accuracy"].get(column_key(column))
             if reported:
                 axis.plot(reported[0], y, "D", color="C3", fillstyle="none", zorder=3)
         axis.plot([], [], "D", color="C3", fillstyle="none", label="published")
-        axis.set_xlabel(f"{column} (%)")
-        axis.set_yticks(range(len(rows)), [row["row"] for row in rows])
+        axis.set_xlabel(label(f"{column} (%)"))
+        axis.set_yticks(range(len(rows)), [label(row["row"]) for row in rows])
         axis.legend(fontsize=8)
     axes[0].invert_yaxis()
     return Figure("table2.png", png(figure), "Accuracies over seeds, and published ones")
@@ -82,7 +137,7 @@ def draw_cost(data: dict[str, Any]) -> Figure:
                 _label(axis, entry["method"], entry["seconds"], reported[0], "C3")
         axis.set_xscale("log")
         axis.set_xlabel(SECONDS)
-        axis.set_ylabel(f"{column} (%)")
+        axis.set_ylabel(label(f"{column} (%)"))
     return Figure("figure-cost.png", png(figure), "Accuracy against seconds of search")
 
 
@@ -114,44 +169,63 @@ def draw_correlations(data: dict[str, Any]) -> Figure:
             axis.plot(tau["value"], y, "o", color="C0")
             if entry["published_kendall"] is not None:
                 axis.plot(entry["published_kendall"], y, "D", color="C3", fillstyle="none")
-        axis.set_yticks(range(len(own)), [f"{e['score']} ({e['protocol']})" for e in own])
+        axis.set_yticks(range(len(own)), [label(f"{e['score']} ({e['protocol']})") for e in own])
         axis.invert_yaxis()
-        axis.set_xlabel(f"Kendall tau with {column} (diamonds: published)")
+        axis.set_xlabel(label(f"Kendall tau with {column} (diamonds: published)"))
     return Figure("correlation.png", png(figure), "Kendall's tau with its interval, and published ones")
 
 
-def draw_scatter(folder: Path) -> Figure:
+def _scores(data: Mapping[str, Any]) -> list[str]:
+    """The single scores of a correlation."""
+    return list(dict.fromkeys(n for entry in data["rows"] for n in entry["score"].split("+")))
+
+
+def draw_scatter(folder: Path, data: dict[str, Any]) -> Figure:
     """figure-scatter.png: accuracy against each score, one point per architecture, first accuracy column."""
-    data = _load(folder / "correlation.json")
-    names = list(dict.fromkeys(n for entry in data["rows"] for n in entry["score"].split("+")))
+    names = _scores(data)
     column = data["rows"][0]["column"]
     values = _columns(folder / SCORES_FILE, [*names, column])
     figure, axes = _axes(len(names), 4, width=4)
     for axis, name in zip(axes, names, strict=True):
         axis.plot(values[name], values[column], ".", markersize=2, alpha=0.3)
-        axis.set_xlabel(name)
-        axis.set_ylabel(f"{column} (%)")
+        axis.set_xlabel(label(name))
+        axis.set_ylabel(label(f"{column} (%)"))
     return Figure("figure-scatter.png", png(figure), "Accuracy against each score")
 
 
 def _label(axis: Any, text: str, x: float, y: float, colour: str) -> None:
-    axis.annotate(text, (x, y), fontsize=6, color=colour, xytext=(3, 3), textcoords="offset points")
+    axis.annotate(label(text), (x, y), fontsize=6, color=colour, xytext=(3, 3), textcoords="offset points")
 
 
 def _columns(path: Path, names: list[str]) -> dict[str, Floats]:
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        return {name: np.array([float(row[name]) for row in rows]) for name in names}
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); run reproduce correlation again") from error
+        text = paths.read(path, "the scores", error=DataError).decode()
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        return {name: np.array([_number(row[name]) for row in rows]) for name in names}
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        if isinstance(error, DataError):
+            raise
+        raise _damaged(path, in_short(error)) from error
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); run reproduce again") from error
+def _number(text: str) -> float:
+    """Finite, and such that a picture can show it."""
+    value = float(text)
+    if not math.isfinite(value) or abs(value) > LARGEST:
+        raise ValueError(f"{text[:40]!r} is no number to draw")
+    return value
+
+
+def _load(path: Path, shape: Shape) -> dict[str, Any]:
+    found = strict_json.parse(paths.read(path, "the result", error=DataError), str(path), DataError)
+    if (wrong := misshapen(found, shape)) is not None:
+        raise _damaged(path, wrong)
+    data: dict[str, Any] = found
     return data
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(f"{path} is damaged ({why}); run reproduce again")
 
 
 def _axes(count: int, height: float, width: float = 7) -> tuple[Any, list[Any]]:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from znas.files import Album
-from znas.output.figures import require_matplotlib
+from znas.output.figures import NO_PICTURES, drawable
 
 #: The finished searches of a folder, and its measured scores.
 SEARCHES, SCORES = "searches.work", "scores.work"
+#: Of every table NAME the files NAME.SUFFIX.
+SUFFIXES = ("csv", "json", "md", "html")
 
 
-def ready(out: Path, *, drawn: bool = True) -> None:
-    """Asked before hours of work: may results be added to this folder, can they be drawn?
+def opened(
+    out: Path,
+    name: str,
+    *others: str,
+    pictures: Sequence[str] = (),
+    report: Callable[[str], None],
+) -> Album:
+    """Asked before hours of work: may NAME.csv, ..., the other files and pictures be written to this folder?
 
-    Raises StorageError and MissingDependencyError.
+    report: is told if pictures will be left out. Raises StorageError.
     """
-    Album(out, (SEARCHES, SCORES))
-    if drawn:
-        require_matplotlib()
+    album = Album(out, (SEARCHES, SCORES))
+    if pictures and not drawable():
+        report(NO_PICTURES)
+        pictures = ()
+    album.check(*(f"{name}.{suffix}" for suffix in SUFFIXES), *others, *pictures)
+    return album

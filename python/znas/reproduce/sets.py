@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from znas.reproduce.figures import SCORES_FILE
 from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
+from znas_engine import paths
 from znas_engine.errors import DataError, InvalidValueError, unknown_choice
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SearchSpace
@@ -24,6 +26,8 @@ ORDERS = ("tau", "top")
 LARGEST = 6
 #: Architectures whose accuracy is averaged unless told, where there are so many.
 TOP = 10
+#: Sets, at most: minutes.
+MOST = 100_000
 
 
 def sets(
@@ -62,6 +66,11 @@ def sets(
         if value < 1 or (most is not None and value > most):
             limit = "at least 1" if most is None else f"between 1 and {most}"
             raise InvalidValueError(f"--{what} must be {limit} but got {value}")
+    count = sum(math.comb(len(scores), size) for size in range(1, largest + 1))
+    if count > MOST:
+        raise InvalidValueError(
+            f"--largest {largest} of {len(scores)} scores are {count:,} sets: at most {MOST:,} are tried"
+        )
     values = np.stack([measured.raw[score][rows] for score in scores])
     found = _every_set(scores, values, accuracy[rows], largest, top)
     found.sort(key=lambda entry: entry[by], reverse=True)
@@ -80,7 +89,7 @@ def sets(
 
 def _measured(path: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], list[str]]:
     """The table of a correlation, and its columns that are scores and accuracies."""
-    if not path.is_file():
+    if paths.kind(path, "the scores") == "nothing":
         raise InvalidValueError(
             f"{path} does not exist: run znas-engine reproduce correlation with this --out"
         )

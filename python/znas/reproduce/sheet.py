@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from znas.files import write_file
+from znas.files import Album
 from znas.output import Document, Figure, Notes, Table, html, markdown
+from znas.output.figures import drawable
 from znas.output.records import as_csv
 
 
@@ -29,15 +29,18 @@ class Sheet:
         table = Table(self.headings, self.cells, left=self.left)
         return Document(self.title, [table, Notes(self.notes), *pictures], self.data | {"notes": self.notes})
 
-    def save(self, folder: Path, name: str, pictures: Sequence[Figure] = ()) -> None:
-        """NAME.md, .html, .csv, .json and the pictures, each whole or as it was before."""
-        page = self.document(pictures)
+    def save(self, album: Album, name: str, draw: Callable[[dict[str, Any]], Figure] | None = None) -> None:
+        """NAME.md, .html, .csv, .json and the picture of `data`, each whole or as it was before.
+
+        Without matplotlib there is no picture.
+        """
+        page = self.document([draw(self.data)] if draw is not None and drawable() else [])
         for suffix, text in (
             ("csv", as_csv(self.records)),
             ("json", page.json()),
             ("md", markdown.render(page)),
             ("html", html.render(page)),
         ):
-            write_file(folder / f"{name}.{suffix}", text.encode())
+            album.write(f"{name}.{suffix}", text.encode())
         for file, data in page.figures().items():
-            write_file(folder / file, data)
+            album.write(file, data)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from znas import jobs
 from znas.hooks import QUIET
 from znas.method import Method
 from znas.reproduce.rows import Row, prior_path
-from znas.request import SHIPPED, Request
+from znas.request import SHIPPED, Request, check_between
 from znas.result import Seconds
 from znas.setup import Setup
-from znas_engine import __version__
-from znas_engine.errors import InvalidValueError
+from znas.shape import COUNT, SECONDS
+from znas_engine.backends import get_backend
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress
 from znas_engine.spaces import SearchSpace
+
+#: Searches of one row.
+MOST = 10_000
+#: An entry of the journal.
+TRIAL = {
+    "arch": str,
+    "evaluations": COUNT,
+    "seconds": dict.fromkeys(("total", "setup", "evaluate", "select"), SECONDS),
+    "device": str,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +59,8 @@ def run_trials(
     Rows and seeds may be added to the same `work` file later; another request is another job. Architectures
     do not depend on the number of threads, seconds do. prior: what the rows were made with.
     """
-    if seeds < 1:
-        raise InvalidValueError(f"`seeds` must be at least 1 but got {seeds}")
     request = setup.request
+    check_seeds(request.seed, seeds, 1)
     at_hand = setup.at_hand(request)
     for row in rows:  # all are checked before the first search
         asked = row.adapt(at_hand)
@@ -60,11 +70,12 @@ def run_trials(
         total, done = seeds * len(rows), 0
         for seed in range(request.seed, request.seed + seeds):
             for row in rows:
-                key = f"{row.name}/{seed}"
-                if key not in journal.done:
-                    journal.record(key, _search(row, replace(request, seed=seed)))
-                value = journal.done[key]
-                found[row.name].append(Trial(seed=seed, **(value | {"seconds": Seconds(**value["seconds"])})))
+                work_of = partial(_search, row, replace(request, seed=seed))
+                value = jobs.piece(journal, f"{row.name}/{seed}", TRIAL, work_of)
+                spent = Seconds(**value["seconds"])
+                found[row.name].append(
+                    Trial(seed, value["arch"], value["evaluations"], spent, value["device"])
+                )
                 done += 1
                 progress(done, total)
     return found
@@ -72,24 +83,32 @@ def run_trials(
 
 def identity(setup: Setup) -> dict[str, Any]:
     """What the finished searches of a work file have in common."""
-    return {
-        "job": "reproduce searches",
-        "znas": __version__,
-        "data": [setup.dataset.name, setup.dataset.origin],
-        "space": setup.space.name,
-        "backend": setup.backend,
-        "device": ",".join(setup.devices),
-        "dtype": setup.dtype,
-        "images": setup.images,
-        "norm": setup.norm,
-        "macro": asdict(setup.macro),
-        "threads": setup.threads,
-    }
+    return jobs.measured(
+        dataset=setup.dataset,
+        space=setup.space,
+        macro=setup.macro,
+        evaluator=get_backend(setup.record),
+        scores=(),
+        facts={
+            "job": "reproduce searches",
+            "backend": setup.backend,
+            "device": ",".join(setup.devices),
+            "dtype": setup.dtype,
+            "images": setup.images,
+            "norm": setup.norm,
+        },
+    )
+
+
+def check_seeds(first: int, count: int, least: int) -> None:
+    """InvalidValueError where so many searches from the seed `first` on are none or never end."""
+    check_between("seeds", count, least, MOST)
+    check_between("seed", first, 0, 2**63 - 1 - MOST)
 
 
 def _digest(space: SearchSpace[Any], prior: str) -> str | None:
     path = prior_path(space, prior)
-    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    return None if path is None else jobs.file(path, "the prior")
 
 
 def _search(row: Row, request: Request) -> dict[str, Any]:

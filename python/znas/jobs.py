@@ -1,0 +1,132 @@
+"""What a job is: all that its results depend on, and nothing else; and its finished pieces.
+
+The identity of a work file (`znas_engine.journal`) is made of these parts. Two jobs are one if they read the
+same content with the same code and settings: paths and their spelling, numbers of threads, times of files
+and what is shown on the way are no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+from znas.shape import Shape, misshapen
+from znas_engine import __version__, paths
+from znas_engine.data import Dataset
+from znas_engine.errors import InvalidValueError, StorageError
+from znas_engine.evaluator import Evaluator
+from znas_engine.graph import Graph
+from znas_engine.journal import Journal
+from znas_engine.scores import Score
+from znas_engine.spaces import Macro, SearchSpace
+
+_OURS = ("builtins", "znas", "znas_engine")
+
+
+def images(dataset: Dataset) -> list[str]:
+    """Which images: name and content of the data set."""
+    return [dataset.name, str(getattr(dataset, "identity", dataset.origin)), *settings(dataset)]
+
+
+def measured(
+    *,
+    dataset: Dataset,
+    space: SearchSpace[Any],
+    macro: Macro,
+    evaluator: type[Evaluator],
+    scores: Sequence[Score],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """What masked passes depend on. facts: settings that are plain already: norm, dtype, images, ..."""
+    return facts | {
+        "data": images(dataset),
+        "space": [space.name, *settings(space)],
+        "macro": asdict(macro),
+        "network": network(space.supernet(macro)),
+        "score": [[score.name, *settings(score)] for score in scores],
+        "code": code(dataset, space, evaluator, *scores, packages=evaluator.packages),
+    }
+
+
+def file(path: Path, what: str) -> str:
+    """Which content: digest of a file. StorageError where it cannot be read."""
+    return hashlib.sha256(paths.read(path, what)).hexdigest()
+
+
+def network(graph: Graph) -> str:
+    """Which network: digest of its nodes."""
+    return hashlib.sha256(repr(graph.nodes).encode()).hexdigest()[:32]
+
+
+def code(*objects: Any, packages: Sequence[str] = ()) -> dict[str, str]:
+    """Which code makes the values: our version, that of other packages, digests of other modules' files.
+
+    objects: scores, spaces, data sets, backends: what may be somebody else's. packages: that ours call.
+    """
+    found = {"znas-engine": __version__} | {package: version(package) for package in packages}
+    kinds = [each if inspect.isclass(each) else type(each) for each in objects]
+    modules = sorted({kind.__module__ for kind in kinds})
+    for module in modules:
+        root = module.partition(".")[0]
+        if root not in _OURS:
+            found |= {name: version(name) for name in _distributions().get(root, ())}
+            found[module] = _digest(module)
+    return found
+
+
+def settings(thing: Any) -> list[str]:
+    """What an object of somebody else's class was made with, as far as that is plain: `k=3`."""
+    if type(thing).__module__.partition(".")[0] in _OURS:
+        return []
+    kept = {name: value for name, value in getattr(thing, "__dict__", {}).items() if _is_plain(value)}
+    return [f"{name}={kept[name]!r}" for name in sorted(kept)]
+
+
+def check_work(path: Path) -> None:
+    """StorageError where something else than a work file has its name: asked before a phase without one."""
+    if os.path.lexists(path):
+        with suppress(InvalidValueError), Journal(path, {}):  # of which job, is asked when it is needed
+            pass
+
+
+def piece(journal: Journal, key: str, shape: Shape, work: Callable[[], Any]) -> Any:
+    """The finished piece of that key, or what `work` gives, recorded.
+
+    Raises StorageError where the file holds a piece of another shape: another version wrote it.
+    """
+    if key not in journal.done:
+        journal.record(key, work())
+    value = journal.done[key]
+    if (wrong := misshapen(value, shape, "value")) is not None:
+        raise StorageError(
+            f"the work file {journal.path}, piece {key[:60]!r}: {wrong}; another version wrote it: move it "
+            "away"
+        )
+    return value
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return {root: list(dict.fromkeys(names)) for root, names in packages_distributions().items()}
+
+
+def _digest(module: str) -> str:
+    where = getattr(sys.modules.get(module), "__file__", None)
+    if where is None:
+        return "of no file"
+    return hashlib.sha256(paths.read(Path(where), f"the module {module}")).hexdigest()[:32]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return len(value) <= 1000 and all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
