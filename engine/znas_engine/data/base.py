@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.arguments import whole as whole
 from znas_engine.errors import InvalidValueError, PluginError
 from znas_engine.promises import calling
 from znas_engine.registry import called
@@ -180,11 +180,3 @@ def required_folder(name: str, data_dir: Path | None, what: str) -> Path:
     if data_dir is None:
         raise InvalidValueError(f"`data_dir` is required for {name}: pass --data-dir with {what}")
     return data_dir
-
-
-def whole(name: str, value: int, limits: str) -> int:
-    """`value` as an int; raises InvalidValueError, naming the limits, unless it is a whole number."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise InvalidValueError(f"`{name}` must be a whole number, {limits}, but got {value!r}") from None
