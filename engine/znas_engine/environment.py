@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.arguments import check_between, instance
 from znas_engine.data import Batch, Dataset
-from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv, Linear
-from znas_engine.supernet.initialisation import draw_weight
+from znas_engine.supernet.initialisation import check_init, draw_weight
+
+#: Bytes of images of the environments that are not drawn again.
+STAYING = 2**27
 
 
 def derive_seed(seed: int, *path: object) -> int:
@@ -29,23 +33,71 @@ class Environment:
     init: str
     batch: Batch
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_between("seed", self.seed, 0, 2**64 - 1))
+        check_init(self.init)
+        instance("batch", self.batch, Batch)
+
     def weight(self, node: Conv | Linear) -> NDArray[np.float32]:
         """The node's weight, float32 in `node.weight_shape`; a function of (seed, init, node.name) alone,
         so a pruned graph has the weights of the whole one."""
         return draw_weight(self.init, node.weight_shape, node.fan_in, seed=derive_seed(self.seed, node.name))
 
 
+class Environments(Sequence[Environment]):
+    """Environments that are drawn when they are asked for; the k-th is the same whenever that is.
+
+    The first ones stay, as many as fit into STAYING bytes (the very first always): a search measures in all
+    of them several times. The others are drawn each time, so that any number takes bounded memory.
+    """
+
+    def __init__(self, draw: Callable[[int], Environment], numbers: range) -> None:
+        self._draw = draw
+        self._numbers = numbers
+        self._staying: dict[int, Environment] = {}
+        self._room = STAYING
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, k: int) -> Environment: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> Environments: ...
+
+    def __getitem__(self, k: int | slice) -> Environment | Environments:
+        if isinstance(k, slice):
+            return Environments(self._draw, self._numbers[k])
+        number = self._numbers[k]
+        if number in self._staying:
+            return self._staying[number]
+        drawn = self._draw(number)
+        size = drawn.batch.images.nbytes
+        if size <= self._room or not self._staying:
+            self._staying[number] = drawn
+            self._room -= size
+        return drawn
+
+
 def draw_environments(
     dataset: Dataset, *, count: int, images: int, init: str, seed: int
 ) -> Sequence[Environment]:
-    """`count` independent environments; the k-th is the same whatever `count` is."""
-    if count < 1:
-        raise InvalidValueError(f"`envs` must be at least 1 but got {count}")
-    return [
-        Environment(
+    """`count` independent environments; the k-th is the same whatever `count` is.
+
+    Only the first is drawn at once, to see that such images are there: see `Environments`.
+    """
+    count = check_between("envs", count, 1, None)
+    seed = check_between("seed", seed, 0, None)
+    instance("dataset", dataset, Dataset, ": znas_engine.data.load makes them")
+
+    def draw(k: int) -> Environment:
+        return Environment(
             seed=derive_seed(seed, k, "weights"),
             init=init,
             batch=dataset.batch(images, seed=derive_seed(seed, k, "images")),
         )
-        for k in range(count)
-    ]
+
+    found = Environments(draw, range(count))
+    _ = found[0]
+    return found

@@ -5,14 +5,24 @@ from __future__ import annotations
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.backends.checks import check_batch, check_masks, check_score, check_slots
+from znas_engine.arguments import check_between, function, instance
+from znas_engine.backends.checks import (
+    as_environments,
+    as_masks,
+    as_reads,
+    as_rows,
+    check_batch,
+    check_environment,
+    check_score,
+    check_slots,
+)
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.passes import (
     ForwardRule,
@@ -27,13 +37,12 @@ from znas_engine.backends.passes import (
     probes_of,
     shown,
 )
-from znas_engine.backends.pool import Kept, SharedOut
+from znas_engine.backends.pool import COPIES, Kept, SharedOut, in_turn
 from znas_engine.backends.record import Backend, check_devices, check_dtype, check_graph
 from znas_engine.backends.workers import Workers
-from znas_engine.devices import TOGETHER, kind_of
+from znas_engine.devices import TOGETHER, kind_of, parse_devices
 from znas_engine.environment import Environment
-from znas_engine.errors import InvalidValueError
-from znas_engine.graph import Graph
+from znas_engine.graph import Graph, weight_bytes
 from znas_engine.progress import Progress, unheard
 from znas_engine.promises import calling, hold
 from znas_engine.scores import (
@@ -44,13 +53,17 @@ from znas_engine.scores import (
     Observation,
     Probe,
     Score,
+    ScoreNames,
     StaticScore,
+    get_scores,
 )
-from znas_engine.spaces import Macro, Mask, SearchSpace
+from znas_engine.spaces import Macro, Mask, SearchSpace, get_space
 from znas_engine.supernet.normalisation import check_norm
 
 #: The rows of a batch: all of them.
 ALL = slice(None)
+#: Masks that a thread gets at once where scores need no pass: each is a matter of microseconds.
+WITHOUT_PASS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +111,20 @@ class Evaluator(ABC):
         *,
         norm: str = "calibrated",
         dtype: str = "float32",
-        devices: Sequence[str] | None = None,
+        devices: str | Sequence[str] | None = None,
         threads: int = 1,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        if threads < 1:
-            raise InvalidValueError(f"`threads` must be at least 1 but got {threads}")
-        self.space = space
-        self.macro = macro
+        self.space: SearchSpace[Any] = get_space(space)
+        self.macro: Macro = instance("macro", macro, Macro, ": space.search_macro(...) makes one")
         self.norm = check_norm(norm)
-        self.devices = check_devices(self.record, devices or [self.record.default_device])
+        named = parse_devices(devices) if isinstance(devices, str) else devices
+        self.devices = check_devices(self.record, named or [self.record.default_device])
         self.dtype = check_dtype(self.record, self.devices, dtype)
-        self.threads = threads
-        self.report = report
-        self.graph: Graph = check_graph(self.record, check_slots(space.supernet(macro), space))
-        self._kept = Kept(len(self.devices))
+        self.threads = check_between("threads", threads, 1, None)
+        self.report = function("report", report)
+        self.graph: Graph = check_graph(self.record, check_slots(self.space.supernet(macro), self.space))
+        self._kept = Kept(len(self.devices), each=COPIES * weight_bytes(self.graph))
         self._chunked = Chunked(min(TOGETHER[kind_of(device)] for device in self.devices), report)
 
     @property
@@ -133,53 +145,62 @@ class Evaluator(ABC):
         self,
         masks: Mask,
         *,
-        score: Score | Sequence[Score],
-        environments: Sequence[Environment],
+        score: ScoreNames,
+        environments: Environment | Iterable[Environment],
         rows: slice = ALL,
         progress: Progress = unheard,
     ) -> Scores:
         """masks float32 [G, E, O], >= 0 -> every score of every mask in every environment.
 
-        rows: the images of every batch that are shown; weights and calibration stay those of the whole batch.
+        masks: float32 of any layout, or lists of such. score: one or several, by name or as objects.
+        environments: one, or any number; see `draw_environments`. rows: the images of every batch that are
+        shown, one or more without gaps; weights and calibration stay those of the whole batch.
 
-        Memory is bounded whatever G and the image count: a thread holds `masks_together` and one chunk of
-        images, and for scores that read features those of all images, of which they allow few. Chunks are
-        smaller where a device's memory is full, unless statistics are those of a chunk.
+        Memory is bounded whatever G, the number of environments and the image count: a thread holds
+        `masks_together` and one chunk of images, and for scores that read features those of all images, of
+        which they allow few. Chunks are smaller where a device's memory is full, unless statistics are those
+        of a chunk.
 
         Raises:
             InvalidValueError: masks of another shape or dtype, negative or not finite; a score that this
                 backend cannot run; a score that needs labels on images that have none; too few or too many
-                images for a score.
+                images for a score, images of another size than the supernet's, labels that it has no class
+                for; what is none of these at all.
             NonFiniteScoreError: logits or a score that are not finite; the message names the mask.
             DeviceError: a GPU is lost, or one image is too much for its memory.
         """
-        check_masks(masks, self.space)
-        scores = (score,) if isinstance(score, Score) else tuple(score)
+        masks = as_masks(masks, self.space)
+        scores = get_scores(score)
         for each in scores:
             check_score(each, self.name, self.dtype)
+        environments = as_environments(environments)
+        function("progress", progress)
         values = np.empty((len(environments), len(scores), len(masks)))
         setup = evaluate = 0.0
         passes = count_passes(scores, self.norm)
-        done, total = 0, len(environments) * len(masks) * passes
+        images, done, total = 0, 0, len(environments) * len(masks) * passes
         with self._workers() as workers:
             for k, environment in enumerate(environments):
+                check_environment(environment, self.graph)
+                part = as_rows(rows, len(environment.batch.images))
                 for each in scores:
-                    check_batch(each, environment)
+                    check_batch(each, environment, part)
+                images = images or part.stop - part.start
                 started = time.perf_counter()
                 places = range(len(self.devices))
                 measure = SharedOut(
-                    workers, [self._measure(workers, environment, scores, rows, place) for place in places]
+                    workers, [self._measure(workers, environment, scores, part, place) for place in places]
                 )
                 prepared = time.perf_counter()
                 batches = self._batches(masks, scores, len(environment.batch.images))
-                columns = itertools.chain.from_iterable(workers.map(measure, batches))
+                columns = itertools.chain.from_iterable(in_turn(workers, self._lanes, measure, batches))
                 for g, column in enumerate(columns):
                     values[k, :, g] = column
-                    done += passes
-                    progress(done, total)
+                    if passes:
+                        done += passes
+                        progress(done, total)
                 setup += prepared - started
                 evaluate += time.perf_counter() - prepared
-        images = len(environments[0].batch.images[rows]) if environments else 0
         return Scores(
             values.reshape(len(environments) * len(scores), len(masks)), total, images, setup, evaluate
         )
@@ -191,14 +212,17 @@ class Evaluator(ABC):
 
         reads: what is seen besides logits, members of READS and ANSWERS.
         """
-        check_masks(masks, self.space)
+        masks = as_masks(masks, self.space)
+        wanted = frozenset({"logits", *as_reads(reads)})
+        instance("probe", probe, Probe)
+        check_environment(environment, self.graph)
         with self._workers() as workers:
             views = [
-                self._view(workers, environment, probe, frozenset({"logits", *reads}), ALL, place)
+                self._view(workers, environment, probe, wanted, ALL, place)
                 for place in range(len(self.devices))
             ]
             view = SharedOut(workers, views)
-            return [seen for (seen,) in workers.map(view, masks[:, None])]
+            return [seen for (seen,) in in_turn(workers, self._lanes, view, masks[:, None])]
 
     def in_float32(self) -> Evaluator | None:
         """The same supernets in float32, where this backend has a cheaper way to them; or None."""
@@ -213,15 +237,21 @@ class Evaluator(ABC):
         for a `BatchedPass`."""
         return 1
 
-    def _batches(self, masks: Mask, scores: Sequence[Score], images: int) -> list[Mask]:
+    @property
+    def _lanes(self) -> int:
+        """Worker threads."""
+        return max(self.threads, len(self.devices))
+
+    def _batches(self, masks: Mask, scores: Sequence[Score], images: int) -> Iterator[Mask]:
         """What a worker thread gets at once: fewer masks than it might where others would be left without
         any, or where the codes of several chunks of images wait on the host."""
         reads = frozenset(READS).intersection(itertools.chain(*probes_of(scores, self.norm).values()))
-        size = self.masks_together(reads, images)
+        size = self.masks_together(reads, images) if count_passes(scores, self.norm) else WITHOUT_PASS
         if "codes" in reads and images > self._chunked.size:
             size = 1
-        size = max(1, min(size, -(-len(masks) // max(self.threads, len(self.devices)))))
-        return [masks[first : first + size] for first in range(0, len(masks), size)]
+        size = max(1, min(size, -(-len(masks) // self._lanes)))
+        for first in range(0, len(masks), size):
+            yield np.ascontiguousarray(masks[first : first + size])
 
     def _measure(
         self,
@@ -246,14 +276,20 @@ class Evaluator(ABC):
             case ForwardScore():
                 return ForwardRule(score, [probe.under(self.norm) for probe in score.probes])
             case StaticScore():
-                key = (environment, score.name)
-                rule: StaticRule = self._make(workers, key, lambda: prepared(score, self.graph, environment))
-                return rule
+                # The score is kept too: while it lives, no other one has its `id`.
+                rule, _ = self._make(
+                    workers,
+                    environment,
+                    ("static", id(score)),
+                    lambda: (prepared(score, self.graph, environment), score),
+                )
+                return cast("StaticRule", rule)
             case GradientScore():
                 norm = score.norm or self.norm
                 network = self._make(
                     workers,
-                    (place, environment, "network", norm),
+                    environment,
+                    (place, "network", norm),
                     lambda: self.network(environment, norm, self.devices[place]),
                 )
                 return GradientRule(score, network, environment.batch[rows])
@@ -274,16 +310,19 @@ class Evaluator(ABC):
         inner = reads.intersection(READS)
         run: MaskedPass = self._make(
             workers,
-            (place, environment, norm, inner),
+            environment,
+            (place, norm, inner),
             lambda: self.prepare(environment, norm=norm, reads=inner, device=self.devices[place]),
         )
         images, labels = shown(probe, environment)[rows], environment.batch[rows].labels
         classes = self.graph.classes
         return View(run, reads, images, labels, classes, self.space, norm, self.dtype, self._chunked)
 
-    def _make(self, workers: Workers, key: Any, make: Callable[[], Any]) -> Any:
+    def _make(
+        self, workers: Workers, environment: Environment, key: Hashable, make: Callable[[], Any]
+    ) -> Any:
         """Once for all calls, in one of the worker threads."""
-        return self._kept.get(key, lambda: workers.submit(make).result())
+        return self._kept.get(environment, key, lambda: workers.submit(make).result())
 
     def _workers(self) -> Workers:
         """All of a backend's arithmetic happens in these threads."""

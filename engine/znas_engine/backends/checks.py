@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from znas_engine.arguments import instance, quoted
 from znas_engine.backends.record import GRADIENTS
-from znas_engine.environment import Environment
-from znas_engine.errors import InvalidValueError, PluginError
+from znas_engine.environment import Environment, Environments
+from znas_engine.errors import InvalidValueError, PluginError, in_short, unknown_choice
 from znas_engine.graph import Graph, Mixed
 from znas_engine.registry import called, hold_to
-from znas_engine.scores import ForwardScore, GradientScore, Score
+from znas_engine.scores import ANSWERS, READS, ForwardScore, GradientScore, Score
 from znas_engine.scores.base import broken_promise
 from znas_engine.spaces import Mask, SearchSpace
 
@@ -21,26 +23,114 @@ from znas_engine.spaces import Mask, SearchSpace
 LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 4.7e-2}
 
 
+def as_masks(masks: Any, space: SearchSpace[Any]) -> Mask:
+    """`masks` as a NumPy array, its values untouched, once `check_masks` has nothing to say."""
+    edges, operations = space.shape
+    wanted = f"`masks` must be float32 [G, {edges}, {operations}] for {space.name}"
+    if isinstance(masks, np.ma.MaskedArray) and np.ma.is_masked(masks):
+        raise InvalidValueError(f"{wanted} but got an array whose values are partly masked: fill it")
+    if isinstance(masks, str | bytes | Mapping | set | frozenset):
+        raise InvalidValueError(f"{wanted} but got {quoted(masks)}")
+    try:
+        found = np.asarray(masks)
+    except (TypeError, ValueError, RuntimeError) as error:  # of several shapes; on a GPU; with a gradient
+        raise InvalidValueError(f"{wanted} but got what is no array ({in_short(error)})") from error
+    if found.dtype.kind == "f" and found.dtype.itemsize == 4:
+        found = found.astype(np.float32, copy=False)  # of another byte order
+    check_masks(found, space)
+    return found
+
+
 def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
     """Refuse what is not float32 [G, E, O], finite, >= 0, and 0 where an operation does not stand."""
     edges, operations = space.shape
+    if masks.dtype == object:
+        raise InvalidValueError(
+            f"`masks` must be float32 [G, {edges}, {operations}] for {space.name} but got {quoted(masks)}"
+        )
     if masks.ndim != 3 or masks.shape[1:] != (edges, operations):
         raise InvalidValueError(
             f"`masks` must have the shape [G, {edges}, {operations}] for {space.name} "
             f"but got {list(masks.shape)}"
+            + (": one mask is mask[None]" if masks.shape == (edges, operations) else "")
         )
     if masks.dtype != np.float32:
-        raise InvalidValueError(f"`masks` must be float32 but got {masks.dtype}")
-    if not np.isfinite(masks).all():
+        raise InvalidValueError(f"`masks` must be float32 but got {masks.dtype}: convert with .astype")
+    if not len(masks):
+        return
+    least, most = masks.min(), masks.max(0)
+    if not (np.isfinite(least) and np.isfinite(most).all()):
         raise InvalidValueError("`masks` must be finite but got NaN or infinity")
-    if masks.size and masks.min() < 0:
-        raise InvalidValueError(f"`masks` must not be negative but got {masks.min()}")
-    absent = np.argwhere((masks.max(0, initial=0) > 0) & ~space.mixed)
+    if least < 0:
+        raise InvalidValueError(f"`masks` must not be negative but got {least}")
+    absent = np.argwhere((most > 0) & ~space.mixed)
     if len(absent):
         e, o = absent[0]
         raise InvalidValueError(
             f"`masks` must be 0 where {space.name} has no operation but keep {space.operations[o]} on "
             f"{space.edges[e].label}"
+        )
+
+
+def as_environments(environments: Any) -> Sequence[Environment]:
+    """A single one as one of one, what can only be read once as a tuple. Those that are drawn when they are
+    asked for stay as they are."""
+    if isinstance(environments, Environment):
+        return (environments,)
+    if isinstance(environments, Environments):
+        return environments
+    wanted = "`environments` must be Environments, as draw_environments gives them,"
+    if isinstance(environments, str | bytes) or not isinstance(environments, Iterable):
+        raise InvalidValueError(f"{wanted} but got {quoted(environments)}")
+    found = tuple(environments)
+    for k, environment in enumerate(found):
+        if not isinstance(environment, Environment):
+            raise InvalidValueError(f"{wanted} but number {k} is {quoted(environment)}")
+    return found
+
+
+def as_rows(rows: Any, images: int) -> slice:
+    """`rows` of so many images as `slice(first, last + 1)`; InvalidValueError unless it is one or more of
+    them without gaps."""
+    wanted = f"`rows` must be a slice of the {images} images, one or more without gaps,"
+    try:
+        first, stop, step = rows.indices(images)
+    except (AttributeError, TypeError, ValueError):
+        raise InvalidValueError(f"{wanted} but got {quoted(rows)}") from None
+    beyond = any(end is not None and not -images <= end <= images for end in (rows.start, rows.stop))
+    if step != 1 or stop <= first or beyond:
+        raise InvalidValueError(f"{wanted} but got {quoted(rows)}")
+    return slice(first, stop)
+
+
+def as_reads(reads: Any) -> frozenset[str]:
+    """Members of READS and ANSWERS."""
+    known = (*ANSWERS, *READS)
+    if isinstance(reads, str) or not isinstance(reads, Iterable):
+        raise InvalidValueError(f"`reads` must be some of {', '.join(known)} but got {quoted(reads)}")
+    found = list(reads)
+    for each in found:
+        if each not in known:
+            raise unknown_choice("read", each, known)
+    return frozenset(found)
+
+
+def check_environment(environment: Environment, graph: Graph) -> None:
+    """Refuse images that the supernet does not take, and labels that it has no class for."""
+    instance("environment", environment, Environment, ": draw_environments makes them")
+    images, labels = environment.batch.images, environment.batch.labels
+    wanted, classes = list(graph.nodes[0].shape), graph.classes
+    if list(images.shape[1:]) != wanted or not len(images):
+        raise InvalidValueError(
+            f"`images` must be [N, {', '.join(map(str, wanted))}] for this supernet, N 1 or more, but got "
+            f"{list(images.shape)}: give `macro` their resolution and channels"
+        )
+    if not (np.isfinite(images.min()) and np.isfinite(images.max())):
+        raise InvalidValueError("`images` must be finite but got NaN or infinity")
+    if labels is not None and not 0 <= labels.min() <= labels.max() < classes:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise InvalidValueError(
+            f"`labels` must lie in [0, {classes}) but got {wrong}: give `macro` as many classes"
         )
 
 
@@ -73,17 +163,18 @@ def check_score(score: Score, backend: str, dtype: str) -> None:
         )
 
 
-def check_batch(score: Score, environment: Environment) -> None:
-    """Refuse images that this score cannot use."""
+def check_batch(score: Score, environment: Environment, rows: slice | None = None) -> None:
+    """Refuse images that this score cannot use. rows: those that are shown, all if None."""
     images = len(environment.batch.images)
+    shown = images if rows is None else rows.stop - rows.start
     if score.needs_labels and environment.batch.labels is None:
         raise InvalidValueError(
             f"the score {score.name!r} needs labels and these images have none; "
             "use --data cifar10 --data-dir FOLDER, or --score naswot"
         )
-    if images < score.min_images:
+    if shown < score.min_images:
         raise InvalidValueError(
-            f"`images` must be at least {score.min_images} for the score {score.name!r} but got {images}"
+            f"`images` must be at least {score.min_images} for the score {score.name!r} but got {shown}"
         )
     if score.max_images is not None and images > score.max_images:
         raise InvalidValueError(

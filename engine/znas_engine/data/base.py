@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import InvalidValueError, PluginError, briefly
+from znas_engine.arguments import whole as whole
+from znas_engine.errors import InvalidValueError, PluginError
 from znas_engine.promises import calling
 from znas_engine.registry import called
 
@@ -198,12 +198,3 @@ def short(path: Path) -> str:
     """A path in a message: its end, where it is so long that no room is left for the way out."""
     text = str(path)
     return text if len(text) <= 120 else f"...{text[-117:]}"
-
-
-def whole(name: str, value: int, limits: str) -> int:
-    """`value` as an int; raises InvalidValueError, naming the limits, unless it is a whole number."""
-    try:
-        return int(operator.index(value))  # what index gives for True is no plain int
-    except TypeError:
-        shown = briefly(value)
-        raise InvalidValueError(f"`{name}` must be a whole number, {limits}, but got {shown}") from None

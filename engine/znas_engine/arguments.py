@@ -1,0 +1,144 @@
+"""Numbers and other arguments as people pass them: converted exactly, or refused in one line.
+
+What is 7 to Python is 7 here: NumPy's scalars, arrays without a dimension, `Fraction(7)`. True is no number,
+1.0 is no whole one, and a decimal fraction that binary numbers do not have is not rounded in silence.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import reprlib
+from collections.abc import Callable
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from znas_engine.errors import InvalidValueError
+
+_QUOTE = reprlib.Repr()
+_QUOTE.maxstring = _QUOTE.maxother = _QUOTE.maxlong = 80
+#: Digits of a whole number that is quoted: Python refuses to write very long ones.
+_LONGEST = 40
+
+
+def check_between(name: str, value: Any, low: int | None, high: int | None) -> int:
+    """`value` as an int; InvalidValueError unless it is a whole number from low to high; None: no limit."""
+    found = whole(name, value)
+    if (low is not None and found < low) or (high is not None and found > high):
+        raise InvalidValueError(f"`{name}` must be {_domain(low, high)} but got {_written(found)}")
+    return found
+
+
+def whole(name: str, value: Any, limits: str = "") -> int:
+    """`value` as an int; InvalidValueError, naming the limits, unless it is a whole number."""
+    found = _index(value)
+    if found is None:
+        wanted = f"a whole number, {limits}," if limits else "a whole number"
+        raise InvalidValueError(f"`{name}` must be {wanted} but got {quoted(value)}")
+    return found
+
+
+def number(name: str, value: Any, wanted: str = "a finite number") -> float:
+    """`value` as a float that equals it; InvalidValueError, saying what was `wanted`, for anything else."""
+    plain = _plain(value)
+    if not isinstance(plain, bool) and isinstance(plain, Real | Decimal):
+        try:
+            found = float(plain)
+            finite, same = math.isfinite(found), found == plain
+        except (OverflowError, ValueError):  # beyond float64; Decimal's signalling NaN
+            finite, same = False, True
+        if finite and same:
+            return found
+        if not same and finite:
+            raise InvalidValueError(
+                f"`{name}` must be {wanted} but got {quoted(value)}, which no float is: pass float(...) of it"
+            )
+    raise InvalidValueError(f"`{name}` must be {wanted} but got {quoted(value)}")
+
+
+def positive(name: str, value: Any) -> float:
+    """`value` as a float; InvalidValueError unless it is finite and above 0."""
+    wanted = "finite and above 0"
+    found = number(name, value, wanted)
+    if not found > 0:
+        raise InvalidValueError(f"`{name}` must be {wanted} but got {found!r}")
+    return found
+
+
+def fraction(name: str, value: Any) -> float:
+    """`value` as a float; InvalidValueError unless it is between 0 and 1, neither of them."""
+    wanted = "between 0 and 1"
+    found = number(name, value, wanted)
+    if not 0 < found < 1:
+        raise InvalidValueError(f"`{name}` must be {wanted} but got {found!r}")
+    return found
+
+
+def truth(name: str, value: Any) -> bool:
+    """`value` as a bool; InvalidValueError for anything but True and False."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InvalidValueError(f"`{name}` must be True or False but got {quoted(value)}")
+
+
+def function(name: str, value: Any) -> Callable[..., Any]:
+    """`value` itself; InvalidValueError for what cannot be called."""
+    if not callable(value):
+        raise InvalidValueError(f"`{name}` must be a function but got {quoted(value)}")
+    found: Callable[..., Any] = value
+    return found
+
+
+def instance(name: str, value: Any, kind: type, way_out: str = "") -> Any:
+    """`value` itself; InvalidValueError unless it is a `kind`. way_out: in words that end the sentence."""
+    if isinstance(value, kind):
+        return value
+    wanted = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    raise InvalidValueError(f"`{name}` must be a {wanted} but got {quoted(value)}{way_out}")
+
+
+def generator(name: str, value: Any) -> np.random.Generator:
+    """`value` itself; InvalidValueError for what is no stream of random numbers."""
+    if isinstance(value, np.random.Generator):
+        return value
+    raise InvalidValueError(f"`{name}` must be a numpy.random.Generator but got {quoted(value)}")
+
+
+def quoted(value: object) -> str:
+    """Its repr in one short line, whatever it is: a stranger's may fail, or fill memory."""
+    try:
+        return " ".join(_QUOTE.repr(value).split())[:80]
+    except Exception:  # noqa: BLE001 - this only words what is wrong with the value
+        return f"an object of {type(value).__name__}"
+
+
+def _plain(value: Any) -> Any:
+    """What a NumPy scalar, or an array without a dimension, holds."""
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0 and value.dtype.kind in "biuf":
+        return value.item()
+    return value
+
+
+def _index(value: Any) -> int | None:
+    if "bool" in str(getattr(value, "dtype", "")):
+        return None
+    plain = _plain(value)
+    if isinstance(plain, bool):
+        return None
+    try:
+        return operator.index(plain)
+    except (TypeError, ValueError, RuntimeError):  # an array or tensor of several
+        return None
+
+
+def _domain(low: int | None, high: int | None) -> str:
+    if low is None:
+        return ""
+    return f"at least {low:,}" if high is None else f"between {low:,} and {high:,}"
+
+
+def _written(value: int) -> str:
+    return f"{value:,}" if abs(value) < 10**_LONGEST else f"one of more than {_LONGEST} digits"
