@@ -10,13 +10,21 @@ WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
 CUDA ?= AUTO
 
-.PHONY: search test bench docs lint format test-cpp test-sanitized test-minimum test-tensorrt cuda clean
+# A worker that has nothing left takes tests over from the others.
+WORKERS := -n auto --dist worksteal
+
+.PHONY: search test bench docs lint format test-cpp test-sanitized test-minimum test-tensorrt cuda torture clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest $(WORKERS)
+
+# Thousands of damaged files, killed runs, full disks and other strangers, in at most 20 minutes: a table of what
+# came of them, in which `wrong` must be 0.
+torture: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.torture
 
 # What masked passes, starts and whole searches cost here, in about two minutes.
 bench: $(VENV)/.installed
@@ -57,26 +65,29 @@ test-sanitized: $(VENV)/.installed-dev
 	cmake --install $(SANITIZED) --prefix $(SANITIZED)/python
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(SANITIZED)/python/znas_engine
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0:max_malloc_fill_size=1073741824:malloc_fill_byte=255 \
-		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/python $(BIN)/python -m pytest -n auto --capture=sys tests/engine/test_kernels.py \
+		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/python $(BIN)/python -m pytest $(WORKERS) --capture=sys tests/engine/test_kernels.py \
 		tests/engine/test_conformance.py -k "not numpy and (test_kernels or every_instruction_set or NativeCpu)"
 
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine), without
 # the tests on real images, which ask nothing more of a dependency.
 test-minimum: $(VENV)-minimum/.installed
-	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest -n auto tests/engine tests/znas
+	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest $(WORKERS) tests/engine tests/znas
 
-# The GPU half, every warning an error. First with nvcc, for all GPUs: it must load without one, and its tests
-# run where there is one (ctest skips test_cuda elsewhere). What the compiler makes of the kernels has limits. Then
+# The GPU half, every warning an error. First with nvcc, for the oldest and the newest GPU that CMakeLists.txt names:
+# no source asks for the GPU that it is compiled for (tests/znas/test_ptxas_facts.py), so what both take, those between take. It
+# must load without a GPU, and its tests run where there is one (ctest skips test_cuda elsewhere). What the compiler
+# makes of the kernels has limits. Then
 # the same sources on a processor that plays the GPU: the C++ tests, once more under sanitizers (device memory
 # has its exact size there), and the conformance test.
 PYTHON_MODULE = -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
 EMULATED := build/emulated
 cuda: $(VENV)/.installed-dev
-	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
+	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON -DZNAS_WERROR=ON $(PYTHON_MODULE) \
+		"-DCMAKE_CUDA_ARCHITECTURES=80-real;90" "-DCMAKE_CUDA_COMPILER_LAUNCHER=$(abspath $(BIN)/python);$(abspath bench/ptxas_facts.py);--launch"
 	cmake --build build/cuda --parallel
 	ctest --test-dir build/cuda --output-on-failure
 	cd build/cuda && $(abspath $(BIN)/python) -c 'import _core; print("built for GPUs; here are", _core.cuda_device_count())'
-	$(BIN)/python bench/ptxas_facts.py --arch sm_90 --check
+	$(BIN)/python bench/ptxas_facts.py --built build/cuda --arch sm_90 --check
 	cmake -S . -B $(EMULATED) -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_EMULATED_GPU=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
 	cmake --build $(EMULATED) --parallel
 	ctest --test-dir $(EMULATED) --output-on-failure
@@ -86,30 +97,44 @@ cuda: $(VENV)/.installed-dev
 	rm -rf $(EMULATED)/python
 	cmake --install $(EMULATED) --prefix $(EMULATED)/python
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/python/znas_engine
-	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED)/python $(BIN)/python -m pytest -n auto tests/engine/test_conformance.py \
+	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED)/python $(BIN)/python -m pytest $(WORKERS) tests/engine/test_conformance.py \
 		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py \
 		tests/engine/test_random_graphs.py -k "test_native_cuda or test_core_stub or native-cuda or \
 		(NativeCuda and not uniform and not constant and not (half_precision and darts and (batch or identity)))"
 
 # Plans, with the real TensorRT-RTX builder: its wheels (150 MB) lie in a folder of their own; no GPU is needed.
 test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed
-	PYTHONPATH=$(CURDIR)/build/tensorrt ZNAS_REQUIRE_TENSORRT=1 $(BIN)/python -m pytest -n auto tests/engine/test_tensorrt.py
+	PYTHONPATH=$(CURDIR)/build/tensorrt ZNAS_REQUIRE_TENSORRT=1 $(BIN)/python -m pytest $(WORKERS) tests/engine/test_tensorrt.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "znas-engine needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(BIN)/python $(SOURCES)
-	$(BIN)/pip install --quiet --config-settings cmake.define.ZNAS_BUILD_CUDA=$(CUDA) .
+# One wheel for every environment: C++ is compiled once. pip keeps an installed one of the same version, hence
+# the `uninstall`, which says so where there is none yet.
+build/wheel/.built: $(BIN)/python $(SOURCES)
+	rm -rf build/wheel
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel --config-settings cmake.define.ZNAS_WERROR=$(WERROR) --config-settings cmake.define.ZNAS_BUILD_CUDA=$(CUDA) .
 	touch $@
 
-$(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
-	$(BIN)/pip install --quiet --config-settings cmake.define.ZNAS_WERROR=$(WERROR) --config-settings cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
+WHEEL = "$$(ls $(CURDIR)/build/wheel/*.whl)"
+$(VENV)/.installed: build/wheel/.built
+	$(BIN)/pip uninstall --quiet --quiet --yes znas-engine
+	$(BIN)/pip install --quiet $(WHEEL)
+	touch $@
+
+$(VENV)/.installed-dev: build/wheel/.built
+	$(BIN)/pip uninstall --quiet --quiet --yes znas-engine
+	$(BIN)/pip install --quiet $(WHEEL)'[dev]'
 	touch $@ $(VENV)/.installed
 
-$(VENV)-minimum/.installed: $(SOURCES) tests/minimum-versions.txt
+# torch, of which the newest is tested here too, and what it brings for GPUs are those of $(VENV), by links.
+$(VENV)-minimum/.installed: $(VENV)/.installed-dev tests/minimum-versions.txt
+	rm -rf $(VENV)-minimum
 	$(PYTHON) -m venv $(VENV)-minimum
-	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt --config-settings cmake.define.ZNAS_BUILD_CUDA=$(CUDA) '.[dev]'
+	find $(abspath $(VENV))/lib/python3*/site-packages -maxdepth 1 \( -name '*torch*' -o -name 'nvidia*' -o -name 'cuda*' -o -name 'triton*' \) \
+		-exec ln -s -t $(VENV)-minimum/lib/python3*/site-packages {} +
+	$(VENV)-minimum/bin/pip install --quiet -c tests/minimum-versions.txt $(WHEEL)'[dev]'
 	touch $@
 
 build/tensorrt/.installed: pyproject.toml $(BIN)/python

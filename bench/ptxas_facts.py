@@ -1,7 +1,9 @@
 """Registers, spills, stack and shared memory of every GPU kernel; the compiler tells them, without a GPU.
 
-    python bench/ptxas_facts.py [--arch sm_90 ...] [--check]
+    python bench/ptxas_facts.py [--arch sm_90 ...] [--check] [--built build/cuda]
 
+--built: of what was compiled in that folder, with `bench/ptxas_facts.py --launch` before every nvcc (CMake's
+CMAKE_CUDA_COMPILER_LAUNCHER), instead of compiling here: what ptxas said lies beside every object.
 --check: exit 1 where a kernel spills more than LIMITS allows. Registers need no limit: the compiler gives a
 kernel no more of them than its launch bounds leave, and spills the rest.
 """
@@ -34,6 +36,8 @@ ENTRY = re.compile(r"Compiling entry function '(?P<name>.*)' for '(?P<arch>\w+)'
 STACK = re.compile(
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill"
 )
+#: Lines that only `-Xptxas -v` prints.
+OF_PTXAS = re.compile(r"ptxas info\s+:|\s+\d+ bytes stack frame,")
 USED = re.compile(r"Used (?P<registers>\d+) registers(?:.*?, (?P<shared>\d+) bytes smem)?")
 
 
@@ -84,6 +88,43 @@ def kernels(output: str) -> Iterator[Kernel]:
             kernel = None
 
 
+def launch(command: list[str]) -> int:
+    """Runs `nvcc ... -o OBJECT`; what ptxas says goes to OBJECT.ptxas, the rest where it would have gone."""
+    made = subprocess.run([*command, "-Xptxas", "-v"], stderr=subprocess.PIPE, text=True, check=False)
+    sys.stderr.writelines(line for line in made.stderr.splitlines(keepends=True) if not OF_PTXAS.match(line))
+    if made.returncode == 0:
+        Path(command[command.index("-o") + 1] + ".ptxas").write_text(made.stderr, encoding="utf-8")
+    return made.returncode
+
+
+def built(folder: Path, arch: str) -> list[Kernel]:
+    """Of all sources, which must have been compiled there for that GPU: with no object nothing is checked."""
+    found = []
+    for source in sources():
+        said = list(folder.rglob(f"{source.name}.o.ptxas"))
+        if len(said) != 1:
+            sys.exit(
+                f"{folder} must have one {source.name}.o.ptxas but has {len(said)}: build it with --launch"
+            )
+        text = demangled(said[0].read_text("utf-8"))
+        every = list(kernels(text))
+        if len(every) != text.count("Compiling entry function"):
+            sys.exit(f"{said[0]} mixes kernels up: they were compiled at the same time")
+        own = [kernel for kernel in every if kernel.arch == arch]
+        if not own:
+            sys.exit(f"{said[0]} names no kernel for {arch}")
+        found += own
+    return found
+
+
+def sources() -> list[Path]:
+    return sorted((ROOT / "csrc/src/cuda").glob("*.cu"))
+
+
+def demangled(said: str) -> str:
+    return subprocess.run(["c++filt"], input=said, capture_output=True, text=True, check=True).stdout
+
+
 def compiled(source: Path, arch: str) -> list[Kernel]:
     includes = ["-I", str(ROOT / "csrc/include"), "-I", str(ROOT / "csrc/src/native")]
     with tempfile.TemporaryDirectory() as folder:
@@ -96,8 +137,7 @@ def compiled(source: Path, arch: str) -> list[Kernel]:
         )
     if made.returncode != 0:
         sys.exit(made.stderr)
-    demangled = subprocess.run(["c++filt"], input=made.stderr, capture_output=True, text=True, check=True)
-    return list(kernels(demangled.stdout))
+    return list(kernels(demangled(made.stderr)))
 
 
 def table(found: list[Kernel]) -> str:
@@ -114,6 +154,8 @@ def table(found: list[Kernel]) -> str:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["--launch"]:
+        return launch(sys.argv[2:])
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -121,11 +163,14 @@ def main() -> int:
         "--arch", action="append", choices=ARCHS, help="one of the GPUs; all of them if not given"
     )
     parser.add_argument("--check", action="store_true", help="exit 1 where a kernel spills too much")
+    parser.add_argument("--built", type=Path, help="a folder that was built with --launch")
     chosen = parser.parse_args()
-    sources = sorted((ROOT / "csrc/src/cuda").glob("*.cu"))
-    found = [
-        kernel for arch in chosen.arch or ARCHS for source in sources for kernel in compiled(source, arch)
-    ]
+    found: list[Kernel] = []
+    for arch in chosen.arch or ARCHS:
+        if chosen.built:
+            found += built(chosen.built, arch)
+        else:
+            found += (kernel for source in sources() for kernel in compiled(source, arch))
     found.sort(key=lambda kernel: (kernel.arch, kernel.name))
     print(table(found))
     return 1 if chosen.check and any(kernel.spilled > kernel.limit for kernel in found) else 0

@@ -1,12 +1,15 @@
 """bench/ptxas_facts.py reads what the compiler of the GPU kernels says; a recorded piece of it."""
 
 import importlib.util
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "bench" / "ptxas_facts.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "bench" / "ptxas_facts.py"
 
 IN_CUDA = "znas::cuda::(anonymous namespace)::"
 MOMENTS = f"void {IN_CUDA}moments_of_image<znas::cuda::Float16>(znas::cuda::Pass, znas::cuda::Plane, double*)"
@@ -59,3 +62,39 @@ def test_more_spilled_bytes_than_the_limit_are_marked(facts):
     assert many.spilled == many.limit + 1
     marked = [line.split()[1] for line in facts.table([few, many, unnamed]).splitlines() if "<--" in line]
     assert marked == ["sums_of<Float16,", "choose"]
+
+
+def test_what_a_build_said_is_kept_beside_its_objects(facts, tmp_path, monkeypatch):
+    """By a compiler that says what nvcc said; its own warnings go on to whoever builds."""
+    monkeypatch.setattr(facts, "sources", lambda: [Path("sums.cu")])
+    with pytest.raises(SystemExit, match=r"must have one sums\.cu\.o\.ptxas but has 0"):
+        facts.built(tmp_path, "sm_90")
+    said = "sums.cu(3): warning #1: odd\n" + OUTPUT
+    nvcc = tmp_path / "nvcc.py"
+    nvcc.write_text(f"import sys; assert sys.argv[-2:] == ['-Xptxas', '-v']; sys.stderr.write({said!r})")
+    command = [sys.executable, nvcc, "-c", "sums.cu", "-o", tmp_path / "sums.cu.o"]
+    made = subprocess.run([sys.executable, SCRIPT, "--launch", *command], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr.strip() == "sums.cu(3): warning #1: odd"
+    assert [kernel.arch for kernel in facts.built(tmp_path, "sm_90")] == ["sm_90", "sm_90"]
+    kept = tmp_path / "sums.cu.o.ptxas"
+    first = OUTPUT.index("ptxas info    : Compiling")
+    kept.write_text(OUTPUT[first:].partition("\n")[0] + "\n" + OUTPUT[first:])
+    with pytest.raises(SystemExit, match="at the same time"):
+        facts.built(tmp_path, "sm_90")
+    kept.write_text(OUTPUT)
+    with pytest.raises(SystemExit, match="names no kernel for sm_86"):
+        facts.built(tmp_path, "sm_86")
+
+
+def test_no_source_asks_which_gpu_it_is_compiled_for():
+    """`make cuda` compiles for the oldest and the newest GPU, which then stand for those between."""
+    for source in (ROOT / "csrc").rglob("*"):
+        if source.is_file():
+            asking = [line for line in source.read_text("utf-8").splitlines() if "__CUDA_ARCH" in line]
+            assert set(asking) <= {"#ifdef __CUDA_ARCH__"}, source
+    (every,) = re.findall(
+        r'set\(CMAKE_CUDA_ARCHITECTURES "(.*)"\)', (ROOT / "CMakeLists.txt").read_text("utf-8")
+    )
+    (chosen,) = re.findall(r'-DCMAKE_CUDA_ARCHITECTURES=(.*?)"', (ROOT / "Makefile").read_text("utf-8"))
+    assert chosen.split(";") == [every.split(";")[0], every.split(";")[-1]]
