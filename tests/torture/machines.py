@@ -314,7 +314,8 @@ LARGEST = 600_000_000
 _MUCH = """
 import resource, numpy as np, znas
 from znas.setup import Setup
-setup = Setup(znas.Request({options}, images=8, channels=2, cells=1, resolution=8, backend="native", threads=2))
+request = znas.Request({options}, images=8, channels=2, cells=1, resolution=8, backend="native", threads=2)
+setup = Setup(request)
 rng = np.random.default_rng(0)
 masks = np.eye(5, dtype=np.float32)[rng.integers(0, 5, ({masks}, 6))]
 assert np.isfinite(setup.measure(masks)).all()

@@ -142,6 +142,8 @@ def json_of(document: Any, rng: Random) -> str:
     text = json.dumps(document)
     for _ in range(rng.randint(1, 3)):
         text = _json_once(text, rng)
+    if rng.random() < 0.05:
+        text = text.replace(": ", ": " + "[" * 20_000, 1)
     return text_of(text, rng) if rng.random() < 0.2 else text
 
 
@@ -172,7 +174,7 @@ def _json_once(text: str, rng: Random) -> str:
         case 1:
             holder.insert(rng.randrange(len(holder) + 1), holder[key])
         case 2:
-            holder[key] = nested(rng.choice([2, 50, 900]))
+            holder[key] = nested(rng.choice([2, 50, 300]))
         case 3:
             other, name = rng.choice(places)
             holder[key] = json.loads(json.dumps(other[name]))

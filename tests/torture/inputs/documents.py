@@ -201,7 +201,7 @@ class Benchmarks(Input):
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\s", "", text)
+    return re.sub(r"\s", "", text.replace("\t", ","))
 
 
 def _is_number(text: str) -> bool:
