@@ -9,6 +9,7 @@ import io
 import lzma
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,25 @@ def test_names_mean_something(kind: str, name: str) -> None:
 @given(st.text(max_size=3000))
 def test_every_name_has_a_meaning(name: str) -> None:
     assert meaning(name)[0] in MEANINGS
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
+
+
+def test_the_page_of_tables_shows_what_is_done(path: Path) -> None:
+    """Its example is read with its remark, and its names mean what it says."""
+    page = PAGE.read_text(encoding="utf-8")
+    example, remark = (re.search(f"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("csv", "text"))
+    assert example
+    assert remark
+    path.write_text(example[1])
+    table, said = read(path)
+    assert [line.replace(str(path), "cells.csv") for line in said] == [remark[1].strip()]
+    assert table.column(None)[1].tolist() == [91.52, 93.11]
+    rows = re.findall(r"^\| (.*?) \| (`.*?) \| ", page, re.MULTILINE)
+    kinds = ("rows", "loss", "other", "other", "accuracy", "other", "accuracy", "unsaid")
+    for (_, examples), kind in zip(rows, kinds, strict=True):
+        assert {meaning(name)[0] for name in re.findall("`(.*?)`", examples)} == {kind}
 
 
 # --- columns that are no accuracies never become one ---

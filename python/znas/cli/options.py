@@ -91,7 +91,7 @@ MACHINE = ("backend", "device", "threads")
 SIZE = ("channels", "cells", "resolution")
 
 Table = Annotated[
-    Path | None, typer.Option(help="CSV of architectures and their accuracies in percent (docs/tables.md), or a folder.")
+    Path | None, typer.Option(help="CSV of architectures and their accuracies in percent, or a folder.")
 ]
 Column = Annotated[str | None, typer.Option(help="Column of the table; its first accuracy by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
