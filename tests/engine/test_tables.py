@@ -9,6 +9,7 @@ import io
 import lzma
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,25 @@ def test_every_name_has_a_meaning(name: str) -> None:
     assert meaning(name)[0] in MEANINGS
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
+
+
+def test_the_page_of_tables_shows_what_is_done(path: Path) -> None:
+    """Its example is read with its remark, and its names mean what it says."""
+    page = PAGE.read_text(encoding="utf-8")
+    example, remark = (re.search(f"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("csv", "text"))
+    assert example
+    assert remark
+    path.write_text(example[1])
+    table, said = read(path)
+    assert [line.replace(str(path), "cells.csv") for line in said] == [remark[1].strip()]
+    assert table.column(None)[1].tolist() == [91.52, 93.11]
+    rows = re.findall(r"^\| (.*?) \| (`.*?) \| ", page, re.MULTILINE)
+    kinds = ("rows", "loss", "other", "other", "accuracy", "other", "accuracy", "unsaid")
+    for (_, examples), kind in zip(rows, kinds, strict=True):
+        assert {meaning(name)[0] for name in re.findall("`(.*?)`", examples)} == {kind}
+
+
 # --- columns that are no accuracies never become one ---
 
 
@@ -123,7 +143,9 @@ def test_without_an_accuracy_a_name_is_needed(path: Path) -> None:
 
 
 def test_the_only_number_may_have_any_name_and_two_may_not(path: Path) -> None:
-    assert read(write(path, "arch,defects", "91", "93.5"))[0].column(None)[0] == "defects"
+    table, said = read(write(path, "arch,defects", "91", "93.5"))
+    assert table.column(None)[0] == "defects"
+    assert "'defects', though its name does not say so; left out: none" in said[0]
     assert read(write(path, "id,arch,defects,params", "1,{},91,7", "2,{},93.5,9"))[0].first == "defects"
     table, _ = read(write(path, "arch,defects,reward", "91,0.3", "93.5,0.4"))
     with pytest.raises(DataError, match=r"'defects' .its name does not say.*'reward'"):
@@ -139,6 +161,13 @@ def test_smaller_is_better_is_refused_by_name_too(path: Path, name: str) -> None
     for asked in (None, name):
         with pytest.raises(DataError, match="smaller is better"):
             table.column(asked)
+
+
+def test_many_columns_are_one_remark(path: Path) -> None:
+    header = ",".join(["arch", *(f"{name}{k}" for k in range(300) for name in ("acc", "params"))])
+    _, said = read(write(path, header, ",".join(["91", "5"] * 300), ",".join(["92", "5"] * 300)))
+    (line,) = said
+    assert len(line) <= 300
 
 
 # --- an accuracy is a number in percent in every row ---

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import paths
-from znas_engine.errors import DataError, InvalidValueError, briefly, unknown_choice
+from znas_engine.errors import DataError, InvalidValueError, briefly, one_line, unknown_choice
 from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import Genotype, Mask, SearchSpace
 from znas_engine.spaces.base import Columns
@@ -125,26 +125,41 @@ def read_table(
     where, genotypes = _architectures(path, rows, space)
     found = _columns(rows, where)
     if all(one.values is None and not one.refused for one in found):
-        raise DataError(f"the table {path} has no numeric column beside {rows.names[where]!r:.60}")
+        others = _listed({one.name: one.why for one in found})
+        raise DataError(
+            f"the table {path} has no numeric column beside {briefly(rows.names[where])}; others: {others}"
+        )
     _accept_unsaid(found)
     kept = _merged(path, rows, genotypes, found, report)
     table = _table(path, [genotypes[k] for k in kept], found, kept)
-    taken = ", ".join(briefly(name) for name in [*table.columns] if name not in table.left) or "none"
-    report(f"{path}: accuracies in percent: {taken}; left out: {_listed(table.left)}")
+    taken = [name for name in table.columns if name not in table.left]
+    guessed = [one.name for one in found if one.guessed and one.name in taken]
+    doubt = ", though its name does not say so" if guessed else ""
+    report(
+        one_line(f"{path}: accuracies in percent: {_names(taken)}{doubt}; left out: {_listed(table.left)}")
+    )
     return table
 
 
+def _names(names: Sequence[str]) -> str:
+    return _few([briefly(name) for name in names[:NAMED]], len(names))
+
+
 def _listed(left: dict[str, str]) -> str:
-    """Columns and why they are left out, the first of them."""
-    parts = [f"{briefly(name)} ({why})" for name, why in [*left.items()][:NAMED]]
-    more = [f"and {len(left) - NAMED:,} more"] if len(left) > NAMED else []
+    """Columns and why they are left out."""
+    return _few([f"{briefly(name)} ({why})" for name, why in [*left.items()][:NAMED]], len(left))
+
+
+def _few(parts: list[str], count: int) -> str:
+    """The first of so many."""
+    more = [f"and {count - NAMED:,} more"] if count > NAMED else []
     return ", ".join([*parts, *more]) or "none"
 
 
 @dataclass(slots=True, eq=False)
 class _Column:
     """values: float64 [n], None where not every cell is a number; refused: why, in words, or why these
-    numbers are no accuracies. why: it is no accuracy, "" for one."""
+    numbers are no accuracies. why: it is no accuracy, "" for one. guessed: its name does not say so."""
 
     name: str
     kind: Kind
@@ -153,9 +168,11 @@ class _Column:
     lines: list[int]
     values: NDArray[np.float64] | None
     refused: str = ""
+    guessed: bool = False
 
     def accept(self) -> None:
         """Takes it for an accuracy."""
+        self.guessed = self.kind == "unsaid"
         self.kind, self.why = "accuracy", ""
         if self.values is not None:
             self.refused = of_cells.against(self.values, self.cells, self.lines)

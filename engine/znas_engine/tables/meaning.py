@@ -30,7 +30,7 @@ def meaning(name: str) -> tuple[Kind, str]:
     if not name.strip() or (known and not known - _ROWS - _ARCHITECTURES) or known & _ROW_NUMBERS:
         return "rows", "row numbers or ranks"
     if any(re.search(_LOSSES, word) for word in known):
-        return "loss", "smaller is better"
+        return "loss", "smaller is better: give 100 - error"
     for kind, why in _NOT:
         if known & kind:
             return "other", why

@@ -72,7 +72,8 @@ def _read(path: Path, text: str, separator: str) -> Rows:
     for line, record in records:
         if len(record) < len(names) or any(record[len(names) :]):
             raise DataError(
-                f"the table {path}, line {line}: {len(record)} cells where its header has {len(names)}"
+                f"the table {path}, line {line}: {len(record)} cells where its header has {len(names)}: "
+                f"quote cells that hold {SEPARATORS[separator]}"
             )
         cells.append(record[: len(names)])
         lines.append(line)

@@ -106,10 +106,7 @@ SIZE = ("channels", "cells", "resolution")
 
 Table = Annotated[
     Path | None,
-    typer.Option(
-        parser=path,
-        help="CSV of architectures and their accuracies in percent (docs/tables.md), or a folder.",
-    ),
+    typer.Option(parser=path, help="CSV of architectures and their accuracies in percent, or a folder."),
 ]
 Column = Annotated[str | None, typer.Option(help="Column of the table; its first accuracy by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
