@@ -80,12 +80,13 @@ def read(path: Path, what: str, *, limit: int = TEXT_LIMIT, error: type[ZnasErro
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as problem:
         raise error(f"{what} {path} cannot be read ({reason(problem)})") from problem
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)  # fdopen would refuse a folder in its own words
+        there = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
+        raise error(f"{what} {path} cannot be read (it is {there}, not a file)")
     with os.fdopen(descriptor, "rb") as file:
         try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                there = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
-                raise error(f"{what} {path} cannot be read (it is {there}, not a file)")
             data = file.read(limit + 1) if about.st_size <= limit else None
         except OSError as problem:
             raise error(f"{what} {path} cannot be read ({reason(problem)})") from problem

@@ -77,7 +77,7 @@ class Names:
     """What a verb opens to write, makes, renames to or removes below a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.found = str(folder), set[str]()
+        self.folder, self.found, self.listening = str(folder), set[str](), True
         sys.addaudithook(self.hear)
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -90,7 +90,7 @@ class Names:
             self.add(arguments[0])
 
     def add(self, path: Any) -> None:
-        if not isinstance(path, str | os.PathLike):
+        if not self.listening or not isinstance(path, str | os.PathLike):
             return
         whole = os.path.abspath(os.fspath(path))  # type: ignore[type-var]
         if whole.startswith(f"{self.folder}/") and not HIDDEN.search(whole):
@@ -103,6 +103,7 @@ def cases(job: dict[str, Any], root: Path) -> Iterator[dict[str, Any]]:
     shutil.copytree(inputs, clean)
     names = Names(clean)
     code, said = run(arguments, clean)
+    names.listening = False
     yield {"case": "clean", "code": code, "said": said, "names": sorted(names.found)}
     bases = {"new": inputs} | ({"again": clean} if job["again"] else {})
     for base, content in bases.items():

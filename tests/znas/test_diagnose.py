@@ -41,6 +41,7 @@ from znas.request import Request
 from znas_engine.backends import get_backend
 from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.data import Batch, load
+from znas_engine.journal import Journal
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Mixed
@@ -192,7 +193,8 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collector, Any,
         preset="naswot", envs=ENVS, images=3, norm="identity", threads=1, channels=4, cells=1, resolution=8
     )
     collector = Collector(settings, inits=INITS, depths=2)
-    activations, scores = collector.collect(tmp_path_factory.mktemp("work") / "work")
+    with Journal(tmp_path_factory.mktemp("work") / "work", collector.identity) as journal:
+        activations, scores = collector.collect(journal)
     return collector, {a.init: a for a in activations}, {s.init: s for s in scores}
 
 

@@ -23,7 +23,17 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SMALL = ["--channels", "2", "--cells", "1", "--resolution", "8"]
 GAUSSIAN = ["--data", "gaussian", *SMALL, "-q"]
-TABLE2 = ["reproduce", "table2", "--rows", "random,most-parameters", "--seeds", "2", "--out", "out", *GAUSSIAN]
+TABLE2 = [
+    "reproduce",
+    "table2",
+    "--rows",
+    "random,most-parameters",
+    "--seeds",
+    "2",
+    "--out",
+    "out",
+    *GAUSSIAN,
+]
 CORRELATION = [
     *("reproduce", "correlation", "--table", "t.csv", "--scores", "params", "--images", "4", "--out", "out"),
     *GAUSSIAN,
