@@ -44,7 +44,7 @@ def look(path: Path) -> list[Any]:
     found: list[Any] = [about.st_mode, about.st_ino, about.st_size, about.st_mtime_ns]
     if path.is_symlink():
         target = path.parent / path.readlink()
-        return [*found, os.readlink(path), look(target) if os.path.lexists(target) else None]
+        return [*found, str(path.readlink()), look(target) if os.path.lexists(target) else None]
     if path.is_dir():
         return [*found, {each.name: look(each) for each in sorted(path.iterdir())}]
     return [*found, path.read_text() if path.is_file() else None]
@@ -66,7 +66,7 @@ def run(arguments: list[str], folder: Path) -> tuple[int, str]:
             main(arguments)
     except SystemExit as exit_:
         return int(exit_.code or 0), err.getvalue()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a traceback is what is looked for
         return 99, traceback.format_exc()
     finally:
         signal.alarm(0)
@@ -92,7 +92,7 @@ class Names:
     def add(self, path: Any) -> None:
         if not self.listening or not isinstance(path, str | os.PathLike):
             return
-        whole = os.path.abspath(os.fspath(path))  # type: ignore[type-var]
+        whole = str(Path(os.fsdecode(path)).absolute())
         if whole.startswith(f"{self.folder}/") and not HIDDEN.search(whole):
             self.found.add(os.path.relpath(whole, self.folder))
 

@@ -41,10 +41,10 @@ from znas.request import Request
 from znas_engine.backends import get_backend
 from znas_engine.backends.torch_reference import TorchReference
 from znas_engine.data import Batch, load
-from znas_engine.journal import Journal
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Mixed
+from znas_engine.journal import Journal
 from znas_engine.scores import get_score
 from znas_engine.tables import read_table
 

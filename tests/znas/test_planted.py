@@ -1,7 +1,7 @@
 """Nothing that the tool did not write is truncated, replaced or deleted, whatever its name and kind.
 
-Every verb runs once to tell the names that it uses, and then again with foreign files, folders, links and pipes
-under each of them.
+Every verb runs once to tell the names that it uses, and then again with foreign files, folders, links and
+pipes under each of them.
 """
 
 from __future__ import annotations

@@ -118,7 +118,9 @@ MUTATIONS: list[tuple[str, Any]] = [
 def test_every_field_is_validated(field: str, value: Any, tmp_path: Path) -> None:
     data = make(drop_mean=np.ones(6), drop_variance=np.ones(6)).to_dict() | {field: value}
     (tmp_path / "p.json").write_text(json.dumps(data))
-    with pytest.raises(InvalidValueError, match=rf"prior .*p.json: `{field}(\.passed)?` must be |is not JSON") as error:
+    with pytest.raises(
+        InvalidValueError, match=rf"prior .*p.json: `{field}(\.passed)?` must be |is not JSON"
+    ) as error:
         priors.load(tmp_path / "p.json")
     assert "\n" not in str(error.value)
 
