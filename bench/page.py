@@ -109,7 +109,8 @@ def curve(axes: Any, rows: Sequence[Row], axis: str) -> None:
     axes.set_xlabel(axis)
     axes.set_ylabel(AXES[axis])
     axes.set_title(f"do, {', '.join(f'{value} {name}' for name, value in usual.items())}")
-    axes.legend(fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
 
 
 def usual_size(rows: Sequence[Row]) -> dict[str, int]:

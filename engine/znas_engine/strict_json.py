@@ -16,17 +16,18 @@ from znas_engine.errors import StorageError, ZnasError, briefly
 DEPTH = 32
 
 
-def parse(data: bytes | str, what: str, error: type[ZnasError] = StorageError) -> Any:
+def parse(data: bytes | str, what: str, error: type[ZnasError] = StorageError, *, nan: bool = False) -> Any:
     """The value; `error` of one line that begins with `what` for everything that is not plain JSON.
 
     Numbers are finite, integers below 2**64; no object has a field twice; texts are whole.
+    nan: whether NaN may stand where a number may, as in results of ours that were measured.
     """
     try:
         text = data.decode() if isinstance(data, bytes) else data
         value = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_constant=_refused,
+            parse_constant=_nan if nan else _refused,
             parse_float=_float,
             parse_int=_integer,
         )
@@ -48,6 +49,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refused(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _nan(name: str) -> float:
+    return math.nan if name == "NaN" else float(_refused(name))
 
 
 def _float(text: str) -> float:

@@ -34,7 +34,7 @@ _OURS = ("builtins", "znas", "znas_engine")
 
 def images(dataset: Dataset) -> list[str]:
     """Which images: name and content of the data set."""
-    return [dataset.name, str(getattr(dataset, "identity", dataset.origin)), *settings(dataset)]
+    return [dataset.name, str(getattr(dataset, "identity", dataset.origin)), *settings(dataset, (int, float))]
 
 
 def measured(
@@ -83,11 +83,14 @@ def code(*objects: Any, packages: Sequence[str] = ()) -> dict[str, str]:
     return found
 
 
-def settings(thing: Any) -> list[str]:
-    """What an object of somebody else's class was made with, as far as that is plain: `k=3`."""
+def settings(thing: Any, kinds: tuple[type, ...] = (str, int, float)) -> list[str]:
+    """What an object of somebody else's class was made with, as far as that is plain: `k=3`.
+
+    kinds: of values. A data set's texts are places; what lies there is its identity.
+    """
     if type(thing).__module__.partition(".")[0] in _OURS:
         return []
-    kept = {name: value for name, value in getattr(thing, "__dict__", {}).items() if _is_plain(value)}
+    kept = {name: value for name, value in getattr(thing, "__dict__", {}).items() if _is_plain(value, kinds)}
     return [f"{name}={kept[name]!r}" for name in sorted(kept)]
 
 
@@ -126,7 +129,7 @@ def _digest(module: str) -> str:
     return hashlib.sha256(paths.read(Path(where), f"the module {module}")).hexdigest()[:32]
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any, kinds: tuple[type, ...]) -> bool:
     if isinstance(value, tuple | list):
-        return len(value) <= 1000 and all(map(_is_plain, value))
-    return value is None or isinstance(value, str | int | float)
+        return len(value) <= 1000 and all(_is_plain(each, kinds) for each in value)
+    return value is None or isinstance(value, kinds)

@@ -44,7 +44,7 @@ def look(path: Path) -> list[Any]:
     found: list[Any] = [about.st_mode, about.st_ino, about.st_size, about.st_mtime_ns]
     if path.is_symlink():
         target = path.parent / path.readlink()
-        return [*found, os.readlink(path), look(target) if os.path.lexists(target) else None]
+        return [*found, str(path.readlink()), look(target) if os.path.lexists(target) else None]
     if path.is_dir():
         return [*found, {each.name: look(each) for each in sorted(path.iterdir())}]
     return [*found, path.read_text() if path.is_file() else None]
@@ -66,7 +66,7 @@ def run(arguments: list[str], folder: Path) -> tuple[int, str]:
             main(arguments)
     except SystemExit as exit_:
         return int(exit_.code or 0), err.getvalue()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a traceback is what is looked for
         return 99, traceback.format_exc()
     finally:
         signal.alarm(0)
@@ -77,7 +77,7 @@ class Names:
     """What a verb opens to write, makes, renames to or removes below a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.found = str(folder), set[str]()
+        self.folder, self.found, self.listening = str(folder), set[str](), True
         sys.addaudithook(self.hear)
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -90,9 +90,9 @@ class Names:
             self.add(arguments[0])
 
     def add(self, path: Any) -> None:
-        if not isinstance(path, str | os.PathLike):
+        if not self.listening or not isinstance(path, str | os.PathLike):
             return
-        whole = os.path.abspath(os.fspath(path))  # type: ignore[type-var]
+        whole = str(Path(os.fsdecode(path)).absolute())
         if whole.startswith(f"{self.folder}/") and not HIDDEN.search(whole):
             self.found.add(os.path.relpath(whole, self.folder))
 
@@ -103,6 +103,7 @@ def cases(job: dict[str, Any], root: Path) -> Iterator[dict[str, Any]]:
     shutil.copytree(inputs, clean)
     names = Names(clean)
     code, said = run(arguments, clean)
+    names.listening = False
     yield {"case": "clean", "code": code, "said": said, "names": sorted(names.found)}
     bases = {"new": inputs} | ({"again": clean} if job["again"] else {})
     for base, content in bases.items():

@@ -44,6 +44,7 @@ from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Mixed
+from znas_engine.journal import Journal
 from znas_engine.scores import get_score
 from znas_engine.tables import read_table
 
@@ -192,7 +193,8 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collector, Any,
         preset="naswot", envs=ENVS, images=3, norm="identity", threads=1, channels=4, cells=1, resolution=8
     )
     collector = Collector(settings, inits=INITS, depths=2)
-    activations, scores = collector.collect(tmp_path_factory.mktemp("work") / "work")
+    with Journal(tmp_path_factory.mktemp("work") / "work", collector.identity) as journal:
+        activations, scores = collector.collect(journal)
     return collector, {a.init: a for a in activations}, {s.init: s for s in scores}
 
 

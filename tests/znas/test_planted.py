@@ -1,7 +1,7 @@
 """Nothing that the tool did not write is truncated, replaced or deleted, whatever its name and kind.
 
-Every verb runs once to tell the names that it uses, and then again with foreign files, folders, links and pipes
-under each of them.
+Every verb runs once to tell the names that it uses, and then again with foreign files, folders, links and
+pipes under each of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SMALL = ["--channels", "2", "--cells", "1", "--resolution", "8"]
 GAUSSIAN = ["--data", "gaussian", *SMALL, "-q"]
-TABLE2 = ["reproduce", "table2", "--rows", "random,most-parameters", "--seeds", "2", "--out", "out", *GAUSSIAN]
+TABLE2 = [
+    "reproduce",
+    "table2",
+    "--rows",
+    "random,most-parameters",
+    "--seeds",
+    "2",
+    "--out",
+    "out",
+    *GAUSSIAN,
+]
 CORRELATION = [
     *("reproduce", "correlation", "--table", "t.csv", "--scores", "params", "--images", "4", "--out", "out"),
     *GAUSSIAN,

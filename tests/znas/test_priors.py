@@ -42,7 +42,8 @@ def make(space: Any = NB201, seed: int = 0, passed: bool = True, **changes: Any)
     rng = np.random.default_rng(seed)
     mean, variance = rng.normal(700, 20, space.shape), rng.uniform(1, 9, space.shape)
     mean[~space.candidates] = variance[~space.candidates] = np.nan
-    facts = {"truth": "table:x", "architectures": 50, "spearman": 0.5, "kendall": 0.4, "p_value": 1e-5}
+    facts: dict[str, Any] = {"truth": "table:x", "architectures": 50, "kendall": 0.4, "p_value": 1e-5}
+    facts["spearman"] = 0.5 if passed else -0.5
     fields = {
         "space": space,
         "score": "naswot",
@@ -72,6 +73,14 @@ def test_a_prior_survives_its_file(space: Any, tmp_path: Path) -> None:
     assert priors.load(tmp_path / "deep" / "prior.json").to_dict() == prior.to_dict()
 
 
+CHECK = {
+    "truth": "table:t",
+    "architectures": 100,
+    "spearman": 0.5,
+    "kendall": 0.4,
+    "p_value": 1e-6,
+    "passed": True,
+}
 MUTATIONS: list[tuple[str, Any]] = [
     ("format", "other"),
     ("version", 2),
@@ -87,7 +96,14 @@ MUTATIONS: list[tuple[str, Any]] = [
     ("mean", [[1.0] * 4 + [None]] * 6),
     ("mean", [[1.0] * 4 + ["2"]] * 6),
     ("mean", [[1.0] * 4 + [True]] * 6),
-    ("mean", [[1.0] * 4 + [float("inf")]] * 6),
+    ("mean", [[1.0] * 4 + [1e200]] * 6),
+    ("color", 3),
+    ("check", {**CHECK, "passed": False}),
+    ("check", {**CHECK, "spearman": -0.5}),
+    ("check", {**CHECK, "p_value": 0.5}),
+    ("check", {**CHECK, "p_value": 2}),
+    ("check", {**CHECK, "truth": "\x1b[31mred"}),
+    ("check", {**CHECK, "architectures": 10**30}),
     ("variance", [[1.0] * 4 + [0.0]] * 6),
     ("variance", [[1.0] * 4 + [-1.0]] * 6),
     ("drop_mean", [1.0]),
@@ -102,7 +118,9 @@ MUTATIONS: list[tuple[str, Any]] = [
 def test_every_field_is_validated(field: str, value: Any, tmp_path: Path) -> None:
     data = make(drop_mean=np.ones(6), drop_variance=np.ones(6)).to_dict() | {field: value}
     (tmp_path / "p.json").write_text(json.dumps(data))
-    with pytest.raises(InvalidValueError, match=rf"prior .*p.json: `{field}` must be ") as error:
+    with pytest.raises(
+        InvalidValueError, match=rf"prior .*p.json: `{field}(\.passed)?` must be |is not JSON"
+    ) as error:
         priors.load(tmp_path / "p.json")
     assert "\n" not in str(error.value)
 

@@ -70,7 +70,7 @@ SPACES = 20
 def read(path: Path) -> dict[str, Any]:
     """The result; DataError of one line for what is none, or cannot be read."""
     data = paths.read(paths.named(path, "the result"), "the result", error=DataError)
-    result: dict[str, Any] = strict_json.parse(data, f"the result {path}", DataError)
+    result: dict[str, Any] = strict_json.parse(data, f"the result {path}", DataError, nan=True)
     if (wrong := misshapen(result, RESULT) or next(_contradictions(result["rows"]), None)) is not None:
         raise DataError(f"{path} is not a result of znas-engine bench ({wrong})")
     return result
