@@ -27,6 +27,42 @@ hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("untimed")
 
 
+#: Parameters that numbers depend on, but not which calls of a dependency are made. Spaces and norms, which
+#: decide what operators a graph has, backends, types and formats are none.
+SIZES = {"classes", "envs", "images", "init", "isa", "players", "resolution", "samples", "shape", "threads"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--one-of-each-size",
+        action="store_true",
+        help="of tests that differ in sizes and weights alone the first, and of drawn examples a tenth: "
+        "what asks about versions of dependencies, where all of the sizes pass with the newest",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--one-of-each-size"):
+        hypothesis_settings.register_profile(
+            "few", hypothesis_settings.get_profile("untimed"), max_examples=10
+        )
+        hypothesis_settings.load_profile("few")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--one-of-each-size"):
+        return
+    kept: dict[Any, pytest.Item] = {}
+    for item in items:
+        called = getattr(item, "callspec", None)
+        which = {} if called is None else called.indices
+        others = frozenset((name, index) for name, index in which.items() if name not in SIZES)
+        kept.setdefault((item.nodeid.partition("[")[0], others), item)
+    chosen = set(kept.values())
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept.values()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """No test reads or writes the user's cache."""
