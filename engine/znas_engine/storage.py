@@ -300,7 +300,8 @@ class _Entry:
                 about = folder.stat()
             except OSError:
                 continue  # nothing is read there either
-            self._distrust(folder, about, sticky=sticky)
+            if stat.S_ISDIR(about.st_mode):
+                self._distrust(folder, about, sticky=sticky)
 
     def _distrust(self, path: Path, about: os.stat_result, *, sticky: bool) -> None:
         """Refuses or remarks what others could have written. sticky: such a folder, like /tmp, is fine: what

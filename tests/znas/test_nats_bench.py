@@ -7,22 +7,25 @@ and reader (NATS-Bench, nats_bench/api_utils.py).
 from __future__ import annotations
 
 import bz2
+import multiprocessing
 import os
 import pickle
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from znas_engine.data.pickles import RefusedPickle, unpickle, unpickle_results
 from znas_engine.errors import DataError
+from znas_engine.spaces.base import Columns
 from znas_engine.spaces.darts import Darts
-from znas_engine.spaces.nasbench201 import NasBench201
-from znas_engine.spaces.nasbench201.folder import BATCH
+from znas_engine.spaces.nasbench201 import NasBench201, folder, nats_bench
 from znas_engine.spaces.nasbench201.nats_bench import MAX_BYTES, META
-from znas_engine.storage import cache_root
 from znas_engine.tables import read_table
 
 NB201 = NasBench201()
@@ -120,21 +123,125 @@ def test_a_folder_is_a_table(tmp_path: Path) -> None:
                 assert table.columns[f"{name}_{hp}ep"][row] == pytest.approx(expected)
 
 
-def test_what_was_read_is_kept_until_a_file_changes(tmp_path: Path) -> None:
-    folder = tmp_path / "simple"
-    write_folder(folder)
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the entries lie, in an empty cache."""
+    monkeypatch.setenv("ZNAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(folder, "BATCH", 2)
+    return tmp_path / "cache" / "tables"
+
+
+def same(first: Columns, second: Columns) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[n], second[n]) for n in first)
+
+
+def entries(kept: Path) -> list[Path]:
+    return sorted(path for path in kept.iterdir() if not path.suffix)
+
+
+def unread(*_: object) -> Any:
+    raise AssertionError("a file was read again")
+
+
+def test_what_was_read_is_kept_until_a_file_changes(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where name, size and time stay what they were."""
+    simple = tmp_path / "simple"
+    write_folder(simple)
     seen: list[tuple[int, int]] = []
-    _, first = NB201.read_folder(folder, lambda done, total: seen.append((done, total)))
-    assert seen == [(3, 3)]
-    assert BATCH > 3
-    (kept,) = [p for p in (cache_root() / "tables").iterdir() if b'"0"' in p.read_bytes()][-1:]
-    recorded = kept.read_bytes()
-    _, again = NB201.read_folder(folder)
-    assert kept.read_bytes() == recorded
-    assert all(np.array_equal(first[name], again[name]) for name in first)
-    write(folder / "000001.pickle.pbz2", one_architecture(1, "", np.random.default_rng(9)))
+    _, first = NB201.read_folder(simple, lambda done, total: seen.append((done, total)))
+    assert seen == [(2, 3), (3, 3)]
+    recorded = [path.read_bytes() for path in entries(kept)]
+    assert len(recorded) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(nats_bench, "accuracies", unread)
+        shutil.copytree(simple, tmp_path / "moved")
+        assert same(first, NB201.read_folder(tmp_path / "moved")[1])
+    assert [path.read_bytes() for path in entries(kept)] == recorded
+    path = simple / "000001.pickle.pbz2"
+    before = path.stat()
+    write(path, one_architecture(1, "", np.random.default_rng(9)))
+    other = path.read_bytes()
+    path.write_bytes(other + bytes(max(0, before.st_size - len(other))))
+    os.truncate(path, max(before.st_size, len(other)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     column = "cifar10_test_200ep"
-    assert NB201.read_folder(folder)[1][column][1] != first[column][1]
+    assert NB201.read_folder(simple)[1][column][1] != first[column][1]
+
+
+def test_a_killed_reading_goes_on(tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simple = tmp_path / "simple"
+    write_folder(simple)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        NB201.read_folder(simple, interrupt)
+    assert len(entries(kept)) == 1
+    read: list[str] = []
+    honest = nats_bench.accuracies
+    monkeypatch.setattr(
+        nats_bench, "accuracies", lambda path, raw: read.append(path.name) or honest(path, raw)
+    )
+    NB201.read_folder(simple)
+    assert read == ["000005.pickle.pbz2"]
+
+
+@settings(max_examples=20)
+@given(
+    flips=st.lists(st.integers(0, 7999), min_size=1, max_size=3, unique=True),
+    end=st.none() | st.integers(0, 1000),
+)
+def test_no_damage_of_the_cache_changes_a_table(
+    flips: list[int], end: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("damage")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZNAS_CACHE", str(tmp_path / "cache"))
+        write_folder(tmp_path / "simple", numbers=(0,))
+        _, first = NB201.read_folder(tmp_path / "simple")
+        (path,) = entries(tmp_path / "cache" / "tables")
+        damaged = bytearray(path.read_bytes())
+        for bit in flips:
+            damaged[bit // 8 % len(damaged)] ^= 1 << bit % 8
+        path.write_bytes(damaged[:end])
+        said: list[str] = []
+        assert same(first, NB201.read_folder(tmp_path / "simple", report=said.append)[1])
+        assert len(said) == 1
+
+
+def _read(root: str, simple: str, start: Any, results: Any) -> None:
+    os.environ["ZNAS_CACHE"] = root
+    start.wait()
+    table = NB201.read_folder(Path(simple))[1]
+    results.put({name: values.tolist() for name, values in table.items()})
+
+
+def test_several_read_one_table_at_a_time(tmp_path: Path, kept: Path) -> None:
+    write_folder(tmp_path / "simple")
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Event(), context.Queue()
+    given = (str(tmp_path / "cache"), str(tmp_path / "simple"), start, results)
+    readers = [context.Process(target=_read, args=given) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    start.set()
+    found = [results.get(timeout=60) for _ in readers]
+    for reader in readers:
+        reader.join()
+    assert found == [found[0]] * 4
+
+
+def test_the_cache_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simple = tmp_path / "simple"
+    write_folder(simple)
+    _, first = NB201.read_folder(simple)
+    monkeypatch.setenv("ZNAS_CACHE", os.devnull)
+    said: list[str] = []
+    assert same(first, NB201.read_folder(simple, report=said.append)[1])
+    assert "going on without it" in said[0]
 
 
 class Hostile:

@@ -13,12 +13,15 @@ Nothing in them is executed; see `znas_engine.data.pickles`.
 from __future__ import annotations
 
 import bz2
+import re
 from pathlib import Path
 from typing import Any
 
+from znas_engine import paths
 from znas_engine.data.pickles import RefusedPickle, unpickle_results
 from znas_engine.errors import DataError
 
+_NUMBERED = re.compile(r"[0-9]{6}\.pickle\.pbz2")
 META = "meta.pickle.pbz2"
 #: A file of results unfolds to a few hundred kB, the list of architectures to 2 MB.
 MAX_BYTES = 32_000_000
@@ -35,7 +38,7 @@ SETS = (
 
 def architectures(folder: Path) -> list[str]:
     """The benchmark's list of architectures; DataError where `folder` has no readable `META`."""
-    meta = _read(folder / META)
+    meta = _read(folder / META, content(folder / META))
     names = meta.get("meta_archs") if isinstance(meta, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{folder / META} does not list architectures under `meta_archs`")
@@ -44,24 +47,36 @@ def architectures(folder: Path) -> list[str]:
 
 def numbered_files(folder: Path) -> dict[int, Path]:
     """Number of an architecture -> its file, in order."""
-    return {int(path.name[:6]): path for path in sorted(folder.glob("[0-9]" * 6 + ".pickle.pbz2"))}
+    try:
+        names = sorted(each.name for each in folder.iterdir())
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read ({paths.reason(error)})") from error
+    return {int(name[:6]): folder / name for name in names if _NUMBERED.fullmatch(name)}
 
 
-def accuracies(path: Path) -> dict[str, float]:
+def content(path: Path) -> bytes:
+    """The compressed bytes of a file; DataError for what is no file, too large or cannot be read."""
+    return paths.read(path, "the table's file", limit=MAX_BYTES, error=DataError)
+
+
+def accuracies(path: Path, compressed: bytes) -> dict[str, float]:
     """`cifar10_test_200ep`, ... -> percent after the last epoch, the mean over the training seeds there are.
 
-    Longer trainings first; a training without one of the sets is an error.
+    Longer trainings first; a training without one of the sets is an error. compressed: the file's content.
 
     Raises DataError naming the file and what it lacks.
     """
-    data = _read(path)
+    data = _read(path, compressed)
     try:
+        trainings = {int(epochs): state for epochs, state in data.items()}
+        if len(trainings) < len(data) or min(trainings) < 1:
+            raise ValueError("numbers of epochs are not distinct and at least 1")
         return {
-            f"{name}_{int(epochs)}ep": _mean(data[epochs], dataset, split)
-            for epochs in sorted(data, key=int, reverse=True)
+            f"{name}_{epochs}ep": _mean(trainings[epochs], dataset, split)
+            for epochs in sorted(trainings, reverse=True)
             for name, dataset, split in SETS
         }
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataError(
             f"{path} is not laid out like results of NATS-Bench ({type(error).__name__}: {error})"
         ) from error
@@ -72,16 +87,18 @@ def _mean(state: Any, dataset: str, split: str) -> float:
     for seed in state["dataset_seed"][dataset]:
         result = state["all_results"][dataset, seed]
         value = result["eval_acc1es"][f"{split}@{result['epochs'] - 1}"]
-        if not isinstance(value, int | float) or not 0 <= value <= 100:
-            raise ValueError(f"{dataset} {split} is {value!r}, not a percentage")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{dataset} {split} is of type {type(value).__name__}, not a percentage")
+        if not 0 <= value <= 100:
+            raise ValueError(f"{dataset} {split} is {float(value):.6g}, not a percentage")
         values.append(float(value))
     return sum(values) / len(values)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, compressed: bytes) -> Any:
     unpacker = bz2.BZ2Decompressor()
     try:
-        raw = unpacker.decompress(path.read_bytes(), max_length=MAX_BYTES + 1)
+        raw = unpacker.decompress(compressed, max_length=MAX_BYTES + 1)
     except (OSError, EOFError) as error:
         raise DataError(f"{path} cannot be read ({error})") from error
     if len(raw) > MAX_BYTES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,12 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
         return [members[0] for members in classes() if self.admits(self.mask(members[0]))]
 
     def read_folder(
-        self, folder: Path, progress: Progress = unheard
+        self, folder: Path, progress: Progress = unheard, report: Callable[[str], None] = unheard
     ) -> tuple[list[NasBench201Genotype], Columns]:
         """NATS-Bench's own folder, see `znas_engine.spaces.nasbench201.folder`."""
         from znas_engine.spaces.nasbench201.folder import read_folder
 
-        return read_folder(folder, progress)
+        return read_folder(folder, progress, report)
 
 
 def _build(macro: Macro, candidates: list[list[tuple[int, Slot | None]]]) -> Graph:
