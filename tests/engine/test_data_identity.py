@@ -77,12 +77,13 @@ def test_pictures_that_change_places_are_others(tmp_path: Path) -> None:
 def test_names_that_decide_nothing_do_not_matter(tmp_path: Path) -> None:
     root = folder(tmp_path)
     dataset = load("imagefolder", data_dir=root)
+    before, drawn = dataset.identity, dataset.batch(4, seed=1).digest()
     (root / "b").rename(root / "c")
     (root / "a" / "1.png").rename(root / "a" / "7.png")
     (root / "notes.txt").write_text("beside")
     other = load("imagefolder", data_dir=root)
-    assert other.identity == dataset.identity
-    assert other.batch(4, seed=1).digest() == dataset.batch(4, seed=1).digest()
+    assert other.identity == before
+    assert other.batch(4, seed=1).digest() == drawn
 
 
 def test_labels_and_flat_folders_are_told_apart(tmp_path: Path) -> None:
@@ -160,9 +161,9 @@ def test_a_large_folder_says_that_it_takes_a_sample(tmp_path: Path, monkeypatch:
     dataset = load("imagefolder", data_dir=root, report=said.append)
     assert not said  # nothing is read before it is asked for
     before = dataset.identity
-    assert said == [
-        "4 pictures of 0.0 GB are told from others by their names, sizes and the content of 2: a work file does "
-        "not notice when others change in place"
-    ]
+    assert len(said) == 1
+    assert said[0].startswith(
+        "4 pictures of 0.0 GB are told from others by their names, sizes and the content of 2:"
+    )
     (root / "a" / "1.png").write_bytes(b"longer than it was" * 99)  # its size is seen
     assert load("imagefolder", data_dir=root).identity != before
