@@ -74,6 +74,14 @@ def is_folder(path: Path, what: str = "the path", error: type[ZnasError] = Stora
     return kind(path, what, error) == "folder"
 
 
+def status(path: Path, what: str = "the path", error: type[ZnasError] = StorageError) -> os.stat_result:
+    """What the system knows of what is there, links followed; `error` where nothing is."""
+    try:
+        return path.stat()
+    except (OSError, ValueError) as problem:
+        raise error(f"{what} {path} cannot be used ({reason(problem)})") from problem
+
+
 def read(path: Path, what: str, *, limit: int = TEXT_LIMIT, error: type[ZnasError] = StorageError) -> bytes:
     """All of a file; `error` for what is no file, holds more than `limit` bytes or cannot be read."""
     try:

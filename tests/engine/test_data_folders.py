@@ -52,9 +52,7 @@ def test_pictures_at_every_depth_belong_to_their_class(tmp_path: Path) -> None:
     root = fill(tmp_path, "a/0.png", "a/x/1.png", "a/x/y/z/2.png", "b/3.png", "b/deep/4.jpg", "b/deep/5.png")
     dataset = load("imagefolder", data_dir=root, resolution=4)
     assert (dataset.classes, dataset.size, dataset.labelled) == (2, 6, True)
-    assert re.fullmatch(
-        rf"6 images of 2 classes in {re.escape(str(root))} \([0-9a-f]{{12}}\)", dataset.origin
-    )
+    assert re.fullmatch(rf"6 images of 2 classes in {re.escape(str(root))}", dataset.origin)
     assert reds(root) == {0: {0, 1, 2}, 1: {3, 4, 5}}
 
 
@@ -73,7 +71,7 @@ def test_hidden_names_and_other_files_are_left_out_at_every_depth(tmp_path: Path
 def test_a_nested_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
     root = fill(tmp_path, "a/0.png")
     (root / "b" / "x" / "y").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"class folder \S*/b holds no images \(png, jpg, .*\): add some or"):
+    with pytest.raises(DataError, match=r"class folder \S*/b holds no images \(png, jpg, .*\): add some, or"):
         load("imagefolder", data_dir=root)
 
 
@@ -112,7 +110,7 @@ def test_a_folder_that_is_linked_twice_counts_once(tmp_path: Path) -> None:
 def test_a_broken_link_further_down_is_named(tmp_path: Path) -> None:
     root = fill(tmp_path, "a/x/0.png", "b/1.png")
     (root / "a" / "x" / "z.png").symlink_to(root / "absent.png")
-    with pytest.raises(DataError, match=r"a/x/z\.png is a link that leads nowhere: delete it or mend it"):
+    with pytest.raises(DataError, match=r"a/x/z\.png is a link that leads nowhere: mend it or move it"):
         load("imagefolder", data_dir=root)
 
 
@@ -123,21 +121,11 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     root = fill(tmp_path, *(f"{number}.png" for number in range(12)))
     dataset = load("imagefolder", data_dir=root, resolution=4)
     assert (dataset.labelled, dataset.classes, dataset.size) == (False, 10, 12)
-    assert re.fullmatch(
-        rf"12 images, unlabelled, in {re.escape(str(root))} \([0-9a-f]{{12}}\)", dataset.origin
-    )
+    assert re.fullmatch(rf"12 images, unlabelled, in {re.escape(str(root))}", dataset.origin)
     assert reds(root) == {None: set(range(12))}
     whole = dataset.batch(12, seed=5)
     assert whole.labels is None
     np.testing.assert_array_equal(dataset.batch(5, seed=5).images, whole.images[:5])
-
-
-def test_another_picture_of_the_same_name_is_another_origin(tmp_path: Path) -> None:
-    root = fill(tmp_path, "a/0.png", "b/1.png")
-    origin = load("imagefolder", data_dir=root).origin
-    assert load("imagefolder", data_dir=root).origin == origin
-    (root / "b/1.png").write_bytes((root / "a/0.png").read_bytes())
-    assert load("imagefolder", data_dir=root).origin != origin
 
 
 def test_hidden_folders_do_not_make_a_flat_folder_mixed(tmp_path: Path) -> None:
@@ -156,10 +144,18 @@ def test_pictures_beside_sub_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "has"), [((), 0), (("a/0.png",), 1), (("train/a/0.png", "train/b/1.png"), 1)]
+    ("names", "message"),
+    [
+        ((), r"holds no images: --data-dir must be a folder of images \(png, .*\), or with one sub-folder"),
+        (
+            ("a/0.png",),
+            "at least 2 class folders but has 1: if the images are .*, pass --data-dir .*/a$",
+        ),
+        (("images/0.png", "images/1.png"), "pass --data-dir .*/images$"),
+    ],
 )
-def test_too_few_classes(tmp_path: Path, names: tuple[str, ...], has: int) -> None:
-    with pytest.raises(DataError, match=f"must hold at least 2 class folders but has {has}: --data-dir must"):
+def test_too_few_classes(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         load("imagefolder", data_dir=fill(tmp_path, *names))
 
 

@@ -66,7 +66,7 @@ def load(
     channels_in: channels of an image; None means the data set's own (3 for all that are built in: arrays
         with one channel show it three times). 1 makes colours grey: their luminance, see
         `pixels.luminance`. gaussian draws any number.
-    report: is told, in a line, of reading that takes long.
+    report: is told, in a line, of reading that takes long and of pictures that are left out.
 
     Raises:
         InvalidValueError: an unknown name, an argument that is missing, superfluous or outside its domain,
@@ -89,6 +89,8 @@ def load(
     left = dict(given)
     if callable(found) and not isinstance(found, Dataset):
         taken = _taken(found, given, title)
+        if title in DATASETS.builtin and "report" in _parameters(found):
+            taken["report"] = report
         left = {name: value for name, value in given.items() if name not in taken}
         found = found(**taken) if title in DATASETS.builtin else _made(found, taken, source)
     if isinstance(found, Dataset):

@@ -159,13 +159,13 @@ def broken_promise(dataset: Dataset) -> str | None:
     for name, kind in (("name", str), ("origin", str), ("labels_from", str), ("labelled", bool)):
         value = getattr(dataset, name, None)
         if not isinstance(value, kind):
-            return f"has {value!r} for `{name}`, no {kind.__name__}"
+            return f"has {briefly(value)} for `{name}`, no {kind.__name__}"
         if "\n" in str(value):
-            return f"has {value!r} for `{name}`, more than one line"
+            return f"has {briefly(value)} for `{name}`, more than one line"
     for name, least in (("classes", 2), ("resolution", 1), ("size", 1), ("channels", 1)):
         value = getattr(dataset, name, None)
         if type(value) is not int or value < least:
-            return f"has {value!r} for `{name}`, no int of {least} or more"
+            return f"has {briefly(value)} for `{name}`, no int of {least} or more"
     return None
 
 

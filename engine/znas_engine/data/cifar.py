@@ -208,17 +208,20 @@ def _fields(content: object, layout: Layout) -> tuple[NDArray[np.uint8], NDArray
     if len(pixels) == 0:
         raise RefusedPickle("it holds no images")
 
-    labels = _labels(fields[layout.labels], layout)
-    if len(labels) != len(pixels):
-        raise RefusedPickle(f"it holds {len(pixels):,} images but {len(labels):,} labels")
+    labels = _labels(fields[layout.labels], layout, len(pixels))
     return pixels.view(np.uint8), np.asarray(labels, dtype=np.int64)
 
 
-def _labels(stored: object, layout: Layout) -> list[int]:
+def _labels(stored: object, layout: Layout, images: int) -> list[int]:
     if isinstance(stored, StoredArray) and stored.values is not None and stored.values.ndim == 1:
-        stored = stored.values.tolist()
+        # No more than the images have: a list takes eight times the room of the file's bytes.
+        count, stored = len(stored.values), stored.values[:images].tolist()
+    else:
+        count = len(stored) if isinstance(stored, list) else 0
     if not isinstance(stored, list) or not all(type(label) is int for label in stored):
         raise RefusedPickle(f"its {layout.labels!r} must be a list of whole numbers")
+    if count != images:
+        raise RefusedPickle(f"it holds {images:,} images but {count:,} labels")
     for label in stored:
         if not 0 <= label < layout.classes:
             limits = f"between 0 and {layout.classes - 1}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.data.arrays import Arrays, as_array
-from znas_engine.data.imagefolder import MODES
+from znas_engine.data.pictures import MODES
 from znas_engine.errors import DataError, InvalidValueError
 
 #: Seconds of reading after which somebody who waits is told.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +24,7 @@ import json, sys
 from znas_engine.data import load
 asked, options, images = json.loads(sys.argv[1])
 dataset = load(asked, **options)
-print(json.dumps([dataset.origin, dataset.batch(images, seed=3).digest()]))
+print(json.dumps([dataset.identity, dataset.batch(images, seed=3).digest()]))
 """
 
 
@@ -50,7 +52,7 @@ class DataContract:
         return inspect.getattr_static(self, "data")
 
     def test_what_it_says_of_itself(self, dataset: Dataset) -> None:
-        for text in (dataset.name, dataset.origin, dataset.labels_from):
+        for text in (dataset.name, dataset.origin, dataset.identity, dataset.labels_from):
             assert text
             assert "\n" not in text
         assert min(dataset.classes - 1, dataset.resolution, dataset.channels, dataset.size) >= 1
@@ -97,17 +99,34 @@ class DataContract:
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout) == [dataset.origin, dataset.batch(images, seed=3).digest()]
+        assert json.loads(done.stdout) == [dataset.identity, dataset.batch(images, seed=3).digest()]
 
-    @pytest.mark.parametrize("images", [0, -1, 1.5, "all"])
+    def test_its_identity_does_not_follow_the_place(
+        self, dataset: Dataset, options: dict[str, Any], tmp_path: Path
+    ) -> None:
+        """Nor the time: what lies in a folder is the same data anywhere."""
+        if options.get("data_dir") is None:
+            return
+        shutil.copytree(options["data_dir"], tmp_path / "copy")
+        for path in (tmp_path / "copy").rglob("*"):
+            os.utime(path, (1, 1))
+        assert self.made(options | {"data_dir": tmp_path / "copy"}).identity == dataset.identity
+
+    @pytest.mark.parametrize("seed", [True, np.int64(1), np.uint8(1)])
+    def test_a_seed_of_another_type_is_the_same_seed(self, dataset: Dataset, seed: Any) -> None:
+        assert dataset.batch(1, seed=seed).digest() == dataset.batch(1, seed=1).digest()
+
+    @pytest.mark.parametrize("images", [0, -1, 1.5, "8", None, "all"])
     def test_numbers_of_images_that_are_refused(self, images: Any, dataset: Dataset) -> None:
         asked = dataset.size + 1 if images == "all" else images
         with one_line(InvalidValueError, match="`images` must be"):
             dataset.batch(asked, seed=0)
 
     def test_seeds_that_are_refused(self, dataset: Dataset) -> None:
-        with one_line(InvalidValueError, match="`seed` must be"):
-            dataset.batch(1, seed=-1)
+        seed: Any
+        for seed in (-1, 1.0, "1", None, [1]):
+            with one_line(InvalidValueError, match="`seed` must be"):
+                dataset.batch(1, seed=seed)
 
     def some(self, dataset: Dataset) -> int:
         """A number of images that every class has its share of."""
