@@ -31,8 +31,10 @@ def reference() -> str:
         Paragraph(
             "Written by `make docs` from the commands themselves; `znas-engine VERB --help` says the same, "
             "with the names that installed packages add. Exit codes: 0 done, 1 the answer is no, 2 a mistake "
-            "the user can mend (one line on stderr), 130 interrupted. Results go to stdout, progress and "
-            "remarks to stderr."
+            "that the user can mend or a machine that has too little of something (one line on stderr), 70 a "
+            "defect of znas-engine (a traceback, to be reported), 130, 143 or 129 a signal (SIGINT, SIGTERM, "
+            "SIGHUP). Results go to stdout, progress and remarks to stderr; what cannot be written at the "
+            "end is printed all the same, and then the exit code is 2."
         )
     ]
     for verb in VERBS:
