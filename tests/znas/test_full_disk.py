@@ -58,3 +58,29 @@ def test_a_search_leaves_no_half_run(backend: str, tmp_path: Path, monkeypatch: 
     done = znas(*search)
     assert done.returncode == 0, done.stderr
     assert (runs / "first" / "architecture.onnx").is_file()
+
+
+@pytest.mark.parametrize("limit", [0, 1000])
+def test_an_export_is_whole_or_absent(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache, which is full too, is a remark; the output is the error, and nothing is said to be there."""
+    monkeypatch.setenv("ZNAS_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "new" / "supernet.onnx"
+    export = ["export", "--out", out, *SMALL]
+    done = znas(*export, limit=limit)
+    assert (done.returncode, done.stdout) == (2, "")
+    remark, error = done.stderr.strip().splitlines()
+    assert "cannot be written (File too large): going on without it" in remark
+    assert f"the output {out} cannot be written (File too large)" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    done = znas(*export)
+    assert done.returncode == 0, done.stderr
+    assert out.is_file()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nothing")
+    for taken in (out, tmp_path, link, "/dev/full"):
+        done = znas("export", "--out", taken, *SMALL)
+        assert done.returncode == 2
+        assert done.stderr.splitlines() == [
+            f"znas-engine: error: the output {taken} exists already; name another one or remove it"
+        ]
+    assert not (tmp_path / "nothing").exists()

@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
 from torch import nn
 
 from tests.conftest import SPACES, small
@@ -23,9 +27,10 @@ from znas.priors.one_shot import TRAININGS, fit_one_shot
 from znas_engine.backends import get_backend
 from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, derive_seed
-from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError, ZnasError
 from znas_engine.scores import get_score
 from znas_engine.supernet import training
+from znas_engine.supernet.checkpoint import Checkpoint
 from znas_engine.supernet.training import Schedule, Trained, augment, split, train
 
 NB201 = SPACES["nasbench201"]
@@ -156,9 +161,138 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
     with pytest.raises(InvalidValueError, match="belongs to another job; remove it or name another"):
         fit(images, tmp_path / "part", identity={"job": "other"})
-    (tmp_path / "part").write_bytes(b"\x08" + bytes(20))
-    with pytest.raises(StorageError, match=r"is damaged .*remove it to start again"):
-        fit(images, tmp_path / "part")
+
+
+@pytest.mark.parametrize(
+    "what", ["text", "empty", "safetensors", "folder", "link", "link to nothing", "pipe"]
+)
+def test_what_is_no_checkpoint_is_refused_before_the_training(
+    what: str, images: Batch, tmp_path: Path
+) -> None:
+    path, elsewhere = tmp_path / "checkpoint", tmp_path / "elsewhere"
+    match what:
+        case "text":
+            path.write_text("my notes, which are longer than eight bytes")
+        case "empty":
+            path.write_bytes(b"")
+        case "safetensors":
+            path.write_bytes(
+                save({"weight/stem": torch.zeros(3)}, {"identity": '{"job": "test"}', "step": "1"})
+            )
+        case "folder":
+            path.mkdir()
+        case "link":
+            fit(images, elsewhere)
+            path.symlink_to(elsewhere)
+        case "link to nothing":
+            path.symlink_to(elsewhere)
+        case "pipe":
+            os.mkfifo(path)
+    before = (path.lstat(), elsewhere.read_bytes() if elsewhere.exists() else None)
+
+    def unreached(done: int, total: int) -> None:
+        raise AssertionError("training has begun")
+
+    with pytest.raises(
+        StorageError, match=r"is no checkpoint of this version .* left as it is; move it away"
+    ):
+        fit(images, path, progress=unreached)
+    after = path.lstat()
+    assert (after.st_ino, after.st_mtime_ns, after.st_size) == (
+        before[0].st_ino,
+        before[0].st_mtime_ns,
+        before[0].st_size,
+    )
+    assert (elsewhere.read_bytes() if elsewhere.exists() else None) == before[1]
+
+
+def test_what_takes_the_place_of_a_checkpoint_is_left_alone(
+    images: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notes that somebody saves under its name while the training runs; one that is removed is made again."""
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0.0)
+    path = tmp_path / "checkpoint"
+    for first in (1, 3):
+
+        def plant(done: int, total: int, first: int = first) -> None:
+            if done == first:
+                path.unlink(missing_ok=True)
+                path.write_text("my notes")
+
+        with pytest.raises(StorageError, match="left as it is"):
+            fit(images, path, progress=plant)
+        assert path.read_text() == "my notes"
+        path.unlink()
+    whole = fit(images, tmp_path / "whole")
+    again = fit(images, path, progress=lambda done, total: path.unlink(missing_ok=True) if done < 5 else None)
+    assert path.is_file()
+    assert all(np.array_equal(whole[name], again[name]) for name in whole)
+
+
+@pytest.fixture(scope="module")
+def kept(images: Batch, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, dict[str, Any]]:
+    """A checkpoint before the last step, and what the training ends with."""
+    path = tmp_path_factory.mktemp("kept") / "checkpoint"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_EVERY", 0.0)
+
+        def interrupt(done: int, total: int) -> None:
+            if done == total:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fit(images, path, progress=interrupt)
+    return path, path.read_bytes(), fit(images, path)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_no_flipped_bit_of_a_checkpoint_changes_the_weights(
+    data: st.DataObject, images: Batch, kept: tuple[Path, bytes, dict[str, Any]]
+) -> None:
+    """One line, and the file is left as it is."""
+    path, whole, _ = kept
+    header = 8 + int.from_bytes(whole[:8], "little")
+    place = data.draw(st.integers(0, header - 1) | st.integers(header, len(whole) - 1))
+    flipped = bytearray(whole)
+    flipped[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(flipped)
+    with pytest.raises(ZnasError, match=r"is damaged; remove it to start|no checkpoint of this|another job"):
+        fit(images, path)
+    assert path.read_bytes() == flipped
+
+
+@pytest.mark.parametrize("change", ["cut", "longer", "steps", "steps of another kind", "shapes", "lacking"])
+def test_a_checkpoint_of_another_shape_is_damaged(
+    change: str, images: Batch, kept: tuple[Path, bytes, dict[str, Any]]
+) -> None:
+    """Also where every digest is right."""
+    path, whole, expected = kept
+    path.write_bytes(whole)
+    checkpoint = Checkpoint(path, {"job": "test"})
+    tensors = load_tensors(whole)
+    weights, velocity = (
+        {name.split("/", 1)[1]: t for name, t in tensors.items() if name.startswith(part)}
+        for part in ("weight/", "velocity/")
+    )
+    first = next(iter(weights))
+    match change:
+        case "cut":
+            path.write_bytes(whole[:-1])
+        case "longer":
+            path.write_bytes(whole + b"0")
+        case "shapes":
+            weights[first] = weights[first].reshape(1, -1)
+        case "lacking":
+            del weights[first], velocity[first]
+    if not change.startswith(("cut", "longer")):
+        path.unlink()
+        steps: Any = {"steps": 7, "steps of another kind": "six"}.get(change, 6)
+        checkpoint.save(weights, velocity, steps)
+    with pytest.raises(StorageError, match="is damaged; remove it to start again"):
+        fit(images, path)
+    path.write_bytes(whole)
+    assert all(np.array_equal(expected[name], weight) for name, weight in fit(images, path).items())
 
 
 def test_mistakes(images: Batch, tmp_path: Path) -> None:

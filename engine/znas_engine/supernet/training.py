@@ -13,7 +13,6 @@ norm 5, learning rate on a cosine from `learning_rate` to 0 (DARTS, arXiv:1806.0
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -27,13 +26,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from znas_engine import paths
 from znas_engine.data import Batch
 from znas_engine.environment import Environment, derive_seed
-from znas_engine.errors import InvalidValueError, NonFiniteScoreError, StorageError
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 from znas_engine.graph import Conv, Graph, Linear
 from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import Mask
+from znas_engine.supernet.checkpoint import Checkpoint
 from znas_engine.supernet.network import Network
 
 MOMENTUM, WEIGHT_DECAY, CLIP = 0.9, 3e-4, 5.0
@@ -79,7 +78,7 @@ def train(
     Raises:
         InvalidValueError: no labels, fewer images than a batch, another job's checkpoint.
         NonFiniteScoreError: the loss is NaN or infinite.
-        StorageError: the checkpoint cannot be read or written.
+        StorageError: the checkpoint cannot be read or written, is damaged or is none: left as it is.
     """
     images, labels = environment.batch.images, environment.batch.labels
     if labels is None:
@@ -96,7 +95,8 @@ def train(
         for name, i in positions.items()
     }
     velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    begin = _resume(checkpoint, identity, weights, velocity)
+    kept = Checkpoint(checkpoint, identity)
+    begin = kept.resume(weights, velocity, total)
     network = Network(graph, {i: weights[name] for name, i in positions.items()}, None)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -115,7 +115,7 @@ def train(
             _descend(loss, weights, velocity, rate)
             progress(step + 1, total)
             if time.monotonic() - saved > CHECKPOINT_EVERY or step + 1 == total:
-                _save(checkpoint, identity, weights, velocity, step + 1)
+                kept.save(weights, velocity, step + 1)
                 saved = time.monotonic()
     finally:
         torch.set_num_threads(before)
@@ -173,50 +173,3 @@ def _descend(loss: Tensor, weights: dict[str, Tensor], velocity: dict[str, Tenso
         for name, gradient in gradients.items():
             velocity[name].mul_(MOMENTUM).add_(gradient, alpha=scale).add_(weights[name], alpha=WEIGHT_DECAY)
             weights[name].sub_(velocity[name], alpha=rate)
-
-
-def _save(
-    path: Path,
-    identity: Mapping[str, Any],
-    weights: dict[str, Tensor],
-    velocity: dict[str, Tensor],
-    step: int,
-) -> None:
-    from safetensors.torch import save
-
-    tensors = {f"weight/{name}": weight.detach() for name, weight in weights.items()}
-    tensors |= {f"velocity/{name}": value for name, value in velocity.items()}
-    data = save(tensors, {"identity": json.dumps(identity, sort_keys=True), "step": str(step)})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        paths.replace(path, data)
-    except OSError as error:
-        raise _unusable(path, error) from error
-
-
-def _resume(
-    path: Path, identity: Mapping[str, Any], weights: dict[str, Tensor], velocity: dict[str, Tensor]
-) -> int:
-    """Loads the checkpoint, if there is one, and returns the steps that it has behind it."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = file.metadata() or {}
-            if notes.get("identity") != json.dumps(identity, sort_keys=True):
-                raise InvalidValueError(
-                    f"the checkpoint {path} belongs to another job; remove it or name another --out"
-                )
-            with torch.no_grad():
-                for name in weights:
-                    weights[name].copy_(file.get_tensor(f"weight/{name}"))
-                    velocity[name].copy_(file.get_tensor(f"velocity/{name}"))
-            return int(notes["step"])
-    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise StorageError(f"the checkpoint {path} is damaged ({error}); remove it to start again") from error
-
-
-def _unusable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"the checkpoint {path} cannot be written ({error.strerror or error})")

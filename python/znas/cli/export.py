@@ -13,6 +13,7 @@ from znas.cli.options import DATA, SIZE, Json, asks
 from znas.hooks import Hooks
 from znas.request import Request
 from znas.setup import Setup
+from znas_engine import paths
 from znas_engine.export import GRAPH_DTYPES
 
 Out = Annotated[Path, typer.Option(help="The file to write; an existing one is refused.")]
@@ -59,6 +60,7 @@ def export(
     from znas.files import check_new, write_file
     from znas_engine.backends.onnxruntime import OnnxRuntime
 
+    out = paths.named(out, "--out")
     check_new(out)
     place = None
     if compute_capability is not None:
@@ -71,7 +73,6 @@ def export(
     written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)
     if place is not None:
         written = plan(written, dtype=dtype, target=place, report=remark)
-    write_file(out, written)
     facts: dict[str, Any] = {
         "file": str(out),
         "bytes": len(written),
@@ -79,6 +80,7 @@ def export(
         "compute_capability": compute_capability,
     }
     facts |= {"built_by": place and str(place.flavour)} | _graph_facts(setup, dtype, codes=codes)
+    write_file(out, written)  # what is said below is true of a file that is there
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
     else:
