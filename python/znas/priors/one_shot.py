@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas import jobs
 from znas.priors.base import Prior
@@ -84,32 +85,27 @@ def fit_one_shot(
 
     check_environments(environments)
     jobs.check_work(work)
-    threads = threads or begun_with(checkpoint) or evaluator.threads
+    begun = begun_with(checkpoint) or evaluator.threads
+    threads = threads or begun
     _check(training, images, train_images)
-    space = evaluator.space
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
     identity: dict[str, Any] = {"source": "one-shot", "data": jobs.images(dataset), "seed": seed}
     identity |= {"train_images": train_images, "training": training, "schedule": asdict(schedule)}
     identity |= {"init": init, "threads": threads, "data_code": jobs.code(dataset)}
-    own = {"space": space.name, "macro": asdict(evaluator.macro), "network": jobs.network(evaluator.graph)}
-    own |= {"code": jobs.code(space, packages=["torch"])}
     weights = train(
-        evaluator.graph,
-        start,
-        schedule,
-        draw_mask=lambda rng: TRAININGS[training](space, rng),
+        *(evaluator.graph, start, schedule),
+        draw_mask=lambda rng: TRAININGS[training](evaluator.space, rng),
         threads=threads,
-        identity=identity | own,
+        identity=identity | _network(evaluator),
         checkpoint=checkpoint,
         progress=train_progress,
     )
-    digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
-    batches = [_validation(held_out, images, seed, k) for k in range(environments)]
-    trained = [Trained(start.seed, f"trained-{digest[:32]}", batch, weights) for batch in batches]
+    digest = _digest(weights)
+    batches = (_validation(held_out, images, seed, k) for k in range(environments))
     found = fit_environments(
         evaluator,
-        trained,
+        [Trained(start.seed, f"trained-{digest[:32]}", batch, weights) for batch in batches],
         score=score,
         identity=identity | {"images": images, "weights": digest},
         provenance=provenance,
@@ -117,9 +113,19 @@ def fit_one_shot(
         store=store,
         progress=progress,
     )
-    if store is not None and begun_with(checkpoint) is not None:
-        checkpoint.unlink()
+    if store is not None:
+        _remove(checkpoint)
     return found
+
+
+def _remove(checkpoint: Path) -> None:
+    """If it is one."""
+    if begun_with(checkpoint) is not None:
+        checkpoint.unlink()
+
+
+def _digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
+    return hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
 
 
 def begun_with(checkpoint: Path) -> int | None:
@@ -145,6 +151,17 @@ def begun_with(checkpoint: Path) -> int | None:
             f"{checkpoint} is no whole checkpoint of znas-engine and is left as it is; move it away or name "
             "another --out"
         ) from error
+
+
+def _network(evaluator: Evaluator) -> dict[str, Any]:
+    """What is trained, beside images and settings."""
+    space = evaluator.space
+    return {
+        "space": space.name,
+        "macro": asdict(evaluator.macro),
+        "network": jobs.network(evaluator.graph),
+        "code": jobs.code(space, packages=["torch"]),
+    }
 
 
 def _check(training: str, images: int, train_images: int) -> None:
