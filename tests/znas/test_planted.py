@@ -45,13 +45,13 @@ VERBS: dict[str, tuple[list[str], list[str]]] = {
         [
             *("prior", "fit", "--source", "one-shot", "--out", "a.json", "--envs", "2", "--images", "4"),
             *("--data", "imagefolder", "--data-dir", "pictures", "--train-images", "16", "--batch", "8"),
-            *("--epochs", "1", "--threads", "1", *SMALL, "-q"),
+            *("--epochs", "1", "--threads", "1", "--score", "naswot", *SMALL, "-q"),
         ],
         [],
     ),
     "prior fit table": (
-        ["prior", "fit", "--source", "table", "--table", "t.csv", "--out", "deep/a.json"],
-        ["deep/a.json.work"],
+        ["prior", "fit", "--source", "table", "--table", "t.csv", "--out", "a.json"],
+        ["a.json.work"],
     ),
     "prior show": (["prior", "show", "prior.json", "--plot", "p.png"], []),
     "prior check": (["prior", "check", "prior.json", "--table", "t.csv", "--record"], []),

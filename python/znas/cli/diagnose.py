@@ -114,24 +114,14 @@ def diagnose(
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
-    base = replace(
-        request,
-        p=parse_p(p or "0.5"),
-        prior=_prior(prior),
-        game=game or "none",
-        init=_names("inits", inits)[0],
-    )
+    base = _base(request, inits, p, game, prior)
     base = _sized(base, envs, images, robustness=robustness)
     truth = None if table is None else read_table(table, get_space(request.space), report=remark)
     if truth is not None:
         truth.column(column)  # refused before the searches
     job: Callable[..., Diagnosis | Robustness]
     if robustness:
-        values: dict[str, Any] = {"init": _names("inits", inits), "p": _ps(ps)}
-        values |= {
-            "images": _counts(image_counts or "16,32,64,128"),
-            "norm": _names("norms", norms or ALL_NORMS),
-        }
+        values = _values(inits, ps, image_counts, norms)
         job = partial(repeat, base, values=values, seeds=5 if seeds is None else seeds)
     else:
         watched = 3 if depths is None else depths
@@ -143,6 +133,21 @@ def diagnose(
         typer.echo(json.dumps(found.to_dict(), indent=1))
     else:
         show(found.summary(), out, "report.md, report.html, JSON, pictures")
+
+
+def _base(request: Request, inits: str, p: str | None, game: str | None, prior: str | None) -> Request:
+    first = _names("inits", inits)[0]
+    return replace(request, p=parse_p(p or "0.5"), prior=_prior(prior), game=game or "none", init=first)
+
+
+def _values(inits: str, ps: str, counts: str | None, norms: str | None) -> dict[str, Any]:
+    """What --robustness varies."""
+    return {
+        "init": _names("inits", inits),
+        "p": _ps(ps),
+        "images": _counts(counts or "16,32,64,128"),
+        "norm": _names("norms", norms or ALL_NORMS),
+    }
 
 
 def _prior(name: str | None) -> str | None:

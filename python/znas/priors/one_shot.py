@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas import jobs
 from znas.priors.base import Prior
@@ -76,50 +77,49 @@ def fit_one_shot(
     removed in the end. threads: of training, whose weights depend on their number: None for that of the
     run that began it, the evaluator's if this one does.
 
-    Raises InvalidValueError for a data set without labels, validation batches larger than half of
-    `train_images`, fewer than 2 environments, or files of another job; StorageError for a `checkpoint` that
-    is none.
+    Raises InvalidValueError for a data set without labels, batches larger than half of `train_images`, fewer
+    than 2 environments, or files of another job; StorageError for a `checkpoint` that is none.
     """
-    from znas_engine.supernet.training import Trained, split, train
+    from znas_engine.supernet.training import split, train
 
-    check_environments(environments)
+    _check(training, images, train_images, environments)
     jobs.check_work(work)
-    threads = threads or begun_with(checkpoint) or evaluator.threads
-    _check(training, images, train_images)
-    space = evaluator.space
+    begun = begun_with(checkpoint)  # looked at whatever was asked for
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
-    identity: dict[str, Any] = {"source": "one-shot", "data": jobs.images(dataset), "seed": seed}
-    identity |= {"train_images": train_images, "training": training, "schedule": asdict(schedule)}
-    identity |= {"init": init, "threads": threads, "data_code": jobs.code(dataset)}
-    own = {"space": space.name, "macro": asdict(evaluator.macro), "network": jobs.network(evaluator.graph)}
-    own |= {"code": jobs.code(space, packages=["torch"])}
+    identity = _images(dataset, train_images) | {"init": init, "seed": seed}
+    identity |= {"training": training, "schedule": asdict(schedule)}
+    identity["threads"] = threads = threads or begun or evaluator.threads
     weights = train(
-        evaluator.graph,
-        start,
-        schedule,
-        draw_mask=lambda rng: TRAININGS[training](space, rng),
+        *(evaluator.graph, start, schedule),
+        draw_mask=lambda rng: TRAININGS[training](evaluator.space, rng),
         threads=threads,
-        identity=identity | own,
+        identity=identity | _network(evaluator),
         checkpoint=checkpoint,
         progress=train_progress,
     )
-    digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
-    batches = [_validation(held_out, images, seed, k) for k in range(environments)]
-    trained = [Trained(start.seed, f"trained-{digest[:32]}", batch, weights) for batch in batches]
     found = fit_environments(
         evaluator,
-        trained,
+        _trained(start, weights, (_validation(held_out, images, seed, k) for k in range(environments))),
         score=score,
-        identity=identity | {"images": images, "weights": digest},
+        identity=identity | {"images": images, "weights": _digest(weights)},
         provenance=provenance,
         work=work,
         store=store,
         progress=progress,
     )
-    if store is not None and begun_with(checkpoint) is not None:
-        checkpoint.unlink()
+    _remove(checkpoint if store is not None else None)
     return found
+
+
+def _remove(checkpoint: Path | None) -> None:
+    """If it is one."""
+    if checkpoint is not None and begun_with(checkpoint) is not None:
+        checkpoint.unlink()
+
+
+def _digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
+    return hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
 
 
 def begun_with(checkpoint: Path) -> int | None:
@@ -147,13 +147,44 @@ def begun_with(checkpoint: Path) -> int | None:
         ) from error
 
 
-def _check(training: str, images: int, train_images: int) -> None:
+def _images(dataset: Dataset, count: int) -> dict[str, Any]:
+    """Which are trained and validated on."""
+    return {
+        "source": "one-shot",
+        "data": jobs.images(dataset),
+        "data_code": jobs.code(dataset),
+        "train_images": count,
+    }
+
+
+def _network(evaluator: Evaluator) -> dict[str, Any]:
+    """What is trained, beside images and settings."""
+    space = evaluator.space
+    return {
+        "space": space.name,
+        "macro": asdict(evaluator.macro),
+        "network": jobs.network(evaluator.graph),
+        "code": jobs.code(space, packages=["torch"]),
+    }
+
+
+def _check(training: str, images: int, train_images: int, environments: int) -> None:
+    check_environments(environments)
     if training not in TRAININGS:
         raise unknown_choice("training", training, TRAININGS)
     if images > train_images // 2:
         raise InvalidValueError(
             f"`images` must be at most half of the {train_images} `train_images` but got {images}"
         )
+
+
+def _trained(
+    start: Environment, weights: Mapping[str, NDArray[np.float32]], batches: Iterator[Batch]
+) -> list[Environment]:
+    from znas_engine.supernet.training import Trained
+
+    init = f"trained-{_digest(weights)[:32]}"
+    return [Trained(start.seed, init, batch, weights) for batch in batches]
 
 
 def _validation(held_out: Batch, images: int, seed: int, number: int) -> Batch:
