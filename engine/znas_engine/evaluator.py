@@ -42,7 +42,8 @@ from znas_engine.backends.record import Backend, check_devices, check_dtype, che
 from znas_engine.backends.workers import Workers
 from znas_engine.devices import TOGETHER, kind_of, parse_devices
 from znas_engine.environment import Environment
-from znas_engine.graph import Graph, weight_bytes
+from znas_engine.footprint import weight_bytes
+from znas_engine.graph import Graph
 from znas_engine.progress import Progress, unheard
 from znas_engine.promises import calling, hold
 from znas_engine.scores import (
@@ -181,10 +182,7 @@ class Evaluator(ABC):
         images, done, total = 0, 0, len(environments) * len(masks) * passes
         with self._workers() as workers:
             for k, environment in enumerate(environments):
-                check_environment(environment, self.graph)
-                part = as_rows(rows, len(environment.batch.images))
-                for each in scores:
-                    check_batch(each, environment, part)
+                part = self._admitted(environment, scores, rows)
                 images = images or part.stop - part.start
                 started = time.perf_counter()
                 places = range(len(self.devices))
@@ -236,6 +234,14 @@ class Evaluator(ABC):
         """Masks that a worker thread gets at once, of which that is read on so many images: more than one
         for a `BatchedPass`."""
         return 1
+
+    def _admitted(self, environment: Environment, scores: Sequence[Score], rows: Any) -> slice:
+        """`rows` as the first and the last of them, once all scores can use such images."""
+        check_environment(environment, self.graph)
+        part = as_rows(rows, len(environment.batch.images))
+        for score in scores:
+            check_batch(score, environment, part)
+        return part
 
     @property
     def _lanes(self) -> int:

@@ -14,7 +14,6 @@ so a node of a cell (the sum over all its edges of their mixed operations) is a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -265,11 +264,6 @@ def live_inputs(node: Node, mask: NDArray[np.float32] | None) -> Iterable[int]:
     if not isinstance(node, Mixed) or mask is None:
         return node.inputs
     return [j for j, slot in zip(node.inputs, node.slots, strict=True) if slot is None or mask[slot] != 0]
-
-
-def weight_bytes(graph: Graph) -> int:
-    """Of all convolutions and the classifier, in float32."""
-    return 4 * sum(math.prod(node.weight_shape) for node in graph.nodes if isinstance(node, Conv | Linear))
 
 
 @dataclass(slots=True)

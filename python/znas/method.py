@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -13,6 +12,7 @@ from znas.interventions import get_intervention
 from znas.interventions.base import Intervention
 from znas.interventions.knowledge import FromPrior, Knowledge, Neutral
 from znas.interventions.probability import Probability, check_p, p_per_edge
+from znas.meaning import always, check_options
 from znas.request import PRIOR_SCALES, SHIPPED, Request
 from znas.selection.aggregate import OF_ONE_SCORE, Aggregate, get_aggregate
 from znas.selection.criteria import Criterion, KeepOne, LeaveOneOut, Shapley, is_exact
@@ -27,8 +27,10 @@ from znas.selection.strategies import (
     Sequential,
     Strategy,
 )
+from znas_engine.arguments import instance
 from znas_engine.environment import derive_seed
 from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.paths import named
 from znas_engine.scores import Score, StaticScore
 from znas_engine.spaces import SearchSpace
 
@@ -83,6 +85,7 @@ class Method:
                 the nearest valid one.
             StorageError: a prior that cannot be read.
         """
+        instance("request", request, Request)
         p = check_p(request.p)
         if isinstance(p, tuple):
             p_per_edge(p, len(space.edges))
@@ -120,6 +123,7 @@ class Method:
             race=request.race,
         )
         made._check_combinations(request)
+        check_options(request, scores, space)
         if len(scores) > 1:
             made._check_several_scores(space, scores)
         if made.race is not None:
@@ -173,7 +177,7 @@ class Method:
             raise InvalidValueError("p = auto compares what is observed with a prior: pass --prior FILE too")
         if self.aggregate == "lcb" and request.envs < 2:
             raise InvalidValueError("--aggregate lcb needs at least 2 environments: pass --envs 2 or more")
-        if self.finalists > 1 and self.p == 1:
+        if self.finalists > 1 and always(self.p):
             raise InvalidValueError(
                 f"`finalists` are compared by measuring them, which p = 1 forbids, but got {self.finalists}: "
                 "pass a smaller --p"
@@ -200,7 +204,7 @@ class Method:
                 raise InvalidValueError(
                     f"--race needs --{name} {wanted} but got {value}: pass that, or drop --race"
                 )
-        if self.p in (1, "auto"):
+        if self.p == "auto" or always(self.p):
             raise InvalidValueError(f"--race needs a number below 1 for `p` but got {self.p}: pass --p 0.5")
         (score,) = scores
         if isinstance(score, StaticScore):
@@ -241,7 +245,7 @@ def _knowledge(request: Request, space: SearchSpace[Any], scores: tuple[Score, .
     from znas import priors
 
     (score,) = scores
-    path = space.prior if request.prior == SHIPPED else Path(request.prior)
+    path = space.prior if request.prior == SHIPPED else named(request.prior, "`prior`")
     if path is None:
         raise InvalidValueError(f"no prior is shipped for {space.name}: fit one with znas-engine prior fit")
     prior = priors.load(path, space)

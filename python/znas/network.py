@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from znas.request import check_between
+from znas_engine.arguments import check_between
+from znas_engine.errors import InvalidValueError
+from znas_engine.footprint import check_memory
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
+
+#: Of what `network` makes: what trains on any machine is far below.
+MOST_PIXELS, MOST_CLASSES, MOST_CHANNELS = 8192, 1_000_000, 4096
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +42,8 @@ def network(
     found = get_space(space)
     genotype = read(found, architecture)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
-    found.network(genotype, macro)  # its graph says whether it has that size
+    graph = found.network(genotype, macro)  # it says whether it has that size
+    check_memory(graph, 1)
     return found.to_torch(genotype, macro)
 
 
@@ -51,20 +57,11 @@ def trained_macro(
 ) -> Macro:
     """The size at which the community trains, with another width or depth where they are not None."""
     macro = space.evaluation_macro(
-        resolution=check_between("resolution", resolution, 1, None),
-        classes=check_between("classes", classes, 1, None),
+        resolution=check_between("resolution", resolution, 1, MOST_PIXELS),
+        classes=check_between("classes", classes, 1, MOST_CLASSES),
     )
-    inputs = check_between("channels_in", channels_in, 1, None)
-    return resized(replace(macro, inputs=inputs), channels=channels, cells=cells)
-
-
-def resized(macro: Macro, *, channels: int | None, cells: int | None) -> Macro:
-    """`znas_engine.spaces.resize` of what may be no numbers."""
-    return resize(
-        macro,
-        channels=None if channels is None else check_between("channels", channels, None, None),
-        cells=None if cells is None else check_between("cells", cells, None, None),
-    )
+    inputs = check_between("channels_in", channels_in, 1, MOST_CHANNELS)
+    return resize(replace(macro, inputs=inputs), channels=channels, cells=cells)
 
 
 def read(space: SearchSpace[Any], architecture: Any) -> Genotype:
@@ -73,6 +70,8 @@ def read(space: SearchSpace[Any], architecture: Any) -> Genotype:
     Raises:
         InvalidValueError: no architecture of the space. PluginError: a space that breaks its promise.
     """
+    if architecture is None:
+        raise InvalidValueError(f"`architecture` must be a text or genotype of {space.name} but got None")
     written = str(architecture) if isinstance(architecture, Genotype) else architecture
     found: Genotype = space.parse(written)
     return found

@@ -9,9 +9,9 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from znas.plain import difference, mistyped
-from znas.request import check_between
 from znas.result import EdgeReport, ScoreReport, SearchResult
 from znas.selection.operations import one_hot
+from znas_engine.arguments import check_between
 from znas_engine.errors import DataError, InvalidValueError
 
 #: Where a field is in the file, if not under its own name.

@@ -7,15 +7,12 @@ The fields of `Request` are the options of the command line (`--data-dir` is `da
 from __future__ import annotations
 
 import inspect
-import numbers
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
@@ -25,12 +22,15 @@ from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
 from znas_engine import spaces
+from znas_engine.arguments import check_between, number, positive, quoted, truth
 from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
 from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.paths import named
 from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES, Score
 from znas_engine.spaces import SPACES, SearchSpace, get_space
+from znas_engine.spaces.base import CELLS, CHANNELS
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 
@@ -43,7 +43,8 @@ SHIPPED = "shipped"
 class Option:
     """What is said of a field. help: without its choices. choices: the names that are known here, after those
     of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a number."""
+    preset's value. low, high: of a whole
+    number. domain: of another."""
 
     help: str
     kind: type
@@ -53,6 +54,7 @@ class Option:
     of_preset: bool = False
     low: int | None = None
     high: int | None = None
+    domain: Callable[[str, Any], float] = number
 
     def described(self, *, installed: bool = True) -> str:
         """Help and choices. installed: with those that packages bring."""
@@ -93,7 +95,7 @@ class Request:
         Path,
     )
     channels_in: int | None = _option(
-        None, "Channels of the images: 1 keeps or makes them grey; 3 by default", int, low=1
+        None, "Channels of the images: 1 keeps or makes them grey; 3 by default", int, low=1, high=4096
     )
     backend: Any = _option(
         "auto",
@@ -144,9 +146,11 @@ class Request:
     )
     estimator: str = _option("auto", "How Shapley values are computed", choices=lambda: GAMES)
     precision: float | None = _option(
-        None, "Stop a sampled game once every standard error is at most this", float
+        None, "Stop a sampled game once every standard error is at most this", float, domain=positive
     )
-    max_evaluations: int | None = _option(None, "Coalitions of a sampled game, at most, per edge", int)
+    max_evaluations: int | None = _option(
+        None, "Coalitions of a sampled game, at most, per edge", int, low=1, high=10**9
+    )
     selection: str = _option(
         "algorithm1",
         "All edges at once, or one after another: decide, fix, go on",
@@ -178,6 +182,7 @@ class Request:
         f"Measure images in {CHUNKS} chunks, and stop an edge when its winner is decided at this confidence "
         "(0.5 to below 1)",
         float,
+        domain=partial(number, wanted="at least 0.5 and below 1"),
     )
     envs: int = _option(
         1, "Environments (weights and images) to average over; cost is proportional", int, low=1, high=10_000
@@ -195,15 +200,23 @@ class Request:
     threads: int | None = _option(
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
-    channels: int | None = _option(None, "Width of the supernet; the space's own by default", int)
+    channels: int | None = _option(
+        None, "Width of the supernet; the space's own by default", int, low=CHANNELS[0], high=CHANNELS[1]
+    )
     cells: int | None = _option(
         None,
         "Depth of the supernet: cells per stage or in all, as the space counts",
         int,
         of_preset=True,
+        low=CELLS[0],
+        high=CELLS[1],
     )
     resolution: int | None = _option(
-        None, "Side of the images in pixels; the data set's own by default (imagefolder: 224)", int
+        None,
+        "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
+        int,
+        low=1,
+        high=8192,
     )
 
     def __post_init__(self) -> None:
@@ -271,21 +284,6 @@ _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)
 _READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p")
 #: How a preset or backend that has no place begins where a request is written down.
 _OBJECT = "(object "
-_WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text", Path: "a path"}
-
-
-def check_between(name: str, number: Any, low: int | None, high: int | None) -> int:
-    """`number` as an int; InvalidValueError unless it is a whole number from low to high; None: no limit."""
-    try:
-        found = operator.index(number)
-    except TypeError:
-        found = None
-    if found is None or isinstance(number, bool):
-        raise InvalidValueError(f"`{name}` must be a whole number but got {number!r:.80}")
-    if low is not None and (found < low or (high is not None and found > high)):
-        domain = f"at least {low:,}" if high is None else f"between {low:,} and {high:,}"
-        raise InvalidValueError(f"`{name}` must be {domain} but got {found:,}")
-    return found
 
 
 def _typed(name: str, option: Option, value: Any) -> Any:
@@ -294,12 +292,12 @@ def _typed(name: str, option: Option, value: Any) -> Any:
         return None
     if option.kind is int:
         return check_between(name, value, option.low, option.high)
-    if option.kind is float and _is_number(value):
-        return float(value)
-    if option.kind is bool and isinstance(value, bool | np.bool_):
-        return bool(value)
-    if option.kind is Path and isinstance(value, str | os.PathLike):
-        return Path(value)
+    if option.kind is float:
+        return option.domain(name, value)
+    if option.kind is bool:
+        return truth(name, value)
+    if option.kind is Path:
+        return named(value, f"`{name}`")
     if option.kind is str and isinstance(value, str):
         return value
     if name == "prior" and isinstance(value, os.PathLike):
@@ -307,18 +305,14 @@ def _typed(name: str, option: Option, value: Any) -> Any:
     choices = () if isinstance(option.choices, Registry) else tuple(option.choices())
     if choices:
         raise unknown_choice(name.replace("_", " "), value, [*option.also, *choices])
-    raise InvalidValueError(f"`{name}` must be {_WORDS[option.kind]} but got {value!r:.80}: {option.help}")
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, numbers.Real)
+    raise InvalidValueError(f"`{name}` must be text but got {quoted(value)}: {option.help}")
 
 
 def _several(scores: Any) -> list[Any]:
     if not isinstance(scores, Sequence) or isinstance(scores, bytes):
         raise InvalidValueError(
             "`score` must be a name, a Score or a list of them, as in ['naswot', MyScore()], but got "
-            f"{scores!r:.80}"
+            f"{quoted(scores)}"
         )
     return list(scores)
 

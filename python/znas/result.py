@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from znas.interventions.probability import AutoP
 from znas.method import MethodFacts
-from znas.network import read, resized
-from znas.request import Request, check_between
+from znas.network import MOST_CLASSES, read
+from znas.request import Request
 from znas.selection.aggregate import stability
 from znas.selection.criteria import Worth
 from znas.selection.race import Heat
 from znas.selection.topology import EnsembleWorth
 from znas.setup import Conditions, Setup
-from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space
+from znas_engine.arguments import check_between
+from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -147,9 +148,9 @@ class SearchResult:
         self, *, num_classes: int | None = None, channels: int | None = None, cells: int | None = None
     ) -> nn.Module:
         """A trainable network, freshly initialised; sizes default to `macro`. Imports torch."""
-        macro = resized(self.macro, channels=channels, cells=cells)
+        macro = resize(self.macro, channels=channels, cells=cells)
         if num_classes is not None:
-            macro = replace(macro, classes=check_between("num_classes", num_classes, 1, None))
+            macro = replace(macro, classes=check_between("num_classes", num_classes, 1, MOST_CLASSES))
         return self.space.to_torch(self.genotype, macro)
 
     def save(self, folder: str | Path) -> Path:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
+from znas.meaning import always, remarks, ties
 from znas.method import Method
 from znas.packages import outside
 from znas.request import OPTIONS, Request
@@ -23,7 +24,8 @@ from znas.selection.strategies import Decision
 from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
 from znas.setup import Setup
 from znas_engine import __version__
-from znas_engine.errors import InvalidValueError
+from znas_engine.arguments import instance
+from znas_engine.errors import unknown_choice
 from znas_engine.progress import Progress
 from znas_engine.spaces import Mask
 
@@ -57,20 +59,22 @@ def search(
         ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
     if request is None:
+        unknown = [name for name in options if name not in OPTIONS]
+        if unknown:
+            raise unknown_choice("option", unknown[0], OPTIONS)
         request = Request(**options)
     elif options:
         raise TypeError("give either a `request` or its fields as keyword arguments, not both")
-    elif not isinstance(request, Request):
-        raise InvalidValueError(
-            f"`request` must be a znas.Request but got {request!r:.80}: give its fields as keyword arguments"
-        )
+    instance("request", request, Request, ": give its fields as keyword arguments")
     setup = Setup(request, Hooks(progress, report))
     return select(setup, Method.of(request.settled(), setup.space, setup.scores))
 
 
 def select(setup: Setup, method: Method) -> SearchResult:
     """The search itself: worths of operations, then of edges, then the final round."""
-    space, ties = setup.space, method.rng("ties")
+    instance("setup", setup, Setup, ": znas.Setup(request) is one")
+    instance("method", method, Method, ": znas.Method.of(request.settled(), ...) is one")
+    space, chance = setup.space, method.rng("ties")
     race = None if method.race is None else Race(_chunks(setup), method.race)
     scorer = IntervenedScorer(
         observe=race or (lambda queries: setup.measure(np.stack([query.mask for query in queries]))),
@@ -82,20 +86,22 @@ def select(setup: Setup, method: Method) -> SearchResult:
         rng_replaced=method.rng("replaced"),
         rng_draws=method.rng("interventions"),
     )
-    decision = method.strategy().decide(scorer, space, method.combine, ties)
+    decision = method.strategy().decide(scorer, space, method.combine, chance)
     scores = spread(space, [method.combine(worth.values) for worth in decision.worths])
     selected, notes = repaired(decision, scores, setup)
     ensembles = edge_worths(decision, scorer, setup, method)
     worth_of_edge = combined_edges(ensembles, method.combine)
-    kept = select_edges(space, worth_of_edge, ties)
+    kept = select_edges(space, worth_of_edge, chance)
+    uniform = list(ties(space, scores, worth_of_edge))
     mask = one_hot(selected, len(space.operations)) * kept[:, None]
     if method.finalists > 1:
         mask, note = final_round(scores, kept, selected, setup, method)
         notes.append(note)
         kept = np.asarray(mask.any(1))
         selected = np.where(kept, mask.argmax(1), selected)
-    if method.p == 1 and method.prior is None:
+    if always(method.p) and method.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
+    notes += [*remarks(setup.request.settled(), setup.scores, setup.dataset), *uniform]
     edges = edge_reports(
         space,
         selected,

@@ -13,13 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.hooks import QUIET, Hooks
+from znas.meaning import check_norm_is_read, check_size
 from znas.request import Request
+from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
+<<<<<<< HEAD
 from znas_engine.backends.checks import check_score
 from znas_engine.cores import available_cores
+=======
+from znas_engine.backends.checks import check_score, check_slots
+>>>>>>> w-arguments
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.evaluator import ALL, Evaluator
+from znas_engine.footprint import check_memory
 from znas_engine.gpu import with_card
 from znas_engine.scores import Score, get_scores
 from znas_engine.scores.labels import check_labels
@@ -81,11 +88,12 @@ class Setup:
 
     def __init__(self, request: Request, hooks: Hooks = QUIET) -> None:
         self.started = time.perf_counter()
-        self.request = request
+        self.request: Request = instance("request", request, Request)
         asked = request.settled()
         assert asked.images is not None
         assert asked.norm is not None
-        self.hooks = hooks
+        self.hooks: Hooks = instance("hooks", hooks, Hooks)
+        function("progress", hooks.progress), function("report", hooks.report)
         self.space: SearchSpace[Any] = get_space(asked.space)
         self.scores: tuple[Score, ...] = get_scores(asked.score)
         self.norm = check_norm(asked.norm)
@@ -101,7 +109,10 @@ class Setup:
         )
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
         self.trained: Macro = self.space.evaluation_macro_for(self.dataset)
-        graph = self.space.supernet(self.macro)
+        graph = check_slots(self.space.supernet(self.macro), self.space)
+        check_memory(graph, self.images)
+        check_size(self.space, self.macro, graph)
+        check_norm_is_read(request, self.scores)
         choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype, graph)
         self.record, self.devices = choice.record, choice.devices
         for score in self.scores:

@@ -62,7 +62,7 @@ def test_p_is_read(text: str, p: Any) -> None:
     ("p", "message"),
     [
         (1.5, "`p` must be between 0 and 1 but got 1.5"),
-        (math.nan, "`p` must be between 0 and 1 but got nan"),
+        (math.nan, "`p` must be a number in .* but got nan"),
         ((0.5, -1), "`p` must be between 0 and 1 but got -1"),
         (True, "`p` must be a number"),
         ("half", "`p` must be a number"),

@@ -29,8 +29,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("force_prior", "no", "`force_prior` must be True or False but got 'no'"),
     ("score", 5, "`score` must be a name, a Score or a list of them, .* but got 5"),
     ("score", {"naswot"}, "`score` must be a name"),
-    ("precision", "x", "`precision` must be a number but got 'x'"),
-    ("race", True, "`race` must be a number but got True"),
+    ("precision", "x", "`precision` must be finite and above 0 but got 'x'"),
+    ("race", True, "`race` must be at least 0.5 and below 1 but got True"),
     ("cells", 1.5, "`cells` must be a whole number but got 1.5"),
     ("channels", "x", "`channels` must be a whole number but got 'x'"),
     ("seed", True, "`seed` must be a whole number but got True"),
@@ -104,8 +104,8 @@ def test_the_network_of_a_result_has_a_size_that_there_is() -> None:
     result = znas.search(**TINY)
     for size, message in (
         ({"num_classes": "x"}, "`num_classes` must be a whole number but got 'x'"),
-        ({"num_classes": 0}, "`num_classes` must be at least 1 but got 0"),
-        ({"num_classes": -1}, "`num_classes` must be at least 1 but got -1"),
+        ({"num_classes": 0}, "`num_classes` must be between 1 and 1,000,000 but got 0"),
+        ({"num_classes": -1}, "`num_classes` must be between 1 and 1,000,000 but got -1"),
         ({"channels": "x"}, "`channels` must be a whole number but got 'x'"),
         ({"cells": 1.5}, "`cells` must be a whole number but got 1.5"),
     ):

@@ -241,7 +241,7 @@ def test_an_unwritable_output_folder_leaves_nothing(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"p": 1.5}, "`p` must be between 0 and 1 but got 1.5"),
-        ({"p": math.nan}, "`p` must be between 0 and 1 but got nan"),
+        ({"p": math.nan}, "`p` must be a number in .* but got nan"),
         ({"images": 0}, "`images` must be between 1 and 1,000,000 but got 0"),
         ({"images": 10**12}, "`images` must be between 1 and 1,000,000 but got"),
         ({"images": 70_000}, "`images` must be between 1 and"),

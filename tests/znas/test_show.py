@@ -139,7 +139,7 @@ def test_a_network_costs_what_the_search_said_of_it(run: tuple[znas.SearchResult
     [
         (("nasbench", CELL), "unknown search space 'nasbench'"),
         (("nasbench201", "|none~0|"), "not a NAS-Bench-201 architecture"),
-        (("nasbench201", CELL, "--classes", "0"), "`classes` must be at least 1 but got 0"),
+        (("nasbench201", CELL, "--classes", "0"), "`classes` must be between 1 and 1,000,000 but got 0"),
         (("nasbench201", CELL, "--channels", "1000"), "`channels` must be between 2 and 512 but got 1000"),
         (("nasbench201", CELL, "--resolution", "6"), "`resolution` must be a multiple of 4 pixels"),
     ],
@@ -149,5 +149,5 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None
 
 
 def test_network_refuses_sizes_that_there_are_not() -> None:
-    with pytest.raises(InvalidValueError, match="`channels_in` must be at least 1 but got 0"):
+    with pytest.raises(InvalidValueError, match="`channels_in` must be between 1 and 4,096 but got 0"):
         znas.network("nasbench201", CELL, channels_in=0)

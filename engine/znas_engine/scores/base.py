@@ -97,6 +97,9 @@ class ForwardScore(Score):
 class StaticScore(Score):
     """Needs no pass: a function of graph, weights and mask."""
 
+    #: Whether it looks at weights or images; the size of a network is the same in every environment.
+    reads_environment: bool = True
+
     @abstractmethod
     def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
         """Everything that masks share; the value for one mask float32 [E, O] is then a call."""

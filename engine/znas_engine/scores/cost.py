@@ -19,6 +19,8 @@ class Cost(StaticScore):
     whether or not its output reaches the logits.
     """
 
+    reads_environment = False
+
     @abstractmethod
     def cost(self, node: Node) -> int:
         """Of one node."""
@@ -65,6 +67,7 @@ class LiveFlops(StaticScore):
     """
 
     name = "live_flops"
+    reads_environment = False
 
     def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
         costs = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,63 +12,37 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import DataError, InvalidValueError, PluginError, briefly
+from znas_engine.arguments import check_between, generator, instance
+from znas_engine.data import Dataset
+from znas_engine.errors import DataError, InvalidValueError, PluginError
 from znas_engine.graph import Graph, Mixed
 from znas_engine.progress import Progress, unheard
 from znas_engine.promises import Wrong, hold
 from znas_engine.spaces import trainable
+from znas_engine.spaces.doors import (
+    Door,
+    a_genotype,
+    a_macro,
+    a_mask,
+    a_size,
+    no_kind,
+    no_mask,
+    no_selection,
+    stand_at,
+)
+from znas_engine.spaces.parts import Edge as Edge
+from znas_engine.spaces.parts import Genotype as Genotype
+from znas_engine.spaces.parts import Macro as Macro
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from znas_engine.data import Dataset
 
 Mask = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 #: Per column of a table, an accuracy in percent of every architecture, float64 [n].
 Columns = dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A paralleled edge of a cell; `source` and `target` are node numbers in the community's counting."""
-
-    cell: str
-    source: int
-    target: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.cell}:{self.source}->{self.target}"
-
-
-@dataclass(frozen=True, slots=True)
-class Macro:
-    """The skeleton around the cells.
-
-    channels: width C of the first cells. cells: their number, as `SearchSpace.cells_are` counts them.
-    resolution: side of the square images in pixels. stem: "cifar" | "imagenet". inputs: channels of an image.
-    """
-
-    channels: int
-    cells: int
-    resolution: int
-    classes: int
-    stem: str = "cifar"
-    inputs: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Genotype(ABC):
-    """A discrete architecture in the notation of its own community."""
-
-    @abstractmethod
-    def __str__(self) -> str:
-        """The community's string."""
-
-    @abstractmethod
-    def structure(self) -> Any:
-        """The same as plain lists and dictionaries, for JSON."""
+#: The least and the most that a supernet's size may be asked for.
+CHANNELS, CELLS = (2, 512), (1, 64)
 
 
 G = TypeVar("G", bound=Genotype)
@@ -79,35 +53,27 @@ def parameters(graph: Graph) -> float:
     return graph.parameters
 
 
-def _no(kind: Any, space: SearchSpace[Any], found: object) -> str | None:
-    return None if isinstance(found, kind) else f"{briefly(found)}, no {getattr(kind, '__name__', kind)}"
-
-
-def _no_mask(space: SearchSpace[Any], found: object) -> str | None:
-    if isinstance(found, np.ndarray) and found.dtype == np.float32 and found.shape == space.shape:
-        return None
-    return f"{briefly(found)}, no mask: float32 {list(space.shape)}"
-
-
-def _no_selection(space: SearchSpace[Any], found: object) -> str | None:
-    shaped = isinstance(found, np.ndarray) and found.dtype == np.int64 and found.shape == space.shape[:1]
-    if shaped and all(
-        0 <= o < space.shape[1] and space.candidates[e, o] for e, o in enumerate(np.asarray(found).tolist())
-    ):
-        return None
-    return f"{briefly(found)}, no selection: int64 [{len(space.edges)}], a candidate per edge"
-
-
 #: What methods of a space that is not ours are held to return.
 _RETURNS: dict[str, Wrong] = {
-    **dict.fromkeys(("search_macro", "proxy_macro", "evaluation_macro"), partial(_no, Macro)),
-    **dict.fromkeys(("supernet", "network"), partial(_no, Graph)),
-    **dict.fromkeys(("parse", "genotype"), partial(_no, Genotype)),
-    "mask": _no_mask,
-    "repair": _no_selection,
-    "admits": partial(_no, bool | np.bool_),
-    "function_of": partial(_no, Hashable),
-    "network_arguments": partial(_no, dict),
+    **dict.fromkeys(("search_macro", "proxy_macro", "evaluation_macro"), partial(no_kind, Macro)),
+    **dict.fromkeys(("supernet", "network"), partial(no_kind, Graph)),
+    **dict.fromkeys(("parse", "genotype"), partial(no_kind, Genotype)),
+    "mask": no_mask,
+    "repair": no_selection,
+    "admits": partial(no_kind, bool | np.bool_),
+    "function_of": partial(no_kind, Hashable),
+    "network_arguments": partial(no_kind, dict),
+}
+
+
+_BUILT: dict[str, Door] = {"genotype": a_genotype, "macro": a_macro}
+_READ: dict[str, Door] = {"mask": a_mask}
+_SIZES = {"resolution": a_size("resolution", 1), "classes": a_size("classes", 1)}
+#: What methods of a space take, ours and others'.
+_DOORS: dict[str, dict[str, Door]] = {
+    **dict.fromkeys(("search_macro", "proxy_macro", "evaluation_macro"), _SIZES),
+    **dict.fromkeys(("network", "mask", "function_of", "supernet", "network_arguments"), _BUILT),
+    **dict.fromkeys(("genotype", "admits"), _READ),
 }
 
 
@@ -140,6 +106,7 @@ class SearchSpace(ABC, Generic[G]):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         hold(cls, "search space", _RETURNS)
+        stand_at(cls, _DOORS)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -171,8 +138,11 @@ class SearchSpace(ABC, Generic[G]):
 
     def options(self, edge: int) -> list[int]:
         """The candidates of one edge, in order."""
-        found: list[int] = np.flatnonzero(self.candidates[edge]).tolist()
+        found: list[int] = np.flatnonzero(self.candidates[self._edge(edge)]).tolist()
         return found
+
+    def _edge(self, edge: Any) -> int:
+        return check_between("edge", edge, 0, len(self.edges) - 1)
 
     def neurons(self) -> list[tuple[int, int]]:
         """(edge, operation) of every candidate, edge by edge."""
@@ -187,24 +157,32 @@ class SearchSpace(ABC, Generic[G]):
 
     def do(self, edge: int, operation: int) -> Mask:
         """The observation of neuron (edge, operation): the mixture, but row `edge` is one-hot."""
-        mask = self.drop(edge)
-        mask[edge, operation] = 1
-        return mask
+        return self.coalition(edge, [operation])
 
     def drop(self, edge: int) -> Mask:
         """The observation of an ensemble: the mixture, but row `edge` is zero."""
         mask = self.mixture()
-        mask[edge] = 0
+        mask[self._edge(edge)] = 0
         return mask
 
     def coalition(self, edge: int, members: Sequence[int]) -> Mask:
         """1/|S| on the operations of `members` in row `edge`, the mixture elsewhere."""
-        mask = self.drop(edge)
-        mask[edge, list(members)] = 1 / len(members) if members else 0
+        mask, most = self.drop(edge), len(self.operations) - 1
+        given = members if isinstance(members, Iterable) else [members]
+        found = [check_between("operation", each, 0, most) for each in given]
+        for operation in found:
+            if found.count(operation) > 1 or not self.mixed[edge, operation]:
+                where = f"{self.operations[operation]} on {self.edges[int(edge)].label}"
+                raise InvalidValueError(
+                    f"`operation` must be in the mixture of {self.name}, once, but got {where}"
+                )
+        if found:
+            mask[edge, found] = 1 / len(found)
         return mask
 
     def random_path(self, rng: np.random.Generator) -> Mask:
         """path(a) of an architecture drawn uniformly, those that are not admitted included."""
+        generator("rng", rng)
         mask = np.zeros(self.shape, dtype=np.float32)
         mask[np.arange(len(self.edges)), draw(self.candidates, rng)] = 1
         for into in self.contested_nodes():
@@ -224,6 +202,7 @@ class SearchSpace(ABC, Generic[G]):
 
     def describe(self, mask: Mask) -> str:
         """A mask in words: mixture, do(edge, operation), drop(edge), a path's notation, or its numbers."""
+        mask = a_mask(self, mask)
         different = [e for e, row in enumerate(mask) if not np.array_equal(row, self.mixture()[e])]
         if not different:
             return "mixture"
@@ -301,11 +280,13 @@ class SearchSpace(ABC, Generic[G]):
 
     def macro_for(self, dataset: Dataset, *, channels: int | None, cells: int | None) -> Macro:
         """`search_macro` for a data set's images, with another width or depth where they are not None."""
+        instance("dataset", dataset, Dataset, ": znas_engine.data.load makes them")
         macro = self.search_macro(resolution=dataset.resolution, classes=dataset.classes)
         return resize(replace(macro, inputs=dataset.channels), channels=channels, cells=cells)
 
     def evaluation_macro_for(self, dataset: Dataset) -> Macro:
         """`evaluation_macro` for a data set's images."""
+        instance("dataset", dataset, Dataset, ": znas_engine.data.load makes them")
         macro = self.evaluation_macro(resolution=dataset.resolution, classes=dataset.classes)
         return replace(macro, inputs=dataset.channels)
 
@@ -328,6 +309,7 @@ class SearchSpace(ABC, Generic[G]):
 
     def to_torch(self, genotype: G, macro: Macro) -> nn.Module:
         """The trainable network, with PyTorch's own initialisation. Imports torch."""
+        a_genotype(self, genotype)
         return trainable.build(self.trainable, genotype.structure(), self.network_arguments(macro))
 
     def source(self, genotype: G, macro: Macro) -> str:
@@ -359,6 +341,9 @@ class SearchSpace(ABC, Generic[G]):
         raise DataError(f"the folder {folder} has no reader in the space {self.name}: pass a CSV")
 
 
+stand_at(SearchSpace, _DOORS)
+
+
 def draw(allowed: Bools, rng: np.random.Generator) -> NDArray[np.int64]:
     """allowed: bool [E, O] -> one allowed operation per edge, uniformly, int64 [E]."""
     first_allowed = np.argsort(~allowed, axis=1, kind="stable")
@@ -369,10 +354,11 @@ def draw(allowed: Bools, rng: np.random.Generator) -> NDArray[np.int64]:
 
 def resize(macro: Macro, *, channels: int | None, cells: int | None) -> Macro:
     """`macro` with another width or depth; None keeps the space's own."""
-    for name, value, low, high in (("channels", channels, 2, 512), ("cells", cells, 1, 64)):
-        if value is not None and not low <= value <= high:
-            raise InvalidValueError(f"`{name}` must be between {low} and {high} but got {value}")
-    return replace(macro, channels=channels or macro.channels, cells=cells or macro.cells)
+    asked = (("channels", channels, CHANNELS), ("cells", cells, CELLS))
+    sizes: dict[str, Any] = {
+        name: check_between(name, value, *domain) for name, value, domain in asked if value is not None
+    }
+    return replace(macro, **sizes)
 
 
 def check_resolution(name: str, resolution: int, multiple: int) -> None:

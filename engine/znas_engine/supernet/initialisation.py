@@ -38,7 +38,7 @@ INITIALISATIONS: dict[str, Callable[[np.random.Generator, tuple[int, ...], int],
 
 def check_init(init: str) -> str:
     """`init` itself, or InvalidValueError naming the nearest family."""
-    if init not in INITIALISATIONS:
+    if not isinstance(init, str) or init not in INITIALISATIONS:
         raise unknown_choice("initialisation", init, INITIALISATIONS)
     return init
 

@@ -58,13 +58,13 @@ INTERACTIONS: dict[str, Estimator] = {
 
 def get_game(name: str) -> Estimator:
     """The Shapley estimator of that name, or InvalidValueError naming the nearest."""
-    if name not in GAMES:
+    if not isinstance(name, str) or name not in GAMES:
         raise unknown_choice("game estimator", name, GAMES)
     return GAMES[name]
 
 
 def get_interactions(name: str) -> Estimator:
     """The interaction estimator of that name, or InvalidValueError naming the nearest."""
-    if name not in INTERACTIONS:
+    if not isinstance(name, str) or name not in INTERACTIONS:
         raise unknown_choice("interaction estimator", name, INTERACTIONS)
     return INTERACTIONS[name]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.games.base import Estimate, Game, fraction, positive, whole
+from znas.games.base import Estimate, Game
 from znas.games.moments import Moments
 from znas.games.permutation import tolerance
 from znas.games.sampling import Sampler
 from znas.games.walks import Walks
+from znas_engine.arguments import check_between, fraction, positive
 from znas_engine.errors import InvalidValueError
 
 
@@ -65,7 +66,7 @@ class Bandit(Sampler):
         max_rounds: int = 1000,
     ) -> None:
         super().__init__(samples_per_round=samples_per_round, max_rounds=max_rounds)
-        self.top = whole("top", top, least=1)
+        self.top = check_between("top", top, 1, None)
         self.confidence = fraction("confidence", confidence)
         self.marginal_range = None if marginal_range is None else positive("marginal_range", marginal_range)
         self.truncation = tolerance(truncation)

@@ -7,20 +7,22 @@ the number of distinct coalitions is the cost, and the number of calls the numbe
 
 from __future__ import annotations
 
-import math
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.arguments import check_between, fraction, function, generator, positive, quoted
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 
 Value: TypeAlias = Callable[[NDArray[np.bool_]], NDArray[np.float64]]
 """coalitions bool [B, n] -> their values float64 [B]; the same coalition must always have the same value."""
+
+#: Of a game: beyond that a single round of coalitions does not fit into memory.
+MOST_PLAYERS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Estimate:
         """
         from scipy.special import stdtrit  # imported only for those who ask
 
-        fraction("confidence", confidence)
+        confidence = fraction("confidence", confidence)
         radius = -stdtrit(self.degrees_of_freedom, (1 - confidence) / 2) * self.standard_errors
         return self.values - radius, self.values + radius
 
@@ -68,12 +70,12 @@ class Game:
     """
 
     def __init__(self, value: Value, players: int, *, max_evaluations: int | None = None) -> None:
-        self.players = whole("players", players, least=1)
+        self.players = check_between("players", players, 1, MOST_PLAYERS)
         self.max_evaluations = (
-            None if max_evaluations is None else whole("max_evaluations", max_evaluations, least=1)
+            None if max_evaluations is None else check_between("max_evaluations", max_evaluations, 1, None)
         )
         self.rounds = 0
-        self._value = value
+        self._value: Value = function("value", value)
         self._known: dict[bytes, float] = {}
 
     @property
@@ -115,6 +117,10 @@ class Game:
             )
 
     def _keys(self, coalitions: NDArray[np.bool_]) -> list[bytes]:
+        if not isinstance(coalitions, np.ndarray):
+            raise InvalidValueError(
+                f"`coalitions` must be bool [..., {self.players}] but got {quoted(coalitions)}"
+            )
         if coalitions.dtype != np.bool_ or coalitions.ndim < 1 or coalitions.shape[-1] != self.players:
             raise InvalidValueError(
                 f"`coalitions` must be bool [..., {self.players}] "
@@ -125,7 +131,14 @@ class Game:
     def _ask(self, keys: list[bytes]) -> list[float]:
         packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1)
         coalitions = np.unpackbits(packed, axis=1, count=self.players).astype(np.bool_)
-        values = np.asarray(self._value(coalitions.copy()), dtype=np.float64)
+        returned: Any = self._value(coalitions.copy())
+        try:
+            values = np.asarray(returned, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidValueError(
+                f"`value` must return float64 [{len(keys)}] for {len(keys)} coalitions "
+                f"but got {quoted(returned)}"
+            ) from error
         if values.shape != (len(keys),):
             raise InvalidValueError(
                 f"`value` must return float64 [{len(keys)}] for {len(keys)} coalitions "
@@ -167,15 +180,13 @@ class Estimator(ABC):
         Sampling estimators need `precision`, `max_evaluations` or both.
         Raises InvalidValueError, and NonFiniteScoreError with the coalition whose value is NaN or infinite.
         """
-        if whole("players", players, least=1) < self.least_players:
+        game = Game(value, players, max_evaluations=max_evaluations)
+        if game.players < self.least_players:
             raise InvalidValueError(
-                f"`players` must be {self.least_players} or more for interactions but got {players}"
+                f"`players` must be {self.least_players} or more for interactions but got {game.players}"
             )
-        if not isinstance(rng, np.random.Generator):
-            raise InvalidValueError(f"`rng` must be a numpy.random.Generator but got {rng!r}")
-        if precision is not None:
-            positive("precision", precision)
-        return self.run(Game(value, players, max_evaluations=max_evaluations), rng, precision)
+        generator("rng", rng)
+        return self.run(game, rng, None if precision is None else positive("precision", precision))
 
     @abstractmethod
     def run(self, game: Game, rng: np.random.Generator, precision: float | None) -> Estimate:
@@ -193,28 +204,3 @@ def exactly(game: Game, values: NDArray[np.float64]) -> Estimate:
         exact=True,
         converged=True,
     )
-
-
-def whole(name: str, value: int, *, least: int) -> int:
-    """`value` as int, or InvalidValueError."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InvalidValueError(f"`{name}` must be a whole number but got {value!r}") from None
-    if isinstance(value, bool) or number < least:
-        raise InvalidValueError(f"`{name}` must be {least} or more but got {value!r}")
-    return number
-
-
-def positive(name: str, value: float) -> float:
-    """`value`, or InvalidValueError."""
-    if not 0 < value < math.inf:
-        raise InvalidValueError(f"`{name}` must be finite and above 0 but got {value!r}")
-    return value
-
-
-def fraction(name: str, value: float) -> float:
-    """`value`, or InvalidValueError."""
-    if not 0 < value < 1:
-        raise InvalidValueError(f"`{name}` must be between 0 and 1 but got {value!r}")
-    return value

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from znas.games.base import Game
 from znas.games.sampling import MeanSampler
 from znas.games.walks import Walks
+from znas_engine.arguments import number, truth
 from znas_engine.errors import InvalidValueError
 
 
@@ -47,7 +46,7 @@ class Permutation(MeanSampler):
         max_rounds: int = 1000,
     ) -> None:
         super().__init__(samples_per_round=samples_per_round, max_rounds=max_rounds)
-        self.antithetic = antithetic
+        self.antithetic = truth("antithetic", antithetic)
         self.truncation = tolerance(truncation)
 
     def two_samples(self, players: int) -> int:
@@ -65,6 +64,8 @@ class Permutation(MeanSampler):
 
 def tolerance(truncation: float) -> float:
     """`truncation`, or InvalidValueError."""
-    if not 0 <= truncation < math.inf:
-        raise InvalidValueError(f"`truncation` must be finite and 0 or more but got {truncation!r}")
-    return truncation
+    wanted = "finite and 0 or more"
+    found = number("truncation", truncation, wanted)
+    if found < 0:
+        raise InvalidValueError(f"`truncation` must be {wanted} but got {found!r}")
+    return found

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.games.base import Estimate, Estimator, Game, whole
+from znas.games.base import Estimate, Estimator, Game
 from znas.games.moments import Moments
+from znas_engine.arguments import check_between
 from znas_engine.errors import InvalidValueError
 
 
@@ -30,8 +31,8 @@ class Sampler(Estimator):
     name: ClassVar[str]
 
     def __init__(self, *, samples_per_round: int, max_rounds: int = 1000) -> None:
-        self.samples_per_round = whole("samples_per_round", samples_per_round, least=2)
-        self.max_rounds = whole("max_rounds", max_rounds, least=1)
+        self.samples_per_round = check_between("samples_per_round", samples_per_round, 2, 10**6)
+        self.max_rounds = check_between("max_rounds", max_rounds, 1, None)
 
     def run(self, game: Game, rng: np.random.Generator, precision: float | None) -> Estimate:
         if precision is None and game.max_evaluations is None:

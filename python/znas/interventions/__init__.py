@@ -17,6 +17,6 @@ INTERVENTIONS: dict[str, Intervention] = {
 
 def get_intervention(name: str) -> Intervention:
     """The intervention of that name, or InvalidValueError naming the nearest."""
-    if name not in INTERVENTIONS:
+    if not isinstance(name, str) or name not in INTERVENTIONS:
         raise unknown_choice("intervention", name, INTERVENTIONS)
     return INTERVENTIONS[name]

@@ -9,17 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.arguments import number, quoted
 from znas_engine.errors import InvalidValueError
 
 Probability = float | str | tuple[float, ...]
+_WANTED = "number in [0, 1], 'auto' or one number per edge"
+#: Random numbers are multiples of it, so that one below a smaller p is none but 0.
+SMALLEST = 2.0**-53
 
 
 def check_p(p: object) -> Probability:
     """A number in [0, 1], "auto", or one number per edge; anything else is an InvalidValueError."""
-    if p == "auto":
-        return "auto"
-    if isinstance(p, Sequence) and not isinstance(p, str):
-        return tuple(_number(value) for value in p)
+    if isinstance(p, str):
+        if p == "auto":
+            return "auto"
+        raise InvalidValueError(f"`p` must be a {_WANTED} but got {quoted(p)}")
+    several = isinstance(p, Sequence) and not isinstance(p, bytes)
+    if several or (isinstance(p, np.ndarray) and p.ndim == 1):
+        values = tuple(_number(value) for value in p)  # type: ignore[attr-defined]
+        if values:
+            return values
+        raise InvalidValueError(f"`p` must be a {_WANTED} but got none")
     return _number(p)
 
 
@@ -96,10 +106,9 @@ def latent_mean(observed: NDArray[np.float64], mu_do: float, variance_do: float)
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.floating):
-        raise InvalidValueError(
-            f"`p` must be a number in [0, 1], 'auto' or one number per edge but got {value!r}"
-        )
-    if not 0 <= value <= 1:
-        raise InvalidValueError(f"`p` must be between 0 and 1 but got {value}")
-    return float(value)
+    found = number("p", value, f"a {_WANTED}")
+    if not 0 <= found <= 1:
+        raise InvalidValueError(f"`p` must be between 0 and 1 but got {found!r}")
+    if 0 < found < SMALLEST:
+        raise InvalidValueError(f"`p` must be 0 or at least {SMALLEST:g} but got {found!r}: none is drawn")
+    return abs(found)  # -0.0 is 0

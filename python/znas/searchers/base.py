@@ -16,9 +16,12 @@ from znas.result import SearchResult, Seconds
 from znas.selection.admitted import admitted
 from znas.selection.criteria import Floats
 from znas.setup import Setup
+from znas_engine.arguments import instance
 from znas_engine.environment import derive_seed
-from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
+
+#: Architectures that a searcher is asked for, at most.
+MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ def run(searcher: Searcher, request: Request, hooks: Hooks = QUIET) -> Found:
     `request.score` may name several; `request.aggregate` makes one number of them. Options that say how
     `znas.search` selects are not used.
     """
-    setup = Setup(request, hooks)
+    instance("searcher", searcher, Searcher, ": SEARCHERS holds those that need no arguments")
+    setup = Setup(instance("request", request, Request), instance("hooks", hooks, Hooks))
     method = Method.of(request.settled(), setup.space, setup.scores)
     task = Task(
         space=setup.space,
@@ -83,9 +87,3 @@ def run(searcher: Searcher, request: Request, hooks: Hooks = QUIET) -> Found:
 def admitted_path(space: SearchSpace[Any], rng: np.random.Generator) -> Mask:
     """`space.random_path`, drawn again until the space admits it."""
     return admitted(space, lambda: space.random_path(rng))
-
-
-def check_count(name: str, value: int, low: int) -> None:
-    """InvalidValueError where a searcher's number is below what it needs."""
-    if value < low:
-        raise InvalidValueError(f"`{name}` must be at least {low} but got {value}")

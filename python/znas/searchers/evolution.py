@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from znas.searchers.base import Searcher, Task, admitted_path, check_count
+from znas.searchers.base import MOST, Searcher, Task, admitted_path
 from znas.selection.criteria import Floats
 from znas.selection.operations import argmax_random_ties
+from znas_engine.arguments import check_between
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask, SearchSpace
 
@@ -34,8 +35,8 @@ class Evolution(Searcher):
     tournament: int = 5
 
     def __post_init__(self) -> None:
-        check_count("population", self.population, 2)
-        check_count("tournament", self.tournament, 1)
+        for name, low in (("budget", 1), ("population", 2), ("tournament", 1)):
+            object.__setattr__(self, name, check_between(name, getattr(self, name), low, MOST))
         if self.budget < self.population:
             raise InvalidValueError(
                 f"`budget` must be at least the population, {self.population}, but got {self.budget}"

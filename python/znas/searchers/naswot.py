@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from znas.searchers.base import Searcher, Task, admitted_path, check_count
+from znas.searchers.base import MOST, Searcher, Task, admitted_path
 from znas.selection.operations import argmax_random_ties
+from znas_engine.arguments import check_between
 from znas_engine.spaces import Mask
 
 
@@ -24,7 +25,7 @@ class Naswot(Searcher):
     samples: int = 100
 
     def __post_init__(self) -> None:
-        check_count("samples", self.samples, 1)
+        object.__setattr__(self, "samples", check_between("samples", self.samples, 1, MOST))
 
     def choose(self, task: Task) -> Mask:
         masks = np.stack([admitted_path(task.space, task.rng) for _ in range(self.samples)])

@@ -11,12 +11,13 @@ from znas.interventions.knowledge import FromPrior
 from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
 from znas.priors import Prior
-from znas.searchers.base import Searcher, Task, check_count
+from znas.searchers.base import MOST, Searcher, Task
 from znas.selection.aggregate import mean
 from znas.selection.criteria import Ask, LeaveOneOut, spread
 from znas.selection.operations import argmax_random_ties, one_hot
 from znas.selection.strategies import Sequential
 from znas.selection.topology import drop_worths, select_edges
+from znas_engine.arguments import check_between, instance
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask
 
@@ -38,7 +39,7 @@ class ZeroCostPT(Searcher):
     iterations: int = 1
 
     def __post_init__(self) -> None:
-        check_count("iterations", self.iterations, 1)
+        object.__setattr__(self, "iterations", check_between("iterations", self.iterations, 1, MOST))
 
     def choose(self, task: Task) -> Mask:
         found = np.stack([perturb(task, _measure(task)) for _ in range(self.iterations)])
@@ -58,6 +59,9 @@ class DartsPT(Searcher):
     """
 
     prior: Prior
+
+    def __post_init__(self) -> None:
+        instance("prior", self.prior, Prior, ": znas.priors.load reads one")
 
     def choose(self, task: Task) -> Mask:
         if self.prior.space.name != task.space.name:

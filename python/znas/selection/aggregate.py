@@ -76,7 +76,7 @@ OF_ONE_SCORE = ("mean", "lcb")
 
 def get_aggregate(name: str) -> Aggregate:
     """The aggregate of that name, or InvalidValueError naming the nearest."""
-    if name not in AGGREGATES:
+    if not isinstance(name, str) or name not in AGGREGATES:
         raise unknown_choice("aggregate", name, ["auto", *AGGREGATES])
     return AGGREGATES[name]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from znas.interventions.query import Query
 from znas.selection.criteria import Floats
+from znas_engine.arguments import number
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask
 
@@ -23,7 +24,7 @@ ROUNDING = 1e-12
 def check_race(confidence: float, images: int, min_images: int) -> None:
     """InvalidValueError for a confidence outside [0.5, 1), or images that are not CHUNKS parts of at least
     `min_images`."""
-    if not 0.5 <= confidence < 1:
+    if not 0.5 <= number("race", confidence, "at least 0.5 and below 1") < 1:
         raise InvalidValueError(f"`race` must be at least 0.5 and below 1 but got {confidence:g}")
     if images % CHUNKS or images < CHUNKS * min_images:
         valid = max(-(-images // CHUNKS), min_images) * CHUNKS
