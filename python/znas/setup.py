@@ -17,12 +17,8 @@ from znas.meaning import check_norm_is_read, check_size
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
-<<<<<<< HEAD
-from znas_engine.backends.checks import check_score
-from znas_engine.cores import available_cores
-=======
 from znas_engine.backends.checks import check_score, check_slots
->>>>>>> w-arguments
+from znas_engine.cores import available_cores
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.evaluator import ALL, Evaluator
