@@ -95,8 +95,7 @@ def train(
         for name, i in positions.items()
     }
     velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    kept = Checkpoint(checkpoint, identity)
-    begin = kept.resume(weights, velocity, total)
+    begin = (kept := Checkpoint(checkpoint, identity)).resume(weights, velocity, total)
     network = Network(graph, {i: weights[name] for name, i in positions.items()}, None)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
