@@ -81,8 +81,11 @@ def in_short(error: BaseException) -> str:
 
 
 def briefly(value: object) -> str:
-    """Its repr in one short line."""
-    return " ".join(repr(value).split())[:80]
+    """Its repr in one short line, or its type where its own code cannot show it."""
+    try:
+        return " ".join(repr(value).split())[:80]
+    except Exception:  # noqa: BLE001 - this only words what is wrong with the value
+        return f"an object of {type(value).__name__}"
 
 
 def unknown_choice(what: str, value: object, choices: Iterable[str]) -> InvalidValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from znas_engine.errors import InvalidValueError, PluginError, briefly
 from znas_engine.promises import calling
 from znas_engine.registry import called
 
+_MOST_BITS = 4096  # of a number: those beyond cannot even be printed
 #: Outputs of the classifier that looks at images without labels, unless one is told otherwise.
 UNLABELLED_CLASSES = 10
 
@@ -121,15 +123,18 @@ class Dataset(ABC):
         number = whole("seed", seed, "0 or more")
         if number < 0:
             raise InvalidValueError(f"`seed` must be 0 or more but got {number}")
+        side = self.resolution
+        too_large = InvalidValueError(
+            f"{count:,} images of {side} x {side} pixels do not fit into memory: ask for fewer, --images, or "
+            "smaller ones, --resolution"
+        )
+        if 4 * count * self.channels * side * side > sys.maxsize:
+            raise too_large
         try:
             with calling("data set", self):
                 batch = self._draw(count, number)
         except MemoryError as error:
-            side = self.resolution
-            raise InvalidValueError(
-                f"{count:,} images of {side} x {side} pixels do not fit into memory: ask for fewer, "
-                "--images, or smaller ones, --resolution"
-            ) from error
+            raise too_large from error
         self._check(batch, count)
         return batch
 
@@ -203,7 +208,10 @@ def short(path: Path) -> str:
 def whole(name: str, value: int, limits: str) -> int:
     """`value` as an int; raises InvalidValueError, naming the limits, unless it is a whole number."""
     try:
-        return int(operator.index(value))  # what index gives for True is no plain int
+        number = int(operator.index(value))  # what index gives for True is no plain int
     except TypeError:
         shown = briefly(value)
         raise InvalidValueError(f"`{name}` must be a whole number, {limits}, but got {shown}") from None
+    if number.bit_length() > _MOST_BITS:
+        raise InvalidValueError(f"`{name}` must be {limits} but got a number of {number.bit_length():,} bits")
+    return number
