@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.data.arrays import Arrays, as_array
-from znas_engine.data.base import shortly
 from znas_engine.data.pictures import MODES
-from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError, briefly
 
 #: Seconds of reading after which somebody who waits is told.
 _PATIENCE = 1.0
@@ -119,7 +118,7 @@ def _item(data: Any, number: int, here: str) -> tuple[Any, int | None]:
     except (TypeError, RuntimeError):
         label = item[1]
         shown = (
-            f"{type(label).__name__} {list(label.shape)}" if hasattr(label, "shape") else shortly(label)[:40]
+            f"{type(label).__name__} {list(label.shape)}" if hasattr(label, "shape") else briefly(label)[:40]
         )
         raise DataError(f"the label of {here} must be a whole number but is {shown}") from None
 
