@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-import reprlib
 from collections.abc import Callable
 from decimal import Decimal
 from numbers import Real
@@ -16,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, briefly
 
-_QUOTE = reprlib.Repr()
-_QUOTE.maxstring = _QUOTE.maxother = _QUOTE.maxlong = 80
-#: Digits of a whole number that is quoted: Python refuses to write very long ones.
+#: Of a whole number: those beyond cannot even be printed.
+_MOST_BITS = 4096
+#: Digits of a whole number that is quoted.
 _LONGEST = 40
 
 
@@ -37,7 +36,10 @@ def whole(name: str, value: Any, limits: str = "") -> int:
     found = _index(value)
     if found is None:
         wanted = f"a whole number, {limits}," if limits else "a whole number"
-        raise InvalidValueError(f"`{name}` must be {wanted} but got {quoted(value)}")
+        raise InvalidValueError(f"`{name}` must be {wanted} but got {briefly(value)}")
+    if found.bit_length() > _MOST_BITS:
+        wanted = f"{limits} " if limits else "a smaller number "
+        raise InvalidValueError(f"`{name}` must be {wanted}but got one of {found.bit_length():,} bits")
     return found
 
 
@@ -54,9 +56,9 @@ def number(name: str, value: Any, wanted: str = "a finite number") -> float:
             return found
         if not same and finite:
             raise InvalidValueError(
-                f"`{name}` must be {wanted} but got {quoted(value)}, which no float is: pass float(...) of it"
+                f"`{name}` must be {wanted} but got {briefly(value)}, which no float is: pass float(...) of it"
             )
-    raise InvalidValueError(f"`{name}` must be {wanted} but got {quoted(value)}")
+    raise InvalidValueError(f"`{name}` must be {wanted} but got {briefly(value)}")
 
 
 def positive(name: str, value: Any) -> float:
@@ -81,13 +83,13 @@ def truth(name: str, value: Any) -> bool:
     """`value` as a bool; InvalidValueError for anything but True and False."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise InvalidValueError(f"`{name}` must be True or False but got {quoted(value)}")
+    raise InvalidValueError(f"`{name}` must be True or False but got {briefly(value)}")
 
 
 def function(name: str, value: Any) -> Callable[..., Any]:
     """`value` itself; InvalidValueError for what cannot be called."""
     if not callable(value):
-        raise InvalidValueError(f"`{name}` must be a function but got {quoted(value)}")
+        raise InvalidValueError(f"`{name}` must be a function but got {briefly(value)}")
     found: Callable[..., Any] = value
     return found
 
@@ -97,22 +99,14 @@ def instance(name: str, value: Any, kind: type, way_out: str = "") -> Any:
     if isinstance(value, kind):
         return value
     wanted = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
-    raise InvalidValueError(f"`{name}` must be a {wanted} but got {quoted(value)}{way_out}")
+    raise InvalidValueError(f"`{name}` must be a {wanted} but got {briefly(value)}{way_out}")
 
 
 def generator(name: str, value: Any) -> np.random.Generator:
     """`value` itself; InvalidValueError for what is no stream of random numbers."""
     if isinstance(value, np.random.Generator):
         return value
-    raise InvalidValueError(f"`{name}` must be a numpy.random.Generator but got {quoted(value)}")
-
-
-def quoted(value: object) -> str:
-    """Its repr in one short line, whatever it is: a stranger's may fail, or fill memory."""
-    try:
-        return " ".join(_QUOTE.repr(value).split())[:80]
-    except Exception:  # noqa: BLE001 - this only words what is wrong with the value
-        return f"an object of {type(value).__name__}"
+    raise InvalidValueError(f"`{name}` must be a numpy.random.Generator but got {briefly(value)}")
 
 
 def _plain(value: Any) -> Any:

@@ -7,10 +7,13 @@ The command line prints it and exits with 2; a traceback means a defect of ours.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 #: Characters of a message, at most: what a stranger's file or argument holds is quoted, never poured out.
 LONGEST = 300
+_QUOTE = reprlib.Repr()
+_QUOTE.maxstring = _QUOTE.maxother = _QUOTE.maxlong = 80
 
 
 class ZnasError(Exception):
@@ -81,13 +84,17 @@ def in_short(error: BaseException) -> str:
 
 
 def briefly(value: object) -> str:
-    """Its repr in one short line."""
-    return " ".join(repr(value).split())[:80]
+    """Its repr in one short line, whatever it is: a stranger's may fail, or fill memory."""
+    try:
+        return " ".join(_QUOTE.repr(value).split())[:80]
+    except Exception:  # noqa: BLE001 - this only words what is wrong with the value
+        return f"an object of {type(value).__name__}"
 
 
 def unknown_choice(what: str, value: object, choices: Iterable[str]) -> InvalidValueError:
     """The error for a name that is not in a registry; it names the nearest valid one."""
     names = list(choices)
-    near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.0)
+    asked = str(value)[:80].lower() if isinstance(value, str) else briefly(value)
+    near = difflib.get_close_matches(asked, names, n=1, cutoff=0.0)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InvalidValueError(f"unknown {what} {value!r}: choose one of {', '.join(names)}{hint}")
+    return InvalidValueError(f"unknown {what} {briefly(value)}: choose one of {', '.join(names)}{hint}")

@@ -22,10 +22,10 @@ from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
 from znas_engine import spaces
-from znas_engine.arguments import check_between, number, positive, quoted, truth
+from znas_engine.arguments import check_between, number, positive, truth
 from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError, briefly, unknown_choice
 from znas_engine.paths import named
 from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES, Score
@@ -305,14 +305,14 @@ def _typed(name: str, option: Option, value: Any) -> Any:
     choices = () if isinstance(option.choices, Registry) else tuple(option.choices())
     if choices:
         raise unknown_choice(name.replace("_", " "), value, [*option.also, *choices])
-    raise InvalidValueError(f"`{name}` must be text but got {quoted(value)}: {option.help}")
+    raise InvalidValueError(f"`{name}` must be text but got {briefly(value)}: {option.help}")
 
 
 def _several(scores: Any) -> list[Any]:
     if not isinstance(scores, Sequence) or isinstance(scores, bytes):
         raise InvalidValueError(
             "`score` must be a name, a Score or a list of them, as in ['naswot', MyScore()], but got "
-            f"{quoted(scores)}"
+            f"{briefly(scores)}"
         )
     return list(scores)
 

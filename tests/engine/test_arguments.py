@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import SPACES, small
-from znas_engine.arguments import check_between, fraction, function, number, positive, quoted, truth
+from znas_engine.arguments import check_between, fraction, function, number, positive, truth
 from znas_engine.backends import get_backend
 from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, draw_environments
-from znas_engine.errors import InvalidValueError, ZnasError
+from znas_engine.errors import InvalidValueError, ZnasError, briefly
 from znas_engine.evaluator import Evaluator
 from znas_engine.footprint import check_memory, least_bytes
 from znas_engine.scores import get_score, get_scores
@@ -102,7 +102,7 @@ def test_what_is_quoted_is_bounded() -> None:
     for _ in range(40):
         shared = [shared, shared]
     for value in (shared, "x" * 10**6, 10**5000, Hostile(), {1: shared}, np.zeros((1000, 1000))):
-        assert len(quoted(value)) <= 80
+        assert len(briefly(value)) <= 80
 
 
 @pytest.fixture(scope="module")

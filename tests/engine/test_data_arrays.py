@@ -483,6 +483,45 @@ class Stream(IterableDataset[Any]):
         yield torch.zeros(3, 8, 8)
 
 
+class Vast(Custom):
+    def __len__(self) -> int:
+        return 2**62
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    def __len__(self) -> int:
+        raise KeyError("a")
+
+    def __getitem__(self, index: int) -> Any:
+        return X
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    "argument", [{"images": Mute()}, {"seed": Mute()}, {"images": 10**5000}, {"seed": 10**6000}]
+)
+def test_arguments_that_cannot_be_shown(argument: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError, match=r"`(images|seed)` must be .* but got"):
+        load((pictures(), labels())).batch(**{"images": 2, "seed": 0} | argument)
+
+
+@pytest.mark.parametrize("options", [{"resolution": 2**70}, {"resolution": 10**9}, {"channels_in": 2**70}])
+def test_more_than_can_be_addressed(options: dict[str, int]) -> None:
+    with pytest.raises(InvalidValueError, match="pixels do not fit into memory: ask for fewer"):
+        load("gaussian", **options).batch(2, seed=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", [Mute(), (pictures(), Mute()), (Mute(), None)])
+def test_arrays_that_cannot_be_read(asked: Any) -> None:
+    with pytest.raises(InvalidValueError, match=r"`(images|labels)` cannot be read as a NumPy array"):
+        load(asked)
+
+
 X, OTHER = pictures(1)[0], pictures(1, 3, 9, 9)[0]
 
 
@@ -515,6 +554,11 @@ X, OTHER = pictures(1)[0], pictures(1, 3, 9, 9)[0]
         (
             Custom([torch.zeros((3, 8, 8), device="meta")]),
             "item 0 of Custom cannot be read as a NumPy array (",
+        ),
+        (Vast([X]), "images of Vast do not fit into memory: give fewer, or a Dataset of your own"),
+        (
+            Custom([(X, Mute())]),
+            "label of item 0 of Custom must be a whole number but is an object of Mute",
         ),
         (Negative([X]), "Negative has no length: only map-style data sets"),
         (Custom([{"image": X}]), "item 0 of Custom is dict: return (image, label) or an image"),

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from znas_engine.arguments import instance, quoted
+from znas_engine.arguments import instance
 from znas_engine.backends.record import GRADIENTS
 from znas_engine.environment import Environment, Environments
-from znas_engine.errors import InvalidValueError, PluginError, in_short, unknown_choice
+from znas_engine.errors import InvalidValueError, PluginError, briefly, in_short, unknown_choice
 from znas_engine.graph import Graph, Mixed
 from znas_engine.registry import called, hold_to
 from znas_engine.scores import ANSWERS, READS, ForwardScore, GradientScore, Score
@@ -30,7 +30,7 @@ def as_masks(masks: Any, space: SearchSpace[Any]) -> Mask:
     if isinstance(masks, np.ma.MaskedArray) and np.ma.is_masked(masks):
         raise InvalidValueError(f"{wanted} but got an array whose values are partly masked: fill it")
     if isinstance(masks, str | bytes | Mapping | set | frozenset):
-        raise InvalidValueError(f"{wanted} but got {quoted(masks)}")
+        raise InvalidValueError(f"{wanted} but got {briefly(masks)}")
     try:
         found = np.asarray(masks)
     except (TypeError, ValueError, RuntimeError) as error:  # of several shapes; on a GPU; with a gradient
@@ -46,7 +46,7 @@ def check_masks(masks: Mask, space: SearchSpace[Any]) -> None:
     edges, operations = space.shape
     if masks.dtype == object:
         raise InvalidValueError(
-            f"`masks` must be float32 [G, {edges}, {operations}] for {space.name} but got {quoted(masks)}"
+            f"`masks` must be float32 [G, {edges}, {operations}] for {space.name} but got {briefly(masks)}"
         )
     if masks.ndim != 3 or masks.shape[1:] != (edges, operations):
         raise InvalidValueError(
@@ -81,11 +81,11 @@ def as_environments(environments: Any) -> Sequence[Environment]:
         return environments
     wanted = "`environments` must be Environments, as draw_environments gives them,"
     if isinstance(environments, str | bytes) or not isinstance(environments, Iterable):
-        raise InvalidValueError(f"{wanted} but got {quoted(environments)}")
+        raise InvalidValueError(f"{wanted} but got {briefly(environments)}")
     found = tuple(environments)
     for k, environment in enumerate(found):
         if not isinstance(environment, Environment):
-            raise InvalidValueError(f"{wanted} but number {k} is {quoted(environment)}")
+            raise InvalidValueError(f"{wanted} but number {k} is {briefly(environment)}")
     return found
 
 
@@ -96,10 +96,10 @@ def as_rows(rows: Any, images: int) -> slice:
     try:
         first, stop, step = rows.indices(images)
     except (AttributeError, TypeError, ValueError):
-        raise InvalidValueError(f"{wanted} but got {quoted(rows)}") from None
+        raise InvalidValueError(f"{wanted} but got {briefly(rows)}") from None
     beyond = any(end is not None and not -images <= end <= images for end in (rows.start, rows.stop))
     if step != 1 or stop <= first or beyond:
-        raise InvalidValueError(f"{wanted} but got {quoted(rows)}")
+        raise InvalidValueError(f"{wanted} but got {briefly(rows)}")
     return slice(first, stop)
 
 
@@ -107,7 +107,7 @@ def as_reads(reads: Any) -> frozenset[str]:
     """Members of READS and ANSWERS."""
     known = (*ANSWERS, *READS)
     if isinstance(reads, str) or not isinstance(reads, Iterable):
-        raise InvalidValueError(f"`reads` must be some of {', '.join(known)} but got {quoted(reads)}")
+        raise InvalidValueError(f"`reads` must be some of {', '.join(known)} but got {briefly(reads)}")
     found = list(reads)
     for each in found:
         if each not in known:

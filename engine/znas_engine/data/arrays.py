@@ -143,7 +143,9 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
         raise InvalidValueError(f"{name} must have no mask: fill the masked array with .filled(0)")
     try:
         return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-    except (TypeError, ValueError, RuntimeError) as error:  # bfloat16, which NumPy does not have; no storage
+    except MemoryError:
+        raise
+    except Exception as error:  # their code: bfloat16, which NumPy does not have; no storage
         first_line = str(error).partition("\n")[0]
         raise InvalidValueError(f"{name} cannot be read as a NumPy array ({first_line})") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.arguments import whole as whole
-from znas_engine.errors import InvalidValueError, PluginError
+from znas_engine.errors import InvalidValueError, PluginError, briefly
 from znas_engine.promises import calling
 from znas_engine.registry import called
 
@@ -121,15 +122,18 @@ class Dataset(ABC):
         number = whole("seed", seed, "0 or more")
         if number < 0:
             raise InvalidValueError(f"`seed` must be 0 or more but got {number}")
+        side = self.resolution
+        too_large = InvalidValueError(
+            f"{count:,} images of {side} x {side} pixels do not fit into memory: ask for fewer, --images, or "
+            "smaller ones, --resolution"
+        )
+        if 4 * count * self.channels * side * side > sys.maxsize:
+            raise too_large
         try:
             with calling("data set", self):
                 batch = self._draw(count, number)
         except MemoryError as error:
-            side = self.resolution
-            raise InvalidValueError(
-                f"{count:,} images of {side} x {side} pixels do not fit into memory: ask for fewer, "
-                "--images, or smaller ones, --resolution"
-            ) from error
+            raise too_large from error
         self._check(batch, count)
         return batch
 

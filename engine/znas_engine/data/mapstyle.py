@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from znas_engine.data.arrays import Arrays, as_array
 from znas_engine.data.pictures import MODES
-from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError, briefly
 
 #: Seconds of reading after which somebody who waits is told.
 _PATIENCE = 1.0
@@ -52,7 +52,7 @@ def read(
         picture, label = _item(data, number, here)
         image, kind = _image(picture, here)
         if pixels is None:
-            pixels, layout = np.empty((size, *image.shape), image.dtype), kind
+            pixels, layout = _room(size, image, name), kind
         if (image.shape, image.dtype, kind) != (pixels.shape[1:], pixels.dtype, layout):
             raise DataError(
                 f"{here} is {image.dtype} {list(image.shape)} but the first {pixels.dtype} "
@@ -79,10 +79,19 @@ def read(
     )
 
 
+def _room(size: int, image: NDArray[Any], name: str) -> NDArray[Any]:
+    try:
+        return np.empty((size, *image.shape), image.dtype)
+    except (MemoryError, ValueError) as error:  # the latter for more than can be addressed
+        raise InvalidValueError(
+            f"the {size:,} images of {name} do not fit into memory: give fewer, or a Dataset of your own"
+        ) from error
+
+
 def _length(data: Any, name: str) -> int:
     try:
         size = len(data)
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # whatever their code raises
         raise InvalidValueError(
             f"{name} has no length: only map-style data sets (`__len__` and `__getitem__`) can be drawn from"
         ) from error
@@ -108,7 +117,9 @@ def _item(data: Any, number: int, here: str) -> tuple[Any, int | None]:
         return item[0], operator.index(item[1])
     except (TypeError, RuntimeError):
         label = item[1]
-        shown = f"{type(label).__name__} {list(label.shape)}" if hasattr(label, "shape") else repr(label)[:40]
+        shown = (
+            f"{type(label).__name__} {list(label.shape)}" if hasattr(label, "shape") else briefly(label)[:40]
+        )
         raise DataError(f"the label of {here} must be a whole number but is {shown}") from None
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from znas_engine.arguments import check_between, instance, quoted
+from znas_engine.arguments import check_between, instance
 from znas_engine.errors import InvalidValueError, briefly
 from znas_engine.spaces.parts import Genotype, Macro
 
@@ -56,7 +56,7 @@ def a_genotype(space: Any, found: Any) -> Any:
     )
     if not isinstance(found, kind):
         raise InvalidValueError(
-            f"`genotype` must be a {kind.__name__} of the space {space.name} but got {quoted(found)}: "
+            f"`genotype` must be a {kind.__name__} of the space {space.name} but got {briefly(found)}: "
             "its `parse` reads what is written"
         )
     return found
@@ -78,7 +78,7 @@ def a_mask(space: Any, found: Any) -> Any:
     except (TypeError, ValueError, RuntimeError):
         mask = np.empty(0, dtype=object)
     if mask.dtype.kind not in "biuf" or mask.shape != space.shape:
-        got = f"{mask.dtype} {list(mask.shape)}" if mask.dtype != object else quoted(found)
+        got = f"{mask.dtype} {list(mask.shape)}" if mask.dtype != object else briefly(found)
         raise InvalidValueError(
             f"`mask` must be numbers [{edges}, {operations}] for the space {space.name} but got {got}"
         )

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.arguments import check_between, fraction, function, generator, positive, quoted
-from znas_engine.errors import InvalidValueError, NonFiniteScoreError
+from znas_engine.arguments import check_between, fraction, function, generator, positive
+from znas_engine.errors import InvalidValueError, NonFiniteScoreError, briefly
 
 Value: TypeAlias = Callable[[NDArray[np.bool_]], NDArray[np.float64]]
 """coalitions bool [B, n] -> their values float64 [B]; the same coalition must always have the same value."""
@@ -119,7 +119,7 @@ class Game:
     def _keys(self, coalitions: NDArray[np.bool_]) -> list[bytes]:
         if not isinstance(coalitions, np.ndarray):
             raise InvalidValueError(
-                f"`coalitions` must be bool [..., {self.players}] but got {quoted(coalitions)}"
+                f"`coalitions` must be bool [..., {self.players}] but got {briefly(coalitions)}"
             )
         if coalitions.dtype != np.bool_ or coalitions.ndim < 1 or coalitions.shape[-1] != self.players:
             raise InvalidValueError(
@@ -137,7 +137,7 @@ class Game:
         except (TypeError, ValueError) as error:
             raise InvalidValueError(
                 f"`value` must return float64 [{len(keys)}] for {len(keys)} coalitions "
-                f"but got {quoted(returned)}"
+                f"but got {briefly(returned)}"
             ) from error
         if values.shape != (len(keys),):
             raise InvalidValueError(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.arguments import number, quoted
-from znas_engine.errors import InvalidValueError
+from znas_engine.arguments import number
+from znas_engine.errors import InvalidValueError, briefly
 
 Probability = float | str | tuple[float, ...]
 _WANTED = "number in [0, 1], 'auto' or one number per edge"
@@ -23,7 +23,7 @@ def check_p(p: object) -> Probability:
     if isinstance(p, str):
         if p == "auto":
             return "auto"
-        raise InvalidValueError(f"`p` must be a {_WANTED} but got {quoted(p)}")
+        raise InvalidValueError(f"`p` must be a {_WANTED} but got {briefly(p)}")
     several = isinstance(p, Sequence) and not isinstance(p, bytes)
     if several or (isinstance(p, np.ndarray) and p.ndim == 1):
         values = tuple(_number(value) for value in p)  # type: ignore[attr-defined]
