@@ -64,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 1 <= arguments.factor < math.inf:
         parser.error(f"--factor must be at least 1 but got {arguments.factor}")
-    before, after = (read(path) for path in (arguments.before, arguments.after))
+    before, after = (read(path, shown=False) for path in (arguments.before, arguments.after))
     reason = incomparable(before, after)
     if reason is not None:
         print(f"not comparable: {reason}")

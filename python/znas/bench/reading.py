@@ -53,25 +53,35 @@ PARTS: dict[str, dict[str, Any]] = {
     },
     "instant": {"space": str},
 }
-RESULT = {
+#: What a comparison looks at, and what a page shows besides.
+COMPARED = {
     "version": str,
+    "machine": dict,
+    "plan": {"data": str, "channels": _SIZE, "cells": _SIZE, "resolution": _SIZE},
+    "rows": Many(ROW, 0, 5000),
+}
+RESULT = COMPARED | {
     "commit": Either(str),
     "machine": {"model": str, "cores": COUNT, "isas": Many(str), "gpu?": {"name": str}},
     "versions": Each(str),
-    "plan": {"data": str, "channels": _SIZE, "cells": _SIZE, "resolution": _SIZE},
     "command": Many(str),
     "load?": Either(Number(0, 1e9)),
-    "rows": Many(ROW, 0, 5000),
 }
 #: Spaces that a page can show.
 SPACES = 20
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The result; DataError of one line for what is none, or cannot be read."""
+def read(path: Path, *, shown: bool = True) -> dict[str, Any]:
+    """The result; DataError of one line for what is none, or cannot be read.
+
+    shown: whether all of it will be, not only the times of its rows compared.
+    """
     data = paths.read(paths.named(path, "the result"), "the result", error=DataError)
     result: dict[str, Any] = strict_json.parse(data, f"the result {path}", DataError, nan=True)
-    if (wrong := misshapen(result, RESULT) or next(_contradictions(result["rows"]), None)) is not None:
+    wrong = misshapen(result, RESULT if shown else COMPARED)
+    if wrong is None and shown:
+        wrong = next(_contradictions(result["rows"]), None)
+    if wrong is not None:
         raise DataError(f"{path} is not a result of znas-engine bench ({wrong})")
     return result
 
