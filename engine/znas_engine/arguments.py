@@ -56,7 +56,7 @@ def number(name: str, value: Any, wanted: str = "a finite number") -> float:
             return found
         if not same and finite:
             raise InvalidValueError(
-                f"`{name}` must be {wanted} but got {briefly(value)}, which no float is: pass float(...) of it"
+                f"`{name}` must be {wanted} but got {briefly(value)}, which no float is: pass float(...)"
             )
     raise InvalidValueError(f"`{name}` must be {wanted} but got {briefly(value)}")
 

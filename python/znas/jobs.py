@@ -34,7 +34,7 @@ _OURS = ("builtins", "znas", "znas_engine")
 
 def images(dataset: Dataset) -> list[str]:
     """Which images: name and content of the data set."""
-    return [dataset.name, str(getattr(dataset, "identity", dataset.origin)), *settings(dataset, (int, float))]
+    return [dataset.name, dataset.identity, *settings(dataset, (int, float))]
 
 
 def measured(

@@ -21,6 +21,7 @@ from znas.selection.criteria import Worth
 from znas.selection.race import Heat
 from znas.selection.topology import EnsembleWorth
 from znas.setup import Conditions, Setup
+from znas_engine import paths
 from znas_engine.arguments import check_between
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
 
@@ -157,7 +158,7 @@ class SearchResult:
         """Writes the run folder, whole or not at all; StorageError if it exists or cannot be written."""
         from znas.run_folder import write
 
-        return write(self, Path(folder))
+        return write(self, paths.named(folder, "the output"))
 
     def document(self) -> Document:
         """What the command prints, for any renderer of `znas.output`."""

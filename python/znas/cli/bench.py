@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from znas.cli.console import finish, progress_bar
-from znas.cli.options import SIZE, Json, Quiet, asks
+from znas.cli.options import SIZE, Json, Quiet, asks, path
 from znas.request import Request
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ Device = Annotated[str, typer.Option(help="Where all contenders run: cpu | cuda:
 Out = Annotated[
     Path | None,
     typer.Option(
+        parser=path,
         help="New FILE.json for the raw samples, or a folder that gets MACHINE/COMMIT.json; a killed run "
-        "goes on where it stopped."
+        "goes on where it stopped.",
     ),
 ]
 

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from znas.cli.console import remark
-from znas.cli.options import DATA, SIZE, Json, asks
+from znas.cli.options import DATA, SIZE, Json, asks, path
 from znas.hooks import Hooks
 from znas.request import Request
 from znas.setup import Setup
 from znas_engine import paths
 from znas_engine.export import GRAPH_DTYPES
 
-Out = Annotated[Path, typer.Option(help="The file to write; an existing one is refused.")]
+Out = Annotated[Path, typer.Option(parser=path, help="The file to write; an existing one is refused.")]
 Codes = Annotated[
     bool, typer.Option("--codes", help="Add the activation codes that NASWOT needs as outputs.")
 ]
@@ -60,7 +60,6 @@ def export(
     from znas.files import check_new, write_file
     from znas_engine.backends.onnxruntime import OnnxRuntime
 
-    out = paths.named(out, "--out")
     check_new(out)
     place = None
     if compute_capability is not None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import finish
-from znas.cli.options import Json
+from znas.cli.options import Json, path
 
 FILES = "architecture.py, architecture.onnx"
 
@@ -18,7 +18,9 @@ FILES = "architecture.py, architecture.onnx"
 def network(
     space: Annotated[str, typer.Argument(help="Search space, by name or package.module:Name.")],
     arch: Annotated[str, typer.Argument(help="The architecture as its community writes it.")],
-    out: Annotated[Path | None, typer.Option(help=f"New folder for {FILES.replace(', ', ' and ')}.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=path, help=f"New folder for {FILES.replace(', ', ' and ')}.")
+    ] = None,
     classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
     resolution: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 32,
     channels_in: Annotated[int, typer.Option(help="Channels of the images.")] = 3,

@@ -22,9 +22,10 @@ from znas.priors.environments import Store
 from znas.priors.one_shot import TRAININGS, begun_with, fit_one_shot
 from znas.priors.random import fit_random
 from znas.priors.table import fit_table
-from znas.request import Request, check_between
+from znas.request import Request
 from znas.setup import Setup
 from znas_engine import __version__, kernels
+from znas_engine.arguments import check_between
 from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
 from znas_engine.spaces import SearchSpace, get_space
 from znas_engine.tables import Table as TrainedTable

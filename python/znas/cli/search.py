@@ -9,7 +9,7 @@ import typer
 
 import znas
 from znas.cli.console import finish, progress_bar, remark, silent
-from znas.cli.options import Json, Quiet, asks
+from znas.cli.options import Json, Quiet, asks, path
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
 
@@ -19,7 +19,10 @@ def search(
     request: Request,
     out: Annotated[
         Path | None,
-        typer.Option(help="New folder for result.json, scores.csv, architecture.py and architecture.onnx."),
+        typer.Option(
+            parser=path,
+            help="New folder for result.json, scores.csv, architecture.py and architecture.onnx.",
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import finish
-from znas.cli.options import Json
+from znas.cli.options import Json, path
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="A folder that `search --out` wrote, or its result.json.")],
+    run: Annotated[
+        Path, typer.Argument(parser=path, help="A folder that `search --out` wrote, or its result.json.")
+    ],
     space: Annotated[
         str | None,
         typer.Option(
@@ -21,7 +23,8 @@ def show(
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write it as a page, one HTML file; an existing one is refused.")
+        Path | None,
+        typer.Option(parser=path, help="Write it as a page, one HTML file; an existing one is refused."),
     ] = None,
     as_json: Json = False,
 ) -> None:

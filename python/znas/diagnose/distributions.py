@@ -14,12 +14,13 @@ from znas import jobs
 from znas.diagnose.normality import FEWEST
 from znas.diagnose.sites import Site, sites
 from znas.hooks import QUIET, Hooks
-from znas.request import Request, check_between
+from znas.request import Request
 from znas.selection.admitted import admitted
 from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
 from znas.setup import Setup
 from znas.shape import Many, Number, Shape
+from znas_engine.arguments import check_between
 from znas_engine.backends import get_backend
 from znas_engine.backends.checks import check_batch
 from znas_engine.data import Batch, Dataset, load

@@ -20,11 +20,12 @@ from znas.hooks import QUIET, Hooks
 from znas.method import Method
 from znas.output.figures import NO_PICTURES, drawable
 from znas.output.pages import pages
-from znas.request import SHIPPED, Request, check_between
+from znas.request import SHIPPED, Request
 from znas.search import search
 from znas.setup import Setup
 from znas.shape import Many
 from znas_engine import paths
+from znas_engine.arguments import check_between
 from znas_engine.backends import get_backend
 from znas_engine.errors import StorageError
 from znas_engine.journal import Journal

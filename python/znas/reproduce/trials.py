@@ -12,10 +12,11 @@ from znas import jobs
 from znas.hooks import QUIET
 from znas.method import Method
 from znas.reproduce.rows import Row, prior_path
-from znas.request import SHIPPED, Request, check_between
+from znas.request import SHIPPED, Request
 from znas.result import Seconds
 from znas.setup import Setup
 from znas.shape import COUNT, SECONDS
+from znas_engine.arguments import check_between
 from znas_engine.backends import get_backend
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress
