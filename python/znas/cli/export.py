@@ -13,7 +13,6 @@ from znas.cli.options import DATA, SIZE, Json, asks, path
 from znas.hooks import Hooks
 from znas.request import Request
 from znas.setup import Setup
-from znas_engine import paths
 from znas_engine.export import GRAPH_DTYPES
 
 Out = Annotated[Path, typer.Option(parser=path, help="The file to write; an existing one is refused.")]
