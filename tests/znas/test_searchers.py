@@ -306,9 +306,9 @@ def test_searchers_run_on_the_supernet(space: SearchSpace[Any], name: str) -> No
 
 
 def test_bad_numbers() -> None:
-    with pytest.raises(InvalidValueError, match="`samples` must be at least 1 but got 0"):
+    with pytest.raises(InvalidValueError, match="`samples` must be between 1 and 1,000,000 but got 0"):
         Naswot(0)
     with pytest.raises(InvalidValueError, match="`budget` must be at least the population, 25, but got 9"):
         Evolution(budget=9)
-    with pytest.raises(InvalidValueError, match="`iterations` must be at least 1"):
+    with pytest.raises(InvalidValueError, match="`iterations` must be between 1"):
         ZeroCostPT(0)

@@ -140,7 +140,7 @@ def test_a_network_costs_what_the_search_said_of_it(run: tuple[znas.SearchResult
         (("nasbench", CELL), "unknown search space 'nasbench'"),
         (("nasbench201", "|none~0|"), "not a NAS-Bench-201 architecture"),
         (("nasbench201", CELL, "--classes", "0"), "`classes` must be between 1 and 1,000,000 but got 0"),
-        (("nasbench201", CELL, "--channels", "1000"), "`channels` must be between 2 and 512 but got 1000"),
+        (("nasbench201", CELL, "--channels", "1000"), "`channels` must be between 2 and 512 but got 1,000"),
         (("nasbench201", CELL, "--resolution", "6"), "`resolution` must be a multiple of 4 pixels"),
     ],
 )
