@@ -35,8 +35,11 @@ class Environment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_between("seed", self.seed, 0, 2**64 - 1))
-        check_init(self.init)
+        self._check_init()
         instance("batch", self.batch, Batch)
+
+    def _check_init(self) -> None:
+        check_init(self.init)
 
     def weight(self, node: Conv | Linear) -> NDArray[np.float32]:
         """The node's weight, float32 in `node.weight_shape`; a function of (seed, init, node.name) alone,
