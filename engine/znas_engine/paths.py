@@ -40,7 +40,9 @@ def named(value: object, what: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise InvalidValueError(f"{what} {text!r:.80} has no home folder here: name it without ~") from error
+        raise InvalidValueError(
+            f"{what} {briefly(text)} has no home folder here: name it without ~"
+        ) from error
 
 
 def absolute(path: Path) -> Path:
@@ -88,6 +90,14 @@ def itself(
         return None
     except (OSError, ValueError) as problem:
         raise error(f"{what} {path} cannot be used ({reason(problem)})") from problem
+
+
+def names(folder: Path, what: str, error: type[ZnasError] = StorageError) -> list[str]:
+    """Of everything in a folder, sorted; `error` where it cannot be looked into."""
+    try:
+        return sorted(each.name for each in folder.iterdir())
+    except (OSError, ValueError) as problem:
+        raise error(f"{what} {folder} cannot be read ({reason(problem)})") from problem
 
 
 def status(path: Path, what: str = "the path", error: type[ZnasError] = StorageError) -> os.stat_result:

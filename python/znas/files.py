@@ -111,10 +111,7 @@ class Album:
         if not paths.is_folder(folder, "the output"):
             check_new(folder)
             return
-        try:
-            names = [each.name for each in folder.iterdir()]
-        except OSError as error:
-            raise _cannot_write(folder, error) from error
+        names = paths.names(folder, "the output")
         if self.INDEX in names:
             self._written = self._index()
         elif any(name not in works for name in names):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.torture.processes import wait_until_it_listens
 from znas.cli import main
 from znas.cli.streams import LOOK_ALIKES
 from znas_engine import interrupts
@@ -62,6 +63,7 @@ def ended(process: subprocess.Popen[str], sent: set[signal.Signals], folder: Pat
     assert list((folder / "tmp").iterdir()) == []
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc says which signals are listened to")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("seed", range(5))
 def test_signals_at_any_moment(verb: str, seed: int, tmp_path: Path) -> None:
@@ -77,19 +79,6 @@ def test_signals_at_any_moment(verb: str, seed: int, tmp_path: Path) -> None:
         sent.add(rng.choice(SIGNALS))
         process.send_signal(rng.choice(sorted(sent)))
     ended(process, sent, tmp_path)
-
-
-def wait_until_it_listens(process: subprocess.Popen[str]) -> None:
-    """Before, it is Python that starts, and a signal does to it what it does to any Python."""
-    status = Path(f"/proc/{process.pid}/status")
-    if not status.is_file():
-        pytest.skip("the system does not say which signals a process listens to")
-    while True:
-        line = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
-        if int(line.split()[1], 16) >> (signal.SIGHUP - 1) & 1:
-            return
-        assert process.poll() is None
-        time.sleep(0.001)
 
 
 def test_a_signal_before_a_command_is_known_and_one_while_it_imports(tmp_path: Path) -> None:
@@ -334,6 +323,7 @@ znas.cli.main(["network", "nasbench201"])
 
 LATE = """
 import sys, pathlib, znas.files, znas.cli.{module}
+from tests.torture.processes import wait_until_it_listens
 from znas.cli import main
 check = znas.files.check_new
 def taken(out):

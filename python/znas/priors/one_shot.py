@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from znas import jobs
 from znas.priors.base import Prior
 from znas.priors.environments import Store, check_environments, fit_environments
+from znas_engine.arguments import choice
 from znas_engine.data import Batch, Dataset
 from znas_engine.environment import Environment, derive_seed
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import Evaluator
 from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
@@ -149,8 +150,7 @@ def _network(evaluator: Evaluator) -> dict[str, Any]:
 
 def _check(training: str, images: int, train_images: int, environments: int) -> None:
     check_environments(environments)
-    if training not in TRAININGS:
-        raise unknown_choice("training", training, TRAININGS)
+    choice("training", training, TRAININGS)
     if images > train_images // 2:
         raise InvalidValueError(
             f"`images` must be at most half of the {train_images} `train_images` but got {images}"
