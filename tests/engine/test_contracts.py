@@ -51,10 +51,10 @@ class Lopsided(NasBench201):
         return super().mixture() * np.float32(0.9)
 
 
-class ReadsAnything(NasBench201):
+class RefusesWithoutAWord(NasBench201):
     def parse(self, written: Any) -> Any:
         if not isinstance(written, str | list):
-            raise InvalidValueError("two\nlines")
+            raise InvalidValueError("")
         return super().parse(written)
 
 
@@ -73,7 +73,7 @@ class Impure(NasBench201):
         (OtherNetwork, "test_the_trainable_network_is_the_graph"),
         (Free, "test_costs_add_up"),
         (Lopsided, "test_the_vocabulary_of_masks"),
-        (ReadsAnything, "test_anything_else_is_refused_in_one_line"),
+        (RefusesWithoutAWord, "test_anything_else_is_refused_in_one_line"),
     ],
 )
 def test_spaces(defect: type[Any], check: str) -> None:
