@@ -288,7 +288,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
         {"os.cpu_count", "os.sched_getaffinity", "multiprocessing.cpu_count"},
         {"engine/znas_engine/cores.py": "the place"},
     ),
-    "quoting": ({"reprlib.repr", "reprlib.Repr", "ascii"}, {"engine/znas_engine/errors.py": "the place"}),
+    "quoting": ({"reprlib.repr", "reprlib.Repr", "ascii"}, {}),  # `briefly` does
 }
 #: What is made for tests: their folders and processes are their own.
 OF_TESTS = "engine/znas_engine/testing/"

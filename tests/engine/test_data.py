@@ -432,9 +432,7 @@ def test_resolution_must_be_a_whole_number_above_zero(cifar10_root: Path, name: 
     data_dir = cifar10_root if name == "cifar10" else None
     with pytest.raises(InvalidValueError, match="`resolution` must be at least 1 but got 0"):
         load(name, data_dir=data_dir, resolution=0)
-    with pytest.raises(
-        InvalidValueError, match=r"`resolution` must be a whole number but got 32\.0"
-    ):
+    with pytest.raises(InvalidValueError, match=r"`resolution` must be a whole number but got 32\.0"):
         load(name, data_dir=data_dir, resolution=32.0)  # type: ignore[arg-type]
 
 

@@ -44,7 +44,8 @@ def main() -> None:
     asked = parser.parse_args()
     began = time.monotonic()
     until = began + asked.seconds
-    os.environ["ZNAS_CACHE"] = tempfile.mkdtemp(prefix="znas-torture-")
+    cache = tempfile.TemporaryDirectory(prefix="znas-torture-", ignore_cleanup_errors=True)
+    os.environ["ZNAS_CACHE"] = cache.name
     console = Console(stderr=True)
 
     def wanted(name: str) -> bool:
@@ -91,6 +92,7 @@ def main() -> None:
             remarks="\n".join(["", *remarks, ""] if remarks else []),
         )
         asked.out.write_text(page, encoding="utf-8")
+    cache.cleanup()
     sys.exit(any(account.wrong for account in accounts))
 
 

@@ -16,7 +16,7 @@ from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, pat
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
-from znas.hooks import Hooks
+from znas.hooks import Hooks, Report
 from znas.interventions.probability import parse_p
 from znas.request import SHIPPED, Request
 from znas.selection.strategies import GAME_CHOICES
@@ -25,7 +25,7 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
-from znas_engine.tables import read_table
+from znas_engine.tables import Table, read_table
 
 ALL_INITS, ALL_NORMS = ",".join(INITIALISATIONS), ",".join(NORMS)
 Out = Annotated[
@@ -114,12 +114,9 @@ def diagnose(
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
-    base = _base(request, inits, p, game, prior)
-    base = _sized(base, envs, images, robustness=robustness)
+    base = _sized(_base(request, inits, p, game, prior), envs, images, robustness=robustness)
     report = reporter(quiet=quiet)
-    truth = None if table is None else read_table(table, get_space(request.space), report=report)
-    if truth is not None:
-        truth.column(column)  # refused before the searches
+    truth = None if table is None else _truth(table, request, column, report)
     job: Callable[..., Diagnosis | Robustness]
     if robustness:
         values = _values(inits, ps, image_counts, norms)
@@ -127,13 +124,23 @@ def diagnose(
     else:
         watched = 3 if depths is None else depths
         job = partial(measure, base, inits=_names("inits", inits), ps=_ps(ps), depths=watched)
+
+    def say(found: Diagnosis | Robustness, written: Path | None = None) -> None:
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), indent=1))
+        else:
+            show(found.summary(), written, "report.md, report.html, JSON, pictures")
+
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
-        hooks = Hooks(progress, report, lambda found: show(found.summary()))
-        found = job(table=truth, column=column, out=out, hooks=hooks)
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
-    else:
-        show(found.summary(), out, "report.md, report.html, JSON, pictures")
+        found = job(table=truth, column=column, out=out, hooks=Hooks(progress, report, say))
+    say(found, out)
+
+
+def _truth(file: Path, request: Request, column: str | None, report: Report) -> Table:
+    """The table, whose column is refused before the searches."""
+    found = read_table(file, get_space(request.space), report=report)
+    found.column(column)
+    return found
 
 
 def _base(request: Request, inits: str, p: str | None, game: str | None, prior: str | None) -> Request:

@@ -82,8 +82,10 @@ def table1(
     request = replace(request, space=space_of("table1"))
     correlate = None
     if table is not None:
-        correlate = _correlation(request, table, ["naswot", "params", "flops"], None, out, quiet=quiet)
-    first = _sizes("table1", request, rows, prior, seeds, out, quiet=quiet)
+        correlate = _correlation(
+            request, table, ["naswot", "params", "flops"], None, out, as_json=as_json, quiet=quiet
+        )
+    first = _sizes("table1", request, rows, prior, seeds, out, as_json=as_json, quiet=quiet)
     _show([first, *([] if correlate is None else [correlate()])], as_json=as_json)
 
 
@@ -111,7 +113,7 @@ def table3(
     from znas.reproduce.published import space_of
 
     request = replace(request, space=space_of("table3"))
-    _show([_sizes("table3", request, rows, prior, seeds, out, quiet=quiet)], as_json=as_json)
+    _show([_sizes("table3", request, rows, prior, seeds, out, as_json=as_json, quiet=quiet)], as_json=as_json)
 
 
 @reproduce.command()
@@ -154,7 +156,7 @@ def table2(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
         )
     sheet = tabulate(chosen, trials, truth, setup.conditions())
-    _save(sheet, album, "table2", None if truth is None else figures.draw_accuracies)
+    _save(sheet, album, "table2", None if truth is None else figures.draw_accuracies, as_json=as_json)
     _show([sheet], as_json=as_json)
 
 
@@ -190,7 +192,7 @@ def correlation(
       znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
         --scores naswot,params,naswot+params --out runs/sample
     """
-    measure = _correlation(request, table, _names(scores), architectures, out, quiet=quiet)
+    measure = _correlation(request, table, _names(scores), architectures, out, as_json=as_json, quiet=quiet)
     _show([measure()], as_json=as_json)
 
 
@@ -230,7 +232,7 @@ def sets(
     sheet = measure.sets(
         out, get_space(request.space), largest=largest, top=top, by=by, show=show, column=column
     )
-    _save(sheet, album, "sets")
+    _save(sheet, album, "sets", as_json=as_json)
     _show([sheet], as_json=as_json)
 
 
@@ -260,6 +262,7 @@ def _sizes(
     seeds: int,
     out: Path,
     *,
+    as_json: bool,
     quiet: bool,
 ) -> Sheet:
     from znas.reproduce import figures, folder
@@ -277,7 +280,7 @@ def _sizes(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
         )
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
-    _save(sheet, album, evaluation.name, figures.draw_sizes)
+    _save(sheet, album, evaluation.name, figures.draw_sizes, as_json=as_json)
     return sheet
 
 
@@ -288,6 +291,7 @@ def _correlation(
     architectures: int | None,
     out: Path,
     *,
+    as_json: bool,
     quiet: bool,
 ) -> Callable[[], Sheet]:
     """Asks for all that it needs; what it returns measures."""
@@ -325,7 +329,7 @@ def _correlation(
             )
         sheet = measure.correlation(scored, names, truth, request)
         others = {figures.SCORES_FILE: measure.scores_csv(scored).encode()}
-        _save(sheet, album, "correlation", figures.draw_correlations, others)
+        _save(sheet, album, "correlation", figures.draw_correlations, others, as_json=as_json)
         return sheet
 
     measure.check_sample(truth, architectures)
@@ -338,6 +342,8 @@ def _save(
     name: str,
     draw: Callable[[dict[str, Any]], Figure] | None = None,
     others: Mapping[str, bytes] = MappingProxyType({}),
+    *,
+    as_json: bool,
 ) -> None:
     """Into the folder; what cannot be written is at least printed."""
     try:
@@ -345,7 +351,7 @@ def _save(
             album.write(file, data)
         sheet.save(album, name, draw)
     except ZnasError:
-        _show([sheet], as_json=False)
+        _show([sheet], as_json=as_json)
         raise
 
 

@@ -78,11 +78,9 @@ def fit_one_shot(
     Raises InvalidValueError for a data set without labels, batches larger than half of `train_images`, fewer
     than 2 environments, or files of another job; StorageError for a `checkpoint` that is none.
     """
-    from znas_engine.supernet.checkpoint import identity_of
     from znas_engine.supernet.training import split, train
 
-    _check(training, images, train_images, environments)
-    jobs.check_work(work)
+    _check(training, images, train_images, environments, work)
     begun = begun_with(checkpoint)  # looked at whatever was asked for
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
@@ -107,9 +105,17 @@ def fit_one_shot(
         store=store,
         progress=progress,
     )
-    if store is not None and identity_of(checkpoint) is not None:
-        checkpoint.unlink()
+    if store is not None:
+        _remove(checkpoint)
     return found
+
+
+def _remove(checkpoint: Path) -> None:
+    """If it is one."""
+    from znas_engine.supernet.checkpoint import identity_of
+
+    if identity_of(checkpoint) is not None:
+        checkpoint.unlink()
 
 
 def _digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
@@ -148,8 +154,9 @@ def _network(evaluator: Evaluator) -> dict[str, Any]:
     }
 
 
-def _check(training: str, images: int, train_images: int, environments: int) -> None:
+def _check(training: str, images: int, train_images: int, environments: int, work: Path) -> None:
     check_environments(environments)
+    jobs.check_work(work)
     choice("training", training, TRAININGS)
     if images > train_images // 2:
         raise InvalidValueError(
