@@ -123,6 +123,9 @@ def read_table(
         report(remark)
     rows = rows_of(path, text)
     where, genotypes = _architectures(path, rows, space)
+    if _numbered(rows.cells[0][where]) and not _numbered(str(genotypes[0])):
+        numbers = ", ".join(f"{k} {name}" for k, name in enumerate(space.operations))
+        report(one_line(f"{path}: its architectures are numbers, which are read as {numbers}: others differ"))
     found = _columns(rows, where)
     if all(one.values is None and not one.refused for one in found):
         others = _listed({one.name: one.why for one in found})
@@ -139,6 +142,11 @@ def read_table(
         one_line(f"{path}: accuracies in percent: {_names(taken)}{doubt}; left out: {_listed(table.left)}")
     )
     return table
+
+
+def _numbered(written: str) -> bool:
+    """Whether an architecture is written without the names of its operations."""
+    return not any(letter.isalpha() for letter in written)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -247,7 +255,7 @@ def _columns(rows: Rows, architectures: int) -> list[_Column]:
         cells = [row[k] for row in rows.cells]
         kind, why = meaning(name)
         one = _Column(name or f"column {k + 1}", kind, why, cells, rows.lines, None)
-        if of_cells.is_text(cells):
+        if of_cells.is_text(cells) and not (kind == "accuracy" and of_cells.has_numbers(cells)):
             one.kind, one.why = "other", "text"
         elif kind != "rows" or any(cells):
             one.values, one.refused = of_cells.numbers(cells, rows.lines, commas=rows.separator != ",")
@@ -255,6 +263,8 @@ def _columns(rows: Rows, architectures: int) -> list[_Column]:
                 one.refused = one.refused or "smaller is better there: give 100 - error instead"
             elif kind == "rows":
                 one.refused = _ROWS
+            elif kind == "accuracy" and of_cells.is_flags(cells):
+                one.kind, one.why = "other", "yes or no"
             elif kind == "accuracy":
                 one.accept()
         found.append(one)
