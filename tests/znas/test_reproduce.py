@@ -20,8 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from znas.cli import main
+from znas.files import Album
 from znas.output import markdown
-from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
+from znas.reproduce.correlation import BATCH, correlation, score_table, scores_csv, unique_rows
+from znas.reproduce.figures import SCORES_FILE
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
 from znas.reproduce.sets import sets
@@ -363,6 +365,28 @@ def test_sets_are_every_combination_by_its_ranking_and_its_winners(table_file: P
     assert len(sheet.cells) == 4
     usual = sets(tmp_path, NB201, largest=1, top=None, by="tau", show=1, column=None)
     assert usual.data["top"] == 10
+
+
+def test_a_score_of_ones_own_is_no_accuracy_of_the_sets(table_file: Path, tmp_path: Path) -> None:
+    """Whatever it is called: which columns are scores, the correlation says."""
+    request = proxied(tiny())
+    table = read_table(table_file, NB201)
+    for name in ("spread", "accuracy_like", "val"):
+        mine = type("Mine", (type(get_score("naswot")),), {"name": name})()
+        out = tmp_path / name
+        scored = score_table(
+            table, [get_score("params"), mine], request, architectures=12, work=tmp_path / f"{name}.work"
+        )
+        sheet = correlation(scored, ["params", name], table, request)
+        album = Album(out)
+        album.write(SCORES_FILE, scores_csv(scored).encode())
+        sheet.save(album, "correlation", None)
+        found = sets(out, NB201, largest=2, top=3, by="tau", show=4, column=None)
+        assert found.data["column"] == table.column(None)[0]
+        assert {row["scores"] for row in found.data["rows"]} == {"params", name, f"params+{name}"}
+    (out / SCORES_FILE).write_text((out / SCORES_FILE).read_text().replace("val", "other"))
+    with pytest.raises(DataError, match="are of two runs"):
+        sets(out, NB201, largest=2, top=3, by="tau", show=4, column=None)
 
 
 def test_sets_of_few_architectures_and_of_another_space(tmp_path: Path) -> None:
