@@ -221,8 +221,8 @@ def test_unfit_priors_are_refused_unless_forced() -> None:
 # --- the sources ---
 
 
-def write_table(path: Path, count: int, accuracy: Any) -> Path:
-    rng = np.random.default_rng(3)
+def write_table(path: Path, count: int, accuracy: Any, seed: int = 3) -> Path:
+    rng = np.random.default_rng(seed)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "arch", "test", "other"])
@@ -450,6 +450,36 @@ def test_fit_show_and_check(tmp_path: Path) -> None:
     assert "does NOT rank better than chance: Spearman -" in done.stdout
     with pytest.raises(InvalidValueError, match="no better than chance"):
         priors.require(priors.load(out), force=False)
+
+
+def test_what_a_prior_learnt_is_known_by_its_content(tmp_path: Path) -> None:
+    """By any name, in any order, beside other columns; and another table may have the same name."""
+
+    def accuracy(genotype: Any, rng: Any) -> float:
+        return float(20 + 10 * sum(o == "nor_conv_3x3" for o in genotype.operations) + rng.normal())
+
+    table = write_table(tmp_path / "cifar10.csv", 400, accuracy)
+    out = tmp_path / "prior.json"
+    assert run("fit", "--source", "table", "--table", table, "--out", out).returncode == 0
+    head, *lines = table.read_text().splitlines()
+    copies = {
+        "renamed.csv": [head, *lines],
+        "sorted.csv": [head, *sorted(lines)],
+        "wider.csv": [f"{head},other_acc", *(f"{line},{90 - k / 9}" for k, line in enumerate(lines))],
+    }
+    for name, content in copies.items():
+        (tmp_path / name).write_text("\n".join(content))
+        done = run("check", out, "--table", tmp_path / name, *(["--column", "other_acc"] * (name[0] == "w")))
+        assert done.returncode == 2, name
+        assert f"was fitted to the accuracies of {tmp_path / name}: check it on another" in done.stderr
+    (tmp_path / "elsewhere").mkdir()
+    other = write_table(tmp_path / "elsewhere" / "cifar10.csv", 100, accuracy, seed=5)
+    done = run("check", out, "--table", other)
+    assert done.returncode == 0, done.stderr
+    old = json.loads(out.read_text())
+    del old["provenance"]["content"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert "was fitted to" in run("check", tmp_path / "old.json", "--table", other).stderr
 
 
 def test_a_sorted_table_does_not_teach_its_row_numbers(tmp_path: Path) -> None:

@@ -411,7 +411,7 @@ def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path
     lines = [f'"{space.genotype(space.random_path(rng))}",{accuracy}' for accuracy in (90, 91, 92)]
     path = tmp_path / "darts.csv"
     path.write_text("\n".join(["arch,cifar10_test_200ep", *lines]))
-    given = proxied(tiny(space="darts"))
+    given = proxied(tiny(space="darts", cells=3))
     scored = score_table(
         read_table(path, space), scores("params"), given, architectures=None, work=tmp_path / "work"
     )

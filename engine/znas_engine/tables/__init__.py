@@ -16,6 +16,7 @@ How a file becomes a table, each step in a module of its own:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +92,11 @@ class Table:
         if chosen not in self.columns:
             raise unknown_choice(f"column of {self.path}", chosen[:80], self.columns)
         return chosen, self.columns[chosen]
+
+    def digest(self, name: str) -> str:
+        """Of one of `columns` with its architectures: the same in any order of lines, in any file."""
+        lines = sorted(f"{a} {v!r}" for a, v in zip(self.genotypes, self.columns[name].tolist(), strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def masks(self, space: SearchSpace[Any]) -> Mask:
         """path(a) of every architecture, float32 [n, E, O]. InvalidValueError for what is not its space."""
