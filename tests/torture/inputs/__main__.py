@@ -45,12 +45,5 @@ def _brief(case: Any) -> str:
         return object.__repr__(case)
 
 
-def _brief(case: Any) -> str:
-    try:
-        return repr(case)[:400]
-    except (RecursionError, ValueError, MemoryError):
-        return object.__repr__(case)
-
-
 if __name__ == "__main__":
     main()
