@@ -35,8 +35,12 @@ class Environment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_between("seed", self.seed, 0, 2**64 - 1))
-        check_init(self.init)
+        self.check_init()
         instance("batch", self.batch, Batch)
+
+    def check_init(self) -> None:
+        """Raises InvalidValueError where no weights can be drawn by `init`."""
+        check_init(self.init)
 
     def weight(self, node: Conv | Linear) -> NDArray[np.float32]:
         """The node's weight, float32 in `node.weight_shape`; a function of (seed, init, node.name) alone,

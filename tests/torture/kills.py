@@ -105,7 +105,7 @@ def _killed(job: Job, folder: Path, often: Path, rng: Random, kills: int, until:
     whole = run([*job.arguments, folder / "whole"], env=env)
     length = time.monotonic() - began
     if whole.code != 0:
-        account.add(verdict(whole, right=False), "the unbroken run")
+        account.add(f"refused or wrong without any kill: {whole.err.strip()[-300:]}", "the unbroken run")
         return account
     wanted = job.outcome(folder / "whole")
     missed = 0

@@ -135,6 +135,9 @@ class Trained(Environment):
 
     weights: Mapping[str, NDArray[np.float32]] = field(compare=False)
 
+    def check_init(self) -> None:
+        """Nothing is drawn."""
+
     def weight(self, node: Conv | Linear) -> NDArray[np.float32]:
         return self.weights[node.name]
 

@@ -132,9 +132,10 @@ class Checkpoints(Input):
         )
 
     def make(self, rng: Random) -> bytes:
-        return rng.choice([mutate.flipped, mutate.flipped, mutate.bytes_of])(
-            (self.folder / "whole").read_bytes(), rng
-        )
+        whole = (self.folder / "whole").read_bytes()
+        if rng.random() < 0.1:
+            return whole  # which is gone on from
+        return rng.choice([mutate.flipped, mutate.flipped, mutate.bytes_of])(whole, rng)
 
     def use(self, case: bytes) -> bool:
         path = self.put("changed", case)
