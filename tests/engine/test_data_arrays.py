@@ -587,3 +587,12 @@ def test_torch_is_not_imported() -> None:
         "assert not {'torch', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_way_out_of_labels_with_two_dimensions_keeps_them() -> None:
+    column, one_hot = labels()[:, None], np.eye(4)[labels()]
+    np.testing.assert_array_equal(column[:, 0], one_hot.argmax(1))
+    for wrong, way in ((column, "labels[:, 0]"), (one_hot, "labels.argmax(1)")):
+        with pytest.raises(InvalidValueError) as refused:
+            load((pictures(), wrong))
+        assert str(refused.value).endswith(way)
