@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -524,3 +525,46 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Pat
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "x.json").exists()
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "no space": {"space": "nasbench201"},
+    "no score": {"score": 5},
+    "no mean": {"mean": None},
+    "text": {"mean": "x"},
+    "another shape": {"mean": np.zeros((1, 5))},
+    "infinite": {"mean": np.full((6, 5), np.inf)},
+    "half a drop": {"drop_mean": np.zeros(6)},
+    "negative": {"variance": np.full((6, 5), -1.0)},
+    "an object inside": {"provenance": {"x": object()}},
+    "NumPy inside": {"provenance": {"x": np.int64(3)}},
+    "NaN inside": {"provenance": {"x": float("nan")}},
+    "no provenance": {"provenance": None},
+    "half a check": {"check": {"passed": True}},
+}
+
+
+@pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
+def test_no_prior_is_written_that_could_not_be_read(changes: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError):
+        priors.save(replace(make(), **changes), tmp_path / "prior.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_priors_take_what_people_have(tmp_path: Path) -> None:
+    prior = replace(make(), mean=make().mean.tolist())
+    priors.save(prior, str(tmp_path / "prior.json"))
+    found = priors.load(tmp_path / "prior.json", "nasbench201")
+    np.testing.assert_array_equal(found.mean, make().mean)
+    masks = random_masks(NB201, 3)
+    np.testing.assert_array_equal(found.predict(masks.tolist()), found.predict(masks))
+    for wrong in (None, "x", NB201.mixture(), [[1], [2, 3]]):
+        with pytest.raises(InvalidValueError):
+            found.predict(wrong)
+    for path in (None, b"x", "", "a\0b"):
+        with pytest.raises(InvalidValueError):
+            priors.save(prior, path)
+    with pytest.raises(InvalidValueError):
+        priors.save(5, tmp_path / "other.json")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError):
+        priors.load(tmp_path / "prior.json", 5)  # type: ignore[arg-type]

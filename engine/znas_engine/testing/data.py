@@ -112,7 +112,7 @@ class DataContract:
             os.utime(path, (1, 1))
         assert self.made(options | {"data_dir": tmp_path / "copy"}).identity == dataset.identity
 
-    @pytest.mark.parametrize("seed", [True, np.int64(1), np.uint8(1)])
+    @pytest.mark.parametrize("seed", [np.int64(1), np.uint8(1), np.array(1)])
     def test_a_seed_of_another_type_is_the_same_seed(self, dataset: Dataset, seed: Any) -> None:
         assert dataset.batch(1, seed=seed).digest() == dataset.batch(1, seed=1).digest()
 
