@@ -34,11 +34,12 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     arguments = parser.parse_args()
     where = paths.named(arguments.page, "the page")
-    picture = where.with_name(f"{where.stem}.png")
     alone = where.suffix == ".html"
     result = read(arguments.result)
-    for each in [where] if alone else [where, picture]:
-        check_new(each)
+    check_new(where)
+    picture = where.with_name(f"{where.stem}.png")
+    if not alone:
+        check_new(picture)
     rows = [row for row in result["rows"] if row["part"] == "passes"]
     pictures = []
     if rows and not drawable():

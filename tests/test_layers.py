@@ -1,4 +1,5 @@
-"""A space is one folder: nothing else in python/ or engine/ names one. And modules form no circle."""
+"""A space is one folder: nothing else in python/ or engine/ names one. Modules form no circle. What has one
+place (docs/decisions/0012-strangers.md) is done nowhere else."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
@@ -226,3 +228,109 @@ def test_functions_and_files_stay_readable() -> None:
     found = list(functions_and_files())
     assert len(found) > 1000
     assert not [(what, lines) for what, lines, most in found if lines > most]
+
+
+#: What asks the system about a path, or changes what is there: functions and methods of these names.
+OF_PATHS = {
+    *("exists", "is_file", "is_dir", "is_symlink", "is_fifo", "stat", "lstat", "readlink", "samefile"),
+    *("lexists", "access", "open", "read_text", "read_bytes", "write_text", "write_bytes", "iterdir", "glob"),
+    *("rglob", "walk", "listdir", "scandir", "mkdir", "makedirs", "touch", "unlink", "rmdir", "rmtree"),
+    *("rename", "renames", "chmod", "chown", "symlink_to", "hardlink_to", "expanduser", "absolute"),
+    *("resolve", "truncate", "mkfifo", "copyfile", "copytree", "TemporaryDirectory", "NamedTemporaryFile"),
+    *("mkdtemp", "mkstemp", "gettempdir"),
+}
+#: What is done in one place: (the calls of it, where they may be and why).
+PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
+    "paths": (
+        OF_PATHS,
+        {
+            "engine/znas_engine/paths.py": "the place",
+            "python/znas/files.py": "the place of what is written",
+            "engine/znas_engine/journal.py": "its work file, opened once for reading, writing and the lock",
+            "engine/znas_engine/storage.py": "its cache, opened without following links",
+            "engine/znas_engine/supernet/checkpoint.py": "makes the folder of its own file",
+            "engine/znas_engine/data/folders.py": "the kinds that a listing of a folder knows already",
+            "python/znas/priors/base.py": "a file that was just written keeps its permissions",
+            "python/znas/priors/one_shot.py": "removes the checkpoint that it has just read",
+            "python/znas/bench/process.py": "temporary folders of its own",
+            "python/znas/bench/worker.py": "/proc",
+            "python/znas/bench/machine.py": "/proc, and its own sources",
+            "python/znas/cli/streams.py": "/dev/null",
+            "python/znas/reproduce/published.py": "a file of this package",
+            "engine/znas_engine/backends/native.py": "a file of this package",
+            "engine/znas_engine/promises.py": "sources of modules that are imported",
+            "engine/znas_engine/spaces/trainable.py": "sources of modules that are imported",
+            "engine/znas_engine/tables/files.py": "members of an archive in memory",
+            "engine/znas_engine/data/pictures.py": "a picture in memory",
+        },
+    ),
+    "JSON": (
+        {"json.load", "json.loads"},
+        {
+            "engine/znas_engine/strict_json.py": "the place",
+            "engine/znas_engine/journal.py": "lines whose digest is right",
+            "python/znas/reproduce/published.py": "a file of this package",
+            "python/znas/bench/peak.py": "what a process of ours has printed",
+            "python/znas/bench/process.py": "what a process of ours has printed",
+            "python/znas/bench/search.py": "what a process of ours has printed",
+            "python/znas/bench/worker.py": "what the process that began this one has said",
+        },
+    ),
+    "code in data": (
+        {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "exec", "eval", "marshal.loads"},
+        {},
+    ),
+    "signals": (
+        {"signal.signal", "os._exit", "atexit.register", "os.kill"},
+        {"engine/znas_engine/interrupts.py": "the place"},
+    ),
+    "cores": (
+        {"os.cpu_count", "os.sched_getaffinity", "multiprocessing.cpu_count"},
+        {"engine/znas_engine/cores.py": "the place"},
+    ),
+    "quoting": ({"reprlib.repr", "reprlib.Repr", "ascii"}, {"engine/znas_engine/errors.py": "the place"}),
+}
+#: What is made for tests: their folders and processes are their own.
+OF_TESTS = "engine/znas_engine/testing/"
+
+
+def called(source: str) -> set[str]:
+    """Whole names of the functions and methods that are called, but for those of `paths`."""
+    functions = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = {ast.unparse(each) for each in functions if isinstance(each, ast.Name | ast.Attribute)}
+    return {name for name in names if not name.startswith("paths.")}
+
+
+def of(wanted: set[str], names: set[str]) -> list[str]:
+    """Those that are wanted; of paths those whose last name is, whatever stands before it."""
+    return sorted(
+        name for name in names if (name.rpartition(".")[2] if wanted is OF_PATHS else name) in wanted
+    )
+
+
+@cache
+def all_calls() -> dict[str, set[str]]:
+    sources = [path for top in ("python", "engine") for path in sorted((ROOT / top).rglob("*.py"))]
+    found = {path.relative_to(ROOT).as_posix(): called(path.read_text(encoding="utf-8")) for path in sources}
+    return {path: names for path, names in found.items() if not path.startswith(OF_TESTS)}
+
+
+@pytest.mark.parametrize("concept", PLACES)
+def test_what_has_one_place_is_done_nowhere_else(concept: str) -> None:
+    """And no exception outlives its reason."""
+    wanted, allowed = PLACES[concept]
+    found = {path: here for path, names in all_calls().items() if (here := of(wanted, names))}
+    elsewhere = {path: names for path, names in found.items() if path not in allowed}
+    assert not elsewhere, f"use the place of {concept}, or give a reason here"
+    assert set(allowed) <= set(found)
+
+
+def test_calls_are_seen_however_they_are_made() -> None:
+    source = """
+paths.read(path, "x"); path.read_text(); Path(x).parent.mkdir(); open(f); os.path.exists(p); str.replace(a, b)
+json.loads(path.open().read())
+with tempfile.TemporaryDirectory() as folder: pass
+"""
+    found = ["Path(x).parent.mkdir", "open", "os.path.exists", "path.open", "path.read_text"]
+    assert of(OF_PATHS, called(source)) == [*found, "tempfile.TemporaryDirectory"]
+    assert of({"json.loads"}, called(source)) == ["json.loads"]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from znas_engine.errors import InvalidValueError, briefly
+from znas_engine.errors import InvalidValueError, briefly, unknown_choice
+
+T = TypeVar("T")
 
 #: Of a whole number: those beyond cannot even be printed.
 _MOST_BITS = 4096
@@ -107,6 +109,22 @@ def generator(name: str, value: Any) -> np.random.Generator:
     if isinstance(value, np.random.Generator):
         return value
     raise InvalidValueError(f"`{name}` must be a numpy.random.Generator but got {briefly(value)}")
+
+
+def choice(what: str, value: Any, choices: Iterable[str]) -> str:
+    """`value` itself; InvalidValueError, naming the nearest, unless it is one of the choices."""
+    names = list(choices)
+    if isinstance(value, str) and value in names:
+        return value
+    raise unknown_choice(what, value, names)
+
+
+def distinct(what: str, values: Sequence[T]) -> list[T]:
+    """The same; InvalidValueError where one of them is there twice."""
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise InvalidValueError(f"{what} names {briefly(value)} twice: name it once")
+    return list(values)
 
 
 def _plain(value: Any) -> Any:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 #: Characters of a message, at most: what a stranger's file or argument holds is quoted, never poured out.
 LONGEST = 300
-_QUOTE = reprlib.Repr()
-_QUOTE.maxstring = _QUOTE.maxother = _QUOTE.maxlong = 80
+#: Characters of a value that is quoted, unless a notation needs more, and levels of what it holds.
+_QUOTED, _LEVELS = 80, 3
 
 
 class ZnasError(Exception):
@@ -83,10 +83,13 @@ def in_short(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def briefly(value: object) -> str:
+def briefly(value: object, longest: int = _QUOTED) -> str:
     """Its repr in one short line, whatever it is: a stranger's may fail, or fill memory."""
+    quote = reprlib.Repr()
+    quote.maxstring = quote.maxother = quote.maxlong = longest
+    quote.maxlevel = _LEVELS
     try:
-        return " ".join(_QUOTE.repr(value).split())[:80]
+        return " ".join(quote.repr(value).split())[:longest]
     except Exception:  # noqa: BLE001 - this only words what is wrong with the value
         return f"an object of {type(value).__name__}"
 

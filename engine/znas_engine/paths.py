@@ -8,6 +8,7 @@ link to write, or replaces what it was not told to replace.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import stat
@@ -39,7 +40,9 @@ def named(value: object, what: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise InvalidValueError(f"{what} {text!r:.80} has no home folder here: name it without ~") from error
+        raise InvalidValueError(
+            f"{what} {briefly(text)} has no home folder here: name it without ~"
+        ) from error
 
 
 def absolute(path: Path) -> Path:
@@ -72,6 +75,29 @@ def is_file(path: Path, what: str = "the path", error: type[ZnasError] = Storage
 
 def is_folder(path: Path, what: str = "the path", error: type[ZnasError] = StorageError) -> bool:
     return kind(path, what, error) == "folder"
+
+
+def itself(
+    path: Path, what: str = "the path", error: type[ZnasError] = StorageError
+) -> os.stat_result | None:
+    """What the system knows of the name, a link not followed; None where nothing has it.
+
+    Raises `error` where the system does not say.
+    """
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as problem:
+        raise error(f"{what} {path} cannot be used ({reason(problem)})") from problem
+
+
+def names(folder: Path, what: str, error: type[ZnasError] = StorageError) -> list[str]:
+    """Of everything in a folder, sorted; `error` where it cannot be looked into."""
+    try:
+        return sorted(each.name for each in folder.iterdir())
+    except (OSError, ValueError) as problem:
+        raise error(f"{what} {folder} cannot be read ({reason(problem)})") from problem
 
 
 def status(path: Path, what: str = "the path", error: type[ZnasError] = StorageError) -> os.stat_result:
@@ -128,6 +154,16 @@ def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
         temporary.replace(path)
 
 
+def hidden(path: Path) -> Path:
+    """A name beside it that nobody has, for what gets its own name once it is whole."""
+    return path.with_name(f"{_before(path)}{secrets.token_hex(_TOKEN)}.tmp")
+
+
+def leftovers(path: Path) -> Iterator[Path]:
+    """What has a name that `hidden` gave to something beside this path."""
+    return path.parent.glob(f"{glob.escape(_before(path))}{'[0-9a-f]' * 2 * _TOKEN}.tmp")
+
+
 def reason(error: BaseException) -> str:
     """The system's words for it: "Permission denied"."""
     return getattr(error, "strerror", None) or str(error)
@@ -137,10 +173,18 @@ def reason(error: BaseException) -> str:
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EOPNOTSUPP)
 
 
+#: Bytes of a hidden name that are drawn, and those that it takes from the name beside it: systems allow 255.
+_TOKEN, _TAKEN = 8, 200
+
+
+def _before(path: Path) -> str:
+    return f".{os.fsencode(path.name)[:_TAKEN].decode(errors='ignore')}."
+
+
 @contextmanager
 def _neighbour(path: Path, data: bytes, mode: int = 0o666) -> Iterator[Path]:
     """A file beside `path` with these bytes, flushed to disk; gone afterwards unless it was renamed."""
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    temporary = hidden(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(temporary, flags, mode), "wb") as file:

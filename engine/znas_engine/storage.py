@@ -23,7 +23,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from znas_engine import paths
+from znas_engine import paths, strict_json
 from znas_engine.errors import StorageError
 
 MAGIC = b"znas-engine cache entry 2\n"
@@ -270,7 +270,7 @@ class _Entry:
 
     def _sweep(self) -> None:
         """Removes what processes that were killed in `write` have left, known by its beginning."""
-        for left in self.folder.glob(f".{self.path.name}.{'[0-9a-f]' * 16}.tmp"):
+        for left in paths.leftovers(self.path):
             with suppress(OSError):
                 descriptor = os.open(left, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:
@@ -289,8 +289,8 @@ class _Entry:
     def _makers(self, lines: bytes, data: bytes) -> dict[str, object] | None:
         """The versions that made an entry of this key; None if it is not whole."""
         try:
-            makers = json.loads(lines[len(MAGIC) :])["made_by"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            makers = strict_json.parse(lines[len(MAGIC) :], "the entry")["made_by"]
+        except (StorageError, KeyError, TypeError):
             return None
         return makers if isinstance(makers, dict) and lines == self._header(makers, data) else None
 

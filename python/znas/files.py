@@ -8,12 +8,14 @@ written whole, and the same command goes on from there; a work file of another j
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-import secrets
+import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from znas_engine import paths, strict_json
@@ -31,7 +33,7 @@ def check_new(out: Path) -> None:
         raise _exists(out)
     nearest = next(folder for folder in paths.absolute(out).parents if _there(folder))
     try:
-        probe = nearest / _hidden(out)
+        probe = nearest / paths.hidden(out).name
         with held():
             probe.mkdir()
             probe.rmdir()
@@ -73,7 +75,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
 def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
     check_new(folder)
     made = _make(folder.parent)
-    staging = folder.with_name(_hidden(folder))
+    staging = paths.hidden(folder)
     try:
         staging.mkdir()
         for name, data in contents.items():
@@ -104,15 +106,12 @@ class Album:
 
     def __init__(self, folder: Path, works: tuple[str, ...] = ()) -> None:
         self.folder = folder
-        #: Of every file written here, the digests of its last two versions: a kill leaves either of them.
+        #: Of every file written here, the digests of what it was and becomes: a kill leaves either.
         self._written: dict[str, list[str]] = {}
         if not paths.is_folder(folder, "the output"):
             check_new(folder)
             return
-        try:
-            names = [each.name for each in folder.iterdir()]
-        except OSError as error:
-            raise _cannot_write(folder, error) from error
+        names = paths.names(folder, "the output")
         if self.INDEX in names:
             self._written = self._index()
         elif any(name not in works for name in names):
@@ -121,41 +120,49 @@ class Album:
     def check(self, *names: str) -> None:
         """StorageError where one of these files is there and not as it was written."""
         for name in names:
-            path = self.folder / name
-            if _there(path) and not self._is_ours(path):
-                raise StorageError(
-                    f"the output {path} is not as znas-engine wrote it; move it away or name another folder"
-                )
+            self._digest_of(self.folder / name)
 
     def write(self, name: str, data: bytes) -> Path:
         """All of the file or what was there before; StorageError as `check`, or a full disk."""
-        if _there(self.folder / self.INDEX):  # another table may have been added meanwhile
-            self._written |= self._index()
-        self.check(name)
         path = self.folder / name
-        self._written[name] = [*self._written.get(name, [])[-1:], _digest(data)]
-        index = {"format": _ALBUM, "written": self._written}
         try:
-            with held():
-                self._replace(path, data, json.dumps(index, indent=1).encode())
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _alone(self.folder):
+                self._add(path, data)
+        except StorageError:
+            raise
         except OSError as error:
             raise _cannot_write(path, error) from error
         return path
 
-    def _replace(self, path: Path, data: bytes, index: bytes) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        paths.replace(self.folder / self.INDEX, index)
-        paths.replace(path, data)
+    def _add(self, path: Path, data: bytes) -> None:
+        if _there(self.folder / self.INDEX):  # another command may have added a table meanwhile
+            self._written |= self._index()
+        before = self._digest_of(path)
+        self._written[path.name] = [*([] if before is None else [before]), _digest(data)]
+        index = {"format": _ALBUM, "written": self._written}
+        with held():
+            paths.replace(self.folder / self.INDEX, json.dumps(index, indent=1).encode())
+            paths.replace(path, data)
 
-    def _is_ours(self, path: Path) -> bool:
+    def _digest_of(self, path: Path) -> str | None:
+        """Of a file that is as it was written here; None where nothing is; StorageError for anything else."""
+        about = paths.itself(path, "the output")
+        if about is None:
+            return None
         known = self._written.get(path.name)
-        if known is None or path.is_symlink() or not paths.is_file(path):
-            return False
-        return _digest(paths.read(path, "the output", limit=_LARGEST)) in known
+        if known and stat.S_ISREG(about.st_mode):
+            found = _digest(paths.read(path, "the output", limit=_LARGEST))
+            if found in known:
+                return found
+        raise StorageError(
+            f"the output {path} is not as znas-engine wrote it; move it away or name another folder"
+        )
 
     def _index(self) -> dict[str, list[str]]:
         path = self.folder / self.INDEX
-        if path.is_symlink():
+        about = paths.itself(path, "the index")
+        if about is not None and stat.S_ISLNK(about.st_mode):
             raise _exists(path)
         found = strict_json.parse(paths.read(path, "the index"), f"the index {path}")
         written = found.get("written") if isinstance(found, dict) and found.get("format") == _ALBUM else None
@@ -169,19 +176,25 @@ _ALBUM = "znas-engine album 1"
 _LARGEST = 1 << 30
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process is in such a block with this folder, where its file system has locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 def _there(path: Path) -> bool:
     """Whether anything is there, a link to nothing too; StorageError where the system does not say."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError) as error:
-        raise _cannot_write(path, error) from error
-    return True
+    return paths.itself(path, "the output") is not None
 
 
 def _make(folder: Path) -> list[Path]:
@@ -208,11 +221,6 @@ def _unmake(made: list[Path]) -> None:
     for folder in reversed(made):
         with suppress(OSError):
             folder.rmdir()
-
-
-def _hidden(path: Path) -> str:
-    """A name beside it that nobody has."""
-    return f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
 
 
 def _exists(path: Path) -> StorageError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -83,7 +82,7 @@ def settings(thing: Any, kinds: tuple[type, ...] = (str, int, float)) -> list[st
 
 def check_work(path: Path) -> None:
     """StorageError where something else than a work file has its name: asked before a phase without one."""
-    if os.path.lexists(path):
+    if paths.itself(path, "the work file") is not None:
         with suppress(InvalidValueError), Journal(path, {}):  # of which job, is asked when it is needed
             pass
 

@@ -27,9 +27,9 @@ from znas.selection.strategies import (
     Sequential,
     Strategy,
 )
-from znas_engine.arguments import instance
+from znas_engine.arguments import choice, instance
 from znas_engine.environment import derive_seed
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError
 from znas_engine.paths import named
 from znas_engine.scores import Score, StaticScore
 from znas_engine.spaces import SearchSpace
@@ -97,8 +97,7 @@ class Method:
             ("prior scale", request.prior_scale, PRIOR_SCALES),
             ("estimator", request.estimator, GAMES),
         ):
-            if value not in choices:
-                raise unknown_choice(what, value, choices)
+            choice(what, value, choices)
         assert request.finalists is not None
         aggregate = request.aggregate
         if aggregate == "auto":

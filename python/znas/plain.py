@@ -1,15 +1,15 @@
-"""What was read from a JSON file, held to the dataclasses that it became and to what they would write."""
+"""What `strict_json` has read, held to the dataclasses that it became and to what they would write."""
 
 from __future__ import annotations
 
-import math
-import reprlib
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from znas_engine.errors import briefly
 
 #: Integers of a file fit into 64 bits, so that whatever is computed from them fits into a float.
 _INTEGERS = range(-(2**63), 2**63)
@@ -56,7 +56,7 @@ def difference(file: Any, now: Any, at: str = "") -> str | None:
         return _first(difference(*pair, f"{at}[{i}]") for i, pair in enumerate(zip(file, now, strict=True)))
     if _same(file, now):
         return None
-    return f"`{_short(at)}` is {reprlib.repr(file)}, but the rest makes it {reprlib.repr(now)}"
+    return f"`{_short(at)}` is {briefly(file)}, but the rest makes it {briefly(now)}"
 
 
 @cache
@@ -69,23 +69,19 @@ def _first(found: Iterator[str | None]) -> str | None:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    if isinstance(value, str) and kind is str:
-        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     if isinstance(value, int) and kind in (int, float):
         return not isinstance(value, bool) and value in _INTEGERS
     return isinstance(value, kind)
 
 
 def _same(file: Any, now: Any) -> bool:
-    if isinstance(file, float) and isinstance(now, float) and math.isnan(file):
-        return math.isnan(now)
     if isinstance(file, str) and isinstance(now, str):
         return file == now or str(Path(file)) == now  # ./data is data
     return isinstance(file, bool) == isinstance(now, bool) and bool(file == now)
 
 
 def _wrong(value: Any, wanted: str, at: str) -> str:
-    return f"`{_short(at)}` must be {wanted} but is {reprlib.repr(value)}"
+    return f"`{_short(at)}` must be {wanted} but is {briefly(value)}"
 
 
 def _short(path: str) -> str:

@@ -12,7 +12,7 @@ from znas.plain import difference, mistyped
 from znas.result import EdgeReport, ScoreReport, SearchResult
 from znas.selection.operations import one_hot
 from znas_engine.arguments import check_between
-from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError, briefly
 
 #: Where a field is in the file, if not under its own name.
 _PLACES = {
@@ -68,7 +68,7 @@ def _contradictions(result: SearchResult, plain: Mapping[str, Any]) -> Iterator[
     for name, used in facts.items():
         asked = getattr(result.request, name)
         if asked not in (None, "auto", used):
-            yield f"`{name}` is {used!r:.80}, but `request.{name}` is {asked!r:.80}"
+            yield f"`{name}` is {briefly(used)}, but `request.{name}` is {briefly(asked)}"
     labels = [edge.label for edge in space.edges]
     if [edge.edge for edge in result.edges] != labels:
         yield f"`edges` are not the {len(labels)} of the space {space.name}"
@@ -76,7 +76,7 @@ def _contradictions(result: SearchResult, plain: Mapping[str, Any]) -> Iterator[
         if list(edge.operations) != [space.operations[o] for o in space.options(e)]:
             yield f"`edges[{e}].operations` are not those of the space {space.name}"
         if edge.selected not in edge.operations:
-            yield f"`edges[{e}].selected` is {edge.selected!r:.80}, no operation of the edge"
+            yield f"`edges[{e}].selected` is {briefly(edge.selected)}, no operation of the edge"
         if any(len(report.values) != len(plain["rows"]) for report in _reports(edge)):
             yield f"`edges[{e}]` has values for more or fewer than the {len(plain['rows'])} `rows`"
     if isinstance(result.p, tuple) and len(result.p) != len(labels):
@@ -85,7 +85,7 @@ def _contradictions(result: SearchResult, plain: Mapping[str, Any]) -> Iterator[
     kept = np.array([edge.kept for edge in result.edges], dtype=np.bool_)
     mask = one_hot(selected, len(space.operations)) * kept[:, None]
     if not np.array_equal(mask, space.mask(result.genotype)):
-        yield f"`arch` is {result.arch!r:.200}, which is not what `edges` select"
+        yield f"`arch` is {briefly(result.arch, 200)}, which is not what `edges` select"
 
 
 def _reports(edge: EdgeReport) -> Iterator[ScoreReport]:

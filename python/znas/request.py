@@ -43,8 +43,7 @@ SHIPPED = "shipped"
 class Option:
     """What is said of a field. help: without its choices. choices: the names that are known here, after those
     of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a whole
-    number. domain: of another."""
+    preset's value. low, high: of a whole number. domain: of another."""
 
     help: str
     kind: type

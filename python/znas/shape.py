@@ -10,10 +10,11 @@ are not looked at.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from znas_engine.errors import briefly
 
 Shape = Any
 
@@ -121,4 +122,4 @@ def _first(found: Iterator[str | None]) -> str | None:
 
 
 def _wrong(value: Any, wanted: str, at: str) -> str:
-    return f"`{at[:100]}` must be {wanted} but is {reprlib.repr(value)}"
+    return f"`{at[:100]}` must be {wanted} but is {briefly(value)}"

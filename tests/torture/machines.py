@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -21,7 +20,16 @@ from typing import Any
 
 from tests.torture.account import REFUSED, RIGHT, Account
 from tests.torture.inputs.base import NB201
-from tests.torture.processes import PATIENCE, SEARCH, TINY, Done, environment, run, verdict
+from tests.torture.processes import (
+    PATIENCE,
+    SEARCH,
+    TINY,
+    Done,
+    environment,
+    run,
+    verdict,
+    wait_until_it_listens,
+)
 
 Situation = Callable[[Path, Random, Account], None]
 ORT = (*SEARCH, "--backend", "ort", "--json")
@@ -167,7 +175,7 @@ def signals(folder: Path, rng: Random, account: Account) -> None:
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
-            _wait_until_it_listens(process)
+            wait_until_it_listens(process)
             for number, moment in zip(sent, moments, strict=True):
                 time.sleep(moment)
                 process.send_signal(number)
@@ -341,15 +349,6 @@ def _at_once(count: int, command: tuple[str, ...], env: dict[str, str]) -> list[
     for thread in threads:
         thread.join()
     return found
-
-
-def _wait_until_it_listens(process: subprocess.Popen[str]) -> None:
-    """Before any of our code runs, a signal is Python's own."""
-    while process.poll() is None:
-        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
-        if caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
-            return
-        time.sleep(0.005)
 
 
 def _limit(what: int, value: int) -> Callable[[], None]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +52,15 @@ def run(
     except subprocess.TimeoutExpired:
         return Done(-999, "", f"a hang of {PATIENCE:.0f} s")
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def wait_until_it_listens(process: subprocess.Popen[str]) -> None:
+    """To signals, or has ended: before any of our code runs, it is Python that a signal is sent to."""
+    while process.poll() is None:
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+        if caught and int(caught[1], 16) >> (signal.SIGHUP - 1) & 1:  # the last that it asks for
+            return
+        time.sleep(0.001)
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from znas.files import Album, check_new, work_file, write_file, write_folder
+from znas_engine import paths
 from znas_engine.errors import StorageError
 
 
@@ -101,6 +103,53 @@ def test_an_album_writes_its_own_files_anew_and_no_others(tmp_path: Path) -> Non
     }
     with pytest.raises(StorageError, match="exists already"):
         Album(tmp_path)
+
+
+def test_two_kills_between_an_index_and_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that no kill has reached is still one of ours."""
+    Album(tmp_path / "out").write("a.csv", b"one")
+    replace = paths.replace
+
+    def killed(path: Path, data: bytes) -> None:
+        if path.name == "a.csv":
+            raise KeyboardInterrupt
+        replace(path, data)
+
+    for again in (b"two", b"three"):
+        monkeypatch.setattr(paths, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Album(tmp_path / "out").write("a.csv", again)
+        monkeypatch.undo()
+    assert (tmp_path / "out" / "a.csv").read_bytes() == b"one"
+    Album(tmp_path / "out").write("a.csv", b"four")
+
+
+def test_two_commands_may_add_to_one_album(tmp_path: Path) -> None:
+    """At the same time: neither loses what the other has written into the index."""
+    out = tmp_path / "out"
+
+    def add(name: str) -> None:
+        album = Album(out)
+        for k in range(30):
+            album.write(f"{name}{k}.csv", b"x")
+
+    Album(out).write("first.csv", b"")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(add, "abcd"))
+    Album(out).check(*(f"{name}{k}.csv" for name in "abcd" for k in range(30)))
+
+
+@pytest.mark.parametrize("name", ["\N{CJK UNIFIED IDEOGRAPH-7DDA}" * 80, "x" * 250, "\udcff" * 250, "[*]"])
+def test_names_that_a_system_just_allows(name: str, tmp_path: Path) -> None:
+    """What lies beside them until they are whole has room for its own name."""
+    assert write_file(tmp_path / name, b"data").read_bytes() == b"data"
+    paths.replace(tmp_path / name, b"new")
+    left = paths.hidden(tmp_path / name)
+    left.write_bytes(b"")
+    assert list(paths.leftovers(tmp_path / name)) == [left]
+    left.unlink()
+    write_folder(tmp_path / "folder" / name, {"a": b"1"})
+    assert names(tmp_path) == sorted(["folder", name])
 
 
 def test_work_lies_beside_its_result() -> None:

@@ -81,6 +81,6 @@ def test_an_export_is_whole_or_absent(limit: int, tmp_path: Path, monkeypatch: p
         done = znas("export", "--out", taken, *SMALL)
         assert done.returncode == 2
         assert done.stderr.splitlines() == [
-            f"znas-engine: error: the output {taken} exists already; name another one or remove it"
+            f"znas-engine: error: the output {taken} exists already; name another one or move it away"
         ]
     assert not (tmp_path / "nothing").exists()

@@ -272,7 +272,7 @@ def test_a_checkpoint_that_is_none_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     os.mkfifo(tmp_path / "pipe")
     for name in ("notes", "folder", "link", "pipe"):
-        with pytest.raises(StorageError, match="is no whole checkpoint of znas-engine and is left as it is"):
+        with pytest.raises(StorageError, match=r"is no checkpoint of .* and is left as it is"):
             begun_with(tmp_path / name)
     assert (tmp_path / "notes").read_text() == "kept"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from znas.cli import main
+from tests.torture.processes import wait_until_it_listens
+from znas import files
+from znas.cli import main, run
 from znas.cli.streams import LOOK_ALIKES
 from znas_engine import interrupts
 
@@ -62,6 +65,7 @@ def ended(process: subprocess.Popen[str], sent: set[signal.Signals], folder: Pat
     assert list((folder / "tmp").iterdir()) == []
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc says which signals are listened to")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("seed", range(5))
 def test_signals_at_any_moment(verb: str, seed: int, tmp_path: Path) -> None:
@@ -77,19 +81,6 @@ def test_signals_at_any_moment(verb: str, seed: int, tmp_path: Path) -> None:
         sent.add(rng.choice(SIGNALS))
         process.send_signal(rng.choice(sorted(sent)))
     ended(process, sent, tmp_path)
-
-
-def wait_until_it_listens(process: subprocess.Popen[str]) -> None:
-    """Before, it is Python that starts, and a signal does to it what it does to any Python."""
-    status = Path(f"/proc/{process.pid}/status")
-    if not status.is_file():
-        pytest.skip("the system does not say which signals a process listens to")
-    while True:
-        line = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
-        if int(line.split()[1], 16) >> (signal.SIGHUP - 1) & 1:
-            return
-        assert process.poll() is None
-        time.sleep(0.001)
 
 
 def test_a_signal_before_a_command_is_known_and_one_while_it_imports(tmp_path: Path) -> None:
@@ -193,13 +184,13 @@ def test_in_another_thread() -> None:
     """Python lets only the main thread listen to signals."""
     codes = []
 
-    def run() -> None:
+    def work() -> None:
         try:
             main(["network", "nasbench201", "[3, 3, 3, 1, 2, 3]", "--nope"])
         except SystemExit as stop:
             codes.append(stop.code)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert codes == [2]
@@ -251,6 +242,11 @@ def test_nobody_to_tell(streams: str) -> None:
     assert shell(f"{QUICK} {streams}").returncode == 2
 
 
+@pytest.fixture(scope="module")
+def usual() -> list[str]:
+    return shell(f"{QUICK} --seed 3").stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     "environment",
     [
@@ -265,9 +261,8 @@ def test_nobody_to_tell(streams: str) -> None:
     ],
     ids=str,
 )
-def test_tables_come_out_whole(environment: dict[str, str]) -> None:
+def test_tables_come_out_whole(environment: dict[str, str], usual: list[str]) -> None:
     """In an encoding that lacks their characters look-alikes stand for them."""
-    usual = shell(f"{QUICK} --seed 3").stdout.splitlines()
     done = subprocess.run(
         [sys.executable, "-m", "znas", *SMALL, "--p", "1", "--seed", "3"],
         capture_output=True,
@@ -290,85 +285,92 @@ def test_look_alikes_are_plain_and_the_rest_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"no/such/\xff"])
-def test_arguments_that_are_no_text(value: bytes, tmp_path: Path) -> None:
+def test_arguments_that_are_no_text(
+    value: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As Python gives them to a program."""
+    monkeypatch.chdir(tmp_path)
     for option in ("--space", "--score", "--out", "--data-dir", "--p"):
-        done = subprocess.run(
-            [*map(os.fsencode, [sys.executable, "-m", "znas", *SMALL, "--p", "1", option]), value],
-            capture_output=True,
-            cwd=tmp_path,
-        )
-        assert done.returncode in (0, 2), done.stderr
-        assert done.stderr.count(b"\n") == (done.returncode == 2)
-        assert b"Traceback" not in done.stderr
+        code = run([*SMALL, "--p", "1", option, os.fsdecode(value)])
+        err = capfd.readouterr().err
+        assert code in (0, 2), err
+        assert err.count("\n") == (code == 2)
+        assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
     ("raised", "code", "said"),
     [
-        ("MemoryError()", 2, "memory"),
-        ('RuntimeError("can\'t start new thread")', 2, "too few threads"),
-        ("RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried')", 2, "too little memory"),
-        ("OSError(24, 'Too many open files', 'a')", 2, "Too many open files"),
-        ("RecursionError('maximum')", 2, "nested too deeply"),
-        ("UnicodeEncodeError('utf-8', 'a\\udcff', 1, 2, 'surrogates not allowed')", 2, "no text"),
-        ("ImportError('libx.so: cannot open', name='torch')", 2, "reinstall torch"),
-        ("ImportError('gone', name='znas.nothing')", 70, "defect"),
-        ("ZeroDivisionError('oh')", 70, "defect"),
-        ("KeyError('oh')", 70, "defect"),
+        (MemoryError(), 2, "memory"),
+        (RuntimeError("can't start new thread"), 2, "too few threads"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, "too little memory"),
+        (OSError(24, "Too many open files", "a"), 2, "Too many open files"),
+        (RecursionError("maximum"), 2, "nested too deeply"),
+        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), 2, "no text"),
+        (ImportError("libx.so: cannot open", name="torch"), 2, "reinstall torch"),
+        (ImportError("gone", name="znas.nothing"), 70, "defect"),
+        (ZeroDivisionError("oh"), 70, "defect"),
+        (KeyError("oh"), 70, "defect"),
     ],
+    ids=repr,
 )
-def test_what_the_user_can_mend_is_2_and_a_defect_70(raised: str, code: int, said: str) -> None:
-    program = f"""
-import znas.cli, znas.cli.network, sys
-def network(space: str) -> None:
-    raise {raised}
-znas.cli.network.network = network
-znas.cli.main(["network", "nasbench201"])
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == code
-    assert said in done.stderr
-    assert ("Traceback" in done.stderr) == (code == 70)
-    assert (done.stderr.count("\n") == 1) == (code == 2)
+def test_what_the_user_can_mend_is_2_and_a_defect_70(
+    raised: Exception,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def network(space: str) -> None:
+        raise raised
+
+    monkeypatch.setattr(importlib.import_module("znas.cli.network"), "network", network)
+    assert run(["network", "nasbench201"]) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert ("Traceback" in err) == (code == 70)
+    assert (err.count("\n") == 1) == (code == 2)
 
 
-LATE = """
-import sys, pathlib, znas.files, znas.cli.{module}
-from znas.cli import main
-check = znas.files.check_new
-def taken(out):
-    check(out)
-    znas.files.check_new = check
-    pathlib.Path(out).mkdir()
-znas.files.check_new = taken
-main(sys.argv[1:])
-"""
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert run([*SMALL, "--p", "1", "-q", "--out", str(folder)]) == 0
+    return folder
 
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("verb", ["search", "network", "show"])
-def test_finished_work_is_printed_though_its_name_was_taken(verb: str, as_json: bool, tmp_path: Path) -> None:
+def test_finished_work_is_printed_though_its_name_was_taken(
+    verb: str,
+    as_json: bool,
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Between the question at the beginning and the writing at the end."""
-    run = tmp_path / "run"
+
+    def taken(out: Path) -> None:
+        monkeypatch.setattr(files, "check_new", check_new)
+        check_new(out)
+        out.mkdir()
+
+    check_new = files.check_new
+    monkeypatch.setattr(files, "check_new", taken)
+    monkeypatch.chdir(tmp_path)
     commands = {
         "search": [*SMALL, "--p", "1", "-q", "--out", "late"],
         "network": ["network", "nasbench201", "[3, 3, 3, 1, 2, 3]", "--out", "late"],
-        "show": ["show", str(run), "--html", "late"],
+        "show": ["show", str(run_folder), "--html", "late"],
     }
-    if verb == "show":
-        znas = [sys.executable, "-m", "znas", *SMALL, "--p", "1", "--out", str(run)]
-        subprocess.run(znas, check=True, capture_output=True)
-    done = subprocess.run(
-        [sys.executable, "-c", LATE.format(module=verb), *commands[verb], *(["--json"] if as_json else [])],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "late exists already" in done.stderr
-    assert "written" not in done.stdout
-    assert json.loads(done.stdout)["arch"].startswith("|") if as_json else done.stdout.startswith("|")
+    assert run([*commands[verb], *(["--json"] if as_json else [])]) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "late exists already" in err
+    assert "written" not in out
+    assert json.loads(out)["arch"].startswith("|") if as_json else out.startswith("|")
+    assert list((tmp_path / "late").iterdir()) == []
 
 
 def test_a_full_disk_at_the_end_of_a_search(tmp_path: Path) -> None:
@@ -475,14 +477,14 @@ def test_doctor_with_a_broken_package(package: str, code: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     "cache", ["/" + "x" * 300, "/dev/null", "/dev/null/deeper", "~nobody-of-that-name/x", "a\nb"]
 )
-def test_doctor_with_an_unusable_cache(cache: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "znas", "doctor", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"ZNAS_CACHE": cache},
-    )
-    assert done.stderr == ""
-    (line,) = (check for check in json.loads(done.stdout) if check["name"] == "cache")
-    assert done.returncode == (line["state"] == "broken")
+def test_doctor_with_an_unusable_cache(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZNAS_CACHE", cache)
+    code = run(["doctor", "--json"])
+    out, err = capsys.readouterr()
+    assert err == ""
+    (line,) = (check for check in json.loads(out) if check["name"] == "cache")
+    assert code == (line["state"] == "broken")
+    assert (code == 0) == (cache == "a\nb")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.arguments import choice
 from znas_engine.data.base import (
     UNLABELLED_CLASSES,
     Batch,
@@ -20,7 +21,7 @@ from znas_engine.data.base import (
 from znas_engine.data.content import digest
 from znas_engine.data.pixels import centre_square, luminance, resize
 from znas_engine.data.sampling import draw_any, draw_balanced
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError
 
 _LAYOUTS = ("auto", "NCHW", "NHWC")
 _CHANNELS = (1, 3)
@@ -162,8 +163,7 @@ def _may_change(array: NDArray[Any]) -> bool:
 
 def _channels_first(images: NDArray[Any], layout: str) -> NDArray[Any]:
     """A view [N, C, H, W] of images that can be used."""
-    if layout not in _LAYOUTS:
-        raise unknown_choice("layout", layout, _LAYOUTS)
+    choice("layout", layout, _LAYOUTS)
     if images.dtype.newbyteorder("=") not in (np.uint8, np.float32):
         raise InvalidValueError(
             f"`images` must be uint8 or float32 but got {images.dtype}: convert them, for instance with "

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.data.opcodes import RESULTS, RefusedPickle, Stored, read
+from znas_engine.errors import briefly
 
 __all__ = ["RefusedPickle", "StoredArray", "unpickle", "unpickle_results"]
 
@@ -40,7 +41,8 @@ def _load(raw: bytes, allowed: _Globals, more: Collection[int] = ()) -> object:
     def find(module: str, name: str) -> object:
         found = allowed.get(module, {}).get(name)
         if found is None:
-            raise RefusedPickle(f"it asks to run {_short(f'{module}.{name}')}, which no file of images needs")
+            asked = briefly(f"{module}.{name}")
+            raise RefusedPickle(f"it asks to run {asked}, which no file of images needs")
         return found
 
     try:
@@ -74,13 +76,13 @@ class _DType(Stored):
     def __init__(self, name: object) -> None:
         text = _text(name)
         if not re.fullmatch(self.names, text):
-            raise RefusedPickle(f"it holds an array of dtype {_short(text)}; only {self.read} are read")
+            raise RefusedPickle(f"it holds an array of dtype {briefly(text)}; only {self.read} are read")
         self.dtype = np.dtype(text)
 
     def __setstate__(self, state: object) -> None:
         order = _text(state[1]) if isinstance(state, tuple) and len(state) > 1 else ""
         if order not in ("<", ">", "=", "|"):  # "|" is the order of single bytes
-            raise RefusedPickle(f"it holds an array of byte order {_short(order)}")
+            raise RefusedPickle(f"it holds an array of byte order {briefly(order)}")
         self.dtype = np.dtype(f"{order}{self.dtype.kind}{self.dtype.itemsize}")
 
 
@@ -231,8 +233,3 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     raise RefusedPickle("it holds an array without a valid dtype")
-
-
-def _short(text: str) -> str:
-    """Text from the file, safe to print: quoted, ASCII, one line, bounded."""
-    return ascii(text if len(text) <= 60 else text[:57] + "...")

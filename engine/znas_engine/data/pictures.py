@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import paths
+from znas_engine.cores import available_cores
 from znas_engine.data.base import short
 from znas_engine.errors import DataError, MissingDependencyError
 
@@ -70,7 +71,7 @@ def decode(files: Sequence[Path], side: int) -> NDArray[np.uint8]:
     image_module = pillow()
     pixels = np.empty((len(files), 3, side, side), dtype=np.uint8)
     # Around the threads, not inside them: the warning filters belong to the whole process.
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(_MOST_THREADS, available_cores())) as pool:
         warnings.simplefilter("ignore", image_module.DecompressionBombWarning)  # the size is checked here
         warnings.filterwarnings("ignore", message="Palette images with Transparency|.*[Cc]orrupt EXIF")
         decoded = pool.map(lambda path: _decode_one(image_module, path, side), files)

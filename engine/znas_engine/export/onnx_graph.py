@@ -23,7 +23,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.arguments import choice
+from znas_engine.errors import InvalidValueError
 from znas_engine.export import GRAPH_DTYPES, code_output, feature_output
 from znas_engine.graph import (
     Concat,
@@ -85,8 +86,7 @@ def export(
     Raises:
         InvalidValueError: an unknown dtype; a weight that is not finite in it.
     """
-    if dtype not in GRAPH_DTYPES:
-        raise unknown_choice("dtype", dtype, GRAPH_DTYPES)
+    choice("dtype", dtype, GRAPH_DTYPES)
     fixed = mask if isinstance(mask, np.ndarray) else None
     roots = graph.cells if "features" in reads else ()
     per_cell = isinstance(mask, tuple) and len(mask) == 3

@@ -335,9 +335,11 @@ class SearchSpace(ABC, Generic[G]):
     def genotype(self, mask: Mask) -> G:
         """The inverse of `mask`; InvalidValueError where the mask is no discrete architecture."""
 
-    def read_folder(self, folder: Path, progress: Progress = unheard) -> tuple[list[G], Columns]:
+    def read_folder(
+        self, folder: Path, progress: Progress = unheard, report: Callable[[str], None] = unheard
+    ) -> tuple[list[G], Columns]:
         """The architectures of a benchmark's own folder and their accuracies; DataError where the space has
-        no reader for one."""
+        no reader for one. report: is told remarks of one line."""
         raise DataError(f"the folder {folder} has no reader in the space {self.name}: pass a CSV")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-import reprlib
 import string
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -146,18 +145,6 @@ def _plain(written: Any, depth: int, left: Iterator[int]) -> Any:
     if depth and isinstance(written, Mapping):
         return {name: _plain(value, depth - 1, left) for name, value in written.items()}
     return written
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel = 3
-
-
-def shown(written: Any, length: int) -> str:
-    """One short line that shows what was written."""
-    try:
-        return repr(written[:length]) if isinstance(written, str) else _SHORT.repr(written)[:length]
-    except ValueError:  # an integer of more digits than Python prints
-        return f"a {type(written).__name__}"
 
 
 def is_pair(value: Any) -> bool:

@@ -23,6 +23,20 @@ _LIMIT = 2 << 30
 _Tensors = dict[str, Tensor]
 
 
+def identity_of(path: Path) -> dict[str, Any] | None:
+    """The identity of the job whose checkpoint this is; None where nothing is.
+
+    Raises StorageError for what is no checkpoint: it is left as it is.
+    """
+    if _there(path) is None:
+        return None
+    notes = _notes(path, paths.read(path, "the checkpoint", limit=_LIMIT))
+    found = strict_json.parse(notes["identity"], f"the identity of the checkpoint {path}")
+    if not isinstance(found, dict):
+        raise _damaged(path)
+    return found
+
+
 class Checkpoint:
     """Weights, velocities and the steps behind them, by one training job.
 
@@ -46,7 +60,7 @@ class Checkpoint:
             InvalidValueError: it belongs to another job.
             StorageError: it is damaged, is none, or cannot be read.
         """
-        there = self._there()
+        there = _there(self.path)
         if there is None:
             return 0
         notes, found = self._read(weights, velocity, total)
@@ -67,9 +81,9 @@ class Checkpoint:
         tensors = _named(weights, velocity)
         notes = {"format": _FORMAT, "identity": self._identity, "step": str(step)}
         data = save(tensors, notes | {"sha256": _digest(notes, tensors)})
-        there = self._there()
+        there = _there(self.path)
         if there != self._known and there is not None:
-            raise self._foreign()
+            raise _foreign(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if there is None:
@@ -77,26 +91,12 @@ class Checkpoint:
             else:
                 paths.replace(self.path, data)
         except FileExistsError as error:
-            raise self._foreign() from error
+            raise _foreign(self.path) from error
         except OSError as error:
             raise StorageError(
                 f"the checkpoint {self.path} cannot be written ({paths.reason(error)})"
             ) from error
-        self._known = self._there()
-
-    def _there(self) -> tuple[int, int] | None:
-        """Device and number of what has its name; StorageError for a link, a folder, a pipe."""
-        try:
-            about = self.path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            raise StorageError(
-                f"the checkpoint {self.path} cannot be used ({paths.reason(error)})"
-            ) from error
-        if not stat.S_ISREG(about.st_mode):
-            raise self._foreign()
-        return about.st_dev, about.st_ino
+        self._known = _there(self.path)
 
     def _read(self, weights: _Tensors, velocity: _Tensors, total: int) -> tuple[dict[str, str], _Tensors]:
         """Metadata and tensors of a whole file; the tensors are this job's if the identity is."""
@@ -104,45 +104,58 @@ class Checkpoint:
         from safetensors.torch import load
 
         data = paths.read(self.path, "the checkpoint", limit=_LIMIT)
-        notes = self._notes(data)
+        notes = _notes(self.path, data)
         try:
             found = load(data)
         except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise self._damaged() from error
+            raise _damaged(self.path) from error
         digest = notes.pop("sha256", None)
         if digest != _digest(notes, found):
-            raise self._damaged()
+            raise _damaged(self.path)
         expected = {name: tensor.shape for name, tensor in _named(weights, velocity).items()}
         if notes.get("identity") == self._identity:
             steps = notes.get("step", "")
             right = {name: tensor.shape for name, tensor in found.items()} == expected
             right &= all(tensor.dtype == torch.float32 for tensor in found.values())
             if not (right and steps.isascii() and steps.isdigit() and int(steps) <= total):
-                raise self._damaged()
+                raise _damaged(self.path)
         return notes, found
 
-    def _notes(self, data: bytes) -> dict[str, str]:
-        """The metadata of safetensors: 8 bytes of length, then JSON whose `__metadata__` they are."""
-        length = int.from_bytes(data[:8], "little")
-        if _FORMAT.encode() not in data[: 8 + min(length, len(data))]:
-            raise self._foreign()
-        try:
-            notes = strict_json.parse(data[8 : 8 + length], "the checkpoint")["__metadata__"]
-        except (StorageError, KeyError, TypeError) as error:
-            raise self._damaged() from error
-        texts = isinstance(notes, dict) and all(isinstance(each, str) for each in notes.values())
-        if not texts or notes.get("format") != _FORMAT or "identity" not in notes:
-            raise self._damaged()
-        return dict(notes)
 
-    def _damaged(self) -> StorageError:
-        return StorageError(f"the checkpoint {self.path} is damaged; remove it to start again")
+def _there(path: Path) -> tuple[int, int] | None:
+    """Device and number of what has its name; StorageError for a link, a folder, a pipe."""
+    about = paths.itself(path, "the checkpoint")
+    if about is None:
+        return None
+    if not stat.S_ISREG(about.st_mode):
+        raise _foreign(path)
+    return about.st_dev, about.st_ino
 
-    def _foreign(self) -> StorageError:
-        return StorageError(
-            f"{self.path} is no checkpoint of this version of znas-engine and is left as it is; move it away "
-            "or name another --out"
-        )
+
+def _notes(path: Path, data: bytes) -> dict[str, str]:
+    """The metadata of safetensors: 8 bytes of length, then JSON whose `__metadata__` they are."""
+    length = int.from_bytes(data[:8], "little")
+    if _FORMAT.encode() not in data[: 8 + min(length, len(data))]:
+        raise _foreign(path)
+    try:
+        notes = strict_json.parse(data[8 : 8 + length], "the checkpoint")["__metadata__"]
+    except (StorageError, KeyError, TypeError) as error:
+        raise _damaged(path) from error
+    texts = isinstance(notes, dict) and all(isinstance(each, str) for each in notes.values())
+    if not texts or notes.get("format") != _FORMAT or "identity" not in notes:
+        raise _damaged(path)
+    return dict(notes)
+
+
+def _damaged(path: Path) -> StorageError:
+    return StorageError(f"the checkpoint {path} is damaged; remove it to start again")
+
+
+def _foreign(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} is no checkpoint of this version of znas-engine and is left as it is; move it away or name "
+        "another --out"
+    )
 
 
 def _named(weights: _Tensors, velocity: _Tensors) -> _Tensors:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import unknown_choice
+from znas_engine.arguments import choice
 
 Weight = NDArray[np.float32]
 
@@ -38,9 +38,7 @@ INITIALISATIONS: dict[str, Callable[[np.random.Generator, tuple[int, ...], int],
 
 def check_init(init: str) -> str:
     """`init` itself, or InvalidValueError naming the nearest family."""
-    if not isinstance(init, str) or init not in INITIALISATIONS:
-        raise unknown_choice("initialisation", init, INITIALISATIONS)
-    return init
+    return choice("initialisation", init, INITIALISATIONS)
 
 
 def draw_weight(init: str, shape: tuple[int, ...], fan_in: int, *, seed: int) -> Weight:

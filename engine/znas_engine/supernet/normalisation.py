@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.errors import unknown_choice
+from znas_engine.arguments import choice
 from znas_engine.graph import Graph
 
 NORMS = ("calibrated", "batch", "identity")
@@ -28,9 +28,7 @@ CHUNK = 64
 
 def check_norm(norm: str) -> str:
     """`norm` itself, or InvalidValueError naming the nearest."""
-    if norm not in NORMS:
-        raise unknown_choice("norm", norm, NORMS)
-    return norm
+    return choice("norm", norm, NORMS)
 
 
 def chunks(images: int, size: int = CHUNK) -> list[slice]:

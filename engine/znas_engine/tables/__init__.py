@@ -122,7 +122,7 @@ def read_table(
     _require_space(space)
     path = paths.named(path, "the table")
     if paths.is_folder(path, "the table", DataError):
-        genotypes, columns = space.read_folder(path, progress)
+        genotypes, columns = space.read_folder(path, progress, report)
         return Table(path, genotypes, columns, first=next(iter(columns), None), raw=columns)
     text, remark = text_of(path)
     if remark:

@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.arguments import choice
 from znas_engine.backends.passes import BatchedPass, Images, MaskedPass
 from znas_engine.devices import TOGETHER, kind_of
 from znas_engine.environment import Environment
-from znas_engine.errors import unknown_choice
 from znas_engine.spaces import Macro, Mask, SearchSpace
 from znas_engine.supernet.normalisation import chunks
 
@@ -184,6 +184,4 @@ def contenders_on(device: str) -> tuple[str, ...]:
 
 def get_contender(name: str) -> Contender:
     """The contender of that name, or InvalidValueError naming the nearest."""
-    if name not in CONTENDERS:
-        raise unknown_choice("contender", name, CONTENDERS)
-    return CONTENDERS[name]
+    return CONTENDERS[choice("contender", name, CONTENDERS)]

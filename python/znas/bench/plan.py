@@ -12,10 +12,11 @@ import numpy as np
 from znas.bench.contenders import contenders_on, get_contender
 from znas.selection.operations import one_hot
 from znas.setup import available_threads
+from znas_engine.arguments import choice
 from znas_engine.data import Dataset, load
 from znas_engine.devices import kind_of, parse_devices
 from znas_engine.environment import Environment
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import SPACES, Macro, Mask, SearchSpace, get_space
 from znas_engine.spaces.base import draw
 
@@ -124,8 +125,7 @@ class Plan:
         object.__setattr__(self, "contenders", self.contenders or contenders_on(device))
         for what, values, choices in (("part", self.parts, PARTS), ("kind of mask", self.kinds, MASK_KINDS)):
             for value in values:
-                if value not in choices:
-                    raise unknown_choice(what, value, choices)
+                choice(what, value, choices)
         for name in self.contenders:
             if kind_of(device) not in get_contender(name).devices:
                 raise InvalidValueError(

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import typer
 
+from znas.hooks import QUIET, Report
 from znas.output import Document, Facts, text
 from znas_engine import interrupts
 from znas_engine.progress import Progress
+
+
+def reporter(*, quiet: bool) -> Report:
+    """What is told remarks: `remark`, or nobody."""
+    return QUIET.report if quiet else remark
 
 
 def remark(line: str) -> None:
@@ -94,7 +100,3 @@ def _bar(what: str) -> Iterator[Progress]:
 def _unseen(done: int, total: int) -> None:
     """--quiet"""
     interrupts.check()
-
-
-def silent(line: str) -> None:
-    """A `report` that --quiet leaves unsaid."""

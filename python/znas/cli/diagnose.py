@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from znas.cli.console import progress_bar, remark, show, silent
+from znas.cli.console import progress_bar, reporter, show
 from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, path
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
@@ -20,13 +20,13 @@ from znas.hooks import Hooks
 from znas.interventions.probability import parse_p
 from znas.request import SHIPPED, Request
 from znas.selection.strategies import GAME_CHOICES
+from znas_engine.arguments import distinct
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 from znas_engine.tables import read_table
 
-T = TypeVar("T")
 ALL_INITS, ALL_NORMS = ",".join(INITIALISATIONS), ",".join(NORMS)
 Out = Annotated[
     Path, typer.Option(parser=path, help="New folder for report.md, report.html, JSON and pictures.")
@@ -116,7 +116,8 @@ def diagnose(
     )
     base = _base(request, inits, p, game, prior)
     base = _sized(base, envs, images, robustness=robustness)
-    truth = None if table is None else read_table(table, get_space(request.space), report=remark)
+    report = reporter(quiet=quiet)
+    truth = None if table is None else read_table(table, get_space(request.space), report=report)
     if truth is not None:
         truth.column(column)  # refused before the searches
     job: Callable[..., Diagnosis | Robustness]
@@ -127,7 +128,7 @@ def diagnose(
         watched = 3 if depths is None else depths
         job = partial(measure, base, inits=_names("inits", inits), ps=_ps(ps), depths=watched)
     with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
-        hooks = Hooks(progress, silent if quiet else remark, lambda found: show(found.summary()))
+        hooks = Hooks(progress, report, lambda found: show(found.summary()))
         found = job(table=truth, column=column, out=out, hooks=hooks)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
@@ -174,22 +175,14 @@ def _check_foreign(robustness: bool, depths: int | None, **own: Any) -> None:
 
 
 def _names(what: str, text: str) -> list[str]:
-    return _distinct(what, [name.strip() for name in text.split(",")])
-
-
-def _distinct(what: str, values: Sequence[T]) -> list[T]:
-    """The same; InvalidValueError where one of them is there twice."""
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            raise InvalidValueError(f"--{what} names {value!r:.60} twice: name it once")
-    return list(values)
+    return distinct(f"--{what}", [name.strip() for name in text.split(",")])
 
 
 def _ps(text: str) -> tuple[float, ...]:
     value = parse_p(text)
     if isinstance(value, str):
         raise InvalidValueError(f"`ps` must be numbers between 0 and 1 but got {text!r}")
-    return tuple(_distinct("ps", value if isinstance(value, tuple) else (value,)))
+    return tuple(distinct("--ps", value if isinstance(value, tuple) else (value,)))
 
 
 def _counts(text: str) -> list[int]:
@@ -199,4 +192,4 @@ def _counts(text: str) -> list[int]:
         raise InvalidValueError(
             f"`image-counts` must be whole numbers separated by commas but got {text!r}"
         ) from None
-    return _distinct("image-counts", counts)
+    return distinct("--image-counts", counts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ import typer
 
 from znas.cli import options
 from znas.cli.console import finish
+from znas.files import check_new
 from znas.output import Document, Facts
 from znas.presets import PRESETS, Preset
 from znas.setup import available_threads
@@ -24,7 +24,14 @@ from znas_engine import __version__, kernels, paths
 from znas_engine.backends import BACKENDS, can_run, choose_backend, evaluator_of, missing
 from znas_engine.data import DATASETS, check_without_files
 from znas_engine.devices import FIRST
-from znas_engine.errors import MissingDependencyError, PluginError, ZnasError, in_short, one_line
+from znas_engine.errors import (
+    MissingDependencyError,
+    PluginError,
+    StorageError,
+    ZnasError,
+    in_short,
+    one_line,
+)
 from znas_engine.gpu import MEASURED, Gpu, gpus
 from znas_engine.registry import Registry
 from znas_engine.scores import SCORES
@@ -273,12 +280,12 @@ def _cache() -> Iterator[Check]:
     way_out = "set ZNAS_CACHE to a folder that can be written"
     try:
         root = cache_root()
-        places = [root, *paths.absolute(root).parents]
-        place = next(each for each in places if paths.kind(each, "the cache") != "nothing")
-        if not paths.is_folder(place, "the cache") or not os.access(place, os.W_OK | os.X_OK):
-            yield Check("cache", "broken", one_line(f"{root} cannot be written; {way_out}"))
-            return
     except ZnasError as error:
         yield Check("cache", "broken", one_line(f"{error}; {way_out}"))
         return
-    yield Check("cache", "ok", one_line(str(root)))
+    try:
+        check_new(paths.hidden(root / "entry"))
+    except StorageError:
+        yield Check("cache", "broken", one_line(f"{root} cannot be written; {way_out}"))
+    else:
+        yield Check("cache", "ok", one_line(str(root)))

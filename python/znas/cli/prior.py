@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from os.path import samestat
 from pathlib import Path
 from typing import Annotated
 
@@ -114,4 +115,5 @@ def _file(file: str, request: Request) -> Path:
 def _is_shipped(path: Path) -> bool:
     """Whether it is a part of an installed package, by whichever name or link."""
     shipped = [prior for prior in (get_space(name).prior for name in SPACES.names()) if prior is not None]
-    return paths.is_file(path, "the prior") and any(path.samefile(prior) for prior in shipped)
+    about = paths.status(path, "the prior") if paths.is_file(path, "the prior") else None
+    return about is not None and any(samestat(about, paths.status(prior)) for prior in shipped)

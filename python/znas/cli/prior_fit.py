@@ -12,10 +12,10 @@ import numpy as np
 import typer
 
 from znas import priors
-from znas.cli.console import progress_bar, remark
+from znas.cli.console import progress_bar, reporter
 from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks, path
 from znas.files import check_new, work_file
-from znas.hooks import Hooks
+from znas.hooks import Hooks, Report
 from znas.priors.check import FEWEST, RankCheck, checked, rank_check
 from znas.priors.document import verdict
 from znas.priors.environments import Store
@@ -24,9 +24,9 @@ from znas.priors.random import fit_random
 from znas.priors.table import fit_table
 from znas.request import Request
 from znas.setup import Setup
-from znas_engine import __version__, kernels
-from znas_engine.arguments import check_between
-from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
+from znas_engine import __version__, kernels, paths
+from znas_engine.arguments import check_between, choice
+from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.spaces import SearchSpace, get_space
 from znas_engine.tables import Table as TrainedTable
 from znas_engine.tables import read_table
@@ -92,11 +92,11 @@ def fit(
       znas-engine prior fit --source one-shot --data cifar10 --data-dir ~/data --cells 1 --out one-shot.json
       znas-engine prior fit --source table --table results.csv --out prior.json
     """
-    if source not in SOURCES:
-        raise unknown_choice("source", source, SOURCES)
+    choice("source", source, SOURCES)
     check_new(out)
     space = get_space(request.space)
-    truth = None if table is None else read_table(table, space, report=remark)
+    report = reporter(quiet=quiet)
+    truth = None if table is None else read_table(table, space, report=report)
     if truth is not None:
         truth.column(column)  # refused before the passes
     facts: dict[str, Any] = {
@@ -108,7 +108,7 @@ def fit(
     }
     training_of = OneShot(training, epochs, batch, learning_rate, train_images)
     if source == "table":
-        _store(*_fit_table(space, truth, column, request.seed, facts), out=out)
+        _store(*_fit_table(space, truth, column, request.seed, facts), out, report)
         return
     if truth is not None and len(truth.column(column)[1]) < FEWEST:
         raise InvalidValueError(
@@ -121,14 +121,14 @@ def fit(
         if truth is not None:
             name, accuracies = truth.column(column)
             check = rank_check(found, truth.masks(space), accuracies, truth=f"table:{name}")
-        _store(found, check, out=out)
+        _store(found, check, out, report)
 
     _fit_supernets(
         request, training_of if source == "one-shot" else None, facts, out, store=store, quiet=quiet
     )
 
 
-def _store(found: priors.Prior, check: RankCheck | None, *, out: Path) -> None:
+def _store(found: priors.Prior, check: RankCheck | None, out: Path, report: Report) -> None:
     """Writes it and says so; what cannot be written is said all the same."""
     found = found if check is None else checked(found, check)
     said = f"prior of {found.score} for {found.space.name} ({found.provenance['source']})\n{verdict(found)}"
@@ -136,8 +136,8 @@ def _store(found: priors.Prior, check: RankCheck | None, *, out: Path) -> None:
         priors.save(found, out)
     except StorageError:
         typer.echo(said)
-        if work_file(out).is_file():
-            remark(
+        if paths.is_file(work_file(out)):
+            report(
                 f"the finished pieces stay in {work_file(out)}: the same command needs no pass again once "
                 f"{out} can be written"
             )
@@ -167,7 +167,7 @@ def _fit_supernets(
     """store: is given the prior while its finished pieces still lie beside `out`."""
     usual = ("naswot", "calibrated") if one_shot is None else ("accuracy", "batch")
     request = replace(request, score=request.score or usual[0], norm=request.norm or usual[1])
-    setup = Setup(request, Hooks(report=remark))
+    setup = Setup(request, Hooks(report=reporter(quiet=quiet)))
     if len(setup.scores) > 1:
         names = "+".join(score.name for score in setup.scores)
         raise InvalidValueError(f"a prior is of one score but got {names!r}: fit one for each")

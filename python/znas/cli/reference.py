@@ -6,6 +6,7 @@ import inspect
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import typer
@@ -48,12 +49,13 @@ def reference() -> str:
 def write() -> None:
     """Writes the page anew; StorageError where the file is not one."""
     page = reference().encode()
-    if paths.kind(PAGE, "the page") == "nothing" and not PAGE.is_symlink():
+    about = paths.itself(PAGE, "the page")
+    if about is None:
         write_file(PAGE, page)
-    elif PAGE.is_symlink() or not paths.read(PAGE, "the page").startswith(page.partition(b"\n")[0] + b"\n"):
-        raise StorageError(f"{PAGE} is not the page that this writes and is left as it is")
-    else:
+    elif S_ISREG(about.st_mode) and paths.read(PAGE, "the page").startswith(page[: page.index(b"\n") + 1]):
         paths.replace(PAGE, page)
+    else:
+        raise StorageError(f"{PAGE} is not the page that this writes and is left as it is")
 
 
 def _command(title: str, command: Any, level: int = 2) -> Iterator[Part]:

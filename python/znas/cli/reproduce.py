@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from znas.cli.console import progress_bar, remark, show
+from znas.cli.console import progress_bar, remark, reporter, show
 from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
-from znas.hooks import QUIET, Hooks, Report
+from znas.hooks import Hooks
 from znas.request import SHIPPED, Request
 from znas.setup import Setup
+from znas_engine.arguments import distinct
 from znas_engine.errors import ZnasError
 
 if TYPE_CHECKING:
@@ -141,11 +142,11 @@ def table2(
 
     check_seeds(request.seed, seeds, 1)
     pictures = [] if table is None else ["table2.png"]
-    album = folder.opened(out, "table2", pictures=pictures, report=_report(quiet=quiet))
+    album = folder.opened(out, "table2", pictures=pictures, report=reporter(quiet=quiet))
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
     chosen = choose(setup.space, _names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
-        truth = None if table is None else read_table(table, setup.space, progress, remark)
+        truth = None if table is None else read_table(table, setup.space, progress, reporter(quiet=quiet))
     if truth is not None:
         truth.accuracies()  # refused before the searches
     with progress_bar("searches", quiet=quiet) as progress:
@@ -248,7 +249,7 @@ def figures_(
 
 
 def _setup(request: Request, *, quiet: bool) -> Setup:
-    return Setup(request, Hooks(report=_report(quiet=quiet)))
+    return Setup(request, Hooks(report=reporter(quiet=quiet)))
 
 
 def _sizes(
@@ -267,7 +268,7 @@ def _sizes(
     from znas.reproduce.trials import check_seeds, run_trials
 
     check_seeds(request.seed, seeds, 1)
-    album = folder.opened(out, table, pictures=[f"{table}.png"], report=_report(quiet=quiet))
+    album = folder.opened(out, table, pictures=[f"{table}.png"], report=reporter(quiet=quiet))
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
@@ -292,7 +293,7 @@ def _correlation(
     """Asks for all that it needs; what it returns measures."""
     from znas.reproduce import correlation as measure
     from znas.reproduce import figures, folder
-    from znas.reproduce.rows import distinct, proxied
+    from znas.reproduce.rows import proxied
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
@@ -302,14 +303,14 @@ def _correlation(
         "correlation",
         figures.SCORES_FILE,
         pictures=["correlation.png"],
-        report=_report(quiet=quiet),
+        report=reporter(quiet=quiet),
     )
     request = proxied(request)
-    distinct("scores", scores or ())
+    distinct("`scores`", scores or ())
     wanted = [get_scores(names) for names in scores or SCORES.names()]
     single = {score.name: score for chosen in wanted for score in chosen}
     with progress_bar("files of the table", quiet=quiet) as progress:
-        truth = read_table(table, get_space(request.space), progress, remark)
+        truth = read_table(table, get_space(request.space), progress, reporter(quiet=quiet))
     names = ["+".join(score.name for score in chosen) for chosen in wanted]
 
     def correlate() -> Sheet:
@@ -346,10 +347,6 @@ def _save(
     except ZnasError:
         _show([sheet], as_json=False)
         raise
-
-
-def _report(*, quiet: bool) -> Report:
-    return QUIET.report if quiet else remark
 
 
 def _show(sheets: list[Sheet], *, as_json: bool) -> None:

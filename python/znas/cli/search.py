@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import znas
-from znas.cli.console import finish, progress_bar, remark, silent
+from znas.cli.console import finish, progress_bar, remark, reporter
 from znas.cli.options import Json, Quiet, asks, path
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
@@ -47,7 +47,7 @@ def search(
     if not quiet and not kernels.compiled():
         remark("the C++ kernels are not installed (no compiler was found); numpy does their work, slower")
     with progress_bar("masked passes", quiet=quiet) as progress:
-        result = znas.search(request, progress=progress, report=silent if quiet else remark)
+        result = znas.search(request, progress=progress, report=reporter(quiet=quiet))
     finish(
         result.to_json() if as_json else result.document(),
         None if out is None else lambda: result.save(out),

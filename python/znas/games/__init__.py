@@ -17,7 +17,7 @@ from znas.games.exact import EXACT_LIMIT, Exact
 from znas.games.interaction import ExactInteractions, SampledInteractions
 from znas.games.permutation import Permutation
 from znas.games.stratified import Stratified
-from znas_engine.errors import unknown_choice
+from znas_engine.arguments import choice
 
 __all__ = [
     "EXACT_LIMIT",
@@ -58,13 +58,9 @@ INTERACTIONS: dict[str, Estimator] = {
 
 def get_game(name: str) -> Estimator:
     """The Shapley estimator of that name, or InvalidValueError naming the nearest."""
-    if not isinstance(name, str) or name not in GAMES:
-        raise unknown_choice("game estimator", name, GAMES)
-    return GAMES[name]
+    return GAMES[choice("game estimator", name, GAMES)]
 
 
 def get_interactions(name: str) -> Estimator:
     """The interaction estimator of that name, or InvalidValueError naming the nearest."""
-    if not isinstance(name, str) or name not in INTERACTIONS:
-        raise unknown_choice("interaction estimator", name, INTERACTIONS)
-    return INTERACTIONS[name]
+    return INTERACTIONS[choice("interaction estimator", name, INTERACTIONS)]

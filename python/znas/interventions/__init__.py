@@ -6,7 +6,7 @@ from znas.interventions.base import Belief, Intervention
 from znas.interventions.bayesian import BayesianIntervention
 from znas.interventions.cdf_difference import CdfDifference
 from znas.interventions.gaussian import GaussianIntervention
-from znas_engine.errors import unknown_choice
+from znas_engine.arguments import choice
 
 __all__ = ["INTERVENTIONS", "Belief", "Intervention", "get_intervention"]
 
@@ -17,6 +17,4 @@ INTERVENTIONS: dict[str, Intervention] = {
 
 def get_intervention(name: str) -> Intervention:
     """The intervention of that name, or InvalidValueError naming the nearest."""
-    if not isinstance(name, str) or name not in INTERVENTIONS:
-        raise unknown_choice("intervention", name, INTERVENTIONS)
-    return INTERVENTIONS[name]
+    return INTERVENTIONS[choice("intervention", name, INTERVENTIONS)]

@@ -115,16 +115,14 @@ def record(prior: Prior, path: str | Path, before: Prior) -> None:
     now, or cannot be written."""
     path = paths.named(path, "the prior")
     content = _content(instance("prior", prior, Prior))
+    about = paths.itself(path, "the prior")
+    if about is None or not stat.S_ISREG(about.st_mode):
+        raise StorageError(f"the prior {path} is a link: --record writes into a file; name that")
+    if load(path, prior.space).to_dict() != before.to_dict():
+        raise StorageError(f"the prior {path} has changed since it was read: check it again")
     try:
-        kind = path.lstat().st_mode
-        if not stat.S_ISREG(kind):
-            raise StorageError(f"the prior {path} is a link: --record writes into a file; name that")
-        if load(path, prior.space).to_dict() != before.to_dict():
-            raise StorageError(f"the prior {path} has changed since it was read: check it again")
         paths.replace(path, content)
-        path.chmod(stat.S_IMODE(kind))
-    except StorageError:
-        raise
+        path.chmod(stat.S_IMODE(about.st_mode))
     except OSError as error:
         raise StorageError(f"the prior {path} cannot be written ({paths.reason(error)})") from error
 

@@ -8,8 +8,6 @@ environments are asked for, and the moments are those over the batches.
 from __future__ import annotations
 
 import hashlib
-import json
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,10 +19,10 @@ from numpy.typing import NDArray
 from znas import jobs
 from znas.priors.base import Prior
 from znas.priors.environments import Store, check_environments, fit_environments
-from znas_engine import paths
+from znas_engine.arguments import choice
 from znas_engine.data import Batch, Dataset
 from znas_engine.environment import Environment, derive_seed
-from znas_engine.errors import InvalidValueError, StorageError, unknown_choice
+from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import Evaluator
 from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
@@ -80,6 +78,7 @@ def fit_one_shot(
     Raises InvalidValueError for a data set without labels, batches larger than half of `train_images`, fewer
     than 2 environments, or files of another job; StorageError for a `checkpoint` that is none.
     """
+    from znas_engine.supernet.checkpoint import identity_of
     from znas_engine.supernet.training import split, train
 
     _check(training, images, train_images, environments)
@@ -108,14 +107,9 @@ def fit_one_shot(
         store=store,
         progress=progress,
     )
-    _remove(checkpoint if store is not None else None)
-    return found
-
-
-def _remove(checkpoint: Path | None) -> None:
-    """If it is one."""
-    if checkpoint is not None and begun_with(checkpoint) is not None:
+    if store is not None and identity_of(checkpoint) is not None:
         checkpoint.unlink()
+    return found
 
 
 def _digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
@@ -127,24 +121,10 @@ def begun_with(checkpoint: Path) -> int | None:
 
     Raises StorageError for what is there and is no checkpoint: it is left as it is.
     """
-    from safetensors import SafetensorError, safe_open
+    from znas_engine.supernet.checkpoint import identity_of
 
-    try:
-        kind = checkpoint.lstat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StorageError(f"the checkpoint {checkpoint} cannot be used ({paths.reason(error)})") from error
-    try:
-        if not stat.S_ISREG(kind):
-            raise ValueError(kind)
-        with safe_open(checkpoint, framework="numpy") as file:
-            return int(json.loads((file.metadata() or {})["identity"])["threads"])
-    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise StorageError(
-            f"{checkpoint} is no whole checkpoint of znas-engine and is left as it is; move it away or name "
-            "another --out"
-        ) from error
+    threads = (identity_of(checkpoint) or {}).get("threads")
+    return threads if isinstance(threads, int) and threads > 0 else None  # else `train` says what is wrong
 
 
 def _images(dataset: Dataset, count: int) -> dict[str, Any]:
@@ -170,8 +150,7 @@ def _network(evaluator: Evaluator) -> dict[str, Any]:
 
 def _check(training: str, images: int, train_images: int, environments: int) -> None:
     check_environments(environments)
-    if training not in TRAININGS:
-        raise unknown_choice("training", training, TRAININGS)
+    choice("training", training, TRAININGS)
     if images > train_images // 2:
         raise InvalidValueError(
             f"`images` must be at most half of the {train_images} `train_images` but got {images}"

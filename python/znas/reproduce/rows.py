@@ -25,7 +25,8 @@ from znas.searchers import (
     run,
 )
 from znas_engine import paths
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.arguments import distinct
+from znas_engine.errors import unknown_choice
 from znas_engine.spaces import Macro, SearchSpace, get_space
 
 #: Gradients need the torch backend, whatever the others run on.
@@ -71,18 +72,11 @@ def rows(space: SearchSpace[Any], prior: str = SHIPPED) -> dict[str, Row]:
 def choose(space: SearchSpace[Any], names: Sequence[str] | None, prior: str = SHIPPED) -> list[Row]:
     """The named rows in printing order, or all; InvalidValueError naming the nearest for an unknown one."""
     available = rows(space, prior)
-    distinct("rows", names or ())
+    distinct("`rows`", names or ())
     for name in names or ():
         if name not in available:
             raise unknown_choice("row", name, available)
     return [row for name, row in available.items() if names is None or name in names]
-
-
-def distinct(what: str, names: Sequence[str]) -> None:
-    """InvalidValueError where one of them is there twice."""
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise InvalidValueError(f"`{what}` names {name!r:.60} twice: name it once")
 
 
 def _default(space: SearchSpace[Any]) -> Row:

@@ -15,7 +15,8 @@ from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
 from znas_engine import paths
-from znas_engine.errors import DataError, InvalidValueError, unknown_choice
+from znas_engine.arguments import choice
+from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SearchSpace
 from znas_engine.tables import Table, read_table
@@ -51,8 +52,7 @@ def sets(
     Raises InvalidValueError: numbers outside their domain, nothing measured.
     Raises DataError: a file without scores or accuracies.
     """
-    if by not in ORDERS:
-        raise unknown_choice("order of sets", by, ORDERS)
+    choice("order of sets", by, ORDERS)
     measured, scores, accuracies = _measured(folder, space)
     name, accuracy = measured.column(column or accuracies[0])
     largest = min(LARGEST, len(scores)) if largest is None else largest

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError, briefly, unknown_choice
 from znas_engine.spaces.base import Edge, Genotype
-from znas_engine.spaces.notation import Malformed, is_pair, plain, read, shown
+from znas_engine.spaces.notation import Malformed, is_pair, plain, read
 
 OPERATIONS = (
     "none",
@@ -103,4 +103,4 @@ def _terms(written: Any, cell: str, fields: Mapping[str, Any]) -> Terms:
 
 
 def _malformed(written: Any, why: str) -> InvalidValueError:
-    return InvalidValueError(f"not a DARTS genotype: {shown(written, 80)}: {why}")
+    return InvalidValueError(f"not a DARTS genotype: {briefly(written)}: {why}")

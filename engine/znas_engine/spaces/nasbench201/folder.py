@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from znas_engine import paths
+from znas_engine import paths, strict_json
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.progress import Progress, unheard
 from znas_engine.spaces.base import Columns
@@ -73,7 +73,8 @@ def _accuracies(files: Sequence[Path], report: Callable[[str], None]) -> list[di
     def rows(data: bytes) -> list[dict[str, float]]:
         """What `build` has written; ValueError for anything else."""
         try:
-            found = [{str(name): float(percent) for name, percent in row} for row in json.loads(data)]
+            plain = strict_json.parse(data, "the entry", InvalidValueError)
+            found = [{str(name): float(percent) for name, percent in row} for row in plain]
         except TypeError as error:
             raise ValueError(str(error)) from error
         if len(found) != len(files):

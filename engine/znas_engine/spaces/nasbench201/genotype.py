@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.errors import InvalidValueError, briefly, unknown_choice
 from znas_engine.spaces.base import Edge, Genotype
-from znas_engine.spaces.notation import Malformed, bounded, is_pair, plain, read, shown
+from znas_engine.spaces.notation import Malformed, bounded, is_pair, plain, read
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = tuple(Edge("cell", source, target) for target in (1, 2, 3) for source in range(target))
@@ -113,6 +113,6 @@ def _assembled(written: Any, terms: Iterable[tuple[int, int, str]]) -> NasBench2
 def _malformed(written: Any) -> InvalidValueError:
     example = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|skip_connect~2|"
     return InvalidValueError(
-        f"not a NAS-Bench-201 architecture: {shown(written, 120)}; expected the form {example}, its lists, "
+        f"not a NAS-Bench-201 architecture: {briefly(written, 120)}; expected the form {example}, its lists, "
         "or 6 operations"
     )

@@ -47,10 +47,7 @@ def architectures(folder: Path) -> list[str]:
 
 def numbered_files(folder: Path) -> dict[int, Path]:
     """Number of an architecture -> its file, in order."""
-    try:
-        names = sorted(each.name for each in folder.iterdir())
-    except OSError as error:
-        raise DataError(f"the folder {folder} cannot be read ({paths.reason(error)})") from error
+    names = paths.names(folder, "the folder", DataError)
     return {int(name[:6]): folder / name for name in names if _NUMBERED.fullmatch(name)}
 
 
