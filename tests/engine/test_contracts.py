@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from znas_engine.data.gaussian import Gaussian
-from znas_engine.errors import InvalidValueError
 from znas_engine.scores import ForwardScore, Observation
 from znas_engine.spaces import SPACES
 from znas_engine.testing import DataContract, ScoreContract, SpaceContract
@@ -54,7 +53,7 @@ class Lopsided(NasBench201):
 class ReadsAnything(NasBench201):
     def parse(self, written: Any) -> Any:
         if not isinstance(written, str | list):
-            raise InvalidValueError("two\nlines")
+            raise KeyError(written)
         return super().parse(written)
 
 

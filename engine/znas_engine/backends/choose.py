@@ -19,7 +19,7 @@ from znas_engine.backends.record import (
     check_graph,
 )
 from znas_engine.devices import FIRST, kind_of, parse_devices
-from znas_engine.errors import MissingDependencyError, PluginError, unknown_choice
+from znas_engine.errors import MissingDependencyError, PluginError, one_line, unknown_choice
 from znas_engine.gpu import MEASURED, gpu, lacking_gpu
 from znas_engine.graph import Graph
 from znas_engine.promises import Calling
@@ -28,6 +28,9 @@ from znas_engine.scores import GradientScore, Score
 
 if TYPE_CHECKING:
     from znas_engine.evaluator import Evaluator
+
+#: Characters of what one of several backends lacks.
+_REASON = 44
 
 
 def missing(backend: str | Backend, device: str | None = None) -> str | None:
@@ -153,11 +156,14 @@ def _choose(devices: tuple[str, ...], dtype: str, graph: Graph | None) -> Choice
         if reason is None:
             remark = f"--backend auto runs {record.name} on {', '.join(served)}; {'; '.join(lacking)}"
             return Choice(record, served, remark if lacking else None)
-        lacking.append(f"{record.name} cannot: {reason}")
+        # All of them in one message; `doctor` has the whole of each.
+        lacking.append(f"{record.name} cannot: {one_line(reason, _REASON)}")
     if not lacking:
         first = built_in()[0]
         check_dtype(first, devices or (first.default_device,), dtype)
-    raise MissingDependencyError(f"no backend can run {dtype} here; {'; '.join(lacking)}")
+    raise MissingDependencyError(
+        f"no backend can run {dtype} here; {'; '.join(lacking)}; see znas-engine doctor"
+    )
 
 
 def get_backend(backend: str | Backend) -> type[Evaluator]:
