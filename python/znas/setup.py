@@ -31,11 +31,6 @@ from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
 
 
-def available_threads() -> int:
-    """The cores this process may use: its affinity, and its container's quota."""
-    return available_cores()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """Under what scores are measured, plain: `Setup` without what is alive in it.
@@ -89,13 +84,14 @@ class Setup:
         assert asked.images is not None
         assert asked.norm is not None
         self.hooks: Hooks = instance("hooks", hooks, Hooks)
-        function("progress", hooks.progress), function("report", hooks.report)
+        function("progress", hooks.progress)
+        function("report", hooks.report)
         self.space: SearchSpace[Any] = get_space(asked.space)
         self.scores: tuple[Score, ...] = get_scores(asked.score)
         self.norm = check_norm(asked.norm)
         self.init = check_init(asked.init)
         self.dtype, self.envs, self.images, self.seed = asked.dtype, asked.envs, asked.images, asked.seed
-        self.threads = asked.threads or available_threads()
+        self.threads = asked.threads or available_cores()
         self.dataset = load(
             asked.data,
             data_dir=asked.data_dir,

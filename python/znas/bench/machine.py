@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from znas.setup import available_threads
 from znas_engine import __version__, kernels
+from znas_engine.cores import available_cores
 from znas_engine.gpu import gpu
 
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime")
@@ -29,7 +29,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "model": model,
         "family": facts.get("cpu family"),
         "number": facts.get("model"),
-        "cores": available_threads(),
+        "cores": available_cores(),
         "flags": isa_flags(),
         "isas": list(kernels.available_isas()),
         "system": f"{platform.system()} {platform.machine()}",

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from znas.bench.contenders import REFERENCE, Logits, get_contender
 from znas.bench.plan import Group, Supernet, masks_at
 from znas.bench.process import Worker, WorkerFailed
-from znas.setup import available_threads
 from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.cores import available_cores
 from znas_engine.graph import Graph
 from znas_engine.spaces import Mask
 
@@ -90,7 +90,7 @@ class Arena:
         masks = masks_at(self.space, kind, 0, CHECKED)
         supernet = replace(self.supernet, device="cpu")
         # Where it is not timed itself, its masks are shared out: a GPU waits for it.
-        threads = self.threads if supernet == self.supernet else min(CHECKED, available_threads())
+        threads = self.threads if supernet == self.supernet else min(CHECKED, available_cores())
         return masks, self._started(REFERENCE, supernet, threads).logits(masks)
 
     def checked(self, part: str, group: Group) -> list[Row]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from znas.bench.contenders import contenders_on, get_contender
 from znas.selection.operations import one_hot
-from znas.setup import available_threads
 from znas_engine.arguments import choice
+from znas_engine.cores import available_cores
 from znas_engine.data import Dataset, load
 from znas_engine.devices import kind_of, parse_devices
 from znas_engine.environment import Environment
@@ -32,7 +32,7 @@ QUICK: dict[str, Any] = {
     "parts": ("peak", "passes", "start", "search"),
     "kinds": ("do", "one-hot"),
     "images": (16,),
-    "threads": (available_threads(),),
+    "threads": (available_cores(),),
     "masks": 2,
     "rounds": 3,
     "repeats": 1,
@@ -105,7 +105,7 @@ class Plan:
     contenders: tuple[str, ...] = ()
     kinds: tuple[str, ...] = MASK_KINDS
     images: tuple[int, ...] = (64,)
-    threads: tuple[int, ...] = field(default_factory=lambda: tuple(sorted({1, available_threads()})))
+    threads: tuple[int, ...] = field(default_factory=lambda: tuple(sorted({1, available_cores()})))
     masks: int = 4
     rounds: int = 9
     repeats: int = 3

@@ -19,9 +19,9 @@ from znas.cli.console import finish
 from znas.files import check_new
 from znas.output import Document, Facts
 from znas.presets import PRESETS, Preset
-from znas.setup import available_threads
 from znas_engine import __version__, kernels, paths
 from znas_engine.backends import BACKENDS, can_run, choose_backend, evaluator_of, missing
+from znas_engine.cores import available_cores
 from znas_engine.data import DATASETS, check_without_files
 from znas_engine.devices import FIRST
 from znas_engine.errors import (
@@ -97,8 +97,7 @@ def _engine() -> Iterator[Check]:
     yield Check(
         "znas-engine",
         "ok",
-        f"{__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{available_threads()} cores",
+        f"{__version__}, Python {platform.python_version()}, {platform.machine()}, {available_cores()} cores",
     )
     if kernels.compiled():
         yield Check(

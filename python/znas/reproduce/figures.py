@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def figures(folder: Path) -> list[Path]:
     as `reproduce` writes them; StorageError.
     """
     require_matplotlib()
-    drawn: list[Figure] = []
+    drawings: dict[str, Callable[[], Figure]] = {}
     album = Album(folder, (SEARCHES, SCORES))
     if paths.is_file(folder / "table2.json"):
         data = load(folder / "table2.json", TABLE2)
@@ -81,20 +82,22 @@ def figures(folder: Path) -> list[Path]:
         if len(columns) != 1 or len(next(iter(columns))) > COLUMNS:
             raise _damaged(folder / "table2.json", f"its rows have not the same up to {COLUMNS} columns")
         if any(columns.pop()):
-            drawn += [draw_accuracies(data), draw_cost(data)]
+            drawings["table2.png"] = partial(draw_accuracies, data)
+            drawings["figure-cost.png"] = partial(draw_cost, data)
     if paths.is_file(folder / "correlation.json"):
         data = load(folder / "correlation.json", CORRELATION)
         if len({row["column"] for row in data["rows"]}) > COLUMNS or len(scores_of(data)) > 2 * COLUMNS:
             raise _damaged(folder / "correlation.json", f"it has more than {COLUMNS} columns")
-        drawn.append(draw_correlations(data))
+        drawings["correlation.png"] = partial(draw_correlations, data)
         if paths.is_file(folder / SCORES_FILE):
-            drawn.append(draw_scatter(folder, data))
-    if not drawn:
+            drawings["figure-scatter.png"] = partial(draw_scatter, folder, data)
+    if not drawings:
         raise InvalidValueError(
             f"{folder} holds no accuracies to draw: run znas-engine reproduce table2 or correlation with "
             "--table and the same --out first"
         )
-    album.check(*(figure.name for figure in drawn))
+    album.check(*drawings)
+    drawn = [draw() for draw in drawings.values()]  # all of them, or none is written
     return [album.write(figure.name, figure.png) for figure in drawn]
 
 

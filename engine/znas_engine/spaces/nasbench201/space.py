@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,11 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
 
     def functions(self) -> Sequence[NasBench201Genotype]:
         """The first cell of every class of `isomorphism.classes` that lets images through."""
-        return [members[0] for members in classes() if self.admits(self.mask(members[0]))]
+        return self._functions
+
+    @cached_property
+    def _functions(self) -> Sequence[NasBench201Genotype]:
+        return tuple(members[0] for members in classes() if self.admits(self.mask(members[0])))
 
     def read_folder(
         self, folder: Path, progress: Progress = unheard, report: Callable[[str], None] = unheard
