@@ -115,7 +115,7 @@ def test_an_unusable_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = search("--backend", "ort", ZNAS_CACHE=str(tmp_path / "file"))
     assert done.returncode == 0
-    assert "cannot be written (Not a directory): going on without it" in " ".join(done.stderr.split())
+    assert "cannot be written (File exists): going on without it" in " ".join(done.stderr.split())
 
 
 def test_a_damaged_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:

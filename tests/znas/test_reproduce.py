@@ -228,7 +228,7 @@ def test_trials_are_kept_and_added_to(tmp_path: Path) -> None:
     assert len(lines) == 1 + 6
     with pytest.raises(InvalidValueError, match=r"belongs to another job.*its images is 10, not 12"):
         run_trials(choose(NB201, ["random"]), Setup(tiny(images=12)), seeds=1, work=work)
-    with pytest.raises(InvalidValueError, match="belongs to another job.*its data is .*1 channels"):
+    with pytest.raises(InvalidValueError, match=r"belongs to another job.*its data is .*1 channels"):
         run_trials(choose(NB201, ["random"]), Setup(tiny(channels_in=1)), seeds=1, work=work)
     with pytest.raises(InvalidValueError, match="`seeds` must be between 1 and 10,000"):
         run_trials(choose(NB201, ["random"]), Setup(tiny()), seeds=0, work=work)

@@ -29,8 +29,8 @@ from znas_engine.scores import GradientScore, Score
 if TYPE_CHECKING:
     from znas_engine.evaluator import Evaluator
 
-#: Characters of what one of several backends lacks.
-_REASON = 44
+#: Characters of what one of all backends lacks: together they are one message.
+_REASON = 58
 
 
 def missing(backend: str | Backend, device: str | None = None) -> str | None:
@@ -156,14 +156,12 @@ def _choose(devices: tuple[str, ...], dtype: str, graph: Graph | None) -> Choice
         if reason is None:
             remark = f"--backend auto runs {record.name} on {', '.join(served)}; {'; '.join(lacking)}"
             return Choice(record, served, remark if lacking else None)
-        # All of them in one message; `doctor` has the whole of each.
-        lacking.append(f"{record.name} cannot: {one_line(reason, _REASON)}")
+        lacking.append(f"{record.name} cannot: {reason}")
     if not lacking:
         first = built_in()[0]
         check_dtype(first, devices or (first.default_device,), dtype)
-    raise MissingDependencyError(
-        f"no backend can run {dtype} here; {'; '.join(lacking)}; see znas-engine doctor"
-    )
+    reasons = "; ".join(one_line(each, _REASON) for each in lacking)
+    raise MissingDependencyError(f"no backend can run {dtype} here; {reasons}; see znas-engine doctor")
 
 
 def get_backend(backend: str | Backend) -> type[Evaluator]:
