@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from znas_engine.data.gaussian import Gaussian
+from znas_engine.errors import PluginError
 from znas_engine.scores import ForwardScore, Observation
 from znas_engine.spaces import SPACES
 from znas_engine.testing import DataContract, ScoreContract, SpaceContract

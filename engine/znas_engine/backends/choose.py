@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from znas_engine.evaluator import Evaluator
 
 #: Characters of what one of all backends lacks: together they are one message.
-_REASON = 58
+_REASON = 60
 
 
 def missing(backend: str | Backend, device: str | None = None) -> str | None:
@@ -161,7 +161,7 @@ def _choose(devices: tuple[str, ...], dtype: str, graph: Graph | None) -> Choice
         first = built_in()[0]
         check_dtype(first, devices or (first.default_device,), dtype)
     reasons = "; ".join(one_line(each, _REASON) for each in lacking)
-    raise MissingDependencyError(f"no backend can run {dtype} here; {reasons}; see znas-engine doctor")
+    raise MissingDependencyError(f"no backend can run {dtype} here; {reasons}")
 
 
 def get_backend(backend: str | Backend) -> type[Evaluator]:
