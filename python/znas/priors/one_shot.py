@@ -86,8 +86,7 @@ def fit_one_shot(
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
     identity = _images(dataset, train_images) | {"init": init, "seed": seed, "training": training}
-    threads = threads or begun or evaluator.threads
-    identity |= {"schedule": asdict(schedule), "threads": threads}
+    identity |= {"schedule": asdict(schedule), "threads": (threads := threads or begun or evaluator.threads)}
     weights = train(
         *(evaluator.graph, start, schedule),
         draw_mask=lambda rng: TRAININGS[training](evaluator.space, rng),
