@@ -83,9 +83,18 @@ def in_short(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
+class _Quote(reprlib.Repr):
+    def repr_instance(self, x: object, level: int) -> str:
+        """Of what is no container of Python: its base names an address where that fails."""
+        try:
+            return one_line(repr(x), self.maxother)
+        except Exception:  # noqa: BLE001 - this only words what is wrong with the value
+            return f"an object of {type(x).__name__}"
+
+
 def briefly(value: object, longest: int = _QUOTED) -> str:
     """Its repr in one short line, whatever it is: a stranger's may fail, or fill memory."""
-    quote = reprlib.Repr()
+    quote = _Quote()
     quote.maxstring = quote.maxother = quote.maxlong = longest
     quote.maxlevel = _LEVELS
     try:

@@ -205,7 +205,7 @@ def test_resizing_is_pillows_bilinear(size: int, side: int) -> None:
 
 def test_resolution() -> None:
     assert everything(load(pictures(), resolution=5)).shape == (40, 3, 5, 5)
-    with pytest.raises(InvalidValueError, match="`resolution` must be 1 or more but got 0"):
+    with pytest.raises(InvalidValueError, match="`resolution` must be at least 1 but got 0"):
         load(pictures(), resolution=0)
 
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.arguments import choice
+from znas_engine.arguments import choice, whole
 from znas_engine.data.base import (
     UNLABELLED_CLASSES,
     Batch,
     Dataset,
     checked_channels,
     checked_resolution,
-    whole,
 )
 from znas_engine.data.content import digest
 from znas_engine.data.pixels import centre_square, luminance, resize

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.arguments import whole as whole
+from znas_engine.arguments import check_between, whole
 from znas_engine.errors import InvalidValueError, PluginError, briefly
 from znas_engine.promises import calling
 from znas_engine.registry import called
@@ -119,9 +119,7 @@ class Dataset(ABC):
         count = whole("images", images, limits)
         if not 1 <= count <= self.size:
             raise InvalidValueError(f"`images` must be {limits} but got {count:,}")
-        number = whole("seed", seed, "0 or more")
-        if number < 0:
-            raise InvalidValueError(f"`seed` must be 0 or more but got {number}")
+        number = check_between("seed", seed, 0, None)
         side = self.resolution
         too_large = InvalidValueError(
             f"{count:,} images of {side} x {side} pixels do not fit into memory: ask for fewer, --images, or "
@@ -175,10 +173,7 @@ def broken_promise(dataset: Dataset) -> str | None:
 
 def checked_resolution(resolution: int) -> int:
     """`resolution` as an int; raises InvalidValueError unless it is a whole number above zero."""
-    pixels = whole("resolution", resolution, "1 or more")
-    if pixels < 1:
-        raise InvalidValueError(f"`resolution` must be 1 or more but got {pixels}")
-    return pixels
+    return check_between("resolution", resolution, 1, None)
 
 
 def checked_channels(channels_in: int | None, name: str) -> int:

@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from znas_engine.data.base import UNLABELLED_CLASSES, Batch, Dataset, checked_resolution, whole
+from znas_engine.arguments import check_between
+from znas_engine.data.base import UNLABELLED_CLASSES, Batch, Dataset, checked_resolution
 from znas_engine.data.sampling import seed_sequence
-from znas_engine.errors import InvalidValueError
 
 
 class Gaussian(Dataset):
@@ -33,13 +33,9 @@ class Gaussian(Dataset):
         channels_in: int | None = None,
         classes: int = UNLABELLED_CLASSES,
     ) -> None:
-        self.classes = whole("classes", classes, "2 or more")
-        if self.classes < 2:
-            raise InvalidValueError(f"`classes` must be 2 or more but got {self.classes}")
+        self.classes = check_between("classes", classes, 2, None)
         self.resolution = 32 if resolution is None else checked_resolution(resolution)
-        self.channels = 3 if channels_in is None else whole("channels_in", channels_in, "1 or more")
-        if self.channels < 1:
-            raise InvalidValueError(f"`channels_in` must be 1 or more but got {channels_in}")
+        self.channels = 3 if channels_in is None else check_between("channels_in", channels_in, 1, None)
         self.origin = f"Gaussian pixels N(0, 1) at {self.resolution} x {self.resolution}, no files"
 
     @cached_property

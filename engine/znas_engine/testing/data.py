@@ -124,7 +124,7 @@ class DataContract:
 
     def test_seeds_that_are_refused(self, dataset: Dataset) -> None:
         seed: Any
-        for seed in (-1, 1.0, "1", None, [1]):
+        for seed in (-1, 1.0, True, "1", None, [1]):
             with one_line(InvalidValueError, match="`seed` must be"):
                 dataset.batch(1, seed=seed)
 
