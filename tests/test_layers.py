@@ -259,6 +259,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
             "python/znas/reproduce/published.py": "a file of this package",
             "engine/znas_engine/backends/native.py": "a file of this package",
             "engine/znas_engine/promises.py": "sources of modules that are imported",
+            "python/znas/sources.py": "sources of modules that are imported",
             "engine/znas_engine/spaces/trainable.py": "sources of modules that are imported",
             "engine/znas_engine/tables/files.py": "members of an archive in memory",
             "engine/znas_engine/data/pictures.py": "a picture in memory",

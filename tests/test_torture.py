@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.torture.account import REFUSED, RIGHT, Account, judged, table
@@ -56,6 +60,37 @@ def test_what_counts_as_wrong() -> None:
         "1",
         "|",
     ]
+
+
+@pytest.mark.parametrize("harm", ["shifted", "another column", "a hundredth", "one line"])
+def test_a_table_that_is_read_wrongly_is_noticed(
+    harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What judges must not accept whatever stands somewhere in the file."""
+    import znas_engine.tables as tables
+
+    right = tables.read_table
+
+    def wrong(*given: Any, **more: Any) -> Any:
+        table = right(*given, **more)
+        name, values = table.column(None)
+        match harm:
+            case "shifted":
+                values = np.roll(values, 1)
+            case "another column":
+                values = np.arange(len(values), dtype=float)
+            case "a hundredth":
+                values = values / 100
+            case _:
+                values = np.where(np.arange(len(values)) == 3, values[0], values)
+        return replace(table, columns={**table.columns, name: values})
+
+    monkeypatch.setattr(tables, "read_table", wrong)
+    kind = KINDS["tables"](tmp_path)
+    cases = [kind.make(Random(seed)) for seed in range(300)]
+    found = [judged(kind.use, case) for case in cases if case[1] is not None]  # no byte was changed
+    assert found.count(RIGHT) == 0
+    assert found.count("another result") >= 30
 
 
 def test_a_hang_and_a_crash_are_cases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def _index(value: Any) -> int | None:
         return None
     try:
         return operator.index(plain)
-    except (TypeError, ValueError, RuntimeError):  # an array or tensor of several
+    except Exception:  # noqa: BLE001 - an array or tensor of several; whatever a stranger's own `__index__` raises
         return None
 
 

@@ -35,10 +35,11 @@ class Environment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", check_between("seed", self.seed, 0, 2**64 - 1))
-        self._check_init()
+        self.check_init()
         instance("batch", self.batch, Batch)
 
-    def _check_init(self) -> None:
+    def check_init(self) -> None:
+        """Raises InvalidValueError where no weights can be drawn by `init`."""
         check_init(self.init)
 
     def weight(self, node: Conv | Linear) -> NDArray[np.float32]:

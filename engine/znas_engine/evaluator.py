@@ -116,7 +116,7 @@ class Evaluator(ABC):
         threads: int = 1,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.space: SearchSpace[Any] = get_space(space)
+        self.space: SearchSpace[Any] = space if isinstance(space, SearchSpace) else get_space(space)
         self.macro: Macro = instance("macro", macro, Macro, ": space.search_macro(...) makes one")
         self.norm = check_norm(norm)
         named = parse_devices(devices) if isinstance(devices, str) else devices

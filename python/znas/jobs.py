@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from znas import sources
 from znas.shape import Shape, misshapen
 from znas_engine import __version__, paths
 from znas_engine.data import Dataset
@@ -27,8 +26,6 @@ from znas_engine.graph import Graph
 from znas_engine.journal import Journal
 from znas_engine.scores import Score
 from znas_engine.spaces import Macro, SearchSpace
-
-_OURS = ("builtins", "znas", "znas_engine")
 
 
 def images(dataset: Dataset) -> list[str]:
@@ -72,25 +69,15 @@ def code(*objects: Any, packages: Sequence[str] = ()) -> dict[str, str]:
     objects: scores, spaces, data sets, backends: what may be somebody else's. packages: that ours call.
     """
     found = {"znas-engine": __version__} | {package: version(package) for package in packages}
-    kinds = [each if inspect.isclass(each) else type(each) for each in objects]
-    modules = sorted({kind.__module__ for kind in kinds})
-    for module in modules:
-        root = module.partition(".")[0]
-        if root not in _OURS:
-            found |= {name: version(name) for name in _distributions().get(root, ())}
-            found[module] = _digest(module)
-    return found
+    return found | sources.code([each if inspect.isclass(each) else type(each) for each in objects])
 
 
 def settings(thing: Any, kinds: tuple[type, ...] = (str, int, float)) -> list[str]:
-    """What an object of somebody else's class was made with, as far as that is plain: `k=3`.
+    """What an object of somebody else's class was made with: `k=3`.
 
     kinds: of values. A data set's texts are places; what lies there is its identity.
     """
-    if type(thing).__module__.partition(".")[0] in _OURS:
-        return []
-    kept = {name: value for name, value in getattr(thing, "__dict__", {}).items() if _is_plain(value, kinds)}
-    return [f"{name}={kept[name]!r}" for name in sorted(kept)]
+    return sources.settings(thing, kinds)
 
 
 def check_work(path: Path) -> None:
@@ -114,21 +101,3 @@ def piece(journal: Journal, key: str, shape: Shape, work: Callable[[], Any]) -> 
             "away"
         )
     return value
-
-
-@cache
-def _distributions() -> dict[str, list[str]]:
-    return {root: list(dict.fromkeys(names)) for root, names in packages_distributions().items()}
-
-
-def _digest(module: str) -> str:
-    where = getattr(sys.modules.get(module), "__file__", None)
-    if where is None:
-        return "of no file"
-    return hashlib.sha256(paths.read(Path(where), f"the module {module}")).hexdigest()[:32]
-
-
-def _is_plain(value: Any, kinds: tuple[type, ...]) -> bool:
-    if isinstance(value, tuple | list):
-        return len(value) <= 1000 and all(_is_plain(each, kinds) for each in value)
-    return value is None or isinstance(value, kinds)

@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from znas.files import check_new
 from znas.packages import lacking
 from znas.reopened import check
 from znas.result import SearchResult
 from znas_engine import __version__, paths, strict_json
 from znas_engine.environment import derive_seed
-from znas_engine.errors import DataError, InvalidValueError, PluginError
+from znas_engine.errors import DataError, InvalidValueError, MissingDependencyError, PluginError
 from znas_engine.graph import Conv, Linear
 from znas_engine.spaces import Genotype, Macro, SearchSpace
 from znas_engine.supernet.initialisation import Weight, draw_weight
@@ -86,6 +87,17 @@ def _way_out(plain: Any) -> str:
 def _numbers(version: str) -> list[int]:
     """1.10.0rc1 -> [1, 10, 0]"""
     return [int(number) for number in re.findall(r"\d+", version)[:3]]
+
+
+def check_folder(out: Path) -> None:
+    """What writing a run or a network needs, asked before the work: a new name, and what writes ONNX."""
+    check_new(out)
+    try:
+        import znas_engine.export.onnx_graph  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"architecture.onnx needs onnx ({error}): pip install onnx, or drop --out"
+        ) from error
 
 
 def architecture_files(

@@ -369,3 +369,19 @@ def test_what_does_not_fit_into_memory_is_said_before_it_is_made(monkeypatch: py
 def test_a_macro_takes_numbers_of_numpy() -> None:
     found = Macro(channels=np.int64(4), cells=np.array(1), resolution=8, classes=10)  # type: ignore[arg-type]
     assert [type(each) for each in (found.channels, found.cells)] == [int, int]
+
+
+@pytest.mark.parametrize("devices", [5, b"cpu", [b"cpu"], [None], {"cpu"}, 0.5])
+def test_devices_are_names(devices: Any) -> None:
+    with pytest.raises(InvalidValueError, match="`devices` must be names"):
+        get_backend("native")(NB201, small(NB201), devices=devices)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ZeroDivisionError(), AttributeError("y")])
+def test_a_number_that_cannot_say_what_it_is(error: Exception) -> None:
+    class Broken:
+        def __index__(self) -> int:
+            raise error
+
+    with pytest.raises(InvalidValueError, match="whole number"):
+        check_between("n", Broken(), 0, 9)

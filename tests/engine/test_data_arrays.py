@@ -558,7 +558,7 @@ X, OTHER = pictures(1)[0], pictures(1, 3, 9, 9)[0]
         (Vast([X]), "images of Vast do not fit into memory: give fewer, or a Dataset of your own"),
         (
             Custom([(X, Mute())]),
-            "label of item 0 of Custom must be a whole number but is an object of Mute",
+            "label of item 0 of Custom must be a whole number but is <Mute instance at",
         ),
         (Negative([X]), "Negative has no length: only map-style data sets"),
         (Custom([{"image": X}]), "item 0 of Custom is dict: return (image, label) or an image"),
@@ -587,3 +587,12 @@ def test_torch_is_not_imported() -> None:
         "assert not {'torch', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_way_out_of_labels_with_two_dimensions_keeps_them() -> None:
+    column, one_hot = labels()[:, None], np.eye(4)[labels()]
+    np.testing.assert_array_equal(column[:, 0], one_hot.argmax(1))
+    for wrong, way in ((column, "labels[:, 0]"), (one_hot, "labels.argmax(1)")):
+        with pytest.raises(InvalidValueError) as refused:
+            load((pictures(), wrong))
+        assert str(refused.value).endswith(way)

@@ -196,3 +196,54 @@ def test_three_channels_stay_as_they_were(tmp_path: Path) -> None:
     assert default.digest() == told.digest()
     with pytest.raises(InvalidValueError, match=r"must be 1 \(grey\) or 3 for imagefolder but got 2"):
         load("imagefolder", data_dir=root, channels_in=2)
+
+
+# ------------------------------------------------------------------- parts and what is left out
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("train", "val"),
+        ("training_set", "test_set"),
+        ("train2017", "val2017"),
+        ("seg_train", "seg_test"),
+        ("TrainImages", "TestImages"),
+        ("train-images", "dev-images"),
+        ("Training Data", "holdout"),
+    ],
+)
+def test_parts_of_a_data_set_by_any_name_are_no_classes(tmp_path: Path, first: str, second: str) -> None:
+    fill(tmp_path, *(f"{part}/{label}/1.png" for part in (first, second) for label in ("cats", "dogs")))
+    with pytest.raises(DataError, match=rf"parts of a data set, not classes: pass --data-dir \S*/{first}$"):
+        load("imagefolder", data_dir=tmp_path)
+    assert load("imagefolder", data_dir=tmp_path / first).classes == 2
+
+
+@pytest.mark.parametrize("name", ["train", "test", "training_set", "valid", "freight train", "trainers"])
+def test_beside_other_classes_such_a_name_is_a_class(tmp_path: Path, name: str) -> None:
+    fill(tmp_path, f"{name}/1.png", "ship/1.png", "car/1.png")
+    assert load("imagefolder", data_dir=tmp_path).classes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x", "1 without an ending"),
+        ("0123456789abcdef", "1 without an ending"),
+        ("x.jpe", "1 jpe"),
+        ("x.png.part", "1 part"),
+        ("x.jpg~", "1 jpg~"),
+        ("x.jpg_large", "1 jpg_large"),
+        ("x.jpg.1", "1 1"),
+        ("x.JPG (copy)", "1 jpg (copy)"),
+    ],
+)
+def test_what_may_be_a_picture_and_is_not_read_is_said(tmp_path: Path, name: str, said: str) -> None:
+    fill(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a" / name).write_bytes(b"x")
+    for text in ("README", "LICENSE", "notes.txt", "labels.csv", ".hidden"):
+        (tmp_path / "a" / text).write_bytes(b"x")
+    lines: list[str] = []
+    assert load("imagefolder", data_dir=tmp_path, report=lines.append).size == 2
+    assert [line.partition(": ")[2].partition(";")[0] for line in lines] == [said]

@@ -60,16 +60,20 @@ MEANINGS = {
     "accuracy": "acc,Accuracy,ACC,top1,top-1,Top1,top_1,Acc@1,prec@1,val,test,valid,validation,"
     "cifar10,CIFAR-100,imagenet,ImageNet16-120,ImageNet16-120 valid,image_net,testAcc,"
     "val_accuracy(%),cifar10_test_200ep,x-test,ori-test,test_acc_seed777,val_seed1,"
-    "val_200epochs,acc_epoch_200,best_val,mean_acc,defects_acc,svhn,valacc",
+    "val_200epochs,acc_epoch_200,best_val,mean_acc,defects_acc,svhn,valacc,C10,c100,IN16-120,in16 test,"
+    "acc (n=3),CIFAR-100-acc,imagenet-1k acc",
     "rows": ",Unnamed: 0,unnamed: 0.1,index,Index,idx,id,rank,#,no,No.,Nr,arch_index,arch id,"
     "Model no.,row,i,level_0,accuracy_rank,row number",
     "loss": "loss,test_loss,val_err,test_error,top1_error,Err.,regret,cross_entropy,logloss,"
-    "valError,RMSE,perplexity",
+    "valError,RMSE,perplexity,1-acc,100 - accuracy,1 − test acc,one minus acc,misclassification,"
+    "misclassified,Fehlerrate,erreur,bce,wrong",
     "other": "params,#params,num_params,FLOPs,MACs (M),latency,edgegpu_ms,raspi4_ms,fpga_mj,"
     "seconds,train_time,test_time,gpu_hours,energy,model size,acc_std,test std,acc_var,"
     "epoch,epochs,cifar10_epochs,best_epoch,seed,lr,batch,depth,train,train_acc,"
-    "cifar10_train,acc_gain",
-    "unsaid": "other,x,score,reward,synflow,cifar10_synflow,test_zen,result of mine,0,1,Genauigkeit",
+    "cifar10_train,acc_gain,n_acc,acc_count,num_acc,acc_stderr,acc±,acc σ,acc_lower,accuracy_q25,"
+    "Δacc,acc_zscore,relative_acc,log_acc",
+    "unsaid": "predicted_acc,surrogate_accuracy,pred_test_acc,"
+    "other,x,score,reward,synflow,cifar10_synflow,test_zen,result of mine,0,1,Genauigkeit",
 }
 
 
@@ -131,6 +135,50 @@ def test_numbers_of_another_kind_are_left_and_said(path: Path, name: str) -> Non
     assert f"left out: '{name}' (" in said[0]
     if name != "test_error":
         assert table.column(name)[1].tolist() == [50, 51, 52]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["tensor(9{}.1)", "[9{}.1]", '"(9{}.1, 0.2)"', "~9{}.1", "'9{}.1", '"=""9{}.1"""', "acc=9{}.1", "$9{}"],
+)
+def test_an_accuracy_in_other_clothes_does_not_give_way(path: Path, cell: str) -> None:
+    rows = [f"{cell.format(k)},8{k}.5" for k in range(4)]
+    table, _ = read(write(path, "arch,cifar10_test,cifar10_valid", *rows))
+    with pytest.raises(DataError, match=r"t\.csv, column 'cifar10_test', line 2: .* is no number"):
+        table.column(None)
+    assert table.column("cifar10_valid")[1].tolist() == [80.5, 81.5, 82.5, 83.5]
+
+
+@pytest.mark.parametrize("cells", ["cifar10,cifar10", "ImageNet16-120,x-valid", "True,False", "0,1", "1,1"])
+def test_words_and_flags_under_the_name_of_a_split_are_left(path: Path, cells: str) -> None:
+    table, said = read(write(path, "arch,valid,acc", *(f"{c},9{k}" for k, c in enumerate(cells.split(",")))))
+    assert table.column(None)[0] == "acc"
+    assert [*table.accuracies()] == ["acc"]
+    assert "left out: 'valid' (" in said[0]
+
+
+@pytest.mark.parametrize("gap", ["#N/A", "#DIV/0!", "#REF!", "#NAME?", "#NV", "#WERT!"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_gap_of_a_spreadsheet_is_no_comment(path: Path, gap: str, separator: str) -> None:
+    rows = [f"9{k}.1{separator}{{}}" for k in range(3)] + [f"{gap}{separator}{{}}"]
+    table, _ = read(write(path, f"acc{separator}arch", *rows))
+    with pytest.raises(DataError, match=f"column 'acc', line 5: '{re.escape(gap)}' is no number"):
+        table.column(None)
+
+
+@pytest.mark.parametrize("space", [" ", "\xa0", "\u202f"])
+def test_percent_with_a_space(path: Path, space: str) -> None:
+    table, _ = read(write(path, "arch;acc", *(f"9{k},5{space}%" for k in range(3)), separator=";"))
+    assert table.column(None)[1].tolist() == [90.5, 91.5, 92.5]
+
+
+def test_architectures_of_numbers_are_said(path: Path) -> None:
+    """Code bases number operations and edges in other ways, and no line could show it."""
+    path.write_text('net,acc\n"(4, 0, 3, 1, 4, 3)",91\n"[4, 0, 3, 1, 4, 2]",92\n')
+    table, said = read(path)
+    assert str(table.genotypes[0]).startswith("|avg_pool_3x3~0|+|none~0|")
+    assert "are numbers, which are read as 0 none, 1 skip_connect, 2 nor_conv_1x1" in said[0]
+    assert not any("are numbers" in line for line in read(write(path, "arch,acc", "91", "92"))[1])
 
 
 def test_without_an_accuracy_a_name_is_needed(path: Path) -> None:

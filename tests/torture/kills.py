@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.torture.account import RIGHT, Account
+from tests.torture.account import REFUSED, RIGHT, Account
 from tests.torture.processes import SEARCH, TINY, environment, run, verdict
 
 #: Of a one-shot supernet, a checkpoint after every step.
@@ -105,18 +105,25 @@ def _killed(job: Job, folder: Path, often: Path, rng: Random, kills: int, until:
     whole = run([*job.arguments, folder / "whole"], env=env)
     length = time.monotonic() - began
     if whole.code != 0:
-        account.add(verdict(whole, right=False), "the unbroken run")
+        account.add(f"refused or wrong without any kill: {whole.err.strip()[-300:]}", "the unbroken run")
         return account
     wanted = job.outcome(folder / "whole")
+    missed = 0
     while account.tried < kills and time.monotonic() < until:
-        out = folder / f"broken-{account.tried}"
+        out = folder / f"broken-{account.tried}-{missed}"
         times = min(rng.randint(1, 4), kills - account.tried)
         moments = [rng.uniform(0.2, 1.0) * length for _ in range(times)]
         landed = sum(_kill_once([*job.arguments, str(out)], env, moment) for moment in moments)
         done = run([*job.arguments, out], env=env) if not out.exists() or not _whole(out) else None
         fine = job.outcome(out) == wanted
         result = verdict(done, right=fine) if done is not None else RIGHT if fine else "another result"
-        for _ in range(max(landed, 1)):
+        if result == REFUSED:  # whatever the reason: who gives the command again wants it to go on
+            result = f"not gone on: {done.err.strip()[:300] if done is not None else ''}"
+        if not landed:  # the job was faster than the kill: right or not, no kill was tried
+            missed += 1
+            if result != RIGHT or missed > kills:
+                account.add(result, f"killed after {moments} of {length:.1f} s, when it was done")
+        for _ in range(landed):
             account.add(result, f"killed after {moments} of {length:.1f} s")
     return account
 

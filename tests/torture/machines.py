@@ -46,16 +46,25 @@ def arch(done: Done) -> str | None:
     return str(found)
 
 
-def alone(folder: Path, command: tuple[str, ...] = ORT) -> str | None:
+def alone(folder: Path, command: tuple[str, ...] = ORT) -> str:
     """What an untroubled search finds."""
-    return arch(run(command, env={"ZNAS_CACHE": str(folder / "alone")}))
+    done = run(command, env={"ZNAS_CACHE": str(folder / "alone")})
+    found = arch(done)
+    assert found, done.err
+    return found
+
+
+def _must(done: Done, *, right: bool) -> str:
+    """Of trouble that a search lives with: a refusal is wrong."""
+    found = verdict(done, right=right)
+    return f"refused: {done.err.strip()[:300]}" if found == REFUSED else found
 
 
 def cold_cache(folder: Path, rng: Random, account: Account) -> None:
     """Eight searches at once on one cold cache."""
     wanted = alone(folder)
     for done in _at_once(8, ORT, {"ZNAS_CACHE": str(folder / "cold")}):
-        account.add(verdict(done, right=arch(done) == wanted), "cold")
+        account.add(_must(done, right=arch(done) == wanted), "cold")
 
 
 def deleted_cache(folder: Path, rng: Random, account: Account) -> None:
@@ -71,7 +80,7 @@ def deleted_cache(folder: Path, rng: Random, account: Account) -> None:
     thread.start()
     try:
         for done in _at_once(8, ORT, {"ZNAS_CACHE": str(cache)}):
-            account.add(verdict(done, right=arch(done) == wanted), "deleted")
+            account.add(_must(done, right=arch(done) == wanted), "deleted")
     finally:
         stop.set()
         thread.join()
@@ -89,7 +98,7 @@ def read_only_cache(folder: Path, rng: Random, account: Account) -> None:
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         for place in ("warm", "warm", "cold", "absent"):
             done = run(ORT, env={"ZNAS_CACHE": str(disk / place)})
-            account.add(verdict(done, right=arch(done) == wanted), place)
+            account.add(_must(done, right=arch(done) == wanted), place)
 
 
 def full_disk(folder: Path, rng: Random, account: Account) -> None:
@@ -116,7 +125,7 @@ def full_disk(folder: Path, rng: Random, account: Account) -> None:
                 account.add(result, f"{kilobytes} kB for {' '.join(command)}")
             filling.unlink()
             done = run([*NATIVE, "--out", disk / "again"], env=env)
-            account.add(verdict(done, right=arch(done) == wanted), "with room again")
+            account.add(_must(done, right=arch(done) == wanted), "with room again")
 
 
 def little_memory(folder: Path, rng: Random, account: Account) -> None:

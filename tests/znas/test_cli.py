@@ -75,7 +75,7 @@ def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> N
         (["--backend", "tensorflow"], "unknown backend 'tensorflow'"),
         (["--score", "acuracy"], "did you mean 'accuracy'?"),
         (["--p", "1.5"], "`p` must be between 0 and 1 but got 1.5"),
-        (["--p", "nan"], "`p` must be between 0 and 1 but got nan"),
+        (["--p", "nan"], "`p` must be a number in [0, 1]"),
         (["--p", "half"], "`p` must be a number, 'auto' or one number per edge"),
         (["--images", "0"], "`images` must be between 1"),
         (["--images", "99999999999"], "`images` must be between 1"),
@@ -113,8 +113,9 @@ def test_output_folders(tmp_path: Path) -> None:
 
 def test_an_unusable_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    message = refused(search("--quiet", "--backend", "ort", ZNAS_CACHE=str(tmp_path / "file")))
-    assert "set ZNAS_CACHE to another" in message
+    done = search("--backend", "ort", ZNAS_CACHE=str(tmp_path / "file"))
+    assert done.returncode == 0
+    assert "cannot be written (File exists): going on without it" in " ".join(done.stderr.split())
 
 
 def test_a_damaged_cache_is_rebuilt_with_a_word(tmp_path: Path) -> None:

@@ -753,7 +753,10 @@ def test_bad_requests(estimator: Estimator, players: int, request_: dict[str, An
     [
         (lambda: Permutation(truncation=-1.0), "`truncation` must be finite and 0 or more but got -1.0"),
         (lambda: Bandit(truncation=float("nan")), "`truncation` must be finite and 0 or more but got nan"),
-        (lambda: Permutation(samples_per_round=1), "`samples_per_round` must be at least 2 but got 1"),
+        (
+            lambda: Permutation(samples_per_round=1),
+            "`samples_per_round` must be between 2 and 1,000,000",
+        ),
         (lambda: Stratified(max_rounds=0), "`max_rounds` must be at least 1 but got 0"),
         (lambda: Bandit(top=0), "`top` must be at least 1 but got 0"),
         (lambda: Bandit(confidence=1.0), "`confidence` must be between 0 and 1 but got 1.0"),

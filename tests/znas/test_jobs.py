@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import SPACES
@@ -141,6 +143,113 @@ def test_the_code_of_others_is_part_of_a_job(tmp_path: Path, monkeypatch: pytest
     assert jobs.code(theirs()) != before
     assert "numpy" in jobs.code(packages=["numpy"])
     del sys.modules["their_score"]
+
+
+#: What is imported where, from `mine.score`: a word of each is changed.
+MODULES = {
+    "mine/__init__.py": "",
+    "mine/score.py": "from znas_engine.scores.naswot import Naswot\nfrom mine.base import Base\n"
+    "from . import beside\nfrom .deep.down import far\n"
+    "class Theirs(Base, Naswot):\n    name = 'theirs'\n    def late(self):\n        import mine.lazy\n",
+    "mine/base.py": "import numpy as np\nimport alone\nclass Base:\n    factor = 1\n",
+    "mine/beside.py": "factor = 1\n",
+    "mine/deep/__init__.py": "",
+    "mine/deep/down.py": "from ..other import *\nfar = 1\n",
+    "mine/other.py": "factor = 1\n",
+    "mine/lazy.py": "import not_installed_anywhere, scipy\nfactor = 1\n",
+    "alone.py": "factor = 1\n",
+}
+
+
+def test_code_is_all_that_it_imports_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (MODULES | {"mine/unrelated.py": "x = 1\n"}).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    theirs = importlib.import_module("mine.score").Theirs
+    before = jobs.code(theirs())
+    assert {"mine", "mine.lazy", "mine.other", "mine.deep.down", "alone"} <= before.keys()
+    assert not {"mine.unrelated", "numpy", "scipy", "znas_engine.scores.naswot"} & before.keys()
+    for name, text in MODULES.items():
+        (tmp_path / name).write_text(f"{text}# edited\n")
+        assert jobs.code(theirs()) != before, name
+        (tmp_path / name).write_text(text)
+    (tmp_path / "mine" / "unrelated.py").write_text("x = 2\n")
+    assert jobs.code(theirs()) == before
+    for module in [name for name in sys.modules if name.partition(".")[0] in ("mine", "alone")]:
+        del sys.modules[module]
+
+
+def test_code_of_a_notebook_is_its_bytecode() -> None:
+    text = "F = {f}\ndef helper(x):\n    return x {sign} F\nclass Theirs(Naswot):\n    limit = {limit}\n"
+    text += "    def __call__(self, seen):\n        return helper(self.limit)\n"
+
+    def made(f: int = 1, sign: str = "+", limit: int = 3, more: str = "") -> dict[str, str]:
+        scope: dict[str, Any] = {"Naswot": type(get_score("naswot")), "__name__": "notebook"}
+        module = type(sys)("notebook")
+        module.__dict__.update(scope)
+        sys.modules["notebook"] = module
+        exec(more + text.format(f=f, sign=sign, limit=limit), module.__dict__)
+        try:
+            return jobs.code(module.Theirs)
+        finally:
+            del sys.modules["notebook"]
+
+    assert made() == made(more="\n\n# another line\nunrelated = 1\n")
+    others = [made(f=2), made(sign="-"), made(limit=4), made()]
+    assert len({str(each) for each in others}) == 4
+
+
+class Kind(Enum):
+    A = 1
+    B = 2
+
+
+class Inner:
+    def __init__(self, k: Any) -> None:
+        self.k = k
+
+
+class Made:
+    def __init__(self, x: Any = None, weights: Any = None) -> None:
+        self.x = x
+        self._weights = weights
+        self.computed = np.zeros(3)
+
+
+class Slotted:
+    __slots__ = ("x",)
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1, 2),
+        (np.int64(1), np.int64(2)),
+        (np.array([1.0, 2]), np.array([1.0, 3]), np.array([1, 2]), np.array([[1.0, 2]])),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1}),
+        ({"a", "b"}, {"a", "c"}, frozenset({"a"})),
+        (b"a", b"b"),
+        (Kind.A, Kind.B),
+        (Inner(1), Inner(2), Inner(np.ones(2)), Inner(Inner(1))),
+        ([np.ones(2), 1], [np.ones(2), 2]),
+        (lambda x: x + 1, lambda x: x + 2, np.square),
+        (None, 0, False, "", 0.0),
+        (Kind, Inner),
+    ],
+)
+def test_what_an_object_was_made_with_is_part_of_a_job(values: tuple[Any, ...]) -> None:
+    for make in (Made, lambda x: Made(weights=x), Slotted):
+        told = [jobs.settings(make(value)) for value in values]
+        assert len({str(each) for each in told}) == len(values), told
+        assert told == [jobs.settings(make(value)) for value in values]
+    assert jobs.settings(Made(np.int64(3))) == jobs.settings(Made(3))
+    assert not any("computed" in each for each in jobs.settings(Made()))
 
 
 def test_a_piece_of_another_shape_is_one_line(tmp_path: Path) -> None:

@@ -420,7 +420,7 @@ def test_a_killed_fit_resumes_to_the_same_prior(test_data: Path, tmp_path: Path)
         ([], "needs labels and gaussian images have none"),
         (["--training", "path"], "unknown training 'path'"),
         (["--images", "300"], "at most half of the 400 `train_images` but got 300"),
-        (["--epochs", "0"], "`epochs` must be between 1 and"),
+        (["--epochs", "0"], "`epochs` must be between 1 and 100,000 but got 0"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, test_data: Path, tmp_path: Path) -> None:

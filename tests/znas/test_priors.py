@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,8 +222,8 @@ def test_unfit_priors_are_refused_unless_forced() -> None:
 # --- the sources ---
 
 
-def write_table(path: Path, count: int, accuracy: Any) -> Path:
-    rng = np.random.default_rng(3)
+def write_table(path: Path, count: int, accuracy: Any, seed: int = 3) -> Path:
+    rng = np.random.default_rng(seed)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "arch", "test", "other"])
@@ -452,6 +453,36 @@ def test_fit_show_and_check(tmp_path: Path) -> None:
         priors.require(priors.load(out), force=False)
 
 
+def test_what_a_prior_learnt_is_known_by_its_content(tmp_path: Path) -> None:
+    """By any name, in any order, beside other columns; and another table may have the same name."""
+
+    def accuracy(genotype: Any, rng: Any) -> float:
+        return float(20 + 10 * sum(o == "nor_conv_3x3" for o in genotype.operations) + rng.normal())
+
+    table = write_table(tmp_path / "cifar10.csv", 400, accuracy)
+    out = tmp_path / "prior.json"
+    assert run("fit", "--source", "table", "--table", table, "--out", out).returncode == 0
+    head, *lines = table.read_text().splitlines()
+    copies = {
+        "renamed.csv": [head, *lines],
+        "sorted.csv": [head, *sorted(lines)],
+        "wider.csv": [f"{head},other_acc", *(f"{line},{90 - k / 9}" for k, line in enumerate(lines))],
+    }
+    for name, content in copies.items():
+        (tmp_path / name).write_text("\n".join(content))
+        done = run("check", out, "--table", tmp_path / name, *(["--column", "other_acc"] * (name[0] == "w")))
+        assert done.returncode == 2, name
+        assert f"was fitted to the accuracies of {tmp_path / name}: check it on another" in done.stderr
+    (tmp_path / "elsewhere").mkdir()
+    other = write_table(tmp_path / "elsewhere" / "cifar10.csv", 100, accuracy, seed=5)
+    done = run("check", out, "--table", other)
+    assert done.returncode == 0, done.stderr
+    old = json.loads(out.read_text())
+    del old["provenance"]["content"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert "was fitted to" in run("check", tmp_path / "old.json", "--table", other).stderr
+
+
 def test_a_sorted_table_does_not_teach_its_row_numbers(tmp_path: Path) -> None:
     """pandas' unnamed column in front: the prior is that of the plain table."""
     rng = np.random.default_rng(8)
@@ -494,3 +525,46 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Pat
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "x.json").exists()
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "no space": {"space": "nasbench201"},
+    "no score": {"score": 5},
+    "no mean": {"mean": None},
+    "text": {"mean": "x"},
+    "another shape": {"mean": np.zeros((1, 5))},
+    "infinite": {"mean": np.full((6, 5), np.inf)},
+    "half a drop": {"drop_mean": np.zeros(6)},
+    "negative": {"variance": np.full((6, 5), -1.0)},
+    "an object inside": {"provenance": {"x": object()}},
+    "NumPy inside": {"provenance": {"x": np.int64(3)}},
+    "NaN inside": {"provenance": {"x": float("nan")}},
+    "no provenance": {"provenance": None},
+    "half a check": {"check": {"passed": True}},
+}
+
+
+@pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
+def test_no_prior_is_written_that_could_not_be_read(changes: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError):
+        priors.save(replace(make(), **changes), tmp_path / "prior.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_priors_take_what_people_have(tmp_path: Path) -> None:
+    prior = replace(make(), mean=make().mean.tolist())
+    priors.save(prior, str(tmp_path / "prior.json"))
+    found = priors.load(tmp_path / "prior.json", "nasbench201")
+    np.testing.assert_array_equal(found.mean, make().mean)
+    masks = random_masks(NB201, 3)
+    np.testing.assert_array_equal(found.predict(masks.tolist()), found.predict(masks))
+    for wrong in (None, "x", NB201.mixture(), [[1], [2, 3]]):
+        with pytest.raises(InvalidValueError):
+            found.predict(wrong)
+    for path in (None, b"x", "", "a\0b"):
+        with pytest.raises(InvalidValueError):
+            priors.save(prior, path)
+    with pytest.raises(InvalidValueError):
+        priors.save(5, tmp_path / "other.json")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError):
+        priors.load(tmp_path / "prior.json", 5)  # type: ignore[arg-type]

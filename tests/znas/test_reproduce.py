@@ -20,8 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from znas.cli import main
+from znas.files import Album
 from znas.output import markdown
-from znas.reproduce.correlation import BATCH, correlation, score_table, unique_rows
+from znas.reproduce.correlation import BATCH, correlation, score_table, scores_csv, unique_rows
+from znas.reproduce.figures import SCORES_FILE
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
 from znas.reproduce.sets import sets
@@ -226,7 +228,7 @@ def test_trials_are_kept_and_added_to(tmp_path: Path) -> None:
     assert len(lines) == 1 + 6
     with pytest.raises(InvalidValueError, match=r"belongs to another job.*its images is 10, not 12"):
         run_trials(choose(NB201, ["random"]), Setup(tiny(images=12)), seeds=1, work=work)
-    with pytest.raises(InvalidValueError, match=r"belongs to another job.*its macro is "):
+    with pytest.raises(InvalidValueError, match=r"belongs to another job.*its data is .*1 channels"):
         run_trials(choose(NB201, ["random"]), Setup(tiny(channels_in=1)), seeds=1, work=work)
     with pytest.raises(InvalidValueError, match="`seeds` must be between 1 and 10,000"):
         run_trials(choose(NB201, ["random"]), Setup(tiny()), seeds=0, work=work)
@@ -365,6 +367,28 @@ def test_sets_are_every_combination_by_its_ranking_and_its_winners(table_file: P
     assert usual.data["top"] == 10
 
 
+def test_a_score_of_ones_own_is_no_accuracy_of_the_sets(table_file: Path, tmp_path: Path) -> None:
+    """Whatever it is called: which columns are scores, the correlation says."""
+    request = proxied(tiny())
+    table = read_table(table_file, NB201)
+    for name in ("spread", "accuracy_like", "val"):
+        mine = type("Mine", (type(get_score("naswot")),), {"name": name})()
+        out = tmp_path / name
+        scored = score_table(
+            table, [get_score("params"), mine], request, architectures=12, work=tmp_path / f"{name}.work"
+        )
+        sheet = correlation(scored, ["params", name], table, request)
+        album = Album(out)
+        album.write(SCORES_FILE, scores_csv(scored).encode())
+        sheet.save(album, "correlation", None)
+        found = sets(out, NB201, largest=2, top=3, by="tau", show=4, column=None)
+        assert found.data["column"] == table.column(None)[0]
+        assert {row["scores"] for row in found.data["rows"]} == {"params", name, f"params+{name}"}
+    (out / SCORES_FILE).write_text((out / SCORES_FILE).read_text().replace("val", "other"))
+    with pytest.raises(DataError, match="are of two runs"):
+        sets(out, NB201, largest=2, top=3, by="tau", show=4, column=None)
+
+
 def test_sets_of_few_architectures_and_of_another_space(tmp_path: Path) -> None:
     cells = [str(NB201.parse([o] * 6)) for o in range(1, 5)]
     lines = [f"{cell},{i},{i}" for i, cell in enumerate(cells)]
@@ -387,7 +411,7 @@ def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path
     lines = [f'"{space.genotype(space.random_path(rng))}",{accuracy}' for accuracy in (90, 91, 92)]
     path = tmp_path / "darts.csv"
     path.write_text("\n".join(["arch,cifar10_test_200ep", *lines]))
-    given = proxied(tiny(space="darts"))
+    given = proxied(tiny(space="darts", cells=3))
     scored = score_table(
         read_table(path, space), scores("params"), given, architectures=None, work=tmp_path / "work"
     )

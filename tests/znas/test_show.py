@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 import znas
 from tests.znas.test_cli import refused, znas_engine
+from znas.cli import run as run_command
 from znas_engine.errors import DataError, InvalidValueError, StorageError
 from znas_engine.scores.naswot import Naswot
 
@@ -151,3 +153,18 @@ def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None
 def test_network_refuses_sizes_that_there_are_not() -> None:
     with pytest.raises(InvalidValueError, match="`channels_in` must be between 1 and 4,096 but got 0"):
         znas.network("nasbench201", CELL, channels_in=0)
+
+
+@pytest.mark.parametrize("verb", ["search", "network"])
+def test_what_a_folder_needs_is_asked_before_the_work(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "znas_engine.export.onnx_graph", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    asked = ["search"] if verb == "search" else ["network", "nasbench201", CELL]
+    assert run_command([*asked, "--out", str(tmp_path / "run")]) == 2
+    printed = capfd.readouterr()
+    assert not printed.out
+    assert printed.err.count("\n") == 1
+    assert "architecture.onnx needs onnx" in printed.err
+    assert not list(tmp_path.iterdir())

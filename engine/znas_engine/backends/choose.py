@@ -19,7 +19,7 @@ from znas_engine.backends.record import (
     check_graph,
 )
 from znas_engine.devices import FIRST, kind_of, parse_devices
-from znas_engine.errors import MissingDependencyError, PluginError, unknown_choice
+from znas_engine.errors import MissingDependencyError, PluginError, one_line, unknown_choice
 from znas_engine.gpu import MEASURED, gpu, lacking_gpu
 from znas_engine.graph import Graph
 from znas_engine.promises import Calling
@@ -28,6 +28,9 @@ from znas_engine.scores import GradientScore, Score
 
 if TYPE_CHECKING:
     from znas_engine.evaluator import Evaluator
+
+#: Characters of what one of all backends lacks: together they are one message.
+_REASON = 60
 
 
 def missing(backend: str | Backend, device: str | None = None) -> str | None:
@@ -157,7 +160,8 @@ def _choose(devices: tuple[str, ...], dtype: str, graph: Graph | None) -> Choice
     if not lacking:
         first = built_in()[0]
         check_dtype(first, devices or (first.default_device,), dtype)
-    raise MissingDependencyError(f"no backend can run {dtype} here; {'; '.join(lacking)}")
+    reasons = "; ".join(one_line(each, _REASON) for each in lacking)
+    raise MissingDependencyError(f"no backend can run {dtype} here; {reasons}")
 
 
 def get_backend(backend: str | Backend) -> type[Evaluator]:

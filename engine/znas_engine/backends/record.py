@@ -121,6 +121,11 @@ def dtypes_of(backend: str | Backend, device: str) -> tuple[str, ...]:
 def check_devices(backend: str | Backend, devices: Sequence[str]) -> tuple[str, ...]:
     """`devices` themselves, or InvalidValueError where that backend does not run on one of them."""
     record = BACKENDS.get(backend)
+    several = isinstance(devices, Sequence) and not isinstance(devices, str | bytes)
+    if not several or not all(isinstance(device, str) for device in devices):
+        raise InvalidValueError(
+            f"`devices` must be names such as 'cpu' or a list of them but got {briefly(devices)}"
+        )
     for device in devices:
         if kind_of(device) not in record.devices:
             others = [other.name for other in built_in() if kind_of(device) in other.devices]

@@ -192,7 +192,10 @@ def _channels_first(images: NDArray[Any], layout: str) -> NDArray[Any]:
 
 def _checked_labels(labels: NDArray[Any], size: int) -> NDArray[np.int64]:
     if labels.dtype.kind not in "biu" or labels.shape != (size,):
-        way_out = ": give the class of each image, labels.argmax(1)" if labels.ndim == 2 else ""
+        way_out = ""
+        if labels.ndim == 2:  # argmax of a single column is 0 whatever stands in it
+            way = "labels[:, 0]" if labels.shape[1] == 1 else "labels.argmax(1)"
+            way_out = f": give the class of each image, {way}"
         if labels.shape == (size,):
             way_out = ": convert them, labels.astype(np.int64)"
         raise InvalidValueError(

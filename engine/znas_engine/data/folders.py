@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,9 @@ _UNREAD = frozenset(
             ".jxl",
             ".jp2",
             ".jfif",
+            ".jpe",
+            ".jif",
+            ".mpo",
             ".apng",
             ".svg",
             ".ico",
@@ -47,8 +51,26 @@ _UNREAD = frozenset(
         *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".tfrecord", ".lmdb", ".parquet"),
     )
 )
-#: Names of the parts of a data set, those that the search may see first.
-_PARTS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+#: Words for the parts of a data set, those that the search may see first, and what may stand beside them:
+#: `training_set`, `train2017`, `seg_train`, `test-images`.
+_PARTS: tuple[str, ...] = (
+    "train",
+    "training",
+    "trainset",
+    "trainval",
+    "val",
+    "valid",
+    "validation",
+    "valset",
+    "dev",
+)
+_PARTS += ("test", "testing", "testset", "holdout", "unlabeled", "unlabelled")
+_BESIDE = frozenset(("set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "split", "seg"))
+_BESIDE |= {"part", "folder", "samples", "cropped", "resized", "extra", "mini", "small", "full", "new"}
+#: Endings of pictures that programs have changed: x.jpg~, x.png.part, x.jpg_large.
+_CHANGED = re.compile(r"\.(png|jpe?g|bmp|webp|ppm)([^a-z0-9].*|\d+)$")
+#: Files without an ending that are no pictures.
+_TEXTS = frozenset(("license", "licence", "readme", "makefile", "notice", "authors", "copying", "dockerfile"))
 
 
 class Found(NamedTuple):
@@ -94,9 +116,9 @@ def find(root: Path) -> Found:
 
 
 def in_words(unread: Counter[str]) -> str:
-    """`12 gif, 3 tiff`, the most frequent first."""
+    """`12 gif, 3 tiff, 1 without an ending`, the most frequent first."""
     kinds = sorted(unread.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {suffix[1:]}" for suffix, count in kinds[:6])
+    return ", ".join(f"{count:,} {suffix[1:] or 'without an ending'}" for suffix, count in kinds[:6])
 
 
 @dataclass
@@ -110,7 +132,7 @@ class _Listing:
 
 def _check_parts(root: Path, folders: list[str]) -> None:
     """Raises DataError where the sub-folders are parts of a data set (train, val), not its classes."""
-    parts = sorted((f for f in folders if f.lower() in _PARTS), key=lambda f: _PARTS.index(f.lower()))
+    parts = sorted((f for f in folders if _part(f) is not None), key=lambda f: (_part(f), f))
     if not parts or (len(parts) == 1 and not _listed(root / parts[0]).folders):
         return
     others = [folder for folder in folders if folder not in parts]
@@ -122,6 +144,13 @@ def _check_parts(root: Path, folders: list[str]) -> None:
         f"its sub-folders ({', '.join(parts)}) are parts of a data set, not classes: pass --data-dir "
         f"{short(root / parts[0])}"
     )
+
+
+def _part(folder: str) -> int | None:
+    """Which of `_PARTS` a name stands for; None for another name."""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower())
+    found = [_PARTS.index(word) for word in words if word in _PARTS]
+    return found[0] if found and {*words} <= _BESIDE | {*_PARTS} else None
 
 
 def _too_few(root: Path, here: _Listing, layout: str) -> str:
@@ -187,8 +216,10 @@ def _sort_in(entry: os.DirEntry[str], found: _Listing) -> None:
         suffix = Path(entry.name).suffix.lower()
         if picture:
             found.pictures.append(entry.name)
-        elif suffix in _UNREAD:
+        elif suffix in _UNREAD or _CHANGED.search(entry.name.lower()):
             found.unread[suffix] += 1
+        elif not suffix and entry.name.lower() not in _TEXTS:
+            found.unread[""] += 1
     elif picture:
         path = short(Path(entry.path))
         if kind == "nothing":

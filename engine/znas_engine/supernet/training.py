@@ -135,8 +135,8 @@ class Trained(Environment):
 
     weights: Mapping[str, NDArray[np.float32]] = field(compare=False)
 
-    def _check_init(self) -> None:
-        """It is no family to draw from."""
+    def check_init(self) -> None:
+        """Nothing is drawn."""
 
     def weight(self, node: Conv | Linear) -> NDArray[np.float32]:
         return self.weights[node.name]

@@ -16,6 +16,7 @@ How a file becomes a table, each step in a module of its own:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,11 @@ class Table:
             raise unknown_choice(f"column of {self.path}", chosen[:80], self.columns)
         return chosen, self.columns[chosen]
 
+    def digest(self, name: str) -> str:
+        """Of one of `columns` with its architectures: the same in any order of lines, in any file."""
+        lines = sorted(f"{a} {v!r}" for a, v in zip(self.genotypes, self.columns[name].tolist(), strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def masks(self, space: SearchSpace[Any]) -> Mask:
         """path(a) of every architecture, float32 [n, E, O]. InvalidValueError for what is not its space."""
         _require_space(space)
@@ -123,6 +129,9 @@ def read_table(
         report(remark)
     rows = rows_of(path, text)
     where, genotypes = _architectures(path, rows, space)
+    if _numbered(rows.cells[0][where]) and not _numbered(str(genotypes[0])):
+        numbers = ", ".join(f"{k} {name}" for k, name in enumerate(space.operations))
+        report(one_line(f"{path}: its architectures are numbers, which are read as {numbers}: others differ"))
     found = _columns(rows, where)
     if all(one.values is None and not one.refused for one in found):
         others = _listed({one.name: one.why for one in found})
@@ -139,6 +148,11 @@ def read_table(
         one_line(f"{path}: accuracies in percent: {_names(taken)}{doubt}; left out: {_listed(table.left)}")
     )
     return table
+
+
+def _numbered(written: str) -> bool:
+    """Whether an architecture is written without the names of its operations."""
+    return not any(letter.isalpha() for letter in written)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -247,7 +261,7 @@ def _columns(rows: Rows, architectures: int) -> list[_Column]:
         cells = [row[k] for row in rows.cells]
         kind, why = meaning(name)
         one = _Column(name or f"column {k + 1}", kind, why, cells, rows.lines, None)
-        if of_cells.is_text(cells):
+        if of_cells.is_text(cells) and not (kind == "accuracy" and of_cells.has_numbers(cells)):
             one.kind, one.why = "other", "text"
         elif kind != "rows" or any(cells):
             one.values, one.refused = of_cells.numbers(cells, rows.lines, commas=rows.separator != ",")
@@ -255,6 +269,8 @@ def _columns(rows: Rows, architectures: int) -> list[_Column]:
                 one.refused = one.refused or "smaller is better there: give 100 - error instead"
             elif kind == "rows":
                 one.refused = _ROWS
+            elif kind == "accuracy" and of_cells.is_flags(cells):
+                one.kind, one.why = "other", "yes or no"
             elif kind == "accuracy":
                 one.accept()
         found.append(one)

@@ -21,6 +21,20 @@ _MISSING = re.compile(
 )
 
 
+#: A number in other clothes: tensor(93.1), [93.1], ="93.1"; not that of cifar10 or ImageNet16-120.
+_CLOTHED = re.compile(r"(?<![\w.-])\d+([.,]\d+)?(?![\w-])", re.ASCII)
+
+
+def has_numbers(cells: Sequence[str]) -> bool:
+    """Whether cells that are text hold numbers, written in another way."""
+    return any(_CLOTHED.search(cell[:1000]) for cell in cells)
+
+
+def is_flags(cells: Sequence[str]) -> bool:
+    """Whether they say yes or no, by 0 and 1: `valid` is often such a column."""
+    return all(cell in ("0", "1") for cell in cells)
+
+
 def is_text(cells: Sequence[str]) -> bool:
     """Whether a column was never meant to hold numbers: no cell begins with one, some cell has words."""
     return not any(re.match(r"[+-]?\.?\d", cell) for cell in cells) and not all(
@@ -33,6 +47,7 @@ def numbers(cells: Sequence[str], lines: Sequence[int], *, commas: bool) -> tupl
 
     commas: whether `93,1` is 93.1; not in a column that has points too. `93.1%` is 93.1, if all have it.
     """
+    cells = [re.sub(r"\s%$", "%", cell) for cell in cells]
     decimal = commas and any(_COMMA.fullmatch(cell) for cell in cells)
     signs = sum(cell.endswith("%") for cell in cells)
     values: list[float] = []

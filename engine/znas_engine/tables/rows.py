@@ -50,8 +50,12 @@ def rows_of(path: Path, text: str) -> Rows:
     return found[0]
 
 
+#: What a spreadsheet writes where a formula has no value: #N/A, #DIV/0!, #REF!; a gap, not a comment.
+_GAP = re.compile(r"#(N/?A|NV|DIV/0!|[^\W\d_]+[!?])[ \"]*([,;\t]|$)")
+
+
 def _is_comment(line: str) -> bool:
-    return line.startswith("#") and line[1:2] not in SEPARATORS
+    return line.startswith("#") and line[1:2] not in SEPARATORS and not _GAP.match(line)
 
 
 def _read(path: Path, text: str, separator: str) -> Rows:

@@ -42,15 +42,15 @@ def network(
       znas-engine network nasbench201 '[3, 3, 3, 1, 2, 3]' --classes 100
       znas-engine network darts "$(znas-engine search --space darts | head -n 1)" --out runs/darts-network
     """
-    from znas.files import check_new, write_folder
+    from znas.files import write_folder
     from znas.network import read, trained_macro
     from znas.output import Code, Document, Facts
-    from znas.run_folder import architecture_files
+    from znas.run_folder import architecture_files, check_folder
     from znas.summary import size_in_words
     from znas_engine.spaces import get_space
 
     if out is not None:
-        check_new(out)
+        check_folder(out)
     found = get_space(space)
     genotype = read(found, arch)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)

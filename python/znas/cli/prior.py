@@ -16,6 +16,7 @@ from znas.cli.options import Column, Json, asks, path
 from znas.cli.prior_fit import fit
 from znas.files import check_new, write_file
 from znas.output.figures import require_matplotlib
+from znas.priors.base import Prior
 from znas.priors.check import checked, rank_check
 from znas.priors.document import document
 from znas.priors.document import verdict as in_words
@@ -23,7 +24,7 @@ from znas.request import SHIPPED, Request
 from znas_engine import paths
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import SPACES, get_space
-from znas_engine.tables import read_table
+from znas_engine.tables import Table, read_table
 
 prior = typer.Typer(help="D(Z): fit, show and check what is known of every neuron.", rich_markup_mode=None)
 
@@ -78,11 +79,11 @@ def check(
         )
     before = found = priors.load(where, get_space(request.space))
     truth = read_table(table, found.space, report=remark)
-    if found.provenance.get("source") == "table" and found.provenance.get("table") == truth.path.name:
-        raise InvalidValueError(
-            f"the prior {where} was fitted to {truth.path.name}: check it on another table"
-        )
     name, accuracies = truth.column(column)
+    if _learnt(found, truth):
+        raise InvalidValueError(
+            f"the prior {where} was fitted to the accuracies of {truth.path}: check it on another table"
+        )
     verdict = rank_check(found, truth.masks(found.space), accuracies, truth=f"table:{name}")
     found = checked(found, verdict)
     typer.echo(json.dumps(found.check, indent=1) if as_json else in_words(found))
@@ -90,6 +91,16 @@ def check(
         priors.record(found, where, before)
     if not verdict.passed:
         raise typer.Exit(1)
+
+
+def _learnt(found: Prior, truth: Table) -> bool:
+    """Whether the table holds what the prior was fitted to, whatever it is called by now."""
+    about = found.provenance
+    if about.get("source") != "table":
+        return False
+    if "content" not in about:  # of a version that knew names alone
+        return bool(about.get("table") == truth.path.name)
+    return any(truth.digest(column) == about["content"] for column in truth.columns)
 
 
 def _file(file: str, request: Request) -> Path:

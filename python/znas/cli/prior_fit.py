@@ -228,6 +228,7 @@ def _fit_table(
     fitted, held_out = np.array_split(order, 2)
     masks = truth.masks(space)
     facts = facts | {"table": truth.path.name, "column": name, "architectures": len(fitted)}
+    facts["content"] = truth.digest(name)
     found = fit_table(space, masks[fitted], accuracies[fitted], provenance=facts)
     return found, rank_check(
         found, masks[held_out], accuracies[held_out], truth=f"table:{name}, held-out half"

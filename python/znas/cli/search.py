@@ -41,9 +41,9 @@ def search(
       znas-engine search --space my_package.spaces:MySpace --score naswot+my_package.scores:MyScore
     """
     if out is not None:
-        from znas.files import check_new
+        from znas.run_folder import check_folder
 
-        check_new(out)
+        check_folder(out)
     if not quiet and not kernels.compiled():
         remark("the C++ kernels are not installed (no compiler was found); numpy does their work, slower")
     with progress_bar("masked passes", quiet=quiet) as progress:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from znas.files import write_file
 from znas.shape import COUNT, Number, misshapen
 from znas_engine import paths, strict_json
-from znas_engine.errors import InvalidValueError, StorageError
+from znas_engine.arguments import instance
+from znas_engine.errors import InvalidValueError, StorageError, briefly
 from znas_engine.scores import SCORES
 from znas_engine.spaces import SPACES, Mask, SearchSpace, get_space
 
@@ -59,8 +60,20 @@ class Prior:
     provenance: dict[str, Any]
     check: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        space = instance("space", self.space, SearchSpace, ": znas_engine.spaces.get_space gives it")
+        instance("score", self.score, str)
+        instance("provenance", self.provenance, dict)
+        edges = (len(space.edges),)
+        shapes = {"mean": space.shape, "variance": space.shape, "drop_mean": edges, "drop_variance": edges}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None or not name.startswith("drop"):
+                object.__setattr__(self, name, _floats(name, value, shape))
+
     def predict(self, masks: Mask) -> NDArray[np.float64]:
         """masks [n, E, O] of architectures -> the mean of the prior over their neurons, float64 [n]."""
+        masks = np.asarray(_floats("masks", masks, (-1, *self.space.shape)))
         known = np.where(np.isnan(self.mean), 0.0, self.mean)
         counted = np.where(np.isnan(self.mean), 0.0, masks)
         total: NDArray[np.float64] = (counted * known).sum((1, 2)) / np.maximum(counted.sum((1, 2)), 1)
@@ -90,31 +103,56 @@ def better_than_chance(spearman: float, p_value: float) -> bool:
     return spearman > 0 and p_value < LEVEL
 
 
-def save(prior: Prior, path: Path) -> None:
-    """All of a new file or none of it; StorageError where one is there or it cannot be written."""
-    write_file(path, _content(prior))
+def save(prior: Prior, path: str | Path) -> None:
+    """All of a new file or none of it; StorageError where one is there or it cannot be written,
+    InvalidValueError for what `load` would refuse."""
+    where = paths.named(path, "the output")
+    write_file(where, _content(instance("prior", prior, Prior)))
 
 
-def record(prior: Prior, path: Path, before: Prior) -> None:
+def record(prior: Prior, path: str | Path, before: Prior) -> None:
     """Replaces the file that `before` was loaded from. StorageError where it is a link or another one by
     now, or cannot be written."""
+    path = paths.named(path, "the prior")
+    content = _content(instance("prior", prior, Prior))
     about = paths.itself(path, "the prior")
     if about is None or not stat.S_ISREG(about.st_mode):
         raise StorageError(f"the prior {path} is a link: --record writes into a file; name that")
     if load(path, prior.space).to_dict() != before.to_dict():
         raise StorageError(f"the prior {path} has changed since it was read: check it again")
     try:
-        paths.replace(path, _content(prior))
+        paths.replace(path, content)
         path.chmod(stat.S_IMODE(about.st_mode))
     except OSError as error:
         raise StorageError(f"the prior {path} cannot be written ({paths.reason(error)})") from error
 
 
 def _content(prior: Prior) -> bytes:
-    return (json.dumps(prior.to_dict(), indent=1) + "\n").encode()
+    """What `load` will take: a score that is an object is known to whoever made it alone."""
+    plain = prior.to_dict()
+    try:
+        text = json.dumps(plain, indent=1, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValueError(f"`provenance` and `check` must be plain JSON ({error})") from error
+    _Reader("to be written", plain | {"score": TABLE_SCORE}, prior.space).prior()
+    return (text + "\n").encode()
 
 
-def load(path: str | Path, space: SearchSpace[Any] | None = None) -> Prior:
+def _floats(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """float64 of that shape (-1: any), NaN for what is not there; a copy where it was something else."""
+    wanted = f"`{name}` must be numbers {[n if n >= 0 else 'n' for n in shape]}".replace("'", "")
+    try:
+        found = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        found = np.empty(0, dtype=object)
+    if found.dtype.kind not in "biuf" or len(found.shape) != len(shape):
+        raise InvalidValueError(f"{wanted} but got {briefly(value)}")
+    if any(n not in (m, -1) for m, n in zip(found.shape, shape, strict=True)) or np.isinf(found).any():
+        raise InvalidValueError(f"{wanted} and none infinite but got {briefly(value)}")
+    return found.astype(np.float64, copy=False)
+
+
+def load(path: str | Path, space: str | SearchSpace[Any] | None = None) -> Prior:
     """Reads a prior and validates every field.
 
     space: which is meant where the file names it; one that is not registered has to be given.
@@ -122,6 +160,7 @@ def load(path: str | Path, space: SearchSpace[Any] | None = None) -> Prior:
     Raises StorageError (unreadable file) and InvalidValueError naming the field and what was expected.
     """
     where = paths.named(path, "the prior")
+    space = None if space is None else get_space(space)
     data = strict_json.parse(paths.read(where, "the prior"), f"the prior {where}", InvalidValueError)
     return _Reader(str(where), data, space).prior()
 

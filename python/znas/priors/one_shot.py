@@ -70,10 +70,9 @@ def fit_one_shot(
 ) -> Prior:
     """Trains on half of `train_images` balanced images, then observes every neuron on the other half.
 
-    images: of one validation batch. training: "paths" or "mixture". Both halves of the job are resumable:
-    training through `checkpoint`, validation through `work`; with `store` (see `fit_environments`) both are
-    removed in the end. threads: of training, whose weights depend on their number: None for that of the
-    run that began it, the evaluator's if this one does.
+    images: of one validation batch. training: "paths" or "mixture". The job is resumable, training through
+    `checkpoint`, validation through `work`; with `store` (see `fit_environments`) both are removed in the
+    end. threads: of training, on which weights depend; None for those of the run that began it.
 
     Raises InvalidValueError for a data set without labels, batches larger than half of `train_images`, fewer
     than 2 environments, or files of another job; StorageError for a `checkpoint` that is none.
@@ -84,14 +83,13 @@ def fit_one_shot(
     begun = begun_with(checkpoint)  # looked at whatever was asked for
     fitted, held_out = split(dataset.batch(train_images, seed=derive_seed(seed, "one-shot", "images")))
     start = Environment(derive_seed(seed, "one-shot", "weights"), init, fitted)
-    identity = _images(dataset, train_images) | {"init": init, "seed": seed}
-    identity |= {"training": training, "schedule": asdict(schedule)}
-    identity["threads"] = threads = threads or begun or evaluator.threads
+    identity = _images(dataset, train_images) | {"init": init, "seed": seed, "training": training}
+    identity |= {"schedule": asdict(schedule), "threads": (threads := threads or begun or evaluator.threads)}
     weights = train(
         *(evaluator.graph, start, schedule),
         draw_mask=lambda rng: TRAININGS[training](evaluator.space, rng),
-        threads=threads,
         identity=identity | _network(evaluator),
+        threads=threads,
         checkpoint=checkpoint,
         progress=train_progress,
     )

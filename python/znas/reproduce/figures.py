@@ -77,7 +77,7 @@ def figures(folder: Path) -> list[Path]:
     drawings: dict[str, Callable[[], Figure]] = {}
     album = Album(folder, (SEARCHES, SCORES))
     if paths.is_file(folder / "table2.json"):
-        data = _load(folder / "table2.json", TABLE2)
+        data = load(folder / "table2.json", TABLE2)
         columns = {tuple(row["accuracy"]) for row in data["rows"]}
         if len(columns) != 1 or len(next(iter(columns))) > COLUMNS:
             raise _damaged(folder / "table2.json", f"its rows have not the same up to {COLUMNS} columns")
@@ -85,8 +85,8 @@ def figures(folder: Path) -> list[Path]:
             drawings["table2.png"] = partial(draw_accuracies, data)
             drawings["figure-cost.png"] = partial(draw_cost, data)
     if paths.is_file(folder / "correlation.json"):
-        data = _load(folder / "correlation.json", CORRELATION)
-        if len({row["column"] for row in data["rows"]}) > COLUMNS or len(_scores(data)) > 2 * COLUMNS:
+        data = load(folder / "correlation.json", CORRELATION)
+        if len({row["column"] for row in data["rows"]}) > COLUMNS or len(scores_of(data)) > 2 * COLUMNS:
             raise _damaged(folder / "correlation.json", f"it has more than {COLUMNS} columns")
         drawings["correlation.png"] = partial(draw_correlations, data)
         if paths.is_file(folder / SCORES_FILE):
@@ -178,14 +178,14 @@ def draw_correlations(data: dict[str, Any]) -> Figure:
     return Figure("correlation.png", png(figure), "Kendall's tau with its interval, and published ones")
 
 
-def _scores(data: Mapping[str, Any]) -> list[str]:
+def scores_of(data: Mapping[str, Any]) -> list[str]:
     """The single scores of a correlation."""
     return list(dict.fromkeys(n for entry in data["rows"] for n in entry["score"].split("+")))
 
 
 def draw_scatter(folder: Path, data: dict[str, Any]) -> Figure:
     """figure-scatter.png: accuracy against each score, one point per architecture, first accuracy column."""
-    names = _scores(data)
+    names = scores_of(data)
     column = data["rows"][0]["column"]
     values = _columns(folder / SCORES_FILE, [*names, column])
     figure, axes = _axes(len(names), 4, width=4)
@@ -219,7 +219,7 @@ def _number(text: str) -> float:
     return value
 
 
-def _load(path: Path, shape: Shape) -> dict[str, Any]:
+def load(path: Path, shape: Shape) -> dict[str, Any]:
     found = strict_json.parse(paths.read(path, "the result", error=DataError), str(path), DataError)
     if (wrong := misshapen(found, shape)) is not None:
         raise _damaged(path, wrong)

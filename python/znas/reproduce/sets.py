@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from znas.reproduce.correlation import unique_rows
-from znas.reproduce.figures import SCORES_FILE
+from znas.reproduce.figures import CORRELATION, SCORES_FILE, load, scores_of
 from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
@@ -53,7 +53,7 @@ def sets(
     Raises DataError: a file without scores or accuracies.
     """
     choice("order of sets", by, ORDERS)
-    measured, scores, accuracies = _measured(folder / SCORES_FILE, space)
+    measured, scores, accuracies = _measured(folder, space)
     name, accuracy = measured.column(column or accuracies[0])
     largest = min(LARGEST, len(scores)) if largest is None else largest
     rows = unique_rows(space, measured.genotypes)
@@ -87,8 +87,12 @@ def sets(
     )
 
 
-def _measured(path: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], list[str]]:
-    """The table of a correlation, and its columns that are scores and accuracies."""
+def _measured(folder: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], list[str]]:
+    """The table of a correlation, and its columns that are scores and accuracies.
+
+    Which is which, says the correlation itself: a score of somebody's own may have any name.
+    """
+    path, said = folder / SCORES_FILE, folder / "correlation.json"
     if paths.kind(path, "the scores") == "nothing":
         raise InvalidValueError(
             f"{path} does not exist: run znas-engine reproduce correlation with this --out"
@@ -97,8 +101,15 @@ def _measured(path: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], li
         measured = read_table(path, space)
     except DataError as error:
         raise DataError(f"{error}: was it made with another space than {space.name}? pass --space") from error
+    if paths.is_file(said, "the correlation"):
+        data = load(said, CORRELATION)
+        scores, accuracies = scores_of(data), [*dict.fromkeys(row["column"] for row in data["rows"])]
+        if not measured.raw.keys() >= {*scores, *accuracies}:
+            raise DataError(f"{path} and {said} are of two runs: run reproduce correlation again")
+        return measured, scores, accuracies
     scores = [name for name in measured.raw if name in SCORES]
-    accuracies = [name for name in measured.columns if name not in SCORES]
+    others = [name for name in measured.columns if name not in SCORES]
+    accuracies = [name for name in others if name not in measured.left] or others
     if not scores or not accuracies:
         raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")
     return measured, scores, accuracies

@@ -21,6 +21,7 @@ from tests.torture import mutate
 from tests.torture.inputs.base import DARTS, NB201, Input
 from tests.torture.processes import REPOSITORY
 
+ACCURACIES = ("acc", "cifar10_test", "accuracy", "top1")
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
 
 
@@ -42,18 +43,20 @@ class Genotypes(Input):
 
 
 class Tables(Input):
-    """CSV: every value that is taken stands beside its architecture in the file, and is a percentage."""
+    """CSV: every value that is taken stands beside its architecture in the file, and is a percentage; and
+    while only cells, lines and columns are changed, the accuracies are those of the column that was written
+    as one, each beside its own architecture."""
 
     name = "tables"
 
-    def make(self, rng: Random) -> bytes:
+    def make(self, rng: Random) -> tuple[bytes, dict[str, set[str]] | None]:
         draws = np.random.default_rng(rng.getrandbits(32))
         rows = [
             [str(NB201.genotype(NB201.random_path(draws))), f"{rng.uniform(5, 95):.2f}"] for _ in range(12)
         ]
         head = [
             rng.choice(["arch", "architecture", "cell", "model"]),
-            rng.choice(["acc", "cifar10_test", "accuracy", "top1"]),
+            rng.choice(ACCURACIES),
         ]
         table = [head, *rows]
         for _ in range(rng.randint(1, 3)):
@@ -102,15 +105,44 @@ class Tables(Input):
             text, delimiter=rng.choice([",", ",", ",", ";", "\t"]), lineterminator=rng.choice(["\n", "\r\n"])
         ).writerows(table)
         data = text.getvalue().encode(rng.choice(["utf-8", "utf-8", "utf-8-sig", "utf-16"]), "replace")
-        return mutate.bytes_of(data, rng) if rng.random() < 0.3 else data
+        if rng.random() < 0.3:
+            return mutate.bytes_of(data, rng), None
+        return data, self._written(table)
 
-    def use(self, case: bytes) -> bool:
+    @staticmethod
+    def _written(table: list[list[str]]) -> dict[str, set[str]] | None:
+        """By architecture, what stands in its lines below the name of an accuracy."""
+        header = [name.strip() for name in table[0]]
+        names = [k for k, name in enumerate(header) if name in ACCURACIES]
+        if len(names) != 1 or any(cell in mutate.WORDS for cell in header):
+            return None
+        found: dict[str, set[str]] = {}
+        for row in table[1:]:
+            for cell in row:
+                if "~" in cell and len(row) > names[0]:
+                    found.setdefault(_plain(cell), set()).add(row[names[0]].strip())
+        return found
+
+    def use(self, case: tuple[bytes, dict[str, set[str]] | None]) -> bool:
         from znas_engine.tables import read_table
 
-        table = read_table(self.put("table.csv", case), NB201)
+        data, written = case
+        table = read_table(self.put("table.csv", data), NB201)
+        if written is not None:
+            name, values = table.column(None)
+            return name in ACCURACIES and all(
+                {_percent(text) for text in written[_plain(str(genotype))]} == {value}
+                for genotype, value in zip(table.genotypes, values.tolist(), strict=True)
+            )
+        return self._beside(data, table)
+
+    @staticmethod
+    def _beside(case: bytes, table: Any) -> bool:
         encoding = "utf-16" if case[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         lines = [_plain(line) for line in case.decode(encoding, "replace").splitlines()]
-        for values in table.columns.values():
+        for values in table.accuracies().values():
+            if not ((values >= 0) & (values <= 100)).all():
+                return False
             for genotype, value in zip(table.genotypes, values.tolist(), strict=True):
                 beside = [
                     float(number)
@@ -120,9 +152,7 @@ class Tables(Input):
                         r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", line.replace(_plain(str(genotype)), " ")
                     )
                 ]
-                if not 0 <= value <= 100 or not any(
-                    math.isclose(value, b) or math.isclose(value, 100 * b) for b in beside
-                ):
+                if not any(math.isclose(value, b) for b in beside):
                     return False
         return True
 
@@ -202,6 +232,11 @@ class Benchmarks(Input):
 
 def _plain(text: str) -> str:
     return re.sub(r"\s", "", text.replace("\t", ","))
+
+
+def _percent(text: str) -> float:
+    """As people write it."""
+    return float(text.rstrip("%").replace(",", "."))
 
 
 def _is_number(text: str) -> bool:
