@@ -18,6 +18,7 @@ from typing import Any
 
 from znas import sources
 from znas.shape import Shape, misshapen
+from znas.sources import settings as settings
 from znas_engine import __version__, paths
 from znas_engine.data import Dataset
 from znas_engine.errors import InvalidValueError, StorageError
@@ -70,14 +71,6 @@ def code(*objects: Any, packages: Sequence[str] = ()) -> dict[str, str]:
     """
     found = {"znas-engine": __version__} | {package: version(package) for package in packages}
     return found | sources.code([each if inspect.isclass(each) else type(each) for each in objects])
-
-
-def settings(thing: Any, kinds: tuple[type, ...] = (str, int, float)) -> list[str]:
-    """What an object of somebody else's class was made with: `k=3`.
-
-    kinds: of values. A data set's texts are places; what lies there is its identity.
-    """
-    return sources.settings(thing, kinds)
 
 
 def check_work(path: Path) -> None:

@@ -55,12 +55,13 @@ def code(kinds: Sequence[type]) -> dict[str, str]:
     return found
 
 
-def settings(thing: Any, kinds: Plain, deepest: int = _DEEPEST) -> list[str]:
+def settings(thing: Any, kinds: Plain = (str, int, float), deepest: int = _DEEPEST) -> list[str]:
     """What an object of somebody else's class was made with: `k=3`.
 
-    kinds: of plain values, which count under any name. Where texts are among them, arrays, tables, functions
-    and objects count too under the names of the arguments that make it, `weights` or `_weights`: under other
-    names they may be what it has computed.
+    kinds: of plain values, which count under any name; a data set's texts are places, and what lies there is
+    its identity. Where texts are among them, arrays, tables, functions and objects count too under the names
+    of the arguments that make it, `weights` or `_weights`: under other names they may be what it has
+    computed.
     """
     if type(thing).__module__.partition(".")[0] in OURS:
         return []

@@ -29,44 +29,25 @@ _FOREIGN = frozenset(
 #: Endings of pictures and of arrays of them that are not read.
 _UNREAD = frozenset(
     (
-        *(
-            ".gif",
-            ".tif",
-            ".tiff",
-            ".heic",
-            ".heif",
-            ".avif",
-            ".jxl",
-            ".jp2",
-            ".jfif",
-            ".jpe",
-            ".jif",
-            ".mpo",
-            ".apng",
-            ".svg",
-            ".ico",
-        ),
-        *(".pgm", ".pbm", ".pnm", ".pam", ".tga", ".psd", ".xcf", ".exr", ".hdr", ".dds", ".pcx", ".dib"),
+        *(".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".jfif", ".jpe", ".jif"),
+        *(".mpo", ".apng", ".svg", ".ico", ".pgm", ".pbm", ".pnm", ".pam", ".tga", ".psd", ".xcf", ".exr"),
+        *(".hdr", ".dds", ".pcx", ".dib"),
         *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".dcm", ".nii"),
         *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".tfrecord", ".lmdb", ".parquet"),
     )
 )
 #: Words for the parts of a data set, those that the search may see first, and what may stand beside them:
 #: `training_set`, `train2017`, `seg_train`, `test-images`.
-_PARTS: tuple[str, ...] = (
-    "train",
-    "training",
-    "trainset",
-    "trainval",
-    "val",
-    "valid",
-    "validation",
-    "valset",
-    "dev",
+_PARTS = (
+    *("train", "training", "trainset", "trainval", "val", "valid", "validation", "valset", "dev"),
+    *("test", "testing", "testset", "holdout", "unlabeled", "unlabelled"),
 )
-_PARTS += ("test", "testing", "testset", "holdout", "unlabeled", "unlabelled")
-_BESIDE = frozenset(("set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "split", "seg"))
-_BESIDE |= {"part", "folder", "samples", "cropped", "resized", "extra", "mini", "small", "full", "new"}
+_BESIDE = frozenset(
+    (
+        *("set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "split", "seg", "part"),
+        *("folder", "samples", "cropped", "resized", "extra", "mini", "small", "full", "new"),
+    )
+)
 #: Endings of pictures that programs have changed: x.jpg~, x.png.part, x.jpg_large.
 _CHANGED = re.compile(r"\.(png|jpe?g|bmp|webp|ppm)([^a-z0-9].*|\d+)$")
 #: Files without an ending that are no pictures.
