@@ -442,6 +442,7 @@ def test_latin_1_is_remarked_on(path: Path) -> None:
         (PLAIN.encode("utf-16-le"), r"line 1: '\\x00' is in no text"),
         (b"\xff\xfe\x00", "cannot be read as utf-16"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # bytes hold the time of day
 )
 def test_other_files_are_refused_by_name(path: Path, data: bytes, message: str) -> None:
     path.write_bytes(data)
