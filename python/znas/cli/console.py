@@ -76,7 +76,7 @@ def progress_bar(what: str, *, quiet: bool) -> Iterator[Progress]:
                 stack.close()
                 bar = None
 
-        yield _unseen if quiet else progress
+        yield progress if not quiet and sys.stderr.isatty() else _unseen
 
 
 @contextmanager
@@ -98,5 +98,5 @@ def _bar(what: str) -> Iterator[Progress]:
 
 
 def _unseen(done: int, total: int) -> None:
-    """--quiet"""
+    """--quiet, and where nobody watches: a bar that does not move is an empty line in a log."""
     interrupts.check()
