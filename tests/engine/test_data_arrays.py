@@ -558,7 +558,7 @@ X, OTHER = pictures(1)[0], pictures(1, 3, 9, 9)[0]
         (Vast([X]), "images of Vast do not fit into memory: give fewer, or a Dataset of your own"),
         (
             Custom([(X, Mute())]),
-            "label of item 0 of Custom must be a whole number but is <Mute instance at",
+            "label of item 0 of Custom must be a whole number but is an object of Mute",
         ),
         (Negative([X]), "Negative has no length: only map-style data sets"),
         (Custom([{"image": X}]), "item 0 of Custom is dict: return (image, label) or an image"),
