@@ -169,11 +169,13 @@ def signals(folder: Path, rng: Random, account: Account) -> None:
         moments = [rng.uniform(0.0, 2.5), *(rng.uniform(0.0, 0.3) for _ in sent[1:])]
         tmp = Path(tempfile.mkdtemp(dir=folder))
         with subprocess.Popen(
-            [sys.executable, "-m", "znas", *BOTH[name], "--envs", "6", "--out", str(tmp / "out")],
+            [sys.executable, "-m", "znas", *BOTH[name], "--envs", "40", "--out", str(tmp / "out")],
             env=environment({"ZNAS_CACHE": str(folder / "cache"), "TMPDIR": str(tmp)}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell's background and nohup ignore some, and our commands would go on to.
+            preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in codes] and None,
         ) as process:
             wait_until_it_listens(process)
             for number, moment in zip(sent, moments, strict=True):
