@@ -153,6 +153,9 @@ class _Entry:
 
     def write(self, data: bytes) -> None:
         """Puts the entry in place, or says why it cannot be kept."""
+        if len(data) > _LIMIT:
+            self._remark(f"{len(data):,} bytes are too many for the cache entry {self.path}: it is not kept")
+            return
         packed = self._header(self.made_by, data) + data
         for attempt in range(_ATTEMPTS):
             try:

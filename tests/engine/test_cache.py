@@ -57,6 +57,17 @@ def build_once(data: bytes = DATA) -> tuple[bytes, list[str], list[int]]:
     return load_or_build("kind", {"a": 1}, build, report=said.append), said, built
 
 
+def test_what_would_not_be_read_again_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_LIMIT", len(DATA) - 1)
+    for _ in range(2):
+        data, said, built = build_once()
+        assert (data, built) == (DATA, [1])
+        assert "700 bytes are too many for the cache entry" in said[0]
+    monkeypatch.setattr(storage, "_LIMIT", len(DATA))
+    assert build_once()[1:] == ([], [1])
+    assert build_once()[1:] == ([], [])
+
+
 def test_builds_once_and_says_what_it_was_made_from(root: Path) -> None:
     assert build_once() == (DATA, [], [1])
     assert build_once() == (DATA, [], [])
