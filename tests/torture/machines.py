@@ -18,10 +18,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.no_network import SKIPPED
 from tests.torture.account import REFUSED, RIGHT, Account
 from tests.torture.inputs.base import NB201
 from tests.torture.processes import (
     PATIENCE,
+    REPOSITORY,
     SEARCH,
     TINY,
     Done,
@@ -304,6 +306,65 @@ def much_work(folder: Path, rng: Random, account: Account) -> None:
         account.remark += f"{'; ' if account.remark else ''}{masks:,} masks, {options}: {peak / 1e6:.0f} MB"
 
 
+def foreign_things(folder: Path, rng: Random, account: Account) -> None:
+    """Files, folders, links and pipes of others under every name that a verb uses: they stay as they are."""
+    verbs: dict[str, list[str]] = {
+        "search": [*SEARCH, "--out", "run"],
+        "prior": ["prior", "fit", "--envs", "2", *TINY, "--out", "prior.json"],
+        "export": [
+            "export",
+            "--channels",
+            "2",
+            "--cells",
+            "1",
+            "--resolution",
+            "8",
+            "--out",
+            "supernet.onnx",
+        ],
+    }
+    (folder / "inputs").mkdir()
+    for name, arguments in verbs.items():
+        job = {"inputs": str(folder / "inputs"), "arguments": arguments, "names": [], "again": False}
+        driver = (sys.executable, str(REPOSITORY / "tests" / "znas" / "planted.py"))
+        done = run([json.dumps(job), folder / name], program=driver)
+        for case in map(json.loads, done.out.splitlines()[1:]):
+            lines = case["said"].strip().splitlines()
+            fine = case["same"] and (case["code"] == 0 or (case["code"] == 2 and len(lines) == 1))
+            account.add((REFUSED if case["code"] else RIGHT) if fine else str(case)[:200], name)
+        if done.code != 0:
+            account.add(f"exit code {done.code}: {done.err[-200:]}", name)
+
+
+def no_sockets(folder: Path, rng: Random, account: Account) -> None:
+    """A socket to the network is the death of the process."""
+    program = (sys.executable, str(REPOSITORY / "tests" / "no_network.py"), sys.executable, "-m", "znas")
+    for command in (NATIVE, ORT, (*NATIVE, "--backend", "torch"), ("doctor",), ("--help",)):
+        done = run(command, program=program, env={"ZNAS_CACHE": str(folder / "cache")})
+        if done.code == SKIPPED:
+            account.remark = done.out.strip()
+            return
+        account.add(verdict(done, right=len(done.out) > 50), " ".join(command[:2]))
+
+
+def pictures_without_room(folder: Path, rng: Random, account: Account) -> None:
+    """Pictures where files, memory or permission are short: the reason is the system's, nothing is to go."""
+    from PIL import Image
+
+    for number in range(24):
+        place = folder / "pictures" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), (number, 9, 9)).save(place / f"{number}.png")
+    command = (*NATIVE, "--data", "imagefolder", "--data-dir", folder / "pictures")
+    wanted = arch(run(command))
+    limits = [(resource.RLIMIT_NOFILE, n) for n in (64, 20, 12, 9, 8, 7, 6)]
+    limits += [(resource.RLIMIT_AS, n << 20) for n in (3000, 2000, 1200, 900)]
+    for what, value in limits:
+        done = run(command, before=_limit(what, value))
+        said = "advice to delete" if "delete" in done.err else verdict(done, right=arch(done) == wanted)
+        account.add(said, f"limit {what} {value}")
+
+
 #: Bytes of resident memory.
 LARGEST = 600_000_000
 _MUCH = """
@@ -325,6 +386,9 @@ SITUATIONS: dict[str, Situation] = {
     "little memory": little_memory,
     "few file descriptors": few_files,
     "much work": much_work,
+    "foreign things under our names": foreign_things,
+    "sockets forbidden": no_sockets,
+    "pictures without room": pictures_without_room,
     "signals": signals,
     "streams and alphabets": streams,
     "no home, no name": no_home,
