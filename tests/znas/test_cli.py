@@ -191,7 +191,6 @@ def test_a_search_at_p_one_loads_only_what_it_uses() -> None:
     unused = (
         *OTHER_VERBS,
         "rich.progress",
-        "filelock",
         "platformdirs",
         "znas.priors",
         "znas.journal",
