@@ -27,8 +27,10 @@ SMALL = [*SIZE, "--images", "8"]
 def forbidden(
     *command: str | Path, home: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The command in a home folder of its own, where a socket is its death, and with an environment that does not
-    name it a continuous integration: there ONNX Runtime keeps silent by itself."""
+    """The command in a home folder of its own, where a socket is its death.
+
+    No variable tells it that this is a continuous integration: there ONNX Runtime keeps silent by itself.
+    """
     kept = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")
     inherited = {name: os.environ[name] for name in kept if name in os.environ}
     program = [sys.executable, HERE / "tests" / "no_network.py", sys.executable, *command]
