@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 
 #: Few: a processor that plays the GPU takes a second for every three of them.
-FEW = 24
+FEW = 8
 
 
 def evaluate(images: Batch, **options: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

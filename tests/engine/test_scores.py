@@ -208,13 +208,13 @@ def test_counts_are_made_where_the_logits_are(name: str, device: str, norm: str,
     """The native executor hands out counts alone, those of its logits, added up over chunks of images; no
     score that reads logits changes them."""
     assert images.labels is not None
-    images = Batch(images.images[:24].copy(), images.labels[:24].copy())
+    images = Batch(images.images[:12].copy(), images.labels[:12].copy())
     masks = np.stack([NB201.mixture(), *(NB201.do(edge, operation) for edge, operation in SPREAD)])
     environment = Environment(4, "gaussian", images)
     backend = get_backend(name)(NB201, small(NB201), norm=norm, devices=[device])
     watching = Watching()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend._chunked, "size", 10)
+        patch.setattr(backend._chunked, "size", 5)
         alone = backend.evaluate(masks, score=watching, environments=[environment]).values
         beside = backend.evaluate(
             masks, score=[get_score("accuracy"), Constant(1)], environments=[environment]

@@ -127,9 +127,10 @@ class BackendContract:
         run = self.evaluator(space, norm=norm).prepare(
             Environment(5, "gaussian", images), norm=norm, reads=frozenset(READS), device=self.where
         )
-        order = np.random.default_rng(0).permutation(20)
-        straight = run(space.mixture(), images.images[:20])
-        permuted = run(space.mixture(), np.ascontiguousarray(images.images[:20][order]))
+        pixels = images.images[:20]
+        order = np.random.default_rng(0).permutation(len(pixels))
+        straight = run(space.mixture(), pixels)
+        permuted = run(space.mixture(), np.ascontiguousarray(pixels[order]))
         np.testing.assert_allclose(permuted.logits, straight.logits[order], rtol=1e-5, atol=1e-6)
         for a, b in zip(straight.features, permuted.features, strict=True):
             np.testing.assert_allclose(b, a[order], rtol=1e-5, atol=1e-5)
