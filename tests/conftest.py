@@ -27,22 +27,22 @@ hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("untimed")
 
 
-#: Parameters that numbers depend on, but not which calls of a dependency are made. Spaces and norms, which
-#: decide what operators a graph has, backends, types and formats are none.
+#: Parameters that numbers depend on, but not which calls of a dependency are made. Norms, backends, types and
+#: formats are none, nor are spaces where the engine is tested: they decide what operators a graph has.
 SIZES = {"classes", "envs", "images", "init", "isa", "players", "resolution", "samples", "shape", "threads"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--one-of-each-size",
+        "--versions",
         action="store_true",
-        help="of tests that differ in sizes and weights alone the first, and of drawn examples a tenth: "
-        "what asks about versions of dependencies, where all of the sizes pass with the newest",
+        help="what asks about versions of dependencies, where all pass with the newest: none marked `ours`, "
+        "of those that differ in sizes and weights alone the first, of drawn examples a tenth",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--one-of-each-size"):
+    if config.getoption("--versions"):
         hypothesis_settings.register_profile(
             "few", hypothesis_settings.get_profile("untimed"), max_examples=10
         )
@@ -50,13 +50,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--one-of-each-size"):
+    if not config.getoption("--versions"):
         return
     kept: dict[Any, pytest.Item] = {}
     for item in items:
+        if item.get_closest_marker("ours"):
+            continue
+        sizes = SIZES if "engine" in item.path.parts else SIZES | {"space"}
         called = getattr(item, "callspec", None)
         which = {} if called is None else called.indices
-        others = frozenset((name, index) for name, index in which.items() if name not in SIZES)
+        others = frozenset((name, index) for name, index in which.items() if name not in sizes)
         kept.setdefault((item.nodeid.partition("[")[0], others), item)
     chosen = set(kept.values())
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])

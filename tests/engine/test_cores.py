@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from znas_engine.cores import available_cores
 
+pytestmark = pytest.mark.ours
+
 HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

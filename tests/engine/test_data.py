@@ -630,6 +630,7 @@ def test_any_truncation_is_refused(scratch: Path, data: st.DataObject) -> None:
         load("cifar10", data_dir=root)
 
 
+@pytest.mark.ours
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_any_flipped_bytes_are_refused_or_harmless(scratch: Path, data: st.DataObject) -> None:
@@ -788,6 +789,7 @@ def test_bytes_that_do_not_fill_the_shape(tmp_path: Path) -> None:
     refuse(tmp_path, raw, "it holds 92,160 bytes for an array that needs 95,232")
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [

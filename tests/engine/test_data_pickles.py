@@ -14,6 +14,8 @@ from znas_engine.data import opcodes
 from znas_engine.data.opcodes import RefusedPickle
 from znas_engine.data.pickles import unpickle, unpickle_results
 
+pytestmark = pytest.mark.ours
+
 KEYS = "it has a key that is no short text, number or flat tuple of them"
 UNFOLDS = "it unfolds into more than a file of its size may hold"
 

@@ -20,6 +20,8 @@ from znas_engine.environment import STAYING, Environment, draw_environments
 from znas_engine.errors import InvalidValueError
 from znas_engine.scores import get_scores
 
+pytestmark = pytest.mark.ours
+
 NB201 = SPACES["nasbench201"]
 
 #: Prints the peak of a process that scores `masks` masks in `envs` environments of `images` images, in kB.

@@ -54,6 +54,7 @@ class TestDarts(SpaceContract):
     space = DARTS
     network_is_pruned = False
     resolutions = (32, 96)
+    test_every_backend_agrees_or_says_what_it_lacks = None  # test_conformance.py asks it, for half a minute
 
     def admitted(self, count: int) -> list[Any]:
         return [DartsGenotype(TWICE, TWICE), *super().admitted(count)][:count]

@@ -72,14 +72,14 @@ def synthetic_cifar(folder: Path) -> Path:
     return folder
 
 
-def kill(*, seed: int, kills: int, until: float) -> list[Account]:
-    """One account per job; kills: of all jobs together."""
+def kill(*, seed: int, kills: int, until: float, only: str | None = None) -> list[Account]:
+    """One account per job; kills: of all jobs together. only: the name of one job."""
     found = []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         (scratch / "often").mkdir()
         (scratch / "often" / "sitecustomize.py").write_text(_OFTEN)
-        each = jobs(synthetic_cifar(scratch / "data"))
+        each = [job for job in jobs(synthetic_cifar(scratch / "data")) if only in (None, job.name)]
         for job in each:
             rng = Random(f"{seed}/{job.name}")
             found.append(

@@ -509,6 +509,7 @@ def test_other_images_are_another_job(tmp_path: Path) -> None:
     run(0, Hooks())
 
 
+@pytest.mark.ours
 def test_a_killed_run_resumes_to_the_same_files(tmp_path: Path) -> None:
     flags = ["diagnose", "--robustness", *FLAGS, "--seeds", "4", "--images", "24", "--image-counts", "24,32"]
     flags += ["--norms", "calibrated", "--ps", "0.5,0", "--inits", "gaussian", "--quiet", "--json"]

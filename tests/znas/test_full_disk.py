@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.ours
+
 SMALL = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8", "--seed", "1"]
 
 

@@ -323,6 +323,7 @@ def check_rate(successes: int, trials: int, rate: float) -> None:
     assert low <= successes <= high, f"{successes} of {trials}, expected {rate:.0%}"
 
 
+@pytest.mark.ours
 @every_known
 @pytest.mark.parametrize(
     "estimator",
@@ -546,6 +547,7 @@ def _contest(seed: int) -> DividendGame:
     return dividend_game(8, np.random.default_rng(seed), groups=12)
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("bernstein", [False, True], ids=["student", "bernstein"])
 @pytest.mark.parametrize("top", [1, 3])
 def test_the_bandit_is_right_at_its_confidence(top: int, bernstein: bool) -> None:

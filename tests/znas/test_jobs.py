@@ -26,6 +26,8 @@ from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.journal import Journal
 from znas_engine.scores import Score, get_score
 
+pytestmark = pytest.mark.ours
+
 TINY: dict[str, Any] = {"channels": 2, "cells": 1, "resolution": 8, "images": 8, "preset": "naswot"}
 SPACE = SPACES["nasbench201"]
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from znas_engine.errors import InvalidValueError, StorageError
 from znas_engine.journal import Journal
 
+pytestmark = pytest.mark.ours
+
 JOB = {"job": "test", "seed": 0}
 
 

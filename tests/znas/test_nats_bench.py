@@ -189,6 +189,7 @@ def test_a_killed_reading_goes_on(tmp_path: Path, kept: Path, monkeypatch: pytes
     assert read == ["000005.pickle.pbz2"]
 
 
+@pytest.mark.ours
 @settings(max_examples=20)
 @given(
     flips=st.lists(st.integers(0, 7999), min_size=1, max_size=3, unique=True),

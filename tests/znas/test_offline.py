@@ -16,6 +16,8 @@ from tests.conftest import SPACES
 from tests.no_network import SKIPPED
 from znas_engine import silent
 
+pytestmark = pytest.mark.ours
+
 HERE = Path(__file__).parents[2]
 SIGSYS = 31
 NB201 = SPACES["nasbench201"]

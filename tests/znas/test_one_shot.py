@@ -117,6 +117,7 @@ def test_weights_that_a_mask_leaves_out_stay(kind: str, images: Batch, tmp_path:
             assert same == (kind == "paths"), node.name
 
 
+@pytest.mark.ours
 def test_training_learns(images: Batch, tmp_path: Path) -> None:
     """Images told apart by brightness: the trained mixture classifies them, the untrained one cannot."""
     rng = np.random.default_rng(0)
@@ -368,6 +369,7 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "znas", "prior", "fit", "--source", "one-shot", *map(str, arguments)]
 
 
+@pytest.mark.ours
 def test_a_killed_fit_resumes_to_the_same_prior(test_data: Path, tmp_path: Path) -> None:
     """SIGKILL in the training, which then goes on from its checkpoint; and SIGKILL in the validation."""
     size = ["--data", "cifar10", "--data-dir", str(test_data), "--channels", "4", "--cells", "1"]

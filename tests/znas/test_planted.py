@@ -19,6 +19,8 @@ from PIL import Image
 from znas import priors
 from znas_engine.spaces import get_space
 
+pytestmark = pytest.mark.ours
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SMALL = ["--channels", "2", "--cells", "1", "--resolution", "8"]

@@ -328,6 +328,7 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "znas", "prior", *map(str, arguments)]
 
 
+@pytest.mark.ours
 def test_a_killed_fit_resumes_to_the_same_prior(tmp_path: Path) -> None:
     size = ["--channels", "8", "--cells", "2", "--resolution", "16", "--images", "16", "--envs", "15", "-q"]
     whole, broken = tmp_path / "whole.json", tmp_path / "broken.json"

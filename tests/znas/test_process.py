@@ -65,9 +65,10 @@ def ended(process: subprocess.Popen[str], sent: set[signal.Signals], folder: Pat
     assert list((folder / "tmp").iterdir()) == []
 
 
+@pytest.mark.ours
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc says which signals are listened to")
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_signals_at_any_moment(verb: str, seed: int, tmp_path: Path) -> None:
     """While it imports, prepares, measures; once, twice or six times, each at a random moment."""
     rng = random.Random(f"{verb} {seed}")
@@ -209,6 +210,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 QUICK = f"znas {' '.join(SMALL)} --p 1"
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
@@ -394,6 +396,7 @@ NOBODY = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
 NOBODY += ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     "verb",
     [

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.ours
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "bench" / "ptxas_facts.py"
 

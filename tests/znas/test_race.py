@@ -36,6 +36,7 @@ def simulated(gap: float, envs: int, counts: int | None, rng: np.random.Generato
     return measure
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("counts", [None, 16], ids=["normal", "counts"])
 @pytest.mark.parametrize("envs", [1, 2])
 @pytest.mark.parametrize("confidence", [0.6, 0.9])

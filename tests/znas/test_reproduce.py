@@ -234,6 +234,7 @@ def test_trials_are_kept_and_added_to(tmp_path: Path) -> None:
         run_trials(choose(NB201, ["random"]), Setup(tiny()), seeds=0, work=work)
 
 
+@pytest.mark.ours
 def test_a_killed_table_goes_on_to_the_same_result(table_file: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of the searches; the second run ends with what an undisturbed one finds."""
     arguments = [
