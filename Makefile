@@ -58,8 +58,8 @@ test-cpp:
 
 # The kernels and the native executor's conformance under the same sanitizers, in the same build: all kinds of
 # masks, both spaces, all norms, both precisions, every instruction set; of the weights, which no address depends
-# on, one kind, and of DARTS in chunks of images one norm. The sanitizers are loaded before Python and report to stderr, which pytest must not capture; fresh
-# memory is NaN, so that reading it shows.
+# on, one kind, and of DARTS in chunks of images one norm. The sanitizers are loaded before Python and report to
+# stderr, which pytest must not capture; fresh memory is NaN, so that reading it shows.
 test-sanitized: $(VENV)/.installed-dev
 	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=ON -DZNAS_EMULATED_GPU=OFF $(PYTHON_MODULE)
 	cmake --build $(SANITIZED) --parallel --target _core
@@ -78,21 +78,21 @@ test-minimum: $(VENV)-minimum/.installed
 	env -u ZNAS_TEST_DATA $(VENV)-minimum/bin/python -m pytest $(WORKERS) --versions tests/engine tests/znas
 
 # The GPU half, every warning an error. First with nvcc, for the oldest and the newest GPU that CMakeLists.txt names:
-# no source asks for the GPU that it is compiled for (tests/znas/test_ptxas_facts.py), so what both take, those between take. It
-# must load without a GPU, and its tests run where there is one (ctest skips test_cuda elsewhere). What the compiler
-# makes of the kernels has limits. Then
-# the same sources on a processor that plays the GPU: the C++ tests, once more under sanitizers (device memory
+# no source asks for the GPU that it is compiled for (tests/znas/test_ptxas_facts.py), so what both take, those
+# between take. It must load without a GPU, and its tests run where there is one (ctest skips test_cuda elsewhere).
+# What the compiler makes of the kernels has limits; what the host runs is optimised as little as its tests need.
+# Then the same sources on a processor that plays the GPU: the C++ tests, once more under sanitizers (device memory
 # has its exact size there; in the build of test-cpp, whose other half is the same), and the conformance test.
 PYTHON_MODULE = -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
 EMULATED := build/emulated
 cuda: $(VENV)/.installed-dev
-	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON -DZNAS_WERROR=ON $(PYTHON_MODULE) \
+	cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG" -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=ON -DZNAS_WERROR=ON $(PYTHON_MODULE) \
 		"-DCMAKE_CUDA_ARCHITECTURES=80-real;90" "-DCMAKE_CUDA_COMPILER_LAUNCHER=$(abspath $(BIN)/python);$(abspath bench/ptxas_facts.py);--launch"
 	cmake --build build/cuda --parallel
 	ctest --test-dir build/cuda --output-on-failure
 	cd build/cuda && $(abspath $(BIN)/python) -c 'import _core; print("built for GPUs; here are", _core.cuda_device_count())'
 	$(BIN)/python bench/ptxas_facts.py --built build/cuda --arch sm_90 --check
-	cmake -S . -B $(EMULATED) -DCMAKE_BUILD_TYPE=Release -DZNAS_BUILD_TESTS=ON -DZNAS_EMULATED_GPU=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
+	cmake -S . -B $(EMULATED) -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" -DZNAS_BUILD_TESTS=ON -DZNAS_EMULATED_GPU=ON -DZNAS_WERROR=ON $(PYTHON_MODULE)
 	cmake --build $(EMULATED) --parallel
 	ctest --test-dir $(EMULATED) --output-on-failure
 	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=OFF -DZNAS_EMULATED_GPU=ON
