@@ -33,6 +33,7 @@ class OnRealImages(BackendContract):
         return images
 
 
+@pytest.mark.ours
 class TestNativeCpu(OnRealImages):
     backend = "native"
 
@@ -83,6 +84,7 @@ def test_ort_has_no_bfloat16() -> None:
         get_backend("ort")(space, small(space), dtype="bfloat16")
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -109,6 +109,7 @@ class Watched(get_backend("torch")):  # type: ignore[misc]
         return watched
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_masks_shared_out_among_devices_score_alike(threads: int, images: Batch) -> None:
     """To the bit and in order; each thread keeps to its own device, each device prepares once."""

@@ -22,6 +22,8 @@ from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import EDGES, OPERATIONS
 from znas_engine.tables import read_table
 
+pytestmark = pytest.mark.ours
+
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
 
 cells = st.tuples(*[st.sampled_from(OPERATIONS)] * len(EDGES)).map(NasBench201Genotype)

@@ -9,6 +9,8 @@ import pytest
 from znas_engine.scores import SCORES, get_score
 from znas_engine.testing import ScoreContract
 
+pytestmark = pytest.mark.ours
+
 #: Differences of passes, and spectra of features, amplify what backends differ by.
 COARSE = {"zen": 2e-2, "trainability": 2e-2, "progressivity": 2e-2}
 

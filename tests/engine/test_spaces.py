@@ -16,6 +16,8 @@ from znas_engine.spaces.darts import Darts, DartsGenotype
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.testing import SpaceContract
 
+pytestmark = pytest.mark.ours
+
 NB201, DARTS = NasBench201(), Darts()
 DARTS_V2 = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "

@@ -38,6 +38,8 @@ from znas_engine.scores import Observation
 from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.spaces.darts.eager import Supernet as DartsSupernet
 
+pytestmark = pytest.mark.ours
+
 ROOT = Path(__file__).parents[2]
 TINY = Supernet("nasbench201", images=5, resolution=16, **SMALL["nasbench201"])
 EVERY_SPACE = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -339,7 +341,6 @@ def test_a_long_reason_stands_below_its_table(capsys: pytest.CaptureFixture[str]
 # --- a run ---
 
 
-@pytest.mark.ours
 def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     plan = Plan(
@@ -375,7 +376,6 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         run(replace(plan, rounds=3), work)
 
 
-@pytest.mark.ours
 def test_bench_from_the_command_line(tmp_path: Path) -> None:
     """Passes, starts and a search of one contender; the result is a table, a page, and equal to itself."""
     result, page = tmp_path / "result.json", tmp_path / "page.md"
@@ -444,7 +444,6 @@ def test_compare_ignores_small_changes(tmp_path: Path) -> None:
     assert marks(before, after, "--factor", "1.01") == {"a": "+"}
 
 
-@pytest.mark.ours
 def test_committed_results_are_readable(tmp_path: Path) -> None:
     for result in (ROOT / "bench/results").rglob("*.json"):
         page = result.with_suffix(".md")

@@ -28,6 +28,8 @@ from znas_engine.spaces.nasbench201 import NasBench201, folder, nats_bench
 from znas_engine.spaces.nasbench201.nats_bench import MAX_BYTES, META
 from znas_engine.tables import read_table
 
+pytestmark = pytest.mark.ours
+
 NB201 = NasBench201()
 SETS = {
     "cifar10-valid": ("x-valid", "ori-test"),
@@ -189,7 +191,6 @@ def test_a_killed_reading_goes_on(tmp_path: Path, kept: Path, monkeypatch: pytes
     assert read == ["000005.pickle.pbz2"]
 
 
-@pytest.mark.ours
 @settings(max_examples=20)
 @given(
     flips=st.lists(st.integers(0, 7999), min_size=1, max_size=3, unique=True),

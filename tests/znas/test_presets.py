@@ -13,6 +13,8 @@ from znas.presets import DEFAULT, PRESETS
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import SPACES, get_space
 
+pytestmark = pytest.mark.ours
+
 SIZE = {"images": 8, "resolution": 16}
 
 

@@ -23,6 +23,8 @@ from znas_engine.backends.self_check import masks, smallest
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.spaces import get_space
 
+pytestmark = pytest.mark.ours
+
 SPACE = get_space("tests.ragged:Ragged")
 TINY: dict[str, Any] = {"space": "tests.ragged:Ragged", "images": 8, "resolution": 8, "channels": 4}
 

@@ -199,6 +199,7 @@ def test_rows_are_chosen_by_name() -> None:
         choose(NB201, ["defualt"])
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("space", ["nasbench201", "darts"])
 def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: Path) -> None:
     """On the smallest supernet and real images; rows that only repeat another at length are left out."""

@@ -25,6 +25,8 @@ from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import EDGES, OPERATIONS
 from znas_engine.spaces.nasbench201.isomorphism import CanonicalCell, canonical, classes
 
+pytestmark = pytest.mark.ours
+
 NB201, DARTS = NasBench201(), Darts()
 SPACES = pytest.mark.parametrize("space", [NB201, DARTS], ids=["nasbench201", "darts"])
 
