@@ -41,7 +41,7 @@ def test_agreements_on_the_gpu_are_those_of_its_codes(images: Batch) -> None:
     """Against the host's count of the same codes, those of every ReLU module counted."""
     backend = get_backend("native")(NB201, small(NB201), devices=["cuda:0"])
     masks = np.stack([NB201.mixture(), NB201.do(1, 3), np.zeros(NB201.shape, np.float32)])
-    observed = backend.observe(masks, Environment(3, "gaussian", images), reads=["codes"])
+    observed = backend.observe(masks, Environment(3, "gaussian", images[:34]), reads=["codes"])
     assert any(site.modules > 1 for seen in observed for site in seen.codes)
     for seen in observed:
         assert isinstance(seen.codes, DeviceCodes)
@@ -96,7 +96,7 @@ def test_a_full_memory_halves_the_images(images: Batch, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ({"ZNAS_EMULATED_GPU_LAUNCHES": "300"}, r"the GPU failed \(.*\); nvidia-smi shows its state"),
+        ({"ZNAS_EMULATED_GPU_LAUNCHES": "100"}, r"the GPU failed \(.*\); nvidia-smi shows its state"),
         (
             {"ZNAS_EMULATED_GPU_CAPABILITY": "75"},
             r"native cannot run on cuda:0 here: its kernels need compute capability 8.0 and this GPU has 7.5",
