@@ -621,6 +621,7 @@ def near_an_end(raw: bytes) -> st.SearchStrategy[int]:
     return st.one_of(ends, ends, ends, st.integers(0, last))
 
 
+@pytest.mark.ours
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_truncation_is_refused(scratch: Path, data: st.DataObject) -> None:
@@ -674,6 +675,7 @@ FRAGMENTS = [
 ]
 
 
+@pytest.mark.ours
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(min_size=1, max_size=2)), max_size=40))
 def test_any_sequence_of_opcodes_is_read_or_refused(fragments: list[bytes]) -> None:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def evaluate(
-    images: Batch, *, count: int = 8, changes: int = 6, **options: Any
+    images: Batch, *, count: int = 6, changes: int = 4, **options: Any
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Scores under so many masks of so many images: few, as a processor that plays the GPU takes seconds."""
     masks = np.stack([NB201.do(edge, 1 + edge % 4) for edge in range(changes)])

@@ -454,6 +454,7 @@ def test_fit_show_and_check(tmp_path: Path) -> None:
         priors.require(priors.load(out), force=False)
 
 
+@pytest.mark.ours
 def test_what_a_prior_learnt_is_known_by_its_content(tmp_path: Path) -> None:
     """By any name, in any order, beside other columns; and another table may have the same name."""
 
@@ -484,6 +485,7 @@ def test_what_a_prior_learnt_is_known_by_its_content(tmp_path: Path) -> None:
     assert "was fitted to" in run("check", tmp_path / "old.json", "--table", other).stderr
 
 
+@pytest.mark.ours
 def test_a_sorted_table_does_not_teach_its_row_numbers(tmp_path: Path) -> None:
     """pandas' unnamed column in front: the prior is that of the plain table."""
     rng = np.random.default_rng(8)

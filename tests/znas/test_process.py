@@ -232,6 +232,7 @@ def test_a_stdout_that_takes_nothing(command: str, reason: str) -> None:
     assert done.stderr.startswith("znas-engine: error: ")
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>&- <&-", "2> >(true)"])
 def test_a_stderr_that_takes_nothing_costs_nothing(stderr: str) -> None:
     done = shell(f"{' '.join(['znas', *SMALL])} --json {stderr}")
@@ -427,6 +428,7 @@ def test_a_user_that_the_system_does_not_know_and_no_home(verb: list[str], tmp_p
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     "verb",
     [["doctor"], [*SMALL, "--p", "1", "--out", "x"], ["network", "darts", "x"], ["show", "x"]],
@@ -455,6 +457,7 @@ def test_numbers_of_threads_that_are_none(threads: str) -> None:
     json.loads(done.stdout)
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     "code",
     ["raise ValueError('broken')", "raise SystemExit(3)", "raise KeyError", "1 / 0", "import nothing_at_all"],

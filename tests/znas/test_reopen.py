@@ -25,6 +25,8 @@ from znas_engine.spaces import Genotype, Macro
 from znas_engine.spaces.nasbench201.genotype import NasBench201Genotype
 from znas_engine.spaces.nasbench201.space import NasBench201
 
+pytestmark = pytest.mark.ours
+
 ASKED = TINY | {"score": "naswot+path_norm", "p": 0.0, "finalists": 2, "envs": 2}
 
 

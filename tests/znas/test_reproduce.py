@@ -296,6 +296,7 @@ def test_scores_are_those_of_the_observer_and_are_kept(table_file: Path, tmp_pat
         score_table(table, scores("naswot"), given, architectures=1, work=work)
 
 
+@pytest.mark.ours
 def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> None:
     """Against scipy on the written numbers; unique is the first cell of every function."""
     from scipy.stats import kendalltau
@@ -369,6 +370,7 @@ def test_sets_are_every_combination_by_its_ranking_and_its_winners(table_file: P
     assert usual.data["top"] == 10
 
 
+@pytest.mark.ours
 def test_a_score_of_ones_own_is_no_accuracy_of_the_sets(table_file: Path, tmp_path: Path) -> None:
     """Whatever it is called: which columns are scores, the correlation says."""
     request = proxied(tiny())
@@ -483,6 +485,7 @@ def test_commands_write_every_format(
         assert {line["row"] for line in csv.DictReader(file)} == {"random", "naswot-p0.5"}
 
 
+@pytest.mark.ours
 def test_darts_tables_name_what_is_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sizes are those of the genotypes as they are trained; test errors are named, never given."""
     out = tmp_path / "out"

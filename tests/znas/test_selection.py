@@ -32,6 +32,8 @@ from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.isomorphism import canonical
 
+pytestmark = pytest.mark.ours
+
 NB201, DARTS = NasBench201(), Darts()
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -394,7 +396,6 @@ def test_a_space_that_admits_nothing_is_refused() -> None:
         admitted(Nothing(), lambda: NB201.random_path(rng))
 
 
-@pytest.mark.ours
 def test_references_are_random_functions_beside_the_finalists() -> None:
     """Connected, all different, none a finalist; at most what the space has; decided by the generator."""
     scores = np.random.default_rng(1).normal(size=NB201.shape)
