@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -213,12 +214,13 @@ def test_what_takes_the_place_of_a_checkpoint_is_left_alone(
     """Notes that somebody saves under its name while the training runs; one that is removed is made again."""
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0.0)
     path = tmp_path / "checkpoint"
-    for first in (1, 3):
+    for first, anew in itertools.product((1, 3), (True, False)):
 
-        def plant(done: int, total: int, first: int = first) -> None:
+        def plant(done: int, total: int, first: int = first, anew: bool = anew) -> None:
             if done == first:
-                path.unlink(missing_ok=True)
-                path.write_text("my notes")
+                if anew:
+                    path.unlink(missing_ok=True)
+                path.write_text("my notes")  # in a file with the same number, too
 
         with pytest.raises(StorageError, match="left as it is"):
             fit(images, path, progress=plant)

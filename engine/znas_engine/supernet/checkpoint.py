@@ -48,8 +48,8 @@ class Checkpoint:
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
         self._identity = json.dumps(identity, sort_keys=True)
-        #: Device and number of the file that was read or written last.
-        self._known: tuple[int, int] | None = None
+        #: The file that was read or written last.
+        self._known: tuple[int, ...] | None = None
 
     def resume(self, weights: _Tensors, velocity: _Tensors, total: int) -> int:
         """Loads the checkpoint, if there is one, and returns the steps that it has behind it.
@@ -122,14 +122,17 @@ class Checkpoint:
         return notes, found
 
 
-def _there(path: Path) -> tuple[int, int] | None:
-    """Device and number of what has its name; StorageError for a link, a folder, a pipe."""
+def _there(path: Path) -> tuple[int, ...] | None:
+    """What tells the file of that name from another; StorageError for a link, a folder, a pipe.
+
+    Its number alone does not: a new file may get that of one that was removed, and ours may be written into.
+    """
     about = paths.itself(path, "the checkpoint")
     if about is None:
         return None
     if not stat.S_ISREG(about.st_mode):
         raise _foreign(path)
-    return about.st_dev, about.st_ino
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _notes(path: Path, data: bytes) -> dict[str, str]:
