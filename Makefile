@@ -47,7 +47,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format python engine stubs tests examples
 	$(BIN)/clang-format -i $$(find csrc tests/cpp -name '*.?pp' -o -name '*.inl' -o -name '*.cu')
 
-# The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved. -O2 takes minutes more to
+# The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer; no Python involved. -O2 takes longer to
 # compile than the tests gain by it.
 SANITIZED := build/sanitized
 CONFIGURE_SANITIZED := cmake -S . -B $(SANITIZED) -DCMAKE_BUILD_TYPE=RelWithDebInfo "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1 -DNDEBUG" -DZNAS_BUILD_TESTS=ON -DZNAS_BUILD_CUDA=OFF -DZNAS_WERROR=ON -DZNAS_SANITIZE=ON

@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("ours"):
             continue
-        sizes = SIZES if "engine" in item.path.parts else SIZES | {"space"}
+        sizes = SIZES if item.path.is_relative_to(config.rootpath / "tests" / "engine") else SIZES | {"space"}
         called = getattr(item, "callspec", None)
         which = {} if called is None else called.indices
         others = frozenset((name, index) for name, index in which.items() if name not in sizes)

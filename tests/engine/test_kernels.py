@@ -26,8 +26,6 @@ from znas_engine import kernels
 from znas_engine.errors import InvalidValueError
 from znas_engine.kernels import ISAS, available_isas, code_gram, count_correct, pack_codes
 
-pytestmark = pytest.mark.ours
-
 SIZES = (1, 7, 63, 64, 65, 127, 128, 4097)  # around vectors and words, and past a block of neither
 
 needs_compiler = pytest.mark.skipif(not kernels.compiled(), reason="the C++ kernels were not built")

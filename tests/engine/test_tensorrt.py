@@ -84,8 +84,9 @@ def entries(root: Path, kind: str = "plan") -> list[Path]:
     ("space", "dtype", "capability"),
     [
         *(("nasbench201", *both) for both in product(GRAPH_DTYPES, (AMPERE, BLACKWELL))),
-        # Half a minute; in float32 it is built below, in full size.
-        ("darts", "float16", BLACKWELL),
+        # Half a minute each; in float32 it is built below, in full size.
+        ("darts", "float16", AMPERE),
+        ("darts", "bfloat16", BLACKWELL),
     ],
 )
 def test_graphs_of_all_dtypes_build(space: str, dtype: str, capability: str) -> None:

@@ -51,8 +51,6 @@ from znas.games.moments import Moments
 from znas.games.walks import Walks
 from znas_engine.errors import InvalidValueError, NonFiniteScoreError
 
-pytestmark = pytest.mark.ours
-
 ERROR_RATE = 1e-4
 PLENTY = 10**9
 
@@ -325,6 +323,7 @@ def check_rate(successes: int, trials: int, rate: float) -> None:
     assert low <= successes <= high, f"{successes} of {trials}, expected {rate:.0%}"
 
 
+@pytest.mark.ours
 @every_known
 @pytest.mark.parametrize(
     "estimator",
@@ -548,6 +547,7 @@ def _contest(seed: int) -> DividendGame:
     return dividend_game(8, np.random.default_rng(seed), groups=12)
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("bernstein", [False, True], ids=["student", "bernstein"])
 @pytest.mark.parametrize("top", [1, 3])
 def test_the_bandit_is_right_at_its_confidence(top: int, bernstein: bool) -> None:
