@@ -63,6 +63,7 @@ class TestOrtCuda(OnRealImages):
     device = "cuda:0"
 
 
+@pytest.mark.ours  # torch is the newest everywhere
 class TestTorchCpu(OnRealImages):
     backend = "torch"
 

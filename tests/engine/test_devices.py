@@ -171,6 +171,7 @@ class Batching(get_backend("torch")):  # type: ignore[misc]
         return Pass()
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("places", [1, 2])
 def test_batched_passes_score_alike(places: int, images: Batch) -> None:
     """In order, and in batches of the size that the backend has for what scores read."""
@@ -274,6 +275,7 @@ def test_without_a_gpu_its_name_is_refused(backend: str) -> None:
     assert message.endswith("; use --device cpu")
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     ("options", "message"),
     [

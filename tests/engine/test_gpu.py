@@ -13,6 +13,8 @@ import pytest
 from znas_engine.errors import MissingDependencyError
 from znas_engine.gpu import gpus
 
+pytestmark = pytest.mark.ours
+
 
 def asked(code: str, driver: Path, count: int) -> str:
     return subprocess.run(

@@ -21,6 +21,8 @@ from znas_engine.scores import SCORES, GradientScore, get_score, get_scores
 from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.supernet.normalisation import CHUNK
 
+pytestmark = pytest.mark.ours  # torch is the newest everywhere
+
 NB201 = SPACES["nasbench201"]
 GRADIENT_SCORES = [name for name in SCORES.builtin if isinstance(get_score(name), GradientScore)]
 
