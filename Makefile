@@ -136,15 +136,15 @@ $(VENV)/.installed-dev: build/wheel/.built
 	$(BIN)/pip install --quiet $(WHEEL)'[dev]'
 	touch $@ $(VENV)/.installed
 
-# What the file names, and all else from $(VENV), where Python looks next; pip says whether these go together.
+# What the file names and what that needs; all else is that of $(VENV), where Python and pip look next.
 $(VENV)-minimum/.installed: $(VENV)/.installed-dev tests/minimum-versions.txt
 	rm -rf $(VENV)-minimum
 	$(PYTHON) -m venv $(VENV)-minimum
-	$(VENV)-minimum/bin/pip install --quiet --no-deps -r tests/minimum-versions.txt $(WHEEL)
 	for site in $(VENV)-minimum/lib/python3*/site-packages; do \
 		ls -d $(abspath $(VENV))/lib/python3*/site-packages > $$site/newest.pth; \
 	done
-	$(VENV)-minimum/bin/pip check
+	$(VENV)-minimum/bin/pip install --quiet --no-deps --ignore-installed $(WHEEL)
+	$(VENV)-minimum/bin/pip install --quiet -r tests/minimum-versions.txt $(WHEEL)'[plots,testing,vision]'
 	touch $@
 
 build/tensorrt/.installed: pyproject.toml $(BIN)/python
