@@ -136,14 +136,13 @@ $(VENV)/.installed-dev: build/wheel/.built
 	$(BIN)/pip install --quiet $(WHEEL)'[dev]'
 	touch $@ $(VENV)/.installed
 
-# What the file names and what that needs; all else is that of $(VENV), where Python and pip look next.
+# torch, of which the newest is tested here too, and what it brings are those of $(VENV), by links.
+OF_TORCH := torch|functorch|nvidia|cuda|triton|sympy|mpmath|networkx|jinja2|fsspec|filelock
 $(VENV)-minimum/.installed: $(VENV)/.installed-dev tests/minimum-versions.txt
 	rm -rf $(VENV)-minimum
 	$(PYTHON) -m venv $(VENV)-minimum
-	for site in $(VENV)-minimum/lib/python3*/site-packages; do \
-		ls -d $(abspath $(VENV))/lib/python3*/site-packages > $$site/newest.pth; \
-	done
-	$(VENV)-minimum/bin/pip install --quiet --no-deps --ignore-installed $(WHEEL)
+	find $(abspath $(VENV))/lib/python3*/site-packages -maxdepth 1 -regextype egrep -regex '.*/($(OF_TORCH))[^/]*' \
+		-exec ln -s -t $(VENV)-minimum/lib/python3*/site-packages {} +
 	$(VENV)-minimum/bin/pip install --quiet -r tests/minimum-versions.txt $(WHEEL)'[plots,testing,vision]'
 	touch $@
 
