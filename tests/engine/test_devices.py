@@ -115,7 +115,7 @@ def test_masks_shared_out_among_devices_score_alike(threads: int, images: Batch)
     """To the bit and in order; each thread keeps to its own device, each device prepares once."""
     rng = np.random.default_rng(0)
     masks = rng.random((10, *NB201.shape), dtype=np.float32)
-    environment = Environment(3, "gaussian", images)
+    environment = Environment(3, "gaussian", images[:12])
     scores = get_scores("naswot+flops+snip")
     one = Watched(NB201, small(NB201), devices=["cpu"])
     two = Watched(NB201, small(NB201), devices=["cpu", "cpu"], threads=threads)

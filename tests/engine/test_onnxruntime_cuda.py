@@ -69,9 +69,12 @@ class Buffered(OnnxRuntime):
         return OnDevice(self, environment, norm, self._statistics(environment, norm), reads, device)
 
 
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-@pytest.mark.parametrize("norm", NORMS)
-def test_passes_on_a_device_conform(norm: str, space: SearchSpace[Any], images: Batch) -> None:
+@pytest.mark.parametrize(
+    ("name", "norm"), [*(("nasbench201", norm) for norm in NORMS), ("darts", "calibrated")]
+)
+def test_passes_on_a_device_conform(name: str, norm: str, images: Batch) -> None:
+    """How buffers are lent and chunks merged is no matter of spaces; operators are."""
+    space = SPACES[name]
     assert_conforms(
         get_backend("torch")(space, small(space), norm=norm),
         Buffered(space, small(space), norm=norm, threads=2),
