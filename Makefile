@@ -58,7 +58,7 @@ test-cpp:
 
 # The kernels and the native executor's conformance under the same sanitizers, in the same build: all kinds of
 # masks, both spaces, all norms, both precisions, every instruction set; of the weights, which no address depends
-# on, one kind, and of DARTS in chunks of images one norm and one precision. The sanitizers are loaded before Python and report to
+# on, one kind, and of DARTS in chunks of images one precision. The sanitizers are loaded before Python and report to
 # stderr, which pytest must not capture; fresh memory is NaN, so that reading it shows.
 test-sanitized: $(VENV)/.installed-dev
 	$(CONFIGURE_SANITIZED) -DZNAS_BUILD_PYTHON=ON -DZNAS_EMULATED_GPU=OFF $(PYTHON_MODULE)
@@ -69,7 +69,7 @@ test-sanitized: $(VENV)/.installed-dev
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0:max_malloc_fill_size=1073741824:malloc_fill_byte=255 \
 		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/python $(BIN)/python -m pytest $(WORKERS) --capture=sys tests/engine/test_kernels.py \
 		tests/engine/test_conformance.py -k "not numpy and (test_kernels or every_instruction_set or NativeCpu) and not uniform and not constant \
-		and not (darts and (half_precision or what_torch_does and (batch or identity)))"
+		and not (darts and half_precision)"
 
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine), without
 # the tests on real images, which ask nothing more of a dependency, and of the others those that ask about
