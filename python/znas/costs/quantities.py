@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
+from znas_engine.arguments import number
 from znas_engine.errors import InvalidValueError, briefly
 
 _THOUSANDS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -61,11 +61,11 @@ def limits(cost: str, given: Any) -> tuple[Limit, ...]:
     """
     if given is None:
         return ()
-    if isinstance(given, Real) and not isinstance(given, bool):
-        given = f"{float(given):.17g}" if math.isfinite(given) else str(given)
-    if not isinstance(given, str):
+    if isinstance(given, str):
+        return tuple(_limit(cost, each) for each in given.split(","))
+    if cost == "latency":
         raise _refused(cost, given, "")
-    return tuple(_limit(cost, each) for each in given.split(","))
+    return (_limit(cost, f"{number(f'max_{cost}', given):.17g}"),)
 
 
 def in_words(cost: str, value: float) -> str:
@@ -85,7 +85,7 @@ def _limit(cost: str, text: str) -> Limit:
     found = _WRITTEN.fullmatch(text)
     if found is None:
         raise _refused(cost, text, "")
-    number, unit, target = float(found[1]), found[2], found[3]
+    value, unit, target = float(found[1]), found[2], found[3]
     share, units = unit == "%", UNITS[cost]
     if cost == "latency" and target is None:
         raise _refused(cost, text, ", which does not say where it is measured")
@@ -95,7 +95,7 @@ def _limit(cost: str, text: str) -> Limit:
         others = [other for other, known in UNITS.items() if unit in known]
         hint = f", and {unit} is of --max-{others[0]}" if unit and others else ""
         raise _refused(cost, text, hint)
-    most = number / 100 if share else number * units[unit]
+    most = value / 100 if share else value * units[unit]
     if not (math.isfinite(most) and most > 0) or (share and most > 1):
         raise _refused(cost, text, ", and it must be above 0 and at most 100%")
     return Limit(cost, most, share, target)
