@@ -86,6 +86,24 @@ class RaceReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitReport:
+    """A limit that the network keeps.
+
+    cost: params | flops | memory | latency. asked: as it was written. most, value: the limit and what the
+    network has, in parameters, multiply-accumulates, bytes or milliseconds. target: where a latency was
+    measured. price: what the finalists' sum of scores, in deviations, would gain by one percent more of the
+    limit (the dual of the linear relaxation); None where the cost is no sum over edges.
+    """
+
+    cost: str
+    asked: str
+    most: float
+    value: float
+    target: str | None
+    price: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Seconds:
     """Where the time went. setup: weights, calibration, export, sessions. evaluate: masked passes and scores.
     select: everything else (images, interventions, games, selection)."""
@@ -116,6 +134,7 @@ class SearchResult:
         was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
+    limits: those that were asked for.
     """
 
     request: Request
@@ -135,6 +154,7 @@ class SearchResult:
     ensembles_intervened: int
     evaluations: int
     race: RaceReport | None
+    limits: tuple[LimitReport, ...]
     edges: tuple[EdgeReport, ...]
     seconds: Seconds
     notes: tuple[str, ...]
@@ -201,6 +221,7 @@ class SearchResult:
             "init": c.init,
             "supernet": asdict(self.supernet),
             "network": asdict(self.macro),
+            "limits": [asdict(limit) for limit in self.limits],
             "seconds": asdict(self.seconds),
             "edges": [asdict(edge) for edge in self.edges],
             "notes": list(self.notes),
@@ -237,6 +258,7 @@ class SearchResult:
             ensembles_observed=plain["ensembles"]["observed"],
             ensembles_intervened=plain["ensembles"]["intervened"],
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
+            limits=tuple(LimitReport(**limit) for limit in plain.get("limits", ())),
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),
