@@ -235,6 +235,15 @@ class Request:
     max_memory: str | None = _limit(
         "memory", "Bytes of the network's activations for one image in float32, at their peak, at most"
     )
+    max_latency: str | None = _limit(
+        "latency",
+        "Latency of the network for one image, at most, and where; measured before it is handed over",
+    )
+    latency_table: Path | None = _option(
+        None,
+        "CSV of architectures and their latencies on devices elsewhere, in columns that end in _ms",
+        Path,
+    )
     resolution: int | None = _option(
         None,
         "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
