@@ -53,6 +53,11 @@ class Counted:
     macro: Macro
     count: Callable[[Graph], int]
 
+    @classmethod
+    def named(cls, cost: str, space: SearchSpace[Any], macro: Macro) -> Counted:
+        """One of COUNTS."""
+        return cls(space, macro, COUNTS[cost].of)
+
     def of(self, genotype: Genotype) -> float:
         """Of one architecture."""
         return float(self.count(self.space.network(genotype, self.macro)))
@@ -119,9 +124,7 @@ class Budget:
         bounds = []
         for limit in limits:
             cost = (
-                Counted(space, macro, COUNTS[limit.cost].of)
-                if limit.target is None
-                else latencies(limit.target)
+                Counted.named(limit.cost, space, macro) if limit.target is None else latencies(limit.target)
             )
             most = limit.most * largest(space, cost) if limit.share else limit.most
             bounds.append(Bound(limit, most, cost))
