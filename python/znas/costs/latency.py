@@ -52,7 +52,10 @@ class Target:
             known = " or ".join(f"{backend}:{FIRST[each]}" for each in DEVICES[backend])
             raise InvalidValueError(f"`target` must be {known} for {backend} but got {briefly(text)}")
         if kind != "cpu":
-            return cls(backend, parse_devices(rest)[0])
+            first, *others = parse_devices(rest)
+            if others:
+                raise InvalidValueError(f"`target` must be one device but got {briefly(text)}")
+            return cls(backend, first)
         if rest == "cpu":
             return cls(backend, "cpu")
         if not (number.isascii() and number.isdecimal()) or not 1 <= int(number[:9]) <= MOST_THREADS:

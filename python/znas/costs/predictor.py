@@ -198,16 +198,23 @@ def sample(space: SearchSpace[Any], k: int, rng: np.random.Generator) -> list[An
     generator("rng", rng)
     reader = Reader(space, space.proxy_macro(resolution=32, classes=10))
     masks = np.unique(random_masks(space, CHOICE * k, rng), axis=0)
-    masks = masks[rng.permutation(len(masks))]
     if len(masks) < k:
         raise InvalidValueError(
             f"`k` must be at most {len(masks)}, what was found of {space.name}, but got {k}"
         )
-    found = reader.read(masks)
-    own = {scope: _Scale.of(found[scope]).apply(found[scope]) for scope in SCOPES}
-    gram = sum(kernels(own[scope], own[scope], "shaped").sum(0) for scope in SCOPES)
-    assert not isinstance(gram, int)
-    return [space.genotype(masks[i]) for i in _spread(gram + 1.0, k)]
+    return [space.genotype(masks[i]) for i in sample_of(reader.read(masks), k, rng)]
+
+
+def sample_of(features: Mapping[str, Features], k: int, rng: np.random.Generator) -> list[int]:
+    """Rows of `features` (by scope, of n architectures): k of CHOICE * k random ones, as `sample` chooses."""
+    count = len(features[SCOPES[0]].kinds)
+    pool = rng.permutation(count)[: CHOICE * k]
+    gram = np.ones((len(pool), len(pool)))
+    for scope in SCOPES:
+        found = features[scope][pool]
+        own = _Scale.of(found).apply(found)
+        gram += kernels(own, own, "shaped").sum(0)
+    return [int(pool[i]) for i in _spread(gram, k)]
 
 
 def _spread(gram: Floats, k: int) -> list[int]:
