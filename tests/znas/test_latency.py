@@ -90,9 +90,7 @@ def test_what_is_no_target_is_refused(written: Any, said: str) -> None:
         Target.parse(written)
 
 
-@given(
-    st.lists(st.sampled_from([*DEVICES, "cpu", "cuda", "0", "1", "-2", "x", ","]), max_size=5).map(":".join)
-)
+@given(st.lists(st.sampled_from([*DEVICES, "cpu", "cuda", "0", "1", "-2", "x,"]), max_size=5).map(":".join))
 @settings(max_examples=40)
 def test_any_text_is_a_target_or_refused(written: str) -> None:
     try:
@@ -175,6 +173,28 @@ def test_repeats_end_when_the_median_is_known() -> None:
     assert len(found["milliseconds"]) >= 2 * timing.LEAST
 
 
+def test_on_one_core_repeats_that_others_had_are_left_out() -> None:
+    calls = iter(range(10_000))
+
+    def run() -> None:
+        """Works for a millisecond; sometimes something else has the core meanwhile."""
+        end = time.thread_time() + 1e-3
+        while time.thread_time() < end:
+            pass
+        if next(calls) % 4 == 0:
+            time.sleep(0.05)
+
+    alone = timing.timed(run, seconds=1.0, tight=0.0, cores=[0])
+    assert alone["left_out"] >= 2
+    assert not any(each > 50 for each in alone["milliseconds"])
+    shared = timing.timed(run, seconds=1.0, tight=0.0, cores=[0, 1])
+    assert shared["left_out"] == 0
+    assert any(each > 50 for each in shared["milliseconds"])
+    # With too few of them all count.
+    asleep = timing.timed(lambda: time.sleep(1e-3), seconds=1e-9, tight=0.0, cores=[0])
+    assert (len(asleep["milliseconds"]), asleep["left_out"]) == (timing.LEAST, 0)
+
+
 def test_the_error_of_a_median_is_half_of_its_interval() -> None:
     # Of six samples the interval is their range.
     assert timing.error_of([9, 10, 10, 10, 10, 11]) == pytest.approx(0.1)
@@ -238,11 +258,18 @@ def test_what_goes_wrong_in_the_process_is_said() -> None:
 
 def test_a_loose_or_disturbed_measurement_says_so() -> None:
     meter = Meter(NB201, MACRO, Target.parse("torch:cpu"), seconds=3)
-    answer = {"milliseconds": [1.0, 2.0, 3.0], "error": 0.5, "cores": [1], "others": (0.4, 0.7)}
-    loose, others = meter._latency(answer).remarks
+    answer = {
+        "milliseconds": [1.0, 2.0, 3.0],
+        "error": 0.5,
+        "left_out": 12,
+        "cores": [1],
+        "others": (0.4, 0.7),
+    }
+    loose, left_out, others = meter._latency(answer).remarks
     assert loose == "the median is known within 50 % after 3 s"
+    assert left_out == "12 repeats, in which other work had the core, are left out"
     assert others.startswith("other work had 40 % of the cores that it ran on, and 70 % of all")
-    quiet = answer | {"error": TIGHT, "others": (0.0, 0.02)}
+    quiet = answer | {"error": TIGHT, "left_out": 0, "others": (0.0, 0.02)}
     assert meter._latency(quiet).remarks == ()
     unknown = meter._latency(quiet | {"cores": [], "others": None}).remarks
     assert [each.partition(":")[0] for each in unknown] == [

@@ -219,6 +219,8 @@ class Meter:
             return found
         if not answer["cores"]:
             found.append("the process was not pinned to cores: this system cannot")
+        if answer["left_out"]:
+            found.append(f"{answer['left_out']:,} repeats, in which other work had the core, are left out")
         if answer["others"] is None:
             found.append("whether other work ran meanwhile is not known: this system does not say")
         elif max(answer["others"]) > QUIET:
