@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from znas.cli.console import progress_bar, remark, reporter, show
+from znas.cli.console import progress_bar, remark, reporter
 from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.cli.reproduce_latency import latency
+from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.hooks import Hooks
 from znas.request import SHIPPED, Request
 from znas.setup import Setup
 from znas_engine.arguments import distinct
-from znas_engine.errors import ZnasError
 
 if TYPE_CHECKING:
-    from znas.files import Album
-    from znas.output import Figure
     from znas.reproduce.sheet import Sheet
 
 reproduce = typer.Typer(
@@ -29,13 +27,6 @@ reproduce = typer.Typer(
     rich_markup_mode=None,
 )
 
-Out = Annotated[
-    Path,
-    typer.Option(
-        parser=path,
-        help="Folder for Markdown, CSV, JSON, PNG and work files; give it again to resume or add to it.",
-    ),
-]
 TableFile = Annotated[
     Path | None,
     typer.Option(
@@ -44,7 +35,6 @@ TableFile = Annotated[
         "folder of a benchmark that the space reads.",
     ),
 ]
-Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
 Rows = Annotated[str | None, typer.Option(help="Rows to run, separated by commas; all by default.")]
 #: What every table asks of its searches.
 SEARCHES = (*DATA, *MACHINE, "images", "seed", *SIZE)
@@ -86,7 +76,7 @@ def table1(
             request, table, ["naswot", "params", "flops"], None, out, as_json=as_json, quiet=quiet
         )
     first = _sizes("table1", request, rows, prior, seeds, out, as_json=as_json, quiet=quiet)
-    _show([first, *([] if correlate is None else [correlate()])], as_json=as_json)
+    show_sheets([first, *([] if correlate is None else [correlate()])], as_json=as_json)
 
 
 @reproduce.command()
@@ -113,7 +103,9 @@ def table3(
     from znas.reproduce.published import space_of
 
     request = replace(request, space=space_of("table3"))
-    _show([_sizes("table3", request, rows, prior, seeds, out, as_json=as_json, quiet=quiet)], as_json=as_json)
+    show_sheets(
+        [_sizes("table3", request, rows, prior, seeds, out, as_json=as_json, quiet=quiet)], as_json=as_json
+    )
 
 
 @reproduce.command()
@@ -146,7 +138,7 @@ def table2(
     pictures = [] if table is None else ["table2.png"]
     album = folder.opened(out, "table2", pictures=pictures, report=reporter(quiet=quiet))
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
-    chosen = choose(setup.space, _names(rows), prior)
+    chosen = choose(setup.space, names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
         truth = None if table is None else read_table(table, setup.space, progress, reporter(quiet=quiet))
     if truth is not None:
@@ -156,8 +148,8 @@ def table2(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
         )
     sheet = tabulate(chosen, trials, truth, setup.conditions())
-    _save(sheet, album, "table2", None if truth is None else figures.draw_accuracies, as_json=as_json)
-    _show([sheet], as_json=as_json)
+    save(sheet, album, "table2", None if truth is None else figures.draw_accuracies, as_json=as_json)
+    show_sheets([sheet], as_json=as_json)
 
 
 @reproduce.command()
@@ -192,8 +184,8 @@ def correlation(
       znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
         --scores naswot,params,naswot+params --out runs/sample
     """
-    measure = _correlation(request, table, _names(scores), architectures, out, as_json=as_json, quiet=quiet)
-    _show([measure()], as_json=as_json)
+    measure = _correlation(request, table, names(scores), architectures, out, as_json=as_json, quiet=quiet)
+    show_sheets([measure()], as_json=as_json)
 
 
 @reproduce.command()
@@ -232,8 +224,8 @@ def sets(
     sheet = measure.sets(
         out, get_space(request.space), largest=largest, top=top, by=by, show=show, column=column
     )
-    _save(sheet, album, "sets", as_json=as_json)
-    _show([sheet], as_json=as_json)
+    save(sheet, album, "sets", as_json=as_json)
+    show_sheets([sheet], as_json=as_json)
 
 
 @reproduce.command("figures")
@@ -248,6 +240,9 @@ def figures_(
 
     written = [str(path) for path in figures(out)]
     typer.echo(json.dumps(written) if as_json else "\n".join(written))
+
+
+reproduce.command()(latency)
 
 
 def _setup(request: Request, *, quiet: bool) -> Setup:
@@ -274,13 +269,13 @@ def _sizes(
     album = folder.opened(out, table, pictures=[f"{table}.png"], report=reporter(quiet=quiet))
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
-    chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
+    chosen = choose(setup.space, names(rows) or evaluation.usual_rows, prior)
     with progress_bar("searches", quiet=quiet) as progress:
         trials = run_trials(
             chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
         )
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
-    _save(sheet, album, evaluation.name, figures.draw_sizes, as_json=as_json)
+    save(sheet, album, evaluation.name, figures.draw_sizes, as_json=as_json)
     return sheet
 
 
@@ -329,42 +324,8 @@ def _correlation(
             )
         sheet = measure.correlation(scored, names, truth, request)
         others = {figures.SCORES_FILE: measure.scores_csv(scored).encode()}
-        _save(sheet, album, "correlation", figures.draw_correlations, others, as_json=as_json)
+        save(sheet, album, "correlation", figures.draw_correlations, others, as_json=as_json)
         return sheet
 
     measure.check_sample(truth, architectures)
     return correlate
-
-
-def _save(
-    sheet: Sheet,
-    album: Album,
-    name: str,
-    draw: Callable[[dict[str, Any]], Figure] | None = None,
-    others: Mapping[str, bytes] = MappingProxyType({}),
-    *,
-    as_json: bool,
-) -> None:
-    """Into the folder; what cannot be written is at least printed."""
-    try:
-        for file, data in others.items():
-            album.write(file, data)
-        sheet.save(album, name, draw)
-    except ZnasError:
-        _show([sheet], as_json=as_json)
-        raise
-
-
-def _show(sheets: list[Sheet], *, as_json: bool) -> None:
-    """On the terminal, or as one JSON object in which later sheets are fields of the first."""
-    if as_json:
-        first, *rest = (dict(sheet.document().data) for sheet in sheets)
-        typer.echo(json.dumps(first | {sheet["table"]: sheet for sheet in rest}, indent=1))
-        return
-    for sheet in sheets:
-        typer.echo(f"{sheet.title}\n")
-        show(sheet.document())
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",")]

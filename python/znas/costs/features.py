@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.admitted import admitted
 from znas_engine.graph import Conv, Graph, Mixed, Node, Relu, Slot
 from znas_engine.scores.cost import operation_of
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
@@ -21,6 +23,8 @@ Bools = NDArray[np.bool_]
 SCOPES = ("present", "needed", "live")
 #: Masks whose graphs are walked together.
 TOGETHER = 512
+#: Random architectures that say how much a feature varies.
+REFERENCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ class Reader:
         cells = list(dict.fromkeys(edge.cell for edge in space.edges))
         #: [cells, E]: which edges belong to a kind of cell.
         self.cells = np.array([[edge.cell == cell for edge in space.edges] for cell in cells], float)
+
+    @cached_property
+    def reference(self) -> dict[str, Features]:
+        """Of REFERENCE random architectures, by scope: how much a feature varies."""
+        return self.read(random_masks(self.space, REFERENCE, np.random.default_rng(0)))
 
     def masks(self, genotypes: Sequence[Genotype]) -> Mask:
         """[n, E, O]"""
@@ -155,6 +164,11 @@ class Reader:
                     other = other | read
             found += np.column_stack([rectified & ~other, other & ~rectified, rectified & other])
         return found
+
+
+def random_masks(space: SearchSpace[Any], count: int, rng: np.random.Generator) -> Mask:
+    """path(a) of random admitted architectures, float32 [count, E, O]."""
+    return np.stack([admitted(space, lambda: space.random_path(rng)) for _ in range(count)])
 
 
 _NAMES = ("operations", "kinds", "shape")

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 #: Variance of the constant, and limits of the logarithms of all others.
 CONSTANT, LOWEST, HIGHEST = 100.0, -16.0, 6.0
 #: Degrees of freedom of the errors; how often their shares are estimated.
-FREEDOM, ROUNDS = 4.0, 3
+FREEDOM, ROUNDS = 2.0, 6
 #: What no error is below, relative: the best clocks.
 LEAST_NOISE = 1e-3
 

@@ -52,7 +52,10 @@ class Target:
             known = " or ".join(f"{backend}:{FIRST[each]}" for each in DEVICES[backend])
             raise InvalidValueError(f"`target` must be {known} for {backend} but got {briefly(text)}")
         if kind != "cpu":
-            return cls(backend, parse_devices(rest)[0])
+            first, *others = parse_devices(rest)
+            if others:
+                raise InvalidValueError(f"`target` must be one device but got {briefly(text)}")
+            return cls(backend, first)
         if rest == "cpu":
             return cls(backend, "cpu")
         if not (number.isascii() and number.isdecimal()) or not 1 <= int(number[:9]) <= MOST_THREADS:
@@ -216,6 +219,8 @@ class Meter:
             return found
         if not answer["cores"]:
             found.append("the process was not pinned to cores: this system cannot")
+        if answer["left_out"]:
+            found.append(f"{answer['left_out']:,} repeats, in which other work had the core, are left out")
         if answer["others"] is None:
             found.append("whether other work ran meanwhile is not known: this system does not say")
         elif max(answer["others"]) > QUIET:

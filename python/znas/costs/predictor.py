@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from znas.admitted import admitted
 from znas.costs import gaussian
-from znas.costs.features import SCOPES, Features, Floats, Reader
+from znas.costs.features import SCOPES, Features, Floats, Reader, random_masks
 from znas_engine.arguments import check_between, generator
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
@@ -21,13 +20,11 @@ MEASURED, LEAST = 30, 6
 FORMS = {
     "additive": ("operations", "kinds"),
     "shaped": ("operations", "kinds", "shape"),
-    "paired": ("operations", "kinds", "shape", "pairs"),
 }
 #: In words, beside the scope's.
 FORM_WORDS = {
     "additive": "a sum over (edge, operation)",
     "shaped": "a sum over (edge, operation) and how operations meet",
-    "paired": "a sum over (edge, operation), how operations meet, and pairs of operations",
 }
 SCOPE_WORDS = {
     "present": "all operations",
@@ -36,12 +33,10 @@ SCOPE_WORDS = {
 }
 #: How much smaller a form's error has to be than that of the next simpler.
 PREFERENCE = 1.02
-#: Random architectures that say how much a feature varies.
-REFERENCE = 256
 #: No prediction is below this share of the least that was measured, and no error counts above this.
 FLOOR, WORST = 0.1, 0.5
 #: Parts of the measured architectures that are held out in turn.
-FOLDS = 10
+FOLDS = 5
 #: Architectures among which `sample` chooses, per one that it takes.
 CHOICE = 8
 
@@ -95,9 +90,9 @@ class LatencyModel:
 
     A device executes all operations, those that reach the logits, or those that images pass on their way
     there (`features.SCOPES`). Their times add up per (edge, operation), alike for one operation on different
-    edges as far as the measurements do not say otherwise; then what operations do where they meet: additions,
-    ReLUs that join others or do not, the longest path; then pairs of them. Errors are relative, and heavy-
-    tailed: a disturbed measurement counts less.
+    edges as far as the measurements do not say otherwise; then, if that helps, what operations do where they
+    meet: additions into a node, ReLUs that join others or do not, the longest path. Errors are relative, and
+    heavy-tailed: a disturbed measurement counts less.
 
     error: of the chosen form, FOLDS-fold among the architectures of the fit. form: in words.
     """
@@ -134,33 +129,27 @@ class LatencyModel:
         if not (np.isfinite(times) & (times > 0)).all():
             raise InvalidValueError(f"`ms` must be finite and above 0 but got {times.min()}")
         reader = Reader(space, macro)
-        features = reader.read(reader.masks(genotypes))
-        reference = reader.read(random_masks(space, REFERENCE, np.random.default_rng(0)))
-        unit = float(np.median(times))
-        y = times / unit
-        best: tuple[float, str, str] | None = None
-        scales = {scope: _Scale.of(reference[scope]) for scope in SCOPES}
+        return cls.of_features(reader, reader.read(reader.masks(genotypes)), times)
+
+    @classmethod
+    def of_features(cls, reader: Reader, features: Mapping[str, Features], ms: Floats) -> LatencyModel:
+        """`fit` of architectures whose features under every scope were read before."""
+        unit = float(np.median(ms))
+        y = ms / unit
+        scales = {scope: _Scale.of(found) for scope, found in reader.reference.items()}
         groups = {scope: scales[scope].apply(features[scope]) for scope in SCOPES}
+        best: tuple[float, str, str, gaussian.Posterior] | None = None
         for rank, name in enumerate(FORMS):
-            for scope in SCOPES:
-                found = gaussian.fit(kernels(groups[scope], groups[scope], name), y)
+            for scope, own in groups.items():
+                found = gaussian.fit(kernels(own, own, name), y)
                 loss = float(_errors(found.left_out, y).mean()) * PREFERENCE**rank
                 if best is None or loss < best[0]:
-                    best = loss, scope, name
+                    best = loss, scope, name, found
         assert best is not None
-        _, scope, name = best
+        _, scope, name, posterior = best
         own = groups[scope]
-        return cls(
-            reader,
-            scope,
-            name,
-            _held_out(kernels(own, own, name), y),
-            scales[scope],
-            own,
-            gaussian.fit(kernels(own, own, name), y),
-            unit,
-            FLOOR * float(times.min()),
-        )
+        error = _held_out(kernels(own, own, name), y)
+        return cls(reader, scope, name, error, scales[scope], own, posterior, unit, FLOOR * float(ms.min()))
 
     @property
     def form(self) -> str:
@@ -172,7 +161,11 @@ class LatencyModel:
 
     def of_masks(self, masks: Mask) -> Floats:
         """The same of masks [n, E, O]."""
-        own = self._scale.apply(self.reader.read(masks)[self.scope])
+        return self.of_read(self.reader.read(masks)[self.scope])
+
+    def of_read(self, features: Features) -> Floats:
+        """The same of features under `scope`."""
+        own = self._scale.apply(features)
         mean = self._posterior.mean(kernels(own, self._seen, self.name))
         return np.maximum(self._unit * mean, self._least)
 
@@ -205,16 +198,23 @@ def sample(space: SearchSpace[Any], k: int, rng: np.random.Generator) -> list[An
     generator("rng", rng)
     reader = Reader(space, space.proxy_macro(resolution=32, classes=10))
     masks = np.unique(random_masks(space, CHOICE * k, rng), axis=0)
-    masks = masks[rng.permutation(len(masks))]
     if len(masks) < k:
         raise InvalidValueError(
             f"`k` must be at most {len(masks)}, what was found of {space.name}, but got {k}"
         )
-    found = reader.read(masks)
-    own = {scope: _Scale.of(found[scope]).apply(found[scope]) for scope in SCOPES}
-    gram = sum(kernels(own[scope], own[scope], "shaped").sum(0) for scope in SCOPES)
-    assert not isinstance(gram, int)
-    return [space.genotype(masks[i]) for i in _spread(gram + 1.0, k)]
+    return [space.genotype(masks[i]) for i in sample_of(reader.read(masks), k, rng)]
+
+
+def sample_of(features: Mapping[str, Features], k: int, rng: np.random.Generator) -> list[int]:
+    """Rows of `features` (by scope, of n architectures): k of CHOICE * k random ones, as `sample` chooses."""
+    count = len(features[SCOPES[0]].kinds)
+    pool = rng.permutation(count)[: CHOICE * k]
+    gram = np.ones((len(pool), len(pool)))
+    for scope in SCOPES:
+        found = features[scope][pool]
+        own = _Scale.of(found).apply(found)
+        gram += kernels(own, own, "shaped").sum(0)
+    return [int(pool[i]) for i in _spread(gram, k)]
 
 
 def _spread(gram: Floats, k: int) -> list[int]:
@@ -234,19 +234,9 @@ def _spread(gram: Floats, k: int) -> list[int]:
     return chosen
 
 
-def random_masks(space: SearchSpace[Any], count: int, rng: np.random.Generator) -> Mask:
-    """path(a) of random admitted architectures, float32 [count, E, O]."""
-    return np.stack([admitted(space, lambda: space.random_path(rng)) for _ in range(count)])
-
-
 def kernels(new: dict[str, Floats], seen: dict[str, Floats], form: str) -> Floats:
     """Between [m] new and [n] seen architectures, float64 [g, m, n]."""
-    found = []
-    for group in FORMS[form]:
-        of = "operations" if group == "pairs" else group
-        linear = new[of] @ seen[of].T
-        found.append(linear**2 if group == "pairs" else linear)
-    return np.stack(found)
+    return np.stack([new[group] @ seen[group].T for group in FORMS[form]])
 
 
 def _errors(predicted: Floats, y: Floats) -> Floats:

@@ -3,8 +3,8 @@
     python -m znas.costs.timing '{"backend": "ort", "device": "cpu", "threads": 1, "batch": 1, "seed": 0}'
 
 A question holds a `graph` (see `live.encoded`), for torch the `source` of the trainable network, and how long
-to repeat. Its answer: `milliseconds` per pass, the `error` of their median, the `cores` that this process is
-pinned to, and the share of them, and of all, that `others` had meanwhile.
+to repeat. Its answer: `milliseconds` per pass, the `error` of their median, how many repeats are `left_out`,
+the `cores` that this process is pinned to, and the share of them, and of all, that `others` had meanwhile.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ Images = NDArray[np.float32]
 Run = Callable[[], object]
 #: Repeats of which a median is made, and at least so many whatever they take.
 MOST, LEAST = 1000, 6
+#: The share of a repeat in which its thread ran, at least, if nobody disturbed it.
+WHOLE = 0.98
 #: Seconds: of one repeat at least, which is several passes where one is shorter, else the clock would count;
 #: of repeats at least, which sees what comes and goes; of warming up; of looking for idle cores.
 REPEAT, SHORTEST, WARM, LOOK = 0.5e-3, 0.3, 0.3, 0.1
@@ -72,28 +74,36 @@ def prepared(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Run:
 
 def timed(run: Run, *, seconds: float, tight: float, cores: Sequence[int]) -> dict[str, Any]:
     """Repeats until the median is known within `tight` (half of its 95 % interval, relative), or `seconds`
-    have passed, or there are MOST."""
+    have passed, or there are MOST.
+
+    On one core, repeats in which other work had it are left out, if enough are left: the clock of this thread
+    then stood still, which is no part of what a network takes.
+    """
     passes = _warm(run)
     begun, before, own = time.perf_counter(), _busy(), time.process_time()
     samples: list[float] = []
+    left_out: list[float] = []
     look = 2 * LEAST
     while True:
-        start = time.perf_counter()
+        start, ran = time.perf_counter(), time.thread_time()
         for _ in range(passes):
             run()
-        now = time.perf_counter()
-        samples.append(1000 * (now - start) / passes)
-        if len(samples) < LEAST:
-            continue
-        if now - begun >= seconds or len(samples) >= MOST:
+        now, ran = time.perf_counter(), time.thread_time() - ran
+        whole = len(cores) != 1 or ran >= WHOLE * (now - start)
+        (samples if whole else left_out).append(1000 * (now - start) / passes)
+        count = len(samples) + len(left_out)
+        if count >= LEAST and (now - begun >= seconds or count >= MOST):
             break
         if len(samples) >= look and now - begun >= SHORTEST:
             if error_of(samples) <= tight:
                 break
             look = len(samples) + max(1, len(samples) // 8)
+    if len(samples) < LEAST:
+        samples, left_out = samples + left_out, []
     wall = time.perf_counter() - begun
     others = others_of(before, _busy(), wall, time.process_time() - own, cores)
-    return {"milliseconds": samples, "error": error_of(samples), "others": others}
+    error = error_of(samples)
+    return {"milliseconds": samples, "error": error, "left_out": len(left_out), "others": others}
 
 
 def error_of(samples: Sequence[float]) -> float:
