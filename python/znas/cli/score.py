@@ -16,36 +16,40 @@ from znas.scoring.batches import WHOLE, Shard
 from znas.scoring.table import ScoreTable, check_output
 from znas_engine.errors import InvalidValueError
 
+Archs = Annotated[list[str] | None, typer.Argument(help="Architectures, each as its community writes it.")]
+File = Annotated[
+    Path | None,
+    typer.Option(
+        parser=path,
+        help="File of more: one per line, or a CSV in which they are a column, accuracies or not.",
+    ),
+]
+Random = Annotated[int, typer.Option(help="So many random ones, admitted, of different functions.")]
+All = Annotated[bool, typer.Option("--all", help="All architectures of a small space.")]
+References = Annotated[
+    int, typer.Option(help="Random architectures among which percentiles are taken; 0: none are.")
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        help="Measure one of several parts, as in 2/8, beside --out; the command without it joins them."
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option(parser=path, help="New file for all rows, .csv or .json by its name.")
+]
+
 
 @asks(*READ)
 def score(
     request: Request,
-    arch: Annotated[
-        list[str] | None, typer.Argument(help="Architectures, each as its community writes it.")
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            parser=path,
-            help="File of more: one per line, or a CSV in which they are a column, accuracies or not.",
-        ),
-    ] = None,
-    random: Annotated[
-        int, typer.Option(help="So many random ones, admitted and of different functions.")
-    ] = 0,
-    everything: Annotated[bool, typer.Option("--all", help="All architectures of a small space.")] = False,
-    references: Annotated[
-        int, typer.Option(help="Random architectures among which percentiles are taken; 0: none are.")
-    ] = REFERENCES,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            help="Measure one of several parts, as in 2/8, beside --out; the command without it joins them."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(parser=path, help="New file for all rows, .csv or .json by its name.")
-    ] = None,
+    arch: Archs = None,
+    file: File = None,
+    random: Random = 0,
+    everything: All = False,
+    references: References = REFERENCES,
+    shard: Part = None,
+    out: Out = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -83,12 +87,7 @@ def score(
     with scoring.pieces(out, part) as pieces, progress_bar("architectures", quiet=quiet) as progress:
         if out is not None and part != WHOLE:
             number = scoring.part(pieces, part, progress)
-            facts = {"shard": str(part), "architectures": number, "work": str(part.work_file(out))}
-            said = (
-                f"part {part}: {number:,} of {len(scoring.measured):,} architectures are measured, in "
-                f"{part.work_file(out)}; the command without --shard joins the parts"
-            )
-            finish(json.dumps(facts, indent=1) if as_json else said)
+            finish(_said(part, number, len(scoring.measured), part.work_file(out), as_json=as_json))
             return
         table: ScoreTable = scoring.table(pieces, progress)
 
@@ -98,3 +97,15 @@ def score(
             pieces.discard()
 
         finish(table.to_json() if as_json else table.document(), None if out is None else write, out)
+
+
+def _said(shard: Shard, number: int, of: int, work: Path, *, as_json: bool) -> str:
+    """That a shard is done."""
+    if as_json:
+        return json.dumps(
+            {"shard": str(shard), "architectures": number, "of": of, "work": str(work)}, indent=1
+        )
+    return (
+        f"part {shard}: {number:,} of {of:,} architectures are measured, in {work}; the same command without "
+        "--shard joins the parts"
+    )
