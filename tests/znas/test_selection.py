@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from znas.admitted import admitted
 from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
-from znas.selection.admitted import admitted
 from znas.selection.aggregate import AGGREGATES, get_aggregate, log_rank, mean, mean_rank, ranks, stability
 from znas.selection.criteria import KeepOne, LeaveOneOut, Shapley, is_exact
 from znas.selection.finalists import finalists, references

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas import jobs
+from znas.admitted import admitted
 from znas.diagnose.normality import FEWEST
 from znas.diagnose.sites import Site, sites
 from znas.hooks import QUIET, Hooks
 from znas.request import Request
-from znas.selection.admitted import admitted
 from znas.selection.operations import one_hot
 from znas.selection.topology import select_edges
 from znas.setup import Setup

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from znas.admitted import admitted
 from znas.hooks import QUIET, Hooks
 from znas.method import Method
 from znas.request import Request
 from znas.result import SearchResult, Seconds
-from znas.selection.admitted import admitted
 from znas.selection.criteria import Floats
 from znas.setup import Setup
 from znas_engine.arguments import instance

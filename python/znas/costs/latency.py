@@ -1,0 +1,243 @@
+"""How long a network takes here: measured as deployed, in a process of its own, what disturbed it said."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from znas.costs.live import encoded, live
+from znas.worker_process import WorkerFailed, WorkerProcess, environment
+from znas_engine.arguments import check_between, choice, instance, positive
+from znas_engine.backends import missing
+from znas_engine.cores import available_cores
+from znas_engine.devices import FIRST, kind_of, parse_devices
+from znas_engine.errors import InvalidValueError, MissingDependencyError, briefly
+from znas_engine.footprint import check_memory
+from znas_engine.spaces import Genotype, Macro, SearchSpace
+
+#: By backend, the kinds of devices on which it runs one network.
+DEVICES = {"ort": ("cpu", "cuda"), "native": ("cpu",), "torch": ("cpu", "cuda"), "trt": ("cuda",)}
+#: Seconds after which repeats end, and how well the median is to be known before: half of its 95 % interval.
+SECONDS, TIGHT = 5.0, 0.02
+#: Other work on the cores that is not worth a remark, as a share of them.
+QUIET = 0.1
+MOST_THREADS, MOST_IMAGES = 1024, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a network runs. device: cpu or cuda:N. threads: that compute, 1 unless told; 1 beside a GPU."""
+
+    backend: str
+    device: str
+    threads: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """`ort:cpu:2`, `native:cpu` (one thread), `torch:cuda:0`: backend:device, threads or number.
+
+        Raises:
+            InvalidValueError: an unknown backend, a device that it does not run on, no number of threads.
+        """
+        if not isinstance(text, str):
+            raise InvalidValueError(f"`target` must be a text such as 'ort:cpu:1' but got {briefly(text)}")
+        backend, _, rest = text.strip().partition(":")
+        choice("backend of a latency target", backend, DEVICES)
+        kind, _, number = rest.partition(":")
+        if kind not in DEVICES[backend]:
+            known = " or ".join(f"{backend}:{FIRST[each]}" for each in DEVICES[backend])
+            raise InvalidValueError(f"`target` must be {known} for {backend} but got {briefly(text)}")
+        if kind != "cpu":
+            return cls(backend, parse_devices(rest)[0])
+        if rest == "cpu":
+            return cls(backend, "cpu")
+        if not (number.isascii() and number.isdecimal()) or not 1 <= int(number[:9]) <= MOST_THREADS:
+            raise InvalidValueError(
+                f"`target` must end in a number of threads, as in {backend}:cpu:1, but got {briefly(text)}"
+            )
+        if backend == "native" and int(number) != 1:
+            raise InvalidValueError(
+                f"`target` must be native:cpu: it runs a network on one thread, but got {briefly(text)}"
+            )
+        return cls(backend, "cpu", int(number))
+
+    def __str__(self) -> str:
+        return f"{self.backend}:{self.device}" + (f":{self.threads}" if self.device == "cpu" else "")
+
+    def check(self) -> None:
+        """Whether it can run here.
+
+        Raises:
+            MissingDependencyError: a backend or device that is not here; it names those that are.
+            InvalidValueError: more threads than this process has cores.
+        """
+        if (reason := missing(self.backend, self.device)) is not None:
+            here = ", ".join(targets_here())
+            raise MissingDependencyError(
+                f"the target {self} is not here ({reason}); here are {here or 'none'}"
+            )
+        if self.threads > (cores := available_cores()):
+            raise InvalidValueError(
+                f"the target {self} needs {self.threads} cores but this process may use {cores}: ask for "
+                f"{self.backend}:cpu:{cores}"
+            )
+
+
+def targets_here() -> list[str]:
+    """What runs here on its first device, in order."""
+    return [
+        f"{backend}:{FIRST[kind]}"
+        for backend, kinds in DEVICES.items()
+        for kind in kinds
+        if missing(backend, FIRST[kind]) is None
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of one batch, in milliseconds: the median and the quartiles of `repeats` passes one after another.
+
+    resolution: of the images, in pixels. remarks: what a reader has to know, other work on the machine say.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    repeats: int
+    target: Target
+    batch: int
+    threads: int
+    resolution: int
+    remarks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.median_ms:.4g} ms ({self.low_ms:.4g} to {self.high_ms:.4g}) on {self.target}, batch "
+            f"{self.batch}, {self.resolution} x {self.resolution} pixels, {self.repeats:,} repeats"
+        )
+
+
+class Meter:
+    """Measures architectures of one size on one target, one after another; leave the `with` block to end the
+    process in which that happens.
+
+    What is timed is what is deployed: dead operations cut, normalisation folded, weights drawn from `seed`,
+    a batch of noise in and logits out. torch runs the trainable network as it is, in inference mode: it cuts
+    and folds nothing. On a GPU the copies of images and logits are part of it. On a processor the process
+    is pinned to `target.threads` cores, those that are idlest when it begins.
+
+    batch: images per pass. seconds: of repeats, at most, per architecture; they end where the median is known
+    within TIGHT.
+
+    Raises:
+        InvalidValueError, MissingDependencyError: see `Target.check`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace[Any],
+        macro: Macro,
+        target: Target,
+        *,
+        batch: int = 1,
+        seed: int = 0,
+        seconds: float = SECONDS,
+    ) -> None:
+        instance("target", target, Target, ": Target.parse('ort:cpu:1') makes one")
+        target.check()
+        self.space, self.macro, self.target = space, macro, target
+        self.batch = check_between("batch", batch, 1, MOST_IMAGES)
+        self.seed = check_between("seed", seed, 0, None)
+        self.seconds = positive("seconds", seconds)
+        self._process: WorkerProcess | None = None
+
+    def measure(self, genotype: Genotype) -> Latency:
+        """Of one architecture. Raises WorkerFailed, with what the process said, where it fails."""
+        graph = self.space.network(genotype, self.macro)
+        check_memory(graph, self.batch)
+        asked: dict[str, Any] = {"graph": encoded(live(graph)), "seconds": self.seconds, "tight": TIGHT}
+        if self.target.backend == "torch":
+            asked["source"] = self.space.source(genotype, self.macro)
+        try:
+            return self._latency(self._started().ask(asked))
+        except WorkerFailed as error:
+            self.close()  # the next architecture gets a new process
+            raise WorkerFailed(f"the latency on {self.target} was not measured: {error}") from error
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _started(self) -> WorkerProcess:
+        if self._process is None:
+            given = {
+                "backend": self.target.backend,
+                "device": self.target.device,
+                "threads": self.target.threads,
+                "batch": self.batch,
+                "seed": self.seed,
+            }
+            self._process = WorkerProcess(
+                ["-m", "znas.costs.timing", json.dumps(given)], environment(self.target.threads)
+            )
+        return self._process
+
+    def _latency(self, answer: dict[str, Any]) -> Latency:
+        low, median, high = np.percentile(answer["milliseconds"], [25, 50, 75])
+        return Latency(
+            float(median),
+            float(low),
+            float(high),
+            len(answer["milliseconds"]),
+            self.target,
+            self.batch,
+            self.target.threads,
+            self.macro.resolution,
+            tuple(self._remarks(answer)),
+        )
+
+    def _remarks(self, answer: dict[str, Any]) -> list[str]:
+        found = []
+        if answer["error"] > TIGHT:
+            found.append(f"the median is known within {100 * answer['error']:.0f} % after {self.seconds:g} s")
+        if kind_of(self.target.device) != "cpu":
+            return found
+        if not answer["cores"]:
+            found.append("the process was not pinned to cores: this system cannot")
+        if answer["others"] is None:
+            found.append("whether other work ran meanwhile is not known: this system does not say")
+        elif max(answer["others"]) > QUIET:
+            here, all_ = (100 * share for share in answer["others"])
+            found.append(
+                f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of all "
+                f"{os.cpu_count()}"
+            )
+        return found
+
+
+def measure_latency(
+    space: SearchSpace[Any],
+    genotype: Genotype,
+    macro: Macro,
+    target: Target | str,
+    *,
+    batch: int = 1,
+    seed: int = 0,
+    seconds: float = SECONDS,
+) -> Latency:
+    """Of one architecture at the size `macro`; see `Meter`, which measures many."""
+    where = Target.parse(target) if isinstance(target, str) else target
+    with Meter(space, macro, where, batch=batch, seed=seed, seconds=seconds) as meter:
+        return meter.measure(genotype)
