@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from znas.costs.additive import additive
 from znas.costs.counts import COUNTS
+from znas.costs.latency import Latency, Meter, Target
 from znas.costs.live import live
+from znas.costs.predictor import LEAST, MEASURED, LatencyModel, random_masks
+from znas.costs.predictor import sample as to_measure
 from znas.costs.quantities import in_words
 from znas.hooks import QUIET
 from znas.network import read, trained_macro
-from znas.output import Code, Document, Facts, Table
-from znas.selection.admitted import admitted
+from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.selection.members import count, members
 from znas.selection.members import in_words as many
 from znas_engine.arguments import check_between, function
@@ -47,15 +49,32 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """A latency over a space: milliseconds on `target`, predicted from `measured` architectures, whose own
+    were `least` to `most`. error, form: of the predictor, in words. remarks: on the measurements."""
+
+    target: str
+    spread: Spread
+    measured: int
+    least: float
+    most: float
+    error: str
+    form: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceProfile:
     """macro: the size of the networks. architectures: of the space, those that are not admitted included.
-    functions: that differ and are admitted; None where the space does not list them. costs: by name."""
+    functions: that differ and are admitted; None where the space does not list them. costs: by name. latency:
+    None where no target was given."""
 
     space: SearchSpace[Any]
     macro: Macro
     architectures: int
     functions: int | None
     costs: dict[str, Spread]
+    latency: Predicted | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -65,6 +84,7 @@ class SpaceProfile:
             "architectures": self.architectures,
             "functions": self.functions,
             "costs": {name: asdict(spread) for name, spread in self.costs.items()},
+            "latency": None if self.latency is None else asdict(self.latency),
         }
 
     def document(self) -> Document:
@@ -76,27 +96,35 @@ class SpaceProfile:
                 ("network", _size(self.macro)),
             ]
         )
-        rows = [
-            [
-                f"{name} ({COUNTS[name].noun})",
-                *(in_words(name, value) for value in (each.smallest, each.median, each.largest)),
-                f"{each.of}{', smallest and largest exact' if each.exact else ''}",
-            ]
-            for name, each in self.costs.items()
-        ]
+        rows = [_row(f"{name} ({COUNTS[name].noun})", name, each) for name, each in self.costs.items()]
+        notes: list[str] = []
+        if self.latency is not None:
+            rows.append(_row(f"latency on {self.latency.target}", "latency", self.latency.spread))
+            notes = self._of_latency(self.latency)
         table = Table(
             ["cost", "smallest", "median", "largest", "of"],
             rows,
-            caption="the smallest is the least that a limit can be",
+            caption="smallest: what a limit can be at least; of random or predicted ones, smaller may exist",
             left=(0, 4),
         )
-        return Document(f"The space {self.space.name}", [facts, table], self.to_dict())
+        parts: list[Part] = [facts, table, *([Notes(notes)] if notes else [])]
+        return Document(f"The space {self.space.name}", parts, self.to_dict())
+
+    @staticmethod
+    def _of_latency(latency: Predicted) -> list[str]:
+        least, most = in_words("latency", latency.least), in_words("latency", latency.most)
+        return [
+            f"latency is predicted from {latency.measured} measured architectures, {least} to {most}",
+            f"predictor: {latency.form}; held out: {latency.error}",
+            *latency.remarks,
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureProfile:
     """costs: by name, as the communities count them, dead operations included. live: params and flops of what
-    the images pass on their way to the logits. depth: layers with weights on the longest such way."""
+    the images pass on their way to the logits. depth: layers with weights on the longest such way. latency:
+    measured; None where no target was given."""
 
     space: SearchSpace[Any]
     genotype: Genotype
@@ -104,6 +132,7 @@ class ArchitectureProfile:
     costs: dict[str, int]
     live: dict[str, int]
     depth: int
+    latency: Latency | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -115,6 +144,7 @@ class ArchitectureProfile:
             "costs": self.costs,
             "live": self.live,
             "depth": self.depth,
+            "latency": None if self.latency is None else _plain(self.latency),
         }
 
     def document(self) -> Document:
@@ -124,11 +154,13 @@ class ArchitectureProfile:
             for name, value in self.costs.items()
         ]
         facts = [("network", _size(self.macro)), *counted, ("depth", f"{self.depth} layers with weights")]
-        return Document(
-            f"An architecture of the space {self.space.name}",
-            [Code(str(self.genotype)), Facts(facts)],
-            self.to_dict(),
-        )
+        parts: list[Part] = [Code(str(self.genotype))]
+        if self.latency is not None:
+            facts.append(("latency", str(self.latency)))
+        parts.append(Facts(facts))
+        if self.latency is not None and self.latency.remarks:
+            parts.append(Notes(self.latency.remarks))
+        return Document(f"An architecture of the space {self.space.name}", parts, self.to_dict())
 
     def _live(self, name: str, value: int) -> str:
         live = self.live.get(name, value)
@@ -146,6 +178,8 @@ def profile(
     cells: int | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
+    latency: str | None = None,
+    measured: int = MEASURED,
     progress: Progress = QUIET.progress,
 ) -> SpaceProfile | ArchitectureProfile:
     """What networks of a space cost, or what one does; nothing is trained, nothing is scored.
@@ -154,27 +188,38 @@ def profile(
         znas.profile("nasbench201", "|nor_conv_3x3~0|+|...|", classes=100).costs["flops"]
 
     space, architecture, classes, resolution, channels_in, channels, cells: as of `znas.network`.
-    samples: random architectures (of `seed`, admitted) for what cannot be counted for all. progress: called
-        with (networks built, all that will be).
+    samples: random architectures (of `seed`, admitted) for what cannot be counted for all.
+    latency: where it is measured, such as "ort:cpu:1"; of a space it is predicted from so many `measured`.
+    progress: called with (architectures built and measured, all of them).
 
     Raises:
-        InvalidValueError: a space, architecture or size that there is not.
+        InvalidValueError: a space, architecture, size or target that there is not. MissingDependencyError: a
+            target that is not here.
     """
     found = get_space(space)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
     check_between("samples", samples, 1, LISTED)
     check_between("seed", seed, 0, 2**63 - 1)
     function("progress", progress)
+    check_between("measured", measured, LEAST, LISTED)
+    target = None if latency is None else Target.parse(latency)
+    if target is not None:
+        target.check()
     if architecture is not None:
-        return _of_architecture(found, read(found, architecture), macro)
+        return _of_architecture(found, read(found, architecture), macro, target)
     rng = np.random.default_rng(derive_seed(seed, "profile"))
-    masks = [admitted(found, lambda: found.random_path(rng)) for _ in range(samples)]
-    return _of_space(found, macro, np.stack(masks), progress)
+    return _of_space(found, macro, random_masks(found, samples, rng), target, measured, rng, progress)
 
 
-def _of_architecture(space: SearchSpace[Any], genotype: Genotype, macro: Macro) -> ArchitectureProfile:
+def _of_architecture(
+    space: SearchSpace[Any], genotype: Genotype, macro: Macro, target: Target | None
+) -> ArchitectureProfile:
     graph = space.network(genotype, macro)
     check_memory(graph, 1)
+    measured = None
+    if target is not None:
+        with Meter(space, macro, target) as meter:
+            measured = meter.measure(genotype)
     return ArchitectureProfile(
         space=space,
         genotype=genotype,
@@ -182,6 +227,7 @@ def _of_architecture(space: SearchSpace[Any], genotype: Genotype, macro: Macro) 
         costs={name: cost.of(graph) for name, cost in COUNTS.items()},
         live={name: COUNTS[name].of(live(graph)) for name in ("params", "flops")},
         depth=depth(live(graph)),
+        latency=measured,
     )
 
 
@@ -194,16 +240,27 @@ def depth(graph: Graph) -> int:
     return longest[-1]
 
 
-def _of_space(space: SearchSpace[Any], macro: Macro, sample: Masks, progress: Progress) -> SpaceProfile:
-    """sample: random architectures, float32 [n, E, O]."""
-    graphs: list[Graph] = []
-    for number, mask in enumerate(sample, start=1):
-        graphs.append(space.network(space.genotype(mask), macro))
-        progress(number, len(sample))
+def _of_space(
+    space: SearchSpace[Any],
+    macro: Macro,
+    sample: Masks,
+    target: Target | None,
+    measured: int,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> SpaceProfile:
+    """sample: random architectures, float32 [n, E, O]. rng: draws those that are measured."""
     total = count(space)
     every = None
     if total <= LISTED:
         every = np.stack([mask for mask in members(space) if space.admits(mask)])
+        if target is not None:
+            check_between("measured", measured, LEAST, len(every))
+    work = len(sample) + (measured if target is not None else 0)
+    graphs: list[Graph] = []
+    for mask in sample:
+        graphs.append(space.network(space.genotype(mask), macro))
+        progress(len(graphs), work)
     costs: dict[str, Spread] = {}
     ends: list[Mask] = []
     for name in ("params", "flops"):
@@ -214,6 +271,14 @@ def _of_space(space: SearchSpace[Any], macro: Macro, sample: Masks, progress: Pr
     what = f"{len(sample):,} random, and the ends of params and flops"
     middle = float(np.median(values[: len(sample)]))
     costs["memory"] = Spread(min(values), middle, max(values), what, exact=False)
+    latency = None
+    if target is not None:
+        taken: dict[Genotype, Latency] = {}
+        with Meter(space, macro, target) as meter:
+            for genotype in to_measure(space, measured, rng):
+                taken[genotype] = meter.measure(genotype)
+                progress(len(sample) + len(taken), work)
+        latency = _predicted(space, macro, taken, sample if every is None else every)
     functions = space.functions()
     return SpaceProfile(
         space=space,
@@ -221,6 +286,28 @@ def _of_space(space: SearchSpace[Any], macro: Macro, sample: Masks, progress: Pr
         architectures=total,
         functions=None if functions is None else len(functions),
         costs=costs,
+        latency=latency,
+    )
+
+
+def _predicted(
+    space: SearchSpace[Any], macro: Macro, taken: dict[Genotype, Latency], masks: Masks
+) -> Predicted:
+    """Of the architectures of these masks, by what was taken of some."""
+    times = [each.median_ms for each in taken.values()]
+    model = LatencyModel.fit(space, macro, list(taken), times)
+    values = model.of_masks(masks)
+    what = f"{len(masks):,} architectures, predicted"
+    said = [each.remarks for each in taken.values() if each.remarks]
+    return Predicted(
+        target=str(next(iter(taken.values())).target),
+        spread=Spread(float(values.min()), float(np.median(values)), float(values.max()), what, exact=False),
+        measured=len(taken),
+        least=min(times),
+        most=max(times),
+        error=str(model.error),
+        form=model.form,
+        remarks=() if not said else (f"{len(said)} of {len(taken)} measurements: {'; '.join(said[0])}",),
     )
 
 
@@ -251,6 +338,16 @@ def _summed(
             values = np.concatenate([values, total.of(np.stack(best))])
     spread = Spread(values.min(), float(np.median(values[: len(among)])), values.max(), what, exact)
     return spread, ends
+
+
+def _row(label: str, name: str, spread: Spread) -> list[str]:
+    values = (spread.smallest, spread.median, spread.largest)
+    exact = ", smallest and largest exact" if spread.exact else ""
+    return [label, *(in_words(name, value) for value in values), f"{spread.of}{exact}"]
+
+
+def _plain(latency: Latency) -> dict[str, Any]:
+    return asdict(latency) | {"target": str(latency.target), "remarks": list(latency.remarks)}
 
 
 def _size(macro: Macro) -> str:

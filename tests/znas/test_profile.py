@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from tests.ragged import Ragged, RaggedGenotype
 from znas.cli import main
 from znas.costs.additive import additive, counted
 from znas.costs.counts import COUNTS
+from znas.costs.latency import Meter
+from znas.output import text
 from znas.profile import ArchitectureProfile, SpaceProfile, depth
 from znas.searchers import MostParameters, Task
 from znas.selection.aggregate import mean
 from znas.selection.members import members
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, ZnasError
 from znas_engine.graph import Builder, Graph
 from znas_engine.spaces import Macro, SearchSpace
 from znas_engine.spaces.darts import Darts
@@ -95,6 +99,7 @@ def test_counts_of_many_are_those_of_their_networks(space: SearchSpace[Any]) -> 
 
 def test_a_space_whose_members_are_listed() -> None:
     found = of_space(NB201, samples=20)
+    assert "15,625 architectures, 5,227 functions" in text.render(found.document().parts)
     assert found.architectures == 15625
     assert found.functions == len(NB201.functions())
     assert found.costs["params"].of == "all 15,284 that are admitted"
@@ -132,7 +137,7 @@ def test_a_space_that_is_too_large_to_list() -> None:
 
 
 def test_the_same_seed_draws_the_same_sample() -> None:
-    one, again, other = (of_space(DARTS, samples=3, cells=3, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (of_space(Uneven(), samples=5, seed=seed) for seed in (1, 1, 2))
     assert one.to_dict() == again.to_dict() != other.to_dict()
 
 
@@ -172,14 +177,14 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     size = [f"--{name}={value}" for name, value in TINY.items()]
-    code, said, err = command(capsys, "nasbench201", "--samples", "5", *size)
+    code, said, err = command(capsys, "tests.ragged:Ragged", "--samples", "5", *size)
     assert (code, err) == (0, "")
-    assert "nasbench201: 15,625 architectures, 5,227 functions among those admitted" in said
-    assert "the smallest is the least that a limit can be" in said
+    assert "ragged: 6 architectures\n" in said
+    assert "smallest: what a limit can be at least" in said
     for name in COUNTS:
         assert f"\n{name} (" in said
-    code, said, _ = command(capsys, "nasbench201", "--samples", "5", "--json", *size)
-    assert json.loads(said) == of_space("nasbench201", samples=5).to_dict()
+    code, said, _ = command(capsys, "tests.ragged:Ragged", "--samples", "5", "--json", *size)
+    assert json.loads(said) == of_space(Ragged(), samples=5).to_dict()
     code, said, _ = command(capsys, "nasbench201", CELL, *size)
     assert said.startswith(CELL)
     assert "depth       12 layers with weights" in said
@@ -208,3 +213,39 @@ def test_numbers_of_another_kind_are_refused() -> None:
     for wrong in ({"samples": 1.5}, {"seed": -1}, {"progress": 3}):
         with pytest.raises(InvalidValueError):
             znas.profile("nasbench201", **TINY | wrong)
+
+
+# --- latency ---
+
+
+def test_latency_of_an_architecture_and_of_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured of the one; of the other predicted from a few that were measured, and the error is said."""
+    monkeypatch.setattr(sys.modules["znas.profile"], "Meter", partial(Meter, seconds=0.2))
+    found = znas.profile("nasbench201", CELL, latency="native:cpu", **TINY)
+    assert isinstance(found, ArchitectureProfile)
+    assert found.latency is not None
+    assert 0 < found.latency.low_ms <= found.latency.median_ms <= found.latency.high_ms
+    assert json.loads(json.dumps(found.to_dict()))["latency"]["target"] == "native:cpu:1"
+    space = of_space(NB201, samples=3, latency="native:cpu", measured=6)
+    assert space.latency is not None
+    assert space.latency.measured == 6
+    spread = space.latency.spread
+    assert 0 < spread.smallest <= spread.median <= spread.largest
+    assert spread.of == "15,284 architectures, predicted"
+    document = text.render(space.document().parts)
+    assert "latency on native:cpu:1" in document
+    assert "held out: median error" in document
+
+
+def test_targets_that_are_not_here_are_refused_first() -> None:
+    for target, wrong in (("ort:tpu", "`target` must be ort:cpu"), ("torch:cuda:0", "is not here")):
+        with pytest.raises(ZnasError, match=wrong):
+            znas.profile("nasbench201", latency=target, progress=unreached, **TINY)
+    with pytest.raises(InvalidValueError, match="`measured` must be between 6 and 5"):
+        of_space(Ragged(), latency="native:cpu", progress=unreached)
+    with pytest.raises(InvalidValueError, match="`measured` must be between 6"):
+        znas.profile("nasbench201", latency="native:cpu", measured=5, progress=unreached, **TINY)
+
+
+def unreached(done: int, total: int) -> None:
+    raise AssertionError("work has begun")

@@ -9,6 +9,7 @@ import typer
 
 from znas.cli.console import finish, progress_bar
 from znas.cli.options import ChannelsIn, Classes, Depth, Json, Quiet, Resolution, SpaceName, Width
+from znas.costs.predictor import MEASURED
 from znas.profile import SAMPLES
 from znas.profile import profile as measure
 
@@ -27,6 +28,13 @@ def profile(
         int, typer.Option(help="Random architectures for what is not counted of all.")
     ] = SAMPLES,
     seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
+    latency: Annotated[
+        str | None,
+        typer.Option(help="Measure it too, on backend:device:threads: ort:cpu:1, native:cpu, torch:cuda:0."),
+    ] = None,
+    measured: Annotated[
+        int, typer.Option(help="Architectures from whose latency those of a space are predicted.")
+    ] = MEASURED,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -38,9 +46,10 @@ def profile(
     \b
     Examples:
       znas-engine profile nasbench201
-      znas-engine profile nasbench201 '[3, 3, 3, 1, 2, 3]' --classes 5 --resolution 64
+      znas-engine profile nasbench201 --latency ort:cpu:1
+      znas-engine profile nasbench201 '[3, 3, 3, 1, 2, 3]' --classes 5 --resolution 64 --latency native:cpu
     """
-    with progress_bar("networks", quiet=quiet) as progress:
+    with progress_bar("architectures", quiet=quiet) as progress:
         found = measure(
             space,
             arch,
@@ -51,6 +60,8 @@ def profile(
             cells=cells,
             samples=samples,
             seed=seed,
+            latency=latency,
+            measured=measured,
             progress=progress,
         )
     finish(json.dumps(found.to_dict(), indent=1) if as_json else found.document())

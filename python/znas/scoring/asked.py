@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from znas.admitted import admitted
 from znas.hooks import QUIET, Report
 from znas.network import read
 from znas.selection.finalists import references
@@ -40,12 +41,7 @@ def of_file(space: SearchSpace[Any], file: str | Path, report: Report = QUIET.re
 def drawn(space: SearchSpace[Any], number: int, rng: np.random.Generator, report: Report) -> list[Genotype]:
     """So many random architectures, admitted and of different functions; fewer, which is said, where the
     space has no more. InvalidValueError where it admits none."""
-    found = references(space, number, (), rng)
-    if not found:
-        raise InvalidValueError(
-            f"the search space {space.name} admits none of its random architectures: let its `admits` refuse "
-            "fewer"
-        )
+    found = references(space, number, (), rng) or [admitted(space, lambda: space.random_path(rng))]
     if len(found) < number:
         report(f"{space.name} gave {len(found):,} random architectures that differ, {number:,} were asked")
     return [space.genotype(mask) for mask in found]
