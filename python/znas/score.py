@@ -64,7 +64,8 @@ class Scoring:
         report: Report = QUIET.report,
     ) -> None:
         request = Request(p=0, **{name: getattr(request, name) for name in READ})
-        self.setup = Setup(request, Hooks(report=report))
+        self._within = QUIET.progress
+        self.setup = Setup(request, Hooks(lambda done, total: self._within(done, total), report))
         space = self.setup.space
         self.method = Method.of(request.settled(), space, self.setup.scores)
         random, wanted = asked.number_of("random", random), asked.number_of("references", references)
@@ -98,27 +99,29 @@ class Scoring:
 
     def part(self, pieces: Pieces, shard: Shard, progress: Progress = QUIET.progress) -> int:
         """Measures what is the shard's, and says how many architectures that are."""
-        batches = range(-(-len(self.measured) // BATCH))
-        total = sum(min(BATCH, len(self.measured) - BATCH * each) for each in batches if shard.has(each))
-        done = 0
-        for batch in self._batches(pieces, shard):
-            done += batch.values.shape[1]
-            progress(done, total)
-        return done
+        return sum(batch.values.shape[1] for batch in self._batches(pieces, shard, progress))
 
     def table(self, pieces: Pieces, progress: Progress = QUIET.progress) -> ScoreTable:
         """Measures what is not among the pieces, and compares."""
-        columns: list[Floats] = []
-        seconds, done = 0.0, 0
-        for batch in self._batches(pieces, WHOLE):
-            columns.append(batch.values)
-            seconds += batch.seconds
-            done += batch.values.shape[1]
-            progress(done, len(self.measured))
-        return self._compared(np.concatenate(columns, axis=1), seconds)
+        batches = list(self._batches(pieces, WHOLE, progress))
+        values = np.concatenate([batch.values for batch in batches], axis=1)
+        return self._compared(values, sum(batch.seconds for batch in batches))
 
-    def _batches(self, pieces: Pieces, shard: Shard) -> Iterator[Batch]:
-        return in_batches(self.setup, list(self.measured.values()), pieces.keep, "scores", shard)
+    def _batches(self, pieces: Pieces, shard: Shard, progress: Progress) -> Iterator[Batch]:
+        genotypes = list(self.measured.values())
+        total, done = shard.size(len(genotypes)), 0
+
+        def within(passes: int, of: int) -> None:
+            """Of the batch that is being measured: `Setup` counts its passes on."""
+            share = (passes - self.setup.evaluations) / (of - self.setup.evaluations)
+            batch = min(BATCH, total - done)
+            progress(done + min(int(share * batch), batch - 1), total)
+
+        self._within = within
+        for batch in in_batches(self.setup, genotypes, pieces.keep, "scores", shard):
+            done += batch.values.shape[1]
+            progress(done, total)
+            yield batch
 
     def _compared(self, measured: Floats, seconds: float) -> ScoreTable:
         """measured: float64 [K * S, n] of all that was."""

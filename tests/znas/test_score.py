@@ -222,8 +222,19 @@ def test_shards_join_to_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFix
 
 @given(st.integers(1, 40), st.integers(0, 200))
 def test_every_batch_is_of_one_shard(shards: int, batch: int) -> None:
-    assert [Shard(k, shards).has(batch) for k in range(1, shards + 1)].count(True) == 1
-    assert WHOLE.has(batch)
+    parts = [Shard(k, shards) for k in range(1, shards + 1)]
+    assert [part.has(batch) for part in parts].count(True) == 1
+    for number in (BATCH * batch, BATCH * batch + 1):
+        assert sum(part.size(number) for part in parts) == WHOLE.size(number) == number
+
+
+def test_progress_grows_to_all(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    znas.score(random=70, references=0, score="naswot", progress=lambda *now: told.append(now), **TINY)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {total for _, total in told} == {70}
+    assert told.count((70, 70)) == 1
+    assert len(told) > 50  # not only after each batch
 
 
 def test_pieces_of_no_file_are_not_kept() -> None:

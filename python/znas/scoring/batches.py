@@ -61,6 +61,11 @@ class Shard:
     def has(self, batch: int) -> bool:
         return batch % self.count == self.number - 1
 
+    def size(self, architectures: int) -> int:
+        """How many of so many are in its batches."""
+        starts = range(BATCH * (self.number - 1), architectures, BATCH * self.count)
+        return sum(min(BATCH, architectures - start) for start in starts)
+
     def work_file(self, out: Path) -> Path:
         """Where its finished pieces lie until `out` is written."""
         return work_file(out.with_name(f"{out.name}.{self.number}-of-{self.count}"))
