@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.costs.additive import additive
 from znas.costs.counts import COUNTS
+from znas.costs.latencies import Latencies
 from znas.costs.latency import Latency, Meter, Target
+from znas.costs.limits import Counted
 from znas.costs.live import live
-from znas.costs.predictor import LEAST, MEASURED, LatencyModel, random_masks
-from znas.costs.predictor import sample as to_measure
+from znas.costs.predictor import LEAST, MEASURED, random_masks
 from znas.costs.quantities import in_words
 from znas.hooks import QUIET
 from znas.network import read, trained_macro
@@ -28,6 +28,7 @@ from znas_engine.graph import Conv, Graph, Linear
 from znas_engine.progress import Progress
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace, get_space
 
+Floats = NDArray[np.float64]
 Masks = NDArray[np.float32]
 
 #: Random architectures where not all are counted, unless told otherwise.
@@ -48,19 +49,16 @@ class Spread:
     exact: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Predicted:
-    """A latency over a space: milliseconds on `target`, predicted from `measured` architectures, whose own
-    were `least` to `most`. error, form: of the predictor, in words. remarks: on the measurements."""
+    """A latency over a space: milliseconds on `target`, predicted from `measured` architectures by `form`,
+    whose `error` is of those that it was not fitted on; both in words."""
 
     target: str
     spread: Spread
     measured: int
-    least: float
-    most: float
-    error: str
     form: str
-    remarks: tuple[str, ...]
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,10 @@ class SpaceProfile:
         notes: list[str] = []
         if self.latency is not None:
             rows.append(_row(f"latency on {self.latency.target}", "latency", self.latency.spread))
-            notes = self._of_latency(self.latency)
+            notes.append(
+                f"latency is predicted from {self.latency.measured} measured architectures by "
+                f"{self.latency.form}; held out: {self.latency.error}"
+            )
         table = Table(
             ["cost", "smallest", "median", "largest", "of"],
             rows,
@@ -109,15 +110,6 @@ class SpaceProfile:
         )
         parts: list[Part] = [facts, table, *([Notes(notes)] if notes else [])]
         return Document(f"The space {self.space.name}", parts, self.to_dict())
-
-    @staticmethod
-    def _of_latency(latency: Predicted) -> list[str]:
-        least, most = in_words("latency", latency.least), in_words("latency", latency.most)
-        return [
-            f"latency is predicted from {latency.measured} measured architectures, {least} to {most}",
-            f"predictor: {latency.form}; held out: {latency.error}",
-            *latency.remarks,
-        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +199,19 @@ def profile(
         target.check()
     if architecture is not None:
         return _of_architecture(found, read(found, architecture), macro, target)
-    rng = np.random.default_rng(derive_seed(seed, "profile"))
-    return _of_space(found, macro, random_masks(found, samples, rng), target, measured, rng, progress)
+    sample = random_masks(found, samples, np.random.default_rng(derive_seed(seed, "profile")))
+    latencies = None
+    work = samples + (measured if target is not None else 0)
+    if target is not None:
+        latencies = Latencies(
+            found,
+            macro,
+            str(target),
+            seed=seed,
+            measured=measured,
+            progress=lambda done, total: progress(samples + done, work),
+        )
+    return _of_space(found, macro, sample, latencies, lambda done: progress(done, work))
 
 
 def _of_architecture(
@@ -244,41 +247,30 @@ def _of_space(
     space: SearchSpace[Any],
     macro: Macro,
     sample: Masks,
-    target: Target | None,
-    measured: int,
-    rng: np.random.Generator,
-    progress: Progress,
+    latencies: Latencies | None,
+    advance: Callable[[int], None],
 ) -> SpaceProfile:
-    """sample: random architectures, float32 [n, E, O]. rng: draws those that are measured."""
+    """sample: random architectures, float32 [n, E, O]. advance: is told of how many there is a network."""
     total = count(space)
     every = None
     if total <= LISTED:
         every = np.stack([mask for mask in members(space) if space.admits(mask)])
-        if target is not None:
-            check_between("measured", measured, LEAST, len(every))
-    work = len(sample) + (measured if target is not None else 0)
+        if latencies is not None:
+            check_between("measured", latencies.measured, LEAST, len(every))
     graphs: list[Graph] = []
     for mask in sample:
         graphs.append(space.network(space.genotype(mask), macro))
-        progress(len(graphs), work)
+        advance(len(graphs))
     costs: dict[str, Spread] = {}
     ends: list[Mask] = []
     for name in ("params", "flops"):
-        costs[name], found = _summed(space, macro, COUNTS[name].of, sample, graphs, every)
+        costs[name], found = _counted(Counted(space, macro, COUNTS[name].of), sample, graphs, every)
         ends += found
     graphs += [space.network(space.genotype(mask), macro) for mask in ends]
     values = [COUNTS["memory"].of(graph) for graph in graphs]
     what = f"{len(sample):,} random, and the ends of params and flops"
     middle = float(np.median(values[: len(sample)]))
     costs["memory"] = Spread(min(values), middle, max(values), what, exact=False)
-    latency = None
-    if target is not None:
-        taken: dict[Genotype, Latency] = {}
-        with Meter(space, macro, target) as meter:
-            for genotype in to_measure(space, measured, rng):
-                taken[genotype] = meter.measure(genotype)
-                progress(len(sample) + len(taken), work)
-        latency = _predicted(space, macro, taken, sample if every is None else every)
     functions = space.functions()
     return SpaceProfile(
         space=space,
@@ -286,58 +278,60 @@ def _of_space(
         architectures=total,
         functions=None if functions is None else len(functions),
         costs=costs,
-        latency=latency,
+        latency=None if latencies is None else _predicted(latencies, sample if every is None else every),
     )
 
 
-def _predicted(
-    space: SearchSpace[Any], macro: Macro, taken: dict[Genotype, Latency], masks: Masks
-) -> Predicted:
-    """Of the architectures of these masks, by what was taken of some."""
-    times = [each.median_ms for each in taken.values()]
-    model = LatencyModel.fit(space, macro, list(taken), times)
-    values = model.of_masks(masks)
-    what = f"{len(masks):,} architectures, predicted"
-    said = [each.remarks for each in taken.values() if each.remarks]
+def _predicted(latencies: Latencies, masks: Masks) -> Predicted:
+    """Of the architectures of these masks."""
+    values = latencies.of_masks(masks)
+    assert latencies.measured is not None
     return Predicted(
-        target=str(next(iter(taken.values())).target),
-        spread=Spread(float(values.min()), float(np.median(values)), float(values.max()), what, exact=False),
-        measured=len(taken),
-        least=min(times),
-        most=max(times),
-        error=str(model.error),
-        form=model.form,
-        remarks=() if not said else (f"{len(said)} of {len(taken)} measurements: {'; '.join(said[0])}",),
+        target=latencies.target,
+        spread=Spread(
+            float(values.min()),
+            float(np.median(values)),
+            float(values.max()),
+            f"{len(masks):,} architectures, predicted",
+            exact=False,
+        ),
+        measured=latencies.measured,
+        form=latencies.model.form,
+        error=str(latencies.model.error),
     )
 
 
-def _summed(
-    space: SearchSpace[Any],
-    macro: Macro,
-    of: Callable[[Graph], float],
-    sample: Masks,
-    graphs: Sequence[Graph],
-    every: Masks | None,
+def _counted(
+    cost: Counted, sample: Masks, graphs: Sequence[Graph], every: Masks | None
 ) -> tuple[Spread, list[Mask]]:
     """Of a count that may be a sum over (edge, operation), and the architectures at its ends.
 
-    graphs: of the sample. every: all that are admitted, where they are listed.
+    graphs: of the sample, which shows whether it is a sum. every: all that are admitted, if they are listed.
     """
-    counts = np.array([of(graph) for graph in graphs], dtype=np.float64)
-    known = [(space.genotype(mask), value) for mask, value in zip(sample, counts.tolist(), strict=True)]
-    total = additive(space, macro, of, known)
+    counts = np.array([cost.count(graph) for graph in graphs], dtype=np.float64)
+    sums = cost.per_operation is not None and np.array_equal(cost.of_masks(sample), counts)
     among, values, what = sample, counts, f"{len(sample):,} random"
-    if total is not None and every is not None:
-        among, values, what = every, total.of(every), f"all {len(every):,} that are admitted"
-    ends = [among[values.argmin()], among[values.argmax()]]
-    exact = total is not None and every is not None
-    if total is not None and every is None:
-        best = [total.smallest(space), total.largest(space)]
-        if all(map(space.admits, best)):
-            ends, exact = best, True
-            values = np.concatenate([values, total.of(np.stack(best))])
-    spread = Spread(values.min(), float(np.median(values[: len(among)])), values.max(), what, exact)
-    return spread, ends
+    if sums and every is not None:
+        among, values, what = every, cost.of_masks(every), f"all {len(every):,} that are admitted"
+    median = float(np.median(values))
+    ends, exact = [among[values.argmin()], among[values.argmax()]], sums and every is not None
+    if sums and every is None:
+        assert cost.per_operation is not None
+        best = [_extreme(cost.space, sign * cost.per_operation[0]) for sign in (-1, 1)]
+        if all(map(cost.space.admits, best)):
+            ends, exact, values = best, True, cost.of_masks(np.stack(best))
+    return Spread(float(values.min()), median, float(values.max()), what, exact), ends
+
+
+def _extreme(space: SearchSpace[Any], worth: Floats) -> Mask:
+    """path(a) of the operations that are worth most together. worth: float64 [E, O], not finite where an
+    operation is no candidate."""
+    found = np.where(np.isfinite(worth), worth, -np.inf)
+    mask = np.zeros(space.shape, dtype=np.float32)
+    for into in space.nodes():
+        best = sorted(into, key=lambda e: -found[e].max())[: space.in_edges]
+        mask[best, found[best].argmax(1)] = 1
+    return mask
 
 
 def _row(label: str, name: str, spread: Spread) -> list[str]:

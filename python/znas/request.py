@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from znas.costs.quantities import EXAMPLES, Limit, limits
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
@@ -43,7 +44,7 @@ SHIPPED = "shipped"
 class Option:
     """What is said of a field. help: without its choices. choices: the names that are known here, after those
     of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a whole number. domain: of another."""
+    preset's value. low, high: of a whole number. domain: of another. limit: the cost that it limits."""
 
     help: str
     kind: type
@@ -54,6 +55,7 @@ class Option:
     low: int | None = None
     high: int | None = None
     domain: Callable[[str, Any], float] = number
+    limit: str | None = None
 
     def described(self, *, installed: bool = True) -> str:
         """Help and choices. installed: with those that packages bring."""
@@ -68,6 +70,10 @@ class Option:
 
 def _option(default: Any, help: str, kind: type = str, **facts: Any) -> Any:
     return field(default=default, metadata={"option": Option(help, kind, **facts)})
+
+
+def _limit(cost: str, help: str) -> Any:
+    return _option(None, f"{help}: {EXAMPLES[cost]} of the largest", limit=cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +216,34 @@ class Request:
         low=CELLS[0],
         high=CELLS[1],
     )
+    network_channels: int | None = _option(
+        None,
+        "Width of the network that is handed over; that of the community's training by default",
+        int,
+        low=CHANNELS[0],
+        high=CHANNELS[1],
+    )
+    network_cells: int | None = _option(
+        None,
+        "Depth of the network that is handed over, as the space counts",
+        int,
+        low=CELLS[0],
+        high=CELLS[1],
+    )
+    max_params: str | None = _limit("params", "Parameters of the network, at most")
+    max_flops: str | None = _limit("flops", "Multiply-accumulates of the network for one image, at most")
+    max_memory: str | None = _limit(
+        "memory", "Bytes of the network's activations for one image in float32, at their peak, at most"
+    )
+    max_latency: str | None = _limit(
+        "latency",
+        "Latency of the network for one image, at most, and where; measured before it is handed over",
+    )
+    latency_table: Path | None = _option(
+        None,
+        "CSV of architectures and their latencies on devices elsewhere, in columns that end in _ms",
+        Path,
+    )
     resolution: int | None = _option(
         None,
         "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
@@ -260,6 +294,11 @@ class Request:
         missing = {name: values[name] for name in ORDINARY if getattr(self, name) is None}
         return replace(self, **missing)
 
+    def limits(self) -> tuple[Limit, ...]:
+        """What the network may cost at most."""
+        costs = {name: option.limit for name, option in OPTIONS.items() if option.limit is not None}
+        return tuple(each for name, cost in costs.items() for each in limits(cost, getattr(self, name)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
         backends: those are their names if these lead to them."""
@@ -305,6 +344,9 @@ def _typed(name: str, option: Option, value: Any) -> Any:
     """The value as its field has it; InvalidValueError for another type."""
     if value is None and _DEFAULTS[name] is None:
         return None
+    if option.limit is not None:
+        asked = limits(option.limit, value)
+        return value if isinstance(value, str) else f"{asked[0].most:.17g}"
     if option.kind is int:
         return check_between(name, value, option.low, option.high)
     if option.kind is float:

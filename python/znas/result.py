@@ -86,6 +86,27 @@ class RaceReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitReport:
+    """A limit that the network keeps.
+
+    cost: params | flops | memory | latency. asked: as it was written. most, value: the limit and what the
+    network has, in parameters, multiply-accumulates, bytes or milliseconds: the median of a latency.
+    target: where a latency was measured. price: what the sum of scores, in deviations, would gain by one
+    percent more of the limit (the dual of the linear relaxation); None where there is no such sum.
+    predicted, quartiles: of a latency.
+    """
+
+    cost: str
+    asked: str
+    most: float
+    value: float
+    target: str | None
+    price: float | None
+    predicted: float | None
+    quartiles: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Seconds:
     """Where the time went. setup: weights, calibration, export, sessions. evaluate: masked passes and scores.
     select: everything else (images, interventions, games, selection)."""
@@ -116,6 +137,7 @@ class SearchResult:
         was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
+    limits: those that were asked for.
     """
 
     request: Request
@@ -135,6 +157,7 @@ class SearchResult:
     ensembles_intervened: int
     evaluations: int
     race: RaceReport | None
+    limits: tuple[LimitReport, ...]
     edges: tuple[EdgeReport, ...]
     seconds: Seconds
     notes: tuple[str, ...]
@@ -201,6 +224,7 @@ class SearchResult:
             "init": c.init,
             "supernet": asdict(self.supernet),
             "network": asdict(self.macro),
+            "limits": [asdict(limit) for limit in self.limits],
             "seconds": asdict(self.seconds),
             "edges": [asdict(edge) for edge in self.edges],
             "notes": list(self.notes),
@@ -237,6 +261,7 @@ class SearchResult:
             ensembles_observed=plain["ensembles"]["observed"],
             ensembles_intervened=plain["ensembles"]["intervened"],
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
+            limits=tuple(map(_limit, plain.get("limits", ()))),
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),
@@ -260,6 +285,11 @@ def _edge(plain: Mapping[str, Any]) -> EdgeReport:
     ensemble = None if plain["ensemble"] is None else _score(plain["ensemble"])
     race = None if plain["race"] is None else Heat(**plain["race"])
     return EdgeReport(**{**plain, "operations": operations, "ensemble": ensemble, "race": race})
+
+
+def _limit(plain: Mapping[str, Any]) -> LimitReport:
+    quartiles = plain["quartiles"]
+    return LimitReport(**{**plain, "quartiles": None if quartiles is None else tuple(quartiles)})
 
 
 def _score(plain: Mapping[str, Any]) -> ScoreReport:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from znas.costs.additive import counted
 from znas.costs.counts import COUNTS
+from znas.costs.limits import Counted
 from znas.hooks import QUIET, Hooks, Report
 from znas.meaning import remarks
 from znas.method import Method
@@ -34,10 +34,13 @@ from znas_engine.spaces import Genotype
 
 #: Random architectures of percentiles, unless told otherwise.
 REFERENCES = 200
+#: Architectures whose networks show that counts of many are sums.
+CHECKED = 16
 #: The fields of a request that decide a score; others are not read.
 READ = (
     *("space", "data", "data_dir", "channels_in", "backend", "device", "threads", "preset", "score"),
     *("aggregate", "envs", "images", "norm", "dtype", "init", "seed", "channels", "cells", "resolution"),
+    *("network_channels", "network_cells"),
 )
 
 
@@ -138,7 +141,7 @@ class Scoring:
         admitted = [setup.space.admits(setup.space.mask(each)) for each in self.genotypes.values()]
         genotypes = list(self.genotypes.values())
         counts = {
-            name: counted(setup.space, setup.trained, genotypes, COUNTS[name].of)
+            name: counted(Counted(setup.space, setup.trained, COUNTS[name].of), genotypes)
             for name in ("params", "flops")
         }
         standing = ranks(aggregate)
@@ -189,6 +192,17 @@ class Scoring:
                 "space): they are scored all the same, and no search finds them"
             )
         yield from remarks(setup.request.settled(), setup.scores, setup.dataset)
+
+
+def counted(cost: Counted, genotypes: Sequence[Genotype]) -> Floats:
+    """Of every architecture, [n]. Of many it is a sum over (edge, operation) where that is what some of their
+    networks have; otherwise every network is built."""
+    if len(genotypes) > 2 * len(cost.space.neurons()):  # a sum needs a network of each
+        some = np.random.default_rng(0).choice(len(genotypes), min(CHECKED, len(genotypes)), replace=False)
+        found = cost.of_masks(np.stack([cost.space.mask(genotype) for genotype in genotypes]))
+        if all(found[i] == cost.of(genotypes[i]) for i in some):
+            return found
+    return np.array([cost.of(genotype) for genotype in genotypes])
 
 
 def score(

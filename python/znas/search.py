@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
+from znas.limits import MEASURED, settled
 from znas.meaning import always, remarks, ties
 from znas.method import Method
 from znas.packages import outside
 from znas.request import OPTIONS, Request, request_of
-from znas.result import EdgeReport, RaceReport, SearchResult, Seconds, edge_reports
+from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
 from znas.selection.criteria import spread
-from znas.selection.finalists import finalists, references
-from znas.selection.operations import one_hot
+from znas.selection.finalists import finalists, losses, references
+from znas.selection.limited import within
 from znas.selection.race import CHUNKS, Race
 from znas.selection.strategies import Decision
 from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
@@ -29,6 +30,8 @@ from znas_engine.progress import Progress
 from znas_engine.spaces import Mask
 
 Floats = NDArray[np.float64]
+#: Under limits, architectures with the best sums of worths of which the one with the best pairs is selected.
+JOINTLY = 1000
 
 
 def search(
@@ -80,17 +83,18 @@ def select(setup: Setup, method: Method) -> SearchResult:
     )
     decision = method.strategy().decide(scorer, space, method.combine, chance)
     scores = spread(space, [method.combine(worth.values) for worth in decision.worths])
-    selected, notes = repaired(decision, scores, setup)
     ensembles = edge_worths(decision, scorer, setup, method)
     worth_of_edge = combined_edges(ensembles, method.combine)
-    kept = select_edges(space, worth_of_edge, chance)
+    masks, selected, notes = candidates(decision, scores, worth_of_edge, setup, method, chance)
     uniform = list(ties(space, scores, worth_of_edge))
-    mask = one_hot(selected, len(space.operations)) * kept[:, None]
     if method.finalists > 1:
-        mask, note = final_round(scores, kept, selected, setup, method)
+        ranked, note = final_round(masks[: method.finalists], setup, method)
+        masks = ranked + masks[method.finalists :]
         notes.append(note)
-        kept = np.asarray(mask.any(1))
-        selected = np.where(kept, mask.argmax(1), selected)
+    mask, limits, measured = settled(masks, losses(scores), setup.budget)
+    notes += measured
+    kept = np.asarray(mask.any(1))
+    selected = np.where(kept, mask.argmax(1), selected)
     if always(method.p) and method.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
     notes += [*remarks(setup.request.settled(), setup.scores, setup.dataset), *uniform]
@@ -105,7 +109,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
         {} if race is None else race.heats,
         comparable=len(setup.scores) == 1,
     )
-    return _result(setup, method, scorer, race, mask, edges, notes)
+    return _result(setup, method, scorer, race, mask, limits, edges, notes)
 
 
 def _result(
@@ -114,6 +118,7 @@ def _result(
     scorer: IntervenedScorer,
     race: Race | None,
     mask: Mask,
+    limits: tuple[LimitReport, ...],
     edges: tuple[EdgeReport, ...],
     notes: list[str],
 ) -> SearchResult:
@@ -139,6 +144,7 @@ def _result(
         ensembles_intervened=account.ensembles_intervened,
         evaluations=setup.evaluations,
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
+        limits=limits,
         edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),
@@ -177,19 +183,43 @@ def combined_edges(ensembles: dict[int, EnsembleWorth], combine: Aggregate) -> d
     return dict(zip(ensembles, values.tolist(), strict=True))
 
 
-def final_round(
-    scores: Floats, kept: NDArray[np.bool_], selected: NDArray[np.int64], setup: Setup, method: Method
-) -> tuple[Mask, str]:
-    """The best of the finalists as a one-hot mask, and a note. What ranks is ranked among as many random
-    architectures, which may win too."""
-    masks = finalists(setup.space, scores, kept, method.finalists, selected)
-    others = references(setup.space, len(masks), masks, method.rng("references")) if method.ranks else []
+def candidates(
+    decision: Decision,
+    scores: Floats,
+    worth_of_edge: dict[int, float],
+    setup: Setup,
+    method: Method,
+    chance: np.random.Generator,
+) -> tuple[list[Mask], NDArray[np.int64], list[str]]:
+    """The architectures of the final round as one-hot masks, the first of which is selected where there is
+    none; the operations selected before it, int64 [E]; and notes. Under limits all keep them."""
+    space, budget = setup.space, setup.budget
+    if budget is None:
+        selected, notes = repaired(decision, scores, setup)
+        kept = select_edges(space, worth_of_edge, chance)
+        return finalists(space, scores, kept, method.finalists, selected), selected, notes
+    kept = select_edges(space, worth_of_edge, chance)
+    selected, joint = decision.selected, decision.joint
+    count = max(method.finalists, MEASURED if joint is None else JOINTLY)
+    masks = within(budget, scores, worth_of_edge, kept, count)
+    if joint is not None:
+        masks.sort(key=lambda mask: -joint(mask.argmax(1)))
+    return masks[: max(method.finalists, MEASURED)], selected, []
+
+
+def final_round(masks: list[Mask], setup: Setup, method: Method) -> tuple[list[Mask], str]:
+    """The finalists from the best on, and a note. What ranks is ranked among as many random architectures,
+    which may win too."""
+    others: list[Mask] = []
+    if method.ranks:
+        others = references(setup.space, len(masks), masks, method.rng("references"), setup.budget)
     values = setup.measure(np.stack(masks + others))
     found = method.combine(values, values[:, len(masks) :] if others else None)
-    winner = int(found.argmax())
+    order = np.argsort(-found, kind="stable").tolist()
+    winner = order[0]
     ranked = f" among {len(others)} random ones" if others else ""
     who = f"number {winner + 1}" if winner < len(masks) else "one of the random ones"
-    return (masks + others)[winner], (
+    return [(masks + others)[i] for i in order], (
         f"final round: {len(masks)} architectures compared as themselves{ranked}, {who} won "
         f"({found[winner]:.6g}; the selection before it had {found[0]:.6g})"
     )

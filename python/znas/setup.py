@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.costs.latencies import Latencies
+from znas.costs.limits import Budget
 from znas.hooks import QUIET, Hooks
 from znas.meaning import check_norm_is_read, check_size
 from znas.request import Request
@@ -26,7 +28,7 @@ from znas_engine.footprint import check_memory
 from znas_engine.gpu import with_card
 from znas_engine.scores import Score, get_scores
 from znas_engine.scores.labels import check_labels
-from znas_engine.spaces import Macro, Mask, SearchSpace, get_space
+from znas_engine.spaces import Macro, Mask, SearchSpace, get_space, resize
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
 
@@ -68,8 +70,8 @@ class Conditions:
 class Setup:
     """Resolves a request, and measures.
 
-    space, scores, dataset, macro (of the supernet), trained (the size at which the community trains what is
-    found), norm, init, dtype, envs, images, seed, threads, record (of the backend) and devices: what will
+    space, scores, dataset, macro (of the supernet), trained (the size of the network that is handed
+    over), norm, init, dtype, envs, images, seed, threads, record (of the backend) and devices: what will
     be measured, and where. Weights, images and the evaluator are made when something is first measured: a
     search that only draws touches none. evaluations (masked passes), setup_seconds, evaluate_seconds: the
     account so far.
@@ -100,7 +102,11 @@ class Setup:
             report=hooks.report,
         )
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
-        self.trained: Macro = self.space.evaluation_macro_for(self.dataset)
+        self.trained: Macro = resize(
+            self.space.evaluation_macro_for(self.dataset),
+            channels=asked.network_channels,
+            cells=asked.network_cells,
+        )
         graph = check_slots(self.space.supernet(self.macro), self.space)
         check_memory(graph, self.images)
         check_size(self.space, self.macro, graph)
@@ -126,6 +132,22 @@ class Setup:
     def at_hand(self, request: Request) -> Request:
         """`request` with these images, which need not be read again."""
         return replace(request, data=self.dataset, data_dir=None, resolution=None, channels_in=None)
+
+    @cached_property
+    def budget(self) -> Budget | None:
+        """What the network may cost; None where nothing was asked."""
+        asked = self.request.limits()
+        return Budget.of(asked, self.space, self.trained, self._latencies) if asked else None
+
+    def _latencies(self, target: str) -> Latencies:
+        return Latencies(
+            self.space,
+            self.trained,
+            target,
+            self.request.latency_table,
+            seed=self.seed,
+            report=self.hooks.report,
+        )
 
     @cached_property
     def evaluator(self) -> Evaluator:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from znas.costs.quantities import in_words
 from znas.output import Code, Document, Facts, Notes, Part, Table
-from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
+from znas.result import EdgeReport, LimitReport, RaceReport, ScoreReport, SearchResult
 from znas_engine.spaces import Macro
 
 
@@ -37,6 +38,8 @@ def size_in_words(macro: Macro, params: int, flops: int) -> str:
 def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     c = result.conditions
     yield "network", size_in_words(result.macro, result.params, result.flops)
+    if result.limits:
+        yield "limits", "; ".join(map(_limit, result.limits))
     shown = c.images if result.race is None else c.images // result.race.chunks
     neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
     yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
@@ -54,6 +57,12 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     t = result.seconds
     phases = f"{t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection"
     yield "seconds", f"{t.total:.2f} = {phases} ({c.backend}, {c.threads} threads)"
+
+
+def _limit(limit: LimitReport) -> str:
+    most = in_words(limit.cost, limit.most)
+    where = f" on {limit.target}" if limit.target else ""
+    return f"{limit.cost} {in_words(limit.cost, limit.value)} of at most {most}{where}"
 
 
 def _race(result: SearchResult, race: RaceReport) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ import numpy as np
 import pytest
 
 import znas
-from tests.ragged import Ragged, RaggedGenotype
+from tests.ragged import Ragged, Uneven
 from znas.cli import main
-from znas.costs.additive import additive, counted
 from znas.costs.counts import COUNTS
 from znas.costs.latency import Meter
 from znas.output import text
@@ -32,16 +30,6 @@ from znas_engine.spaces.nasbench201 import NasBench201
 NB201, DARTS = NasBench201(), Darts()
 TINY: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 8}
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
-
-
-class Uneven(Ragged):
-    """Pairs of operations cost something too: its counts are no sums over operations."""
-
-    name = "uneven"
-
-    def network(self, genotype: RaggedGenotype, macro: Macro) -> Graph:
-        pair = genotype.names[0] == "conv_3" and genotype.names[1] == "conv_3"
-        return super().network(genotype, replace(macro, classes=macro.classes + pair))
 
 
 def of_space(space: Any, **options: Any) -> SpaceProfile:
@@ -71,30 +59,6 @@ def test_a_listed_space_against_all_of_its_networks(space: Ragged) -> None:
         else:
             assert not spread.exact
             assert spread.of == "60 random"
-
-
-def test_a_sum_is_taken_only_for_what_is_one() -> None:
-    for space, is_one in ((Ragged(), True), (Uneven(), False)):
-        macro = space.search_macro(resolution=8, classes=4)
-        genotypes = [space.genotype(mask) for mask in members(space)]
-        for name in ("params", "flops"):
-            of = COUNTS[name].of
-            counts = [of(space.network(genotype, macro)) for genotype in genotypes]
-            found = additive(space, macro, of, list(zip(genotypes, counts, strict=True)))
-            assert (found is not None) == is_one
-            assert counted(space, macro, genotypes * 5, of).tolist() == counts * 5
-
-
-@pytest.mark.parametrize("space", [NB201, DARTS], ids=["nasbench201", "darts"])
-def test_counts_of_many_are_those_of_their_networks(space: SearchSpace[Any]) -> None:
-    macro = space.proxy_macro(resolution=8, classes=10)
-    rng = np.random.default_rng(0)
-    genotypes = [space.genotype(space.random_path(rng)) for _ in range(2 * len(space.neurons()) + 1)]
-    for name in ("params", "flops"):
-        of = COUNTS[name].of
-        found = counted(space, macro, genotypes, of)
-        for i in range(0, len(genotypes), 7):
-            assert found[i] == of(space.network(genotypes[i], macro))
 
 
 def test_a_space_whose_members_are_listed() -> None:
@@ -221,6 +185,7 @@ def test_numbers_of_another_kind_are_refused() -> None:
 def test_latency_of_an_architecture_and_of_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured of the one; of the other predicted from a few that were measured, and the error is said."""
     monkeypatch.setattr(sys.modules["znas.profile"], "Meter", partial(Meter, seconds=0.2))
+    monkeypatch.setattr("znas.costs.latencies.TEACHING", 0.2)
     found = znas.profile("nasbench201", CELL, latency="native:cpu", **TINY)
     assert isinstance(found, ArchitectureProfile)
     assert found.latency is not None

@@ -17,8 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import znas
-from tests.ragged import Ragged
+from tests.ragged import Ragged, Uneven
 from znas.cli import main
+from znas.costs.counts import COUNTS
+from znas.costs.limits import Counted
+from znas.score import counted
 from znas.scoring.batches import BATCH, WHOLE, Pieces, Shard
 from znas.scoring.standing import intervals, percentiles, ranks
 from znas.selection.aggregate import AGGREGATES, log_rank, mean
@@ -27,7 +30,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import DataError, InvalidValueError, MissingDependencyError, StorageError
 from znas_engine.graph import Graph
 from znas_engine.scores import StaticScore
-from znas_engine.spaces import Mask
+from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
@@ -40,16 +43,16 @@ CELLS = ["[3, 3, 3, 1, 2, 3]", "[1, 3, 0, 4, 2, 1]", "[0, 0, 0, 0, 0, 3]"]
 DEAD = str(NB201.parse(CELLS[2]))
 
 
-class Counted(StaticScore):
+class Asked(StaticScore):
     """A score that knows how often it was asked."""
 
-    name = "counted"
+    name = "asked"
     reads_environment = False
     asked = 0
 
     def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
         def value(mask: Mask) -> float:
-            Counted.asked += 1
+            Asked.asked += 1
             return float((mask * np.arange(mask.size).reshape(mask.shape)).sum())
 
         return value
@@ -141,6 +144,18 @@ def test_all_of_a_small_space_and_their_sizes() -> None:
         znas.score(space="darts", everything=True, **TINY | {"cells": 3})
 
 
+@pytest.mark.parametrize("space", [NB201, DARTS, Uneven()], ids=["nasbench201", "darts", "no sums"])
+def test_sizes_of_many_are_those_of_their_networks(space: SearchSpace[Any]) -> None:
+    macro = space.proxy_macro(resolution=8, classes=10)
+    rng = np.random.default_rng(0)
+    genotypes = [space.genotype(space.random_path(rng)) for _ in range(2 * len(space.neurons()) + 1)]
+    for name in ("params", "flops"):
+        cost = Counted(space, macro, COUNTS[name].of)
+        found = counted(cost, genotypes)
+        for i in range(0, len(genotypes), 7):
+            assert found[i] == cost.of(genotypes[i])
+
+
 # --- where it stands ---
 
 floats = st.integers(-4, 4).map(float)
@@ -185,7 +200,7 @@ def interrupted_after(batches: int) -> Callable[[int, int], None]:
 
 
 def test_a_killed_job_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
-    options: dict[str, Any] = TINY | {"random": 3 * BATCH, "references": 7, "score": Counted, "envs": 2}
+    options: dict[str, Any] = TINY | {"random": 3 * BATCH, "references": 7, "score": Asked, "envs": 2}
     whole, killed = tmp_path / "whole.csv", tmp_path / "killed.csv"
     table = znas.score(out=whole, **options)
     with pytest.raises(KeyboardInterrupt):
@@ -193,9 +208,9 @@ def test_a_killed_job_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.csv.work", "whole.csv"]
     with pytest.raises(InvalidValueError, match="belongs to another job"):
         znas.score(out=killed, **options | {"seed": 4})
-    Counted.asked = 0
+    Asked.asked = 0
     znas.score(out=killed, **options)
-    assert Counted.asked == 2 * (BATCH + 7)  # the last two of four batches, in two environments
+    assert Asked.asked == 2 * (BATCH + 7)  # the last two of four batches, in two environments
     assert killed.read_bytes() == whole.read_bytes() == table.to_csv().encode()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.csv", "whole.csv"]
     with pytest.raises(StorageError, match="exists already"):

@@ -27,7 +27,11 @@ File = Annotated[
 Random = Annotated[int, typer.Option(help="So many random ones, admitted, of different functions.")]
 All = Annotated[bool, typer.Option("--all", help="All architectures of a small space.")]
 References = Annotated[
-    int, typer.Option(help="Random architectures among which percentiles are taken; 0: none are.")
+    int,
+    typer.Option(
+        help="Random architectures among which percentiles, and ranks of an aggregate, are taken; 0: ranks "
+        "are taken among those given, and percentiles are not."
+    ),
 ]
 Part = Annotated[
     str | None,

@@ -38,18 +38,17 @@ def memory(graph: Graph) -> int:
     place = _places(graph.nodes, inputs)
     last = {place[j]: i for i, reads in enumerate(inputs) for j in reads}
     alive: dict[int, int] = {}
-    peak = 0
+    total = peak = 0
     for i, node in enumerate(graph.nodes):
-        if not computed[i]:
+        if not computed[i] or place[i] != i:
             continue
-        if place[i] == i:
-            over = isinstance(node, Norm | Relu | Mixed)
-            given_up = [j for j in map(place.__getitem__, inputs[i]) if over and last[j] == i]
-            if given_up:
-                del alive[given_up[0]]
-            alive[i] = FLOAT * prod(node.shape)
-        peak = max(peak, sum(alive.values()))
-        alive = {j: size for j, size in alive.items() if last.get(j, -1) > i}
+        done = [j for j in {place[j] for j in inputs[i]} if last[j] == i]
+        if done and isinstance(node, Norm | Relu | Mixed):
+            total -= alive.pop(done.pop())
+        alive[i] = FLOAT * prod(node.shape)
+        total += alive[i]
+        peak = max(peak, total)
+        total -= sum(alive.pop(j) for j in done)
     return peak
 
 
@@ -64,7 +63,7 @@ def _places(nodes: tuple[Node, ...], inputs: list[list[int]]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """noun: what it is a number of. of: how it is counted."""
+    """noun: what follows the number, in words. of: how it is counted."""
 
     noun: str
     of: Callable[[Graph], int]
@@ -74,5 +73,5 @@ class Count:
 COUNTS: dict[str, Count] = {
     "params": Count("parameters", params),
     "flops": Count("multiply-accumulates", flops),
-    "memory": Count("bytes of activations", memory),
+    "memory": Count("of activations", memory),
 }

@@ -41,16 +41,14 @@ class Limit:
 
     cost: params | flops | memory | latency. most: in parameters, multiply-accumulates, bytes or milliseconds;
     where `share`, the share of the largest, above 0 and at most 1. target: where a latency is measured.
+    asked: as it was written.
     """
 
     cost: str
     most: float
     share: bool
     target: str | None
-
-    def __str__(self) -> str:
-        most = f"{100 * self.most:g}%" if self.share else in_words(self.cost, self.most)
-        return f"{self.cost} of at most {most}" + (f" on {self.target}" if self.target else "")
+    asked: str
 
 
 def limits(cost: str, given: Any) -> tuple[Limit, ...]:
@@ -98,7 +96,7 @@ def _limit(cost: str, text: str) -> Limit:
     most = value / 100 if share else value * units[unit]
     if not (math.isfinite(most) and most > 0) or (share and most > 1):
         raise _refused(cost, text, ", and it must be above 0 and at most 100%")
-    return Limit(cost, most, share, target)
+    return Limit(cost, most, share, target, text.strip())
 
 
 def _refused(cost: str, given: Any, why: str) -> InvalidValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from znas.admitted import admitted
 from znas.hooks import QUIET, Report
 from znas.network import read
-from znas.selection.finalists import references
+from znas.selection.finalists import DRAWS, different
 from znas.selection.members import members
 from znas_engine.arguments import check_between
 from znas_engine.errors import InvalidValueError, briefly
@@ -41,7 +42,9 @@ def of_file(space: SearchSpace[Any], file: str | Path, report: Report = QUIET.re
 def drawn(space: SearchSpace[Any], number: int, rng: np.random.Generator, report: Report) -> list[Genotype]:
     """So many random architectures, admitted and of different functions; fewer, which is said, where the
     space has no more. InvalidValueError where it admits none."""
-    found = references(space, number, (), rng) or [admitted(space, lambda: space.random_path(rng))]
+    paths = (space.random_path(rng) for _ in range(DRAWS * number))
+    found = list(islice(different(space, paths, set()), number))
+    found = found or [admitted(space, lambda: space.random_path(rng))]
     if len(found) < number:
         report(f"{space.name} gave {len(found):,} random architectures that differ, {number:,} were asked")
     return [space.genotype(mask) for mask in found]

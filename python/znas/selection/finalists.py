@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.costs.limits import Additive, Budget
 from znas.selection.criteria import Floats
+from znas.selection.in_order import under
 from znas.selection.operations import one_hot
 from znas_engine.spaces import Mask, SearchSpace
 
@@ -29,64 +31,72 @@ def finalists(
     """`first` and the next best architectures by their sum of scores, as one-hot masks: `count`, or
     fewer where the best sums hold no more that the space admits.
 
-    Of architectures that compute the same function only the best is among them.
-
     scores: float64 [E, O], -inf where an operation is no candidate. kept: bool [E], the edges that stay.
-    first: int64 [E], the selection so far. Every score is taken relative to its edge's best, in deviations
-    of the edge's scores, so that no edge dominates.
+    first: int64 [E], the selection so far.
+    """
+    mask = one_hot(first, len(space.operations)) * kept[:, None]
+    if count == 1:
+        return [mask]
+    sums = best_sums(space, scores, kept, LOOKS * count)
+    others = different(space, sums, {space.function_of(space.genotype(mask))})
+    return [mask, *islice(others, count - 1)]
+
+
+def best_sums(
+    space: SearchSpace[Any],
+    scores: Floats,
+    kept: NDArray[np.bool_],
+    looks: int,
+    limits: Sequence[Additive] = (),
+) -> Iterator[Mask]:
+    """Architectures by their sum of scores, those within `limits` on sums over edges, as one-hot masks,
+    whether or not they are admitted. looks: see `under`.
+
+    Every score is taken relative to its edge's best, in deviations of the edge's scores, so that no edge
+    dominates.
     """
     edges = np.flatnonzero(kept)
-    finite = np.where(np.isfinite(scores), scores, np.nan)
-    spread = np.nanstd(finite, axis=1, keepdims=True)
-    loss = (np.nanmax(finite, axis=1, keepdims=True) - finite) / np.where(spread == 0, 1, spread)
-    order = [[int(o) for o in np.argsort(loss[e]) if np.isfinite(loss[e, o])] for e in edges]
+    choice = np.zeros(len(kept), dtype=np.int64)
+    for _, columns in under(losses(scores)[edges], [limit.of(edges) for limit in limits], looks):
+        choice[edges] = columns
+        yield one_hot(choice, len(space.operations)) * kept[:, None]
 
-    def total(ranks: tuple[int, ...]) -> float:
-        return float(sum(loss[e, order[i][r]] for i, (e, r) in enumerate(zip(edges, ranks, strict=True))))
 
-    masks = [one_hot(first, len(space.operations)) * kept[:, None]]
-    functions = {space.function_of(space.genotype(masks[0]))}
-    start = (0,) * len(edges)
-    queue = [(total(start), start)]
-    seen = {start}
-    for _ in range(LOOKS * count):
-        if not queue or len(masks) == count:
-            break
-        _, ranks = heapq.heappop(queue)
-        choice = first.copy()
-        choice[edges] = [order[i][r] for i, r in enumerate(ranks)]
-        mask = one_hot(choice, len(space.operations)) * kept[:, None]
+def different(space: SearchSpace[Any], masks: Iterable[Mask], functions: set[Hashable]) -> Iterator[Mask]:
+    """Those that the space admits; of architectures that compute the same function the first. functions:
+    those that are taken, to which theirs are added."""
+    for mask in masks:
         function = space.function_of(space.genotype(mask))
         if function not in functions and space.admits(mask):
             functions.add(function)
-            masks.append(mask)
-        for i in range(len(edges)):
-            if ranks[i] + 1 < len(order[i]):
-                following = (*ranks[:i], ranks[i] + 1, *ranks[i + 1 :])
-                if following not in seen:
-                    seen.add(following)
-                    heapq.heappush(queue, (total(following), following))
-    return masks
+            yield mask
+
+
+def losses(scores: Floats) -> Floats:
+    """What every operation is behind the best of its edge, in deviations of the edge's scores, float64
+    [E, O]; inf where it is no candidate."""
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    spread = np.nanstd(finite, axis=1, keepdims=True)
+    loss = (np.nanmax(finite, axis=1, keepdims=True) - finite) / np.where(spread == 0, 1, spread)
+    found: Floats = np.where(np.isnan(loss), np.inf, loss)
+    return found
 
 
 def references(
-    space: SearchSpace[Any], count: int, finalists: Sequence[Mask], rng: np.random.Generator
+    space: SearchSpace[Any],
+    count: int,
+    finalists: Sequence[Mask],
+    rng: np.random.Generator,
+    budget: Budget | None = None,
 ) -> list[Mask]:
     """Random architectures among which finalists are ranked, as one-hot masks: `count`, or fewer in a space
-    that has no more.
+    that has no more; all within the budget, if there is one.
 
     Admitted, of different functions, and none of the finalists'. Ranks among the finalists themselves would
     exaggerate: all are good by what made them finalists, so their ranks by it say little, and yet a low one
     of them would weigh as much as being among the worst of the space.
     """
     functions = {space.function_of(space.genotype(mask)) for mask in finalists}
-    masks: list[Mask] = []
-    for _ in range(DRAWS * count):
-        mask = space.random_path(rng)
-        function = space.function_of(space.genotype(mask))
-        if function not in functions and space.admits(mask):
-            functions.add(function)
-            masks.append(mask)
-            if len(masks) == count:
-                break
-    return masks
+    drawn = np.stack([space.random_path(rng) for _ in range(DRAWS * count)])
+    fitting = drawn if budget is None else drawn[budget.keeps(drawn)]
+    return list(islice(different(space, fitting, functions), count))

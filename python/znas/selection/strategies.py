@@ -30,11 +30,13 @@ CRITERIA = ("keep", "leave-one-out")
 @dataclass(frozen=True, slots=True)
 class Decision:
     """selected: the operation of every edge, int64 [E]. worths: per edge, as they were when it was decided.
-    base: the mask under which the topology is to be judged."""
+    base: the mask under which the topology is to be judged. joint: of a choice, int64 [E], what it is worth
+    where that is no sum of worths."""
 
     selected: NDArray[np.int64]
     worths: list[Worth]
     base: Mask
+    joint: Callable[[NDArray[np.int64]], float] | None = None
 
 
 class Strategy(ABC):
@@ -146,7 +148,11 @@ class Interactions(Strategy):
         single = spread(space, [aggregate(worth.values) for worth in worths])
         pairs = edge_pairs(space)
         interaction = self._interactions(ask, space, worths, pairs, aggregate)
-        return Decision(best_joint(single, interaction, self.rng), worths, mixture)
+
+        def joint(choice: NDArray[np.int64]) -> float:
+            return float(joint_value(single, interaction, choice[None])[0])
+
+        return Decision(best_joint(single, interaction, self.rng), worths, mixture, joint)
 
     def _interactions(
         self,

@@ -1,0 +1,157 @@
+"""Limits of a search, resolved for a space and a size of network: those on sums over edges, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas.costs.counts import COUNTS
+from znas.costs.latencies import Latencies
+from znas.costs.predictor import random_masks
+from znas.costs.quantities import Limit
+from znas_engine.graph import Graph
+from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+#: Random architectures on which costs are seen to add up, and among which the largest of those that do not
+#: is looked for.
+CHECKED, LOOKED = 4, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Additive:
+    """At most `most` for the sum of one cost over the rows. costs: float64 [rows, columns]."""
+
+    costs: Floats
+    most: float
+
+    def keeps(self, choice: NDArray[np.int64]) -> bool:
+        """choice: per row the column that is chosen, int64 [rows]."""
+        total = self.costs[np.arange(len(choice)), choice].sum()
+        return bool(total <= self.most + 1e-9 * abs(self.most))
+
+    def of(self, rows: NDArray[np.int64]) -> Additive:
+        """The same over some of the rows."""
+        return Additive(self.costs[rows], self.most)
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """A cost that is counted on the graph.
+
+    per_operation: where it is a sum, what every operation adds on its edge, float64 [E, O], -inf where it is
+    no candidate, and the rest; None where it is none.
+    """
+
+    space: SearchSpace[Any]
+    macro: Macro
+    count: Callable[[Graph], int]
+
+    def of(self, genotype: Genotype) -> float:
+        """Of one architecture."""
+        return float(self.count(self.space.network(genotype, self.macro)))
+
+    def of_masks(self, masks: Mask) -> Floats:
+        """Of masks [n, E, O], float64 [n]."""
+        if self.per_operation is not None:
+            costs, rest = self.per_operation
+            return rest + sums_over(costs, masks)
+        return np.array([self.of(self.space.genotype(mask)) for mask in masks])
+
+    @cached_property
+    def per_operation(self) -> tuple[Floats, float] | None:
+        costs = self.space.costs(self.macro, self.count)
+        masks = random_masks(self.space, CHECKED, np.random.default_rng(0))
+        rests = [self.of(self.space.genotype(mask)) for mask in masks] - sums_over(costs, masks)
+        return None if np.ptp(rests) > 0.5 + 1e-6 * np.abs(rests).max() else (costs, float(rests[0]))
+
+    @property
+    def relaxed(self) -> tuple[Floats, float] | None:
+        return self.per_operation
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """One limit. most: in its unit. cost: of networks of the size that it is for."""
+
+    limit: Limit
+    most: float
+    cost: Counted | Latencies
+
+    @cached_property
+    def relaxed(self) -> Additive | None:
+        """Over edges: the limit itself where the cost is a sum; one that keeping it implies, or nearly so,
+        where there is one."""
+        if self.cost.relaxed is None:
+            return None
+        costs, rest = self.cost.relaxed
+        return Additive(np.where(np.isfinite(costs), costs, 0.0), self.most - rest)
+
+    def keeps(self, masks: Mask) -> Bools:
+        """masks [n, E, O] -> which are within the limit, by what is counted or predicted, bool [n]."""
+        kept: Bools = self.cost.of_masks(masks) <= self.most + 1e-9 * self.most
+        return kept
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """All limits of one search. macro: the size of network that they are for."""
+
+    space: SearchSpace[Any]
+    macro: Macro
+    bounds: tuple[Bound, ...]
+
+    @classmethod
+    def of(
+        cls,
+        limits: Sequence[Limit],
+        space: SearchSpace[Any],
+        macro: Macro,
+        latencies: Callable[[str], Latencies],
+    ) -> Budget:
+        """Resolves shares of the largest. latencies: of a target."""
+        bounds = []
+        for limit in limits:
+            cost = (
+                Counted(space, macro, COUNTS[limit.cost].of)
+                if limit.target is None
+                else latencies(limit.target)
+            )
+            most = limit.most * largest(space, cost) if limit.share else limit.most
+            bounds.append(Bound(limit, most, cost))
+        return cls(space, macro, tuple(bounds))
+
+    @property
+    def relaxed(self) -> list[Additive]:
+        """Limits on sums over edges which all that keep the others keep, or nearly all."""
+        return [bound.relaxed for bound in self.bounds if bound.relaxed is not None]
+
+    def keeps(self, masks: Mask) -> Bools:
+        """masks [n, E, O] -> which are within all limits, by what is counted or predicted, bool [n]."""
+        kept = np.ones(len(masks), dtype=np.bool_)
+        for bound in self.bounds:
+            kept[kept] = bound.keeps(masks[kept])
+        return kept
+
+
+def largest(space: SearchSpace[Any], cost: Counted | Latencies) -> float:
+    """Of all architectures where the cost is a sum, otherwise of `LOOKED` random ones."""
+    if cost.per_operation is None:
+        return float(cost.of_masks(random_masks(space, LOOKED, np.random.default_rng(0))).max())
+    costs, rest = cost.per_operation
+    for into in space.nodes():
+        best = sorted((float(costs[e].max()) for e in into), reverse=True)
+        rest += sum(best[: space.in_edges])
+    return rest
+
+
+def sums_over(costs: Floats, masks: Mask) -> Floats:
+    """costs float64 [E, O], masks [n, E, O] of architectures -> what their operations add, float64 [n]."""
+    found: Floats = np.where(masks > 0, masks * np.where(np.isfinite(costs), costs, 0.0), 0.0).sum((1, 2))
+    return found
