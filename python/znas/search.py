@@ -14,7 +14,7 @@ from znas.limits import MEASURED, settled
 from znas.meaning import always, remarks, ties
 from znas.method import Method
 from znas.packages import outside
-from znas.request import OPTIONS, Request
+from znas.request import OPTIONS, Request, request_of
 from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
 from znas.selection.criteria import spread
@@ -26,7 +26,6 @@ from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, sh
 from znas.setup import Setup
 from znas_engine import __version__
 from znas_engine.arguments import instance
-from znas_engine.errors import unknown_choice
 from znas_engine.progress import Progress
 from znas_engine.spaces import Mask
 
@@ -61,16 +60,9 @@ def search(
     Raises:
         ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
-    if request is None:
-        unknown = [name for name in options if name not in OPTIONS]
-        if unknown:
-            raise unknown_choice("option", unknown[0], OPTIONS)
-        request = Request(**options)
-    elif options:
-        raise TypeError("give either a `request` or its fields as keyword arguments, not both")
-    instance("request", request, Request, ": give its fields as keyword arguments")
-    setup = Setup(request, Hooks(progress, report))
-    return select(setup, Method.of(request.settled(), setup.space, setup.scores))
+    asked = request_of(request, options)
+    setup = Setup(asked, Hooks(progress, report))
+    return select(setup, Method.of(asked.settled(), setup.space, setup.scores))
 
 
 def select(setup: Setup, method: Method) -> SearchResult:
