@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.costs.counts import COUNTS
+from znas.costs.features import random_masks
 from znas.costs.latencies import Latencies
 from znas.costs.latency import Latency, Meter, Target
 from znas.costs.limits import Counted
 from znas.costs.live import live
-from znas.costs.predictor import LEAST, MEASURED, random_masks
+from znas.costs.predictor import LEAST, MEASURED
 from znas.costs.quantities import in_words
 from znas.hooks import QUIET
 from znas.network import read, trained_macro

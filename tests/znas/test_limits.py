@@ -147,7 +147,7 @@ def test_peak_memory_is_between_its_largest_value_and_all_of_them(
 @cache
 def budget_of(space: SearchSpace[Any], size: Macro, **asked: str) -> Budget:
     found = tuple(each for name, written in asked.items() for each in limits(name, written))
-    return Budget.of(found, space, size)
+    return Budget.of(found, space, size, lambda target: latencies.Latencies(space, size, target))
 
 
 def cell_params(operations: tuple[int, ...]) -> int:

@@ -80,15 +80,11 @@ def constrained(
             progress=progress,
         )
     asked = request.settled()
-    sheet = job.sheet(
-        known,
-        chosen,
-        found,
-        [
-            f"accuracies: {name} of {table.name}; latencies: {latency.name}; {len(known.archs):,} architectures",
-            f"each search: {asked.score}, {asked.finalists} finalists, {asked.images} images of {setup.dataset.name}; "
-            f"latencies predicted from {measured} rows of the table",
-        ],
-    )
+    notes = [
+        f"{name} of {table.name}, latencies of {latency.name}; {len(known.archs):,} architectures",
+        f"{asked.score}, {asked.finalists} finalists, {asked.images} images of {setup.dataset.name}",
+        f"latencies are predicted from {measured} rows of the table, others for every seed",
+    ]
+    sheet = job.sheet(known, chosen, found, notes)
     save(sheet, album, "constrained", as_json=as_json)
     show_sheets([sheet], as_json=as_json)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from znas.costs.features import Floats
+from znas.costs.features import Floats, random_masks
 from znas.costs.latency import DEVICES, Latency, Meter, Target
 from znas.costs.latency_table import LatencyTable
-from znas.costs.predictor import MEASURED, LatencyModel, random_masks, sample
+from znas.costs.predictor import MEASURED, LatencyModel, sample
 from znas_engine.errors import InvalidValueError, briefly
 from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace

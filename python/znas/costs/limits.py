@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.costs.counts import COUNTS
+from znas.costs.features import random_masks
 from znas.costs.latencies import Latencies
-from znas.costs.predictor import random_masks
 from znas.costs.quantities import Limit
 from znas_engine.graph import Graph
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 #: Random architectures on which costs are seen to add up, and among which the largest of those that do not
 #: is looked for.
-CHECKED, LOOKED = 4, 200
+CHECKED, LOOKED = 16, 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a search finds under limits, looked up: accuracy against the best that could be had, and limits broken."""
+"""What searches find under limits, looked up: accuracies beside the best there is, and limits broken."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from znas.hooks import QUIET, Hooks
 from znas.method import Method
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Summary, summary
-from znas.reproduce.trials import check_seeds, identity
+from znas.reproduce.trials import check_seeds
 from znas.request import Request
+from znas.scoring.batches import identity
 from znas.search import select
 from znas.selection.criteria import Floats
 from znas.setup import Setup
@@ -38,14 +39,14 @@ EXACT = ("params", "flops")
 #: An entry of the journal.
 FOUND = {"arch": str}
 NOTES = (
-    "limit: that percentile of what the table's architectures cost; accuracies in percent, mean ± standard "
-    "deviation over seeds",
-    "best: the highest accuracy of the table among architectures within the limit; regret: best less found",
-    "random, largest: of the architectures within the limit by the table the mean accuracy, and that of the one "
-    "with most parameters (of several their mean)",
+    "limit: that percentile of the table's costs; accuracies in percent, mean ± deviation over seeds",
+    "best: the highest accuracy of the table within the limit; regret: best less found",
+    "random, largest: the mean accuracy within the limit, and that of the most parameters within it",
     "broken: seeds whose architecture is over the limit, by the table",
-    "HELP (NeurIPS 2021) reports, on CIFAR-100 and a Xeon 6226 under 8, 11 and 14 ms, 67.3, 70.2 and 72.1 where "
-    "69.33, 71.50 and 72.75 can be had: regrets of 2.0, 1.3 and 0.7 on another column and device",
+    (
+        "HELP (NeurIPS 2021) reports on CIFAR-100 and a Xeon 6226 under 8, 11 and 14 ms 67.3, 70.2 and 72.1 "
+        "of 69.33, 71.50 and 72.75: regrets of 2.0, 1.3 and 0.7 on another column and device"
+    ),
 )
 
 
@@ -146,14 +147,14 @@ def constrained(
     first = Setup(request)
     at_hand = first.at_hand(request)
     method = Method.of(request.settled(), first.space, first.scores)
-    about = identity(first) | {
-        "job": "reproduce constrained",
-        "method": method.to_dict(),
-        "score": [score.name for score in first.scores],
-        "latency": jobs.file(latency, "the latency table"),
-        "measured": measured,
-        "network": asdict(first.trained),
-    }
+    about = identity(
+        first,
+        job="reproduce constrained",
+        method=method.to_dict(),
+        latency=jobs.file(latency, "the latency table"),
+        measured=measured,
+        network=asdict(first.trained),
+    )
     found: dict[str, list[str]] = {case.name: [] for case in chosen}
     with Journal(work, about) as journal:
         done = 0

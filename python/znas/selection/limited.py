@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.costs.counts import COUNTS
+from znas.costs.features import random_masks
 from znas.costs.limits import Additive, Bound, Budget, sums_over
-from znas.costs.predictor import random_masks
 from znas.costs.quantities import in_words
 from znas.selection.criteria import Floats
 from znas.selection.finalists import best_sums, different
