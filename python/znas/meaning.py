@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.front import FINALISTS
 from znas.interventions.probability import Probability
 from znas.request import OPTIONS, Request
 from znas.selection.criteria import is_exact
@@ -69,6 +70,13 @@ def _nothing_sampled(r: Request, scores: Scores, space: SearchSpace[Any]) -> str
     return None
 
 
+def _too_few_finalists(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    assert r.finalists is not None
+    if r.finalists >= FINALISTS:
+        return None
+    return f"needs --finalists {FINALISTS} or more: pass it"
+
+
 #: Each option's condition; `Method` has those of options that exclude each other.
 RULES = (
     Rule("intervention", _nothing_drawn),
@@ -78,6 +86,7 @@ RULES = (
     Rule("order", _all_at_once),
     Rule("precision", _nothing_sampled),
     Rule("max_evaluations", _nothing_sampled),
+    Rule("pareto", _too_few_finalists),
 )
 _DEFAULTS = Request()
 

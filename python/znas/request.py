@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from znas.costs.quantities import EXAMPLES, Limit, limits
+from znas.costs.quantities import EXAMPLES, FRONTS, Limit, limits
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
@@ -238,6 +238,9 @@ class Request:
     max_latency: str | None = _limit(
         "latency",
         "Latency of the network for one image, at most, and where; measured before it is handed over",
+    )
+    pareto: str | None = _option(
+        None, "Also find the front of the score against a cost, of all that is compared", also=FRONTS
     )
     latency_table: Path | None = _option(
         None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.front import FrontPoint
 from znas.interventions.probability import AutoP
 from znas.method import MethodFacts
 from znas.network import MOST_CLASSES, read
@@ -138,6 +139,7 @@ class SearchResult:
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
     limits: those that were asked for.
+    front: with `pareto`, what none beats in both score and cost, from the cheapest on; empty without.
     """
 
     request: Request
@@ -158,6 +160,7 @@ class SearchResult:
     evaluations: int
     race: RaceReport | None
     limits: tuple[LimitReport, ...]
+    front: tuple[FrontPoint, ...]
     edges: tuple[EdgeReport, ...]
     seconds: Seconds
     notes: tuple[str, ...]
@@ -225,6 +228,7 @@ class SearchResult:
             "supernet": asdict(self.supernet),
             "network": asdict(self.macro),
             "limits": [asdict(limit) for limit in self.limits],
+            "front": [point.to_dict() for point in self.front],
             "seconds": asdict(self.seconds),
             "edges": [asdict(edge) for edge in self.edges],
             "notes": list(self.notes),
@@ -262,6 +266,7 @@ class SearchResult:
             ensembles_intervened=plain["ensembles"]["intervened"],
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
             limits=tuple(map(_limit, plain.get("limits", ()))),
+            front=tuple(FrontPoint.from_dict(p, read(space, p["arch"])) for p in plain.get("front", ())),
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),

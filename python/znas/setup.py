@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
+from znas.front import Axis
 from znas.hooks import QUIET, Hooks
 from znas.meaning import check_norm_is_read, check_size
 from znas.request import Request
@@ -120,6 +121,7 @@ class Setup:
             hooks.report(choice.remark)
         #: Whether anything was measured.
         self.measured = False
+        self._learnt: dict[str, Latencies] = {}
         self.evaluations = 0
         self.setup_seconds = 0.0
         self.evaluate_seconds = 0.0
@@ -139,8 +141,17 @@ class Setup:
         asked = self.request.limits()
         return Budget.of(asked, self.space, self.trained, self._latencies) if asked else None
 
+    @cached_property
+    def pareto(self) -> Axis | None:
+        """The cost of the front that was asked for."""
+        asked = self.request.pareto
+        if asked is None:
+            return None
+        return Axis.of(asked, self.space, self.trained, self._latencies, report=self.hooks.report)
+
     def _latencies(self, target: str) -> Latencies:
-        return Latencies(
+        """Of one target; every one is learnt once."""
+        made = Latencies(
             self.space,
             self.trained,
             target,
@@ -148,6 +159,7 @@ class Setup:
             seed=self.seed,
             report=self.hooks.report,
         )
+        return self._learnt.setdefault(made.target, made)
 
     @cached_property
     def evaluator(self) -> Evaluator:

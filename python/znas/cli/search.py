@@ -10,8 +10,11 @@ import typer
 import znas
 from znas.cli.console import finish, progress_bar, remark, reporter
 from znas.cli.options import Json, Quiet, asks, path
+from znas.front import files
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
+
+FILES = ("result.json", "scores.csv", "architecture.py", "architecture.onnx")
 
 
 @asks(*OPTIONS)
@@ -52,5 +55,5 @@ def search(
         result.to_json() if as_json else result.document(),
         None if out is None else lambda: result.save(out),
         out,
-        "result.json, scores.csv, architecture.py, architecture.onnx",
+        ", ".join([*FILES, *files(result.front, request.pareto, result.arch)]),
     )
