@@ -131,11 +131,12 @@ class Axis:
         taken = functions(self.space, masks)
         bounds = () if budget is None else budget.bounds
         found: list[Mask] = []
-        for most in self._levels(masks, budget, rng):
+        levels = self._levels(masks, budget, rng)
+        for most in levels:
             limit = Limit(self.name, most, False, self.target, "--pareto")
             narrow = Budget(self.space, self.cost.macro, (*bounds, Bound(limit, most, self.cost)))
             kept = np.asarray(masks[0].any(1))
-            rung = fitting(narrow, scores, worth_of_edge, kept, count // RUNGS, taken)
+            rung = fitting(narrow, scores, worth_of_edge, kept, count // len(levels), taken)
             taken |= functions(self.space, rung)
             found += rung
         return found
@@ -160,7 +161,7 @@ class Axis:
         """
         costs = self.cost.of_masks(np.stack(masks))
         chosen = undominated(scores, costs)
-        other = _words(self.name, self.target)
+        other, own = _words(self.name, self.target), str(self.space.genotype(selected))
         notes = [f"front: none of {len(masks)} compared beats these {len(chosen)} in both score and {other}"]
         timed = [bound for bound in (budget.bounds if budget else ()) if isinstance(bound.cost, Latencies)]
         if timed or isinstance(self.cost, Latencies):
@@ -180,6 +181,8 @@ class Axis:
             absent = sum(self.cost.measure(point.genotype) is None for point in front)
             if absent:
                 notes.append(f"front: {absent} latencies are predicted; --latency-table has no row for them")
+        if not any(point.arch == own for point in front):
+            notes.append("front: without what is handed over, whose score others have at a lower cost")
         if not drawable():
             notes.append(NO_PICTURES)
         return front, notes
@@ -294,11 +297,11 @@ def figure(front: Sequence[FrontPoint], asked: str, arch: str) -> Figure:
     by, unit = _scale(name, float(costs.max()))
     drawn, panels = canvas(1, 1, width=7, height=4.5)
     axes = panels[0, 0]
-    axes.step(costs / by, scores, where="post", color="C0", alpha=0.5)
+    axes.step(costs / by, scores, where="post", color="C0", alpha=0.4, linestyle="--")
     if all(point.quartiles for point in front):
         low, high = np.array([point.quartiles for point in front]).T
         spread = np.maximum([costs - low, high - costs], 0) / by
-        axes.errorbar(costs / by, scores, xerr=spread, fmt="none", ecolor="C0", alpha=0.6)
+        axes.errorbar(costs / by, scores, xerr=spread, fmt="none", ecolor="0.4", capsize=4, label="quartiles")
     axes.plot(costs / by, scores, "o", color="C0", label="the front")
     for i in [i for i, point in enumerate(front) if point.arch == arch]:
         axes.plot(costs[i] / by, scores[i], "*", color="C3", markersize=16, label="handed over")
