@@ -254,6 +254,8 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
             "python/znas/priors/one_shot.py": "removes the checkpoint that it has just read",
             "python/znas/bench/process.py": "temporary folders of its own",
             "python/znas/bench/worker.py": "/proc",
+            "python/znas/costs/timing.py": "/proc",
+            "python/znas/worker_process.py": "temporary folders of its own",
             "python/znas/bench/machine.py": "/proc, and its own sources",
             "python/znas/cli/streams.py": "/dev/null",
             "python/znas/reproduce/published.py": "a file of this package",
@@ -272,14 +274,17 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
             "engine/znas_engine/journal.py": "lines whose digest is right",
             "python/znas/reproduce/published.py": "a file of this package",
             "python/znas/bench/peak.py": "what a process of ours has printed",
-            "python/znas/bench/process.py": "what a process of ours has printed",
             "python/znas/bench/search.py": "what a process of ours has printed",
             "python/znas/bench/worker.py": "what the process that began this one has said",
+            "python/znas/costs/timing.py": "what the process that began this one has said",
+            "python/znas/worker_process.py": "what a process of ours has printed",
         },
     ),
     "code in data": (
         {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "exec", "eval", "marshal.loads"},
-        {},
+        {
+            "python/znas/costs/timing.py": "the source that a space writes, from the process that began this one"
+        },
     ),
     "signals": (
         {"signal.signal", "os._exit", "atexit.register", "os.kill"},
@@ -287,7 +292,11 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
     ),
     "cores": (
         {"os.cpu_count", "os.sched_getaffinity", "multiprocessing.cpu_count"},
-        {"engine/znas_engine/cores.py": "the place"},
+        {
+            "engine/znas_engine/cores.py": "the place",
+            "python/znas/costs/latency.py": "how many cores the machine has, for a remark",
+            "python/znas/costs/timing.py": "which cores a process may be pinned to",
+        },
     ),
     "quoting": ({"reprlib.repr", "reprlib.Repr", "ascii"}, {}),  # `briefly` does
 }

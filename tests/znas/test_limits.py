@@ -213,7 +213,7 @@ def test_additive_selection_on_darts_is_that_of_a_milp(seed: int) -> None:
     edges, loss = np.flatnonzero(kept), losses(scores)[kept]
     where = np.argwhere(np.isfinite(loss))
     one = (where[:, 0] == np.arange(len(edges))[:, None]).astype(float)
-    sums = [limit.of(edges) for limit in budget.additive]
+    sums = [limit.of(edges) for limit in budget.relaxed]
     solved = milp(
         loss[tuple(where.T)],
         constraints=[LinearConstraint(one, 1, 1)]
