@@ -282,9 +282,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
     ),
     "code in data": (
         {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "exec", "eval", "marshal.loads"},
-        {
-            "python/znas/costs/timing.py": "the source that a space writes, from the process that began this one"
-        },
+        {"python/znas/costs/timing.py": "what a space writes, from the process that began this one"},
     ),
     "signals": (
         {"signal.signal", "os._exit", "atexit.register", "os.kill"},

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from znas.costs.quantities import EXAMPLES, Limit, limits
+from znas.costs.sizes import span
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
@@ -44,7 +45,8 @@ SHIPPED = "shipped"
 class Option:
     """What is said of a field. help: without its choices. choices: the names that are known here, after those
     of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a whole number. domain: of another. limit: the cost that it limits."""
+    preset's value. low, high: of a whole number, or of a
+    range of them as text. domain: of another. limit: the cost that it limits."""
 
     help: str
     kind: type
@@ -216,17 +218,16 @@ class Request:
         low=CELLS[0],
         high=CELLS[1],
     )
-    network_channels: int | None = _option(
+    network_channels: str | None = _option(
         None,
-        "Width of the network that is handed over; that of the community's training by default",
-        int,
+        "Width of the network that is handed over, or a range as in 8-32 from which limits choose; the "
+        "community's by default",
         low=CHANNELS[0],
         high=CHANNELS[1],
     )
-    network_cells: int | None = _option(
+    network_cells: str | None = _option(
         None,
-        "Depth of the network that is handed over, as the space counts",
-        int,
+        "Depth of the network that is handed over, or a range, as the space counts",
         low=CELLS[0],
         high=CELLS[1],
     )
@@ -294,6 +295,14 @@ class Request:
         missing = {name: values[name] for name in ORDINARY if getattr(self, name) is None}
         return replace(self, **missing)
 
+    def sizes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """The ends of what the network's width and depth may be; None: the community's."""
+        channels, cells = self.network_channels, self.network_cells
+        return (
+            None if channels is None else span("network_channels", channels, *CHANNELS),
+            None if cells is None else span("network_cells", cells, *CELLS),
+        )
+
     def limits(self) -> tuple[Limit, ...]:
         """What the network may cost at most."""
         costs = {name: option.limit for name, option in OPTIONS.items() if option.limit is not None}
@@ -347,6 +356,9 @@ def _typed(name: str, option: Option, value: Any) -> Any:
     if option.limit is not None:
         asked = limits(option.limit, value)
         return value if isinstance(value, str) else f"{asked[0].most:.17g}"
+    if option.kind is str and option.low is not None and option.high is not None:
+        first, last = span(name, value, option.low, option.high)
+        return f"{first}" if first == last else f"{first}-{last}"
     if option.kind is int:
         return check_between(name, value, option.low, option.high)
     if option.kind is float:

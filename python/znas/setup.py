@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
+from znas.costs.sizes import largest_that_leaves_room, sizes
 from znas.hooks import QUIET, Hooks
 from znas.meaning import check_norm_is_read, check_size
 from znas.request import Request
@@ -23,12 +24,13 @@ from znas_engine.backends.checks import check_score, check_slots
 from znas_engine.cores import available_cores
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
+from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.footprint import check_memory
 from znas_engine.gpu import with_card
 from znas_engine.scores import Score, get_scores
 from znas_engine.scores.labels import check_labels
-from znas_engine.spaces import Macro, Mask, SearchSpace, get_space, resize
+from znas_engine.spaces import Macro, Mask, SearchSpace, get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
 
@@ -102,11 +104,13 @@ class Setup:
             report=hooks.report,
         )
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
-        self.trained: Macro = resize(
-            self.space.evaluation_macro_for(self.dataset),
-            channels=asked.network_channels,
-            cells=asked.network_cells,
-        )
+        usual = self.space.evaluation_macro_for(self.dataset)
+        self._sizes = sizes(self.space, usual, *asked.sizes())
+        if len(self._sizes) > 1 and not asked.limits():
+            raise InvalidValueError(
+                "limits choose from a range of --network-channels or --network-cells, and there is none: add "
+                "--max-params or another, or give one number"
+            )
         graph = check_slots(self.space.supernet(self.macro), self.space)
         check_memory(graph, self.images)
         check_size(self.space, self.macro, graph)
@@ -118,6 +122,7 @@ class Setup:
         check_labels(self.scores, self.dataset)
         if choice.remark is not None:
             hooks.report(choice.remark)
+        self._budgets: dict[Macro, Budget] = {}
         #: Whether anything was measured.
         self.measured = False
         self.evaluations = 0
@@ -134,20 +139,27 @@ class Setup:
         return replace(request, data=self.dataset, data_dir=None, resolution=None, channels_in=None)
 
     @cached_property
+    def trained(self) -> Macro:
+        """The size of the network that is handed over."""
+        if len(self._sizes) == 1:
+            return self._sizes[0]
+        return largest_that_leaves_room(self.space, self._sizes, self._budget, self.hooks.report)
+
+    @cached_property
     def budget(self) -> Budget | None:
         """What the network may cost; None where nothing was asked."""
-        asked = self.request.limits()
-        return Budget.of(asked, self.space, self.trained, self._latencies) if asked else None
+        return self._budget(self.trained) if self.request.limits() else None
 
-    def _latencies(self, target: str) -> Latencies:
-        return Latencies(
-            self.space,
-            self.trained,
-            target,
-            self.request.latency_table,
-            seed=self.seed,
-            report=self.hooks.report,
-        )
+    def _budget(self, size: Macro) -> Budget:
+        """The limits of networks of that size; what was measured for them is kept."""
+        if size not in self._budgets:
+
+            def latencies(target: str) -> Latencies:
+                table = self.request.latency_table
+                return Latencies(self.space, size, target, table, seed=self.seed, report=self.hooks.report)
+
+            self._budgets[size] = Budget.of(self.request.limits(), self.space, size, latencies)
+        return self._budgets[size]
 
     @cached_property
     def evaluator(self) -> Evaluator:
