@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -83,6 +83,16 @@ class Ragged(SearchSpace[RaggedGenotype]):
         if mask.shape != self.shape or not (((mask == 0) | (mask == 1)).all() and (mask.sum(1) == 1).all()):
             raise InvalidValueError("a ragged architecture has rows that are one-hot")
         return RaggedGenotype(tuple(OPERATIONS[o] for o in mask.argmax(1)))
+
+
+class Uneven(Ragged):
+    """Pairs of operations cost something too: its counts are no sums over operations."""
+
+    name = "uneven"
+
+    def network(self, genotype: RaggedGenotype, macro: Macro) -> Graph:
+        pair = genotype.names[0] == "conv_3" and genotype.names[1] == "conv_3"
+        return super().network(genotype, replace(macro, classes=macro.classes + pair))
 
 
 def _build(macro: Macro, candidates: Terms) -> Graph:

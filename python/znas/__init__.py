@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from znas.method import Method
     from znas.network import network
+    from znas.profile import profile
     from znas.request import Request
     from znas.result import EdgeReport, ScoreReport, SearchResult
     from znas.run_folder import load
+    from znas.score import score
     from znas.search import search, select
     from znas.setup import Setup
 
@@ -36,6 +38,8 @@ __all__ = [
     "Setup",
     "load",
     "network",
+    "profile",
+    "score",
     "search",
     "select",
 ]
@@ -50,6 +54,8 @@ _HOMES = {
     "Setup": "setup",
     "load": "run_folder",
     "network": "network",
+    "profile": "profile",
+    "score": "score",
     "search": "search",
     "select": "search",
 }

@@ -23,7 +23,7 @@ from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
 from znas_engine import spaces
-from znas_engine.arguments import check_between, number, positive, truth
+from znas_engine.arguments import check_between, instance, number, positive, truth
 from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
 from znas_engine.errors import InvalidValueError, briefly, unknown_choice
@@ -235,6 +235,15 @@ class Request:
     max_memory: str | None = _limit(
         "memory", "Bytes of the network's activations for one image in float32, at their peak, at most"
     )
+    max_latency: str | None = _limit(
+        "latency",
+        "Latency of the network for one image, at most, and where; measured before it is handed over",
+    )
+    latency_table: Path | None = _option(
+        None,
+        "CSV of architectures and their latencies on devices elsewhere, in columns that end in _ms",
+        Path,
+    )
     resolution: int | None = _option(
         None,
         "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
@@ -307,6 +316,22 @@ class Request:
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}
+
+
+def request_of(
+    request: Request | None, options: Mapping[str, Any], known: Iterable[str] = OPTIONS
+) -> Request:
+    """What a public function was given: a whole request, or its fields as keyword arguments. known: those
+    that are read. InvalidValueError for others; TypeError for both."""
+    if request is None:
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise unknown_choice("option", unknown[0], known)
+        return Request(**options)
+    if options:
+        raise TypeError("give either a `request` or its fields as keyword arguments, not both")
+    found: Request = instance("request", request, Request, ": give its fields as keyword arguments")
+    return found
 
 
 #: Fields whose values registries and `check_p` read.

@@ -90,9 +90,10 @@ class LimitReport:
     """A limit that the network keeps.
 
     cost: params | flops | memory | latency. asked: as it was written. most, value: the limit and what the
-    network has, in parameters, multiply-accumulates, bytes or milliseconds. target: where a latency was
-    measured. price: what the finalists' sum of scores, in deviations, would gain by one percent more of the
-    limit (the dual of the linear relaxation); None where the cost is no sum over edges.
+    network has, in parameters, multiply-accumulates, bytes or milliseconds: the median of a latency.
+    target: where a latency was measured. price: what the sum of scores, in deviations, would gain by one
+    percent more of the limit (the dual of the linear relaxation); None where there is no such sum.
+    predicted, quartiles: of a latency.
     """
 
     cost: str
@@ -101,6 +102,8 @@ class LimitReport:
     value: float
     target: str | None
     price: float | None
+    predicted: float | None
+    quartiles: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +261,7 @@ class SearchResult:
             ensembles_observed=plain["ensembles"]["observed"],
             ensembles_intervened=plain["ensembles"]["intervened"],
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
-            limits=tuple(LimitReport(**limit) for limit in plain.get("limits", ())),
+            limits=tuple(map(_limit, plain.get("limits", ()))),
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),
@@ -282,6 +285,11 @@ def _edge(plain: Mapping[str, Any]) -> EdgeReport:
     ensemble = None if plain["ensemble"] is None else _score(plain["ensemble"])
     race = None if plain["race"] is None else Heat(**plain["race"])
     return EdgeReport(**{**plain, "operations": operations, "ensemble": ensemble, "race": race})
+
+
+def _limit(plain: Mapping[str, Any]) -> LimitReport:
+    quartiles = plain["quartiles"]
+    return LimitReport(**{**plain, "quartiles": None if quartiles is None else tuple(quartiles)})
 
 
 def _score(plain: Mapping[str, Any]) -> ScoreReport:

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.costs.limits import Budget
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
+from znas.limits import MEASURED, settled
 from znas.meaning import always, remarks, ties
 from znas.method import Method
 from znas.packages import outside
-from znas.request import OPTIONS, Request
+from znas.request import OPTIONS, Request, request_of
 from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
 from znas.selection.criteria import spread
 from znas.selection.finalists import finalists, losses, references
-from znas.selection.in_order import duals
 from znas.selection.limited import within
 from znas.selection.race import CHUNKS, Race
 from znas.selection.strategies import Decision
@@ -27,7 +26,6 @@ from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, sh
 from znas.setup import Setup
 from znas_engine import __version__
 from znas_engine.arguments import instance
-from znas_engine.errors import unknown_choice
 from znas_engine.progress import Progress
 from znas_engine.spaces import Mask
 
@@ -62,16 +60,9 @@ def search(
     Raises:
         ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
-    if request is None:
-        unknown = [name for name in options if name not in OPTIONS]
-        if unknown:
-            raise unknown_choice("option", unknown[0], OPTIONS)
-        request = Request(**options)
-    elif options:
-        raise TypeError("give either a `request` or its fields as keyword arguments, not both")
-    instance("request", request, Request, ": give its fields as keyword arguments")
-    setup = Setup(request, Hooks(progress, report))
-    return select(setup, Method.of(request.settled(), setup.space, setup.scores))
+    asked = request_of(request, options)
+    setup = Setup(asked, Hooks(progress, report))
+    return select(setup, Method.of(asked.settled(), setup.space, setup.scores))
 
 
 def select(setup: Setup, method: Method) -> SearchResult:
@@ -96,10 +87,12 @@ def select(setup: Setup, method: Method) -> SearchResult:
     worth_of_edge = combined_edges(ensembles, method.combine)
     masks, selected, notes = candidates(decision, scores, worth_of_edge, setup, method, chance)
     uniform = list(ties(space, scores, worth_of_edge))
-    mask = masks[0]
     if method.finalists > 1:
-        mask, note = final_round(masks, setup, method)
+        ranked, note = final_round(masks[: method.finalists], setup, method)
+        masks = ranked + masks[method.finalists :]
         notes.append(note)
+    mask, limits, measured = settled(masks, losses(scores), setup.budget)
+    notes += measured
     kept = np.asarray(mask.any(1))
     selected = np.where(kept, mask.argmax(1), selected)
     if always(method.p) and method.prior is None:
@@ -116,7 +109,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
         {} if race is None else race.heats,
         comparable=len(setup.scores) == 1,
     )
-    return _result(setup, method, scorer, race, mask, scores, edges, notes)
+    return _result(setup, method, scorer, race, mask, limits, edges, notes)
 
 
 def _result(
@@ -125,11 +118,11 @@ def _result(
     scorer: IntervenedScorer,
     race: Race | None,
     mask: Mask,
-    scores: Floats,
+    limits: tuple[LimitReport, ...],
     edges: tuple[EdgeReport, ...],
     notes: list[str],
 ) -> SearchResult:
-    """mask: the one-hot mask of what was selected, by these scores."""
+    """mask: the one-hot mask of what was selected."""
     genotype = setup.space.genotype(mask)
     network = setup.space.network(genotype, setup.trained)
     account = scorer.account
@@ -151,7 +144,7 @@ def _result(
         ensembles_intervened=account.ensembles_intervened,
         evaluations=setup.evaluations,
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
-        limits=() if setup.budget is None else reports(setup.budget, mask, losses(scores)),
+        limits=limits,
         edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),
@@ -207,46 +200,28 @@ def candidates(
         return finalists(space, scores, kept, method.finalists, selected), selected, notes
     kept = select_edges(space, worth_of_edge, chance)
     selected, joint = decision.selected, decision.joint
-    count = method.finalists if joint is None else max(method.finalists, JOINTLY)
+    count = max(method.finalists, MEASURED if joint is None else JOINTLY)
     masks = within(budget, scores, worth_of_edge, kept, count)
     if joint is not None:
         masks.sort(key=lambda mask: -joint(mask.argmax(1)))
-    return masks[: method.finalists], selected, []
+    return masks[: max(method.finalists, MEASURED)], selected, []
 
 
-def final_round(masks: list[Mask], setup: Setup, method: Method) -> tuple[Mask, str]:
-    """The best of the finalists, and a note. What ranks is ranked among as many random architectures, which
-    may win too."""
+def final_round(masks: list[Mask], setup: Setup, method: Method) -> tuple[list[Mask], str]:
+    """The finalists from the best on, and a note. What ranks is ranked among as many random architectures,
+    which may win too."""
     others: list[Mask] = []
     if method.ranks:
         others = references(setup.space, len(masks), masks, method.rng("references"), setup.budget)
     values = setup.measure(np.stack(masks + others))
     found = method.combine(values, values[:, len(masks) :] if others else None)
-    winner = int(found.argmax())
+    order = np.argsort(-found, kind="stable").tolist()
+    winner = order[0]
     ranked = f" among {len(others)} random ones" if others else ""
     who = f"number {winner + 1}" if winner < len(masks) else "one of the random ones"
-    return (masks + others)[winner], (
+    return [(masks + others)[i] for i in order], (
         f"final round: {len(masks)} architectures compared as themselves{ranked}, {who} won "
         f"({found[winner]:.6g}; the selection before it had {found[0]:.6g})"
-    )
-
-
-def reports(budget: Budget, mask: Mask, losses: Floats) -> tuple[LimitReport, ...]:
-    """What a network has of its limits. losses: float64 [E, O], of every operation behind its edge's best."""
-    rows = np.flatnonzero(mask.any(1))
-    found = duals(losses[rows], [limit.of(rows) for limit in budget.additive])
-    prices = iter(found if found is not None else ())
-    genotype = budget.space.genotype(mask)
-    return tuple(
-        LimitReport(
-            cost=bound.limit.cost,
-            asked=bound.limit.asked,
-            most=bound.most,
-            value=bound.cost.of(genotype),
-            target=bound.limit.target,
-            price=None if bound.additive is None else float(next(prices)) * bound.most / 100,
-        )
-        for bound in budget.bounds
     )
 
 

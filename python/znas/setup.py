@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
 from znas.hooks import QUIET, Hooks
 from znas.meaning import check_norm_is_read, check_size
@@ -136,7 +137,17 @@ class Setup:
     def budget(self) -> Budget | None:
         """What the network may cost; None where nothing was asked."""
         asked = self.request.limits()
-        return Budget.of(asked, self.space, self.trained) if asked else None
+        return Budget.of(asked, self.space, self.trained, self._latencies) if asked else None
+
+    def _latencies(self, target: str) -> Latencies:
+        return Latencies(
+            self.space,
+            self.trained,
+            target,
+            self.request.latency_table,
+            seed=self.seed,
+            report=self.hooks.report,
+        )
 
     @cached_property
     def evaluator(self) -> Evaluator:

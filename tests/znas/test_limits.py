@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 import znas
+from znas.costs import latencies
 from znas.costs.counts import COUNTS, memory
 from znas.costs.limits import Additive, Budget
 from znas.costs.quantities import in_words, limits
 from znas.selection.finalists import losses
 from znas.selection.in_order import in_order, under
 from znas.selection.limited import topologies, within
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, ZnasError
 from znas_engine.graph import Builder
 from znas_engine.spaces import Macro, SearchSpace
 from znas_engine.spaces.darts import Darts
@@ -146,7 +147,7 @@ def test_peak_memory_is_between_its_largest_value_and_all_of_them(
 @cache
 def budget_of(space: SearchSpace[Any], size: Macro, **asked: str) -> Budget:
     found = tuple(each for name, written in asked.items() for each in limits(name, written))
-    return Budget.of(found, space, size)
+    return Budget.of(found, space, size, lambda target: latencies.Latencies(space, size, target))
 
 
 def cell_params(operations: tuple[int, ...]) -> int:
@@ -212,7 +213,7 @@ def test_additive_selection_on_darts_is_that_of_a_milp(seed: int) -> None:
     edges, loss = np.flatnonzero(kept), losses(scores)[kept]
     where = np.argwhere(np.isfinite(loss))
     one = (where[:, 0] == np.arange(len(edges))[:, None]).astype(float)
-    sums = [limit.of(edges) for limit in budget.additive]
+    sums = [limit.of(edges) for limit in budget.relaxed]
     solved = milp(
         loss[tuple(where.T)],
         constraints=[LinearConstraint(one, 1, 1)]
@@ -317,3 +318,73 @@ def test_the_least_that_is_named_can_be_met() -> None:
         znas.search(preset="naswot", p=1.0, max_params=1, **SMALL)
     (least,) = re.findall(r"--max-params (\d+)", str(error.value))
     assert znas.search(preset="naswot", p=1.0, max_params=int(least), **SMALL).params == int(least)
+
+
+# --- latency ---
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 cells with milliseconds that are a function of them: 1, and more for every convolution."""
+    rng = np.random.default_rng(0)
+    rows = {str(NB201.genotype(NB201.random_path(rng))) for _ in range(120)}
+    lines = [f"{arch},{1 + arch.count('nor_conv_3x3') + 0.5 * arch.count('nor_conv_1x1')}" for arch in rows]
+    path = tmp_path_factory.mktemp("latency") / "phone.csv"
+    path.write_text("\n".join(["arch,phone_ms", *lines]))
+    return path
+
+
+def conv_ms(arch: str) -> float:
+    return 1 + arch.count("nor_conv_3x3") + 0.5 * arch.count("nor_conv_1x1")
+
+
+@pytest.mark.parametrize("written", ["2.6ms@phone", "50%@phone_ms"])
+def test_a_device_elsewhere_limits_by_its_table(written: str, table: Path) -> None:
+    result = znas.search(preset="naswot", p=0.0, max_latency=written, latency_table=table, **SMALL)
+    (limit,) = result.limits
+    assert limit.value <= limit.most
+    assert limit.predicted is not None
+    assert limit.quartiles is None
+    there = result.arch in table.read_text()
+    assert limit.value == pytest.approx(conv_ms(result.arch) if there else limit.predicted)
+    assert there or any("no row" in note for note in result.notes)
+    assert conv_ms(result.arch) <= 1.1 * limit.most
+
+
+def test_a_measured_latency_is_under_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latencies, "TEACHING", 0.02)
+    said: list[str] = []
+    asked = {"max_latency": "10s@ort:cpu:1,10s@torch:cpu", "max_params": "60%"}
+    result = znas.search(preset="naswot", p=0.0, **SMALL, **asked, report=said.append)
+    params, ort, torch = result.limits
+    assert (ort.target, torch.target) == ("ort:cpu:1", "torch:cpu:1")
+    for limit in (ort, torch):
+        assert limit.quartiles is not None
+        assert 0 < limit.quartiles[0] <= limit.value <= limit.quartiles[1]
+        assert limit.value <= limit.most
+    assert params.value == result.params
+    assert sum("held out" in line for line in said) == 2
+    again = znas.load(result.save(tmp_path / "run"))
+    assert again.limits == result.limits
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"max_latency": "3ms@phone"}, "or a column of --latency-table FILE, but got 'phone'"),
+        ({"max_latency": "3ms@ort:tpu"}, "ort:cpu"),
+        ({"max_latency": "3ms@torch:cuda:0"}, "the target torch:cuda:0 is not here"),
+        ({"max_latency": "1us@phone", "latency_table": "phone.csv"}, "of 200 random ones has"),
+        ({"max_latency": "1ms@fone", "latency_table": "phone.csv"}, "phone"),
+        ({"max_latency": "1ms@phone", "latency_table": "gaps.csv"}, "gaps.csv, column 'phone_ms'"),
+        ({"max_latency": "1ms@phone", "latency_table": "none.csv"}, "none.csv"),
+    ],
+)
+def test_latencies_that_cannot_be_had_are_one_line(asked: dict[str, str], said: str, table: Path) -> None:
+    gaps = table.with_name("gaps.csv")
+    gaps.write_text(table.read_text().replace(",1.5\n", ",\n"))
+    if "latency_table" in asked:
+        asked = asked | {"latency_table": str(table.with_name(asked["latency_table"]))}
+    with pytest.raises(ZnasError, match=re.escape(said)) as error:
+        znas.search(preset="naswot", p=1.0, **SMALL, **asked)
+    assert "\n" not in str(error.value)

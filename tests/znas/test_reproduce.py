@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from znas.cli import main
 from znas.files import Album
 from znas.output import markdown
-from znas.reproduce.correlation import BATCH, correlation, score_table, scores_csv, unique_rows
+from znas.reproduce.correlation import correlation, score_table, scores_csv, unique_rows
 from znas.reproduce.figures import SCORES_FILE
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
@@ -31,6 +31,7 @@ from znas.reproduce.statistics import paired_p, rank_correlations, summary
 from znas.reproduce.table2 import table2
 from znas.reproduce.trials import run_trials
 from znas.request import Request
+from znas.scoring.batches import BATCH
 from znas.selection.aggregate import log_rank
 from znas.setup import Setup
 from znas_engine.errors import DataError, InvalidValueError

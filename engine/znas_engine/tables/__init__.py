@@ -33,7 +33,7 @@ from znas_engine.spaces.base import Columns
 from znas_engine.tables import cells as of_cells
 from znas_engine.tables.files import text_of
 from znas_engine.tables.meaning import Kind, meaning
-from znas_engine.tables.rows import Rows, rows_of
+from znas_engine.tables.rows import Rows, lines_of, rows_of
 
 #: Rows that are tried for the column of architectures, and columns or lines that a remark names, at most.
 TRIED, NAMED = 20, 8
@@ -129,9 +129,7 @@ def read_table(
         report(remark)
     rows = rows_of(path, text)
     where, genotypes = _architectures(path, rows, space)
-    if _numbered(rows.cells[0][where]) and not _numbered(str(genotypes[0])):
-        numbers = ", ".join(f"{k} {name}" for k, name in enumerate(space.operations))
-        report(one_line(f"{path}: its architectures are numbers, which are read as {numbers}: others differ"))
+    _say_numbers(path, space, rows.cells[0][where], genotypes[0], report)
     found = _columns(rows, where)
     if all(one.values is None and not one.refused for one in found):
         others = _listed({one.name: one.why for one in found})
@@ -148,6 +146,46 @@ def read_table(
         one_line(f"{path}: accuracies in percent: {_names(taken)}{doubt}; left out: {_listed(table.left)}")
     )
     return table
+
+
+def read_architectures(
+    path: Path | str,
+    space: SearchSpace[Any],
+    progress: Progress = unheard,
+    report: Callable[[str], None] = unheard,
+) -> list[Genotype]:
+    """Those of a table in the order of its lines, whatever its columns are; of a folder that the space reads;
+    or of a file that has one architecture per line and nothing else.
+
+    report: is told how it was read where there is doubt. Raises DataError, with the line: no file, an
+    architecture that the space does not read.
+    """
+    _require_space(space)
+    path = paths.named(path, "the table")
+    if paths.is_folder(path, "the table", DataError):
+        return space.read_folder(path, progress, report)[0]
+    text, remark = text_of(path)
+    if remark:
+        report(remark)
+    lines = lines_of(text)
+    if lines and _reads(space, lines[0][1]):
+        written = lines[0][1]
+        genotypes = [_parsed(path, space, line, number, "") for number, line in lines]
+    else:
+        rows = rows_of(path, text)
+        where, genotypes = _architectures(path, rows, space)
+        written = rows.cells[0][where]
+    _say_numbers(path, space, written, genotypes[0], report)
+    return genotypes
+
+
+def _say_numbers(
+    path: Path, space: SearchSpace[Any], written: str, genotype: Genotype, report: Callable[[str], None]
+) -> None:
+    """How an architecture was read that is written without the names of its operations."""
+    if _numbered(written) and not _numbered(str(genotype)):
+        numbers = ", ".join(f"{k} {name}" for k, name in enumerate(space.operations))
+        report(one_line(f"{path}: its architectures are numbers, which are read as {numbers}: others differ"))
 
 
 def _numbered(written: str) -> bool:
@@ -240,7 +278,8 @@ def _parsed(path: Path, space: SearchSpace[Any], cell: str, line: int, name: str
     try:
         found: Genotype = space.parse(cell)
     except InvalidValueError as error:
-        raise DataError(f"the table {path}, line {line}, column {name}: {error}") from error
+        where = f", column {name}" if name else ""
+        raise DataError(f"the table {path}, line {line}{where}: {error}") from error
     return found
 
 

@@ -50,6 +50,12 @@ def rows_of(path: Path, text: str) -> Rows:
     return found[0]
 
 
+def lines_of(text: str) -> list[tuple[int, str]]:
+    """(number from 1, line) of everything that is neither empty nor a comment."""
+    lines = enumerate(text.split("\n"), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip() and not _is_comment(line)]
+
+
 #: What a spreadsheet writes where a formula has no value: #N/A, #DIV/0!, #REF!; a gap, not a comment.
 _GAP = re.compile(r"#(N/?A|NV|DIV/0!|[^\W\d_]+[!?])[ \"]*([,;\t]|$)")
 

@@ -10,26 +10,22 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import finish
-from znas.cli.options import Json, path
+from znas.cli.options import ChannelsIn, Classes, Depth, Json, Resolution, SpaceName, Width, path
 
 FILES = "architecture.py, architecture.onnx"
 
 
 def network(
-    space: Annotated[str, typer.Argument(help="Search space, by name or package.module:Name.")],
+    space: SpaceName,
     arch: Annotated[str, typer.Argument(help="The architecture as its community writes it.")],
     out: Annotated[
         Path | None, typer.Option(parser=path, help=f"New folder for {FILES.replace(', ', ' and ')}.")
     ] = None,
-    classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
-    resolution: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 32,
-    channels_in: Annotated[int, typer.Option(help="Channels of the images.")] = 3,
-    channels: Annotated[
-        int | None, typer.Option(help="Width; by default that of the community's training.")
-    ] = None,
-    cells: Annotated[
-        int | None, typer.Option(help="Depth, as the space counts; by default that of the training.")
-    ] = None,
+    classes: Classes = 10,
+    resolution: Resolution = 32,
+    channels_in: ChannelsIn = 3,
+    channels: Width = None,
+    cells: Depth = None,
     as_json: Json = False,
 ) -> None:
     """Say what any architecture of a space costs, and write it as a trainable network.

@@ -111,3 +111,13 @@ Table = Annotated[
 Column = Annotated[str | None, typer.Option(help="Column of the table; its first accuracy by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.")]
+
+SpaceName = Annotated[str, typer.Argument(help="Search space, by name or package.module:Name.")]
+#: The size of a trainable network.
+Classes = Annotated[int, typer.Option(help="Outputs of the classifier.")]
+Resolution = Annotated[int, typer.Option(help="Side of the images in pixels.")]
+ChannelsIn = Annotated[int, typer.Option(help="Channels of the images.")]
+Width = Annotated[int | None, typer.Option(help="Width; by default that of the community's training.")]
+Depth = Annotated[
+    int | None, typer.Option(help="Depth, as the space counts; by default that of the training.")
+]

@@ -100,7 +100,7 @@ def _scores() -> Iterator[Part]:
 
 def _row(parameter: Any) -> list[str]:
     if parameter.param_type_name == "argument":
-        return [f"`{parameter.name.upper()}`", parameter.help, "required"]
+        return [f"`{parameter.name.upper()}`", parameter.help, "required" if parameter.required else ""]
     return [", ".join(f"`{name}`" for name in parameter.opts), *_what(parameter)]
 
 

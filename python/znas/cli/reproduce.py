@@ -12,6 +12,7 @@ import typer
 
 from znas.cli.console import progress_bar, remark, reporter
 from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.cli.reproduce_constrained import constrained
 from znas.cli.reproduce_latency import latency
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.hooks import Hooks
@@ -243,6 +244,7 @@ def figures_(
 
 
 reproduce.command()(latency)
+reproduce.command()(constrained)
 
 
 def _setup(request: Request, *, quiet: bool) -> Setup:

@@ -73,13 +73,18 @@ class LatencyTable:
             raise unknown_choice(f"column of {self.path}", name, self.columns)
         return self.columns[found]
 
-    def of(self, genotype: Genotype, name: str | None = None) -> float:
-        """Milliseconds of one architecture. Raises DataError where the table has none, and as `column`."""
+    def find(self, genotype: Genotype, name: str | None = None) -> float | None:
+        """Milliseconds of one architecture, None where the table has none. Raises as `column`."""
         values = self.column(name)
         row = self._rows.get(self.space.mask(genotype).tobytes())
-        if row is None:
+        return None if row is None else float(values[row])
+
+    def of(self, genotype: Genotype, name: str | None = None) -> float:
+        """The same. Raises DataError where the table has none."""
+        found = self.find(genotype, name)
+        if found is None:
             raise DataError(
                 f"the table {self.path} has no row for {genotype}: add one, or measure it with --max-latency "
                 "...@ort:cpu:1"
             )
-        return float(values[row])
+        return found

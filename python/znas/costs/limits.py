@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.costs.counts import COUNTS, Count
+from znas.costs.counts import COUNTS
+from znas.costs.features import random_masks
+from znas.costs.latencies import Latencies
 from znas.costs.quantities import Limit
 from znas_engine.graph import Graph
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 #: Random architectures on which costs are seen to add up, and among which the largest of those that do not
 #: is looked for.
-CHECKED, LOOKED = 4, 200
+CHECKED, LOOKED = 16, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +41,44 @@ class Additive:
         return Additive(self.costs[rows], self.most)
 
 
-class Cost(Protocol):
-    """One cost of the networks of one size."""
-
-    @property
-    def per_operation(self) -> tuple[Floats, float] | None:
-        """Where it is a sum: what every operation adds on its edge, float64 [E, O], -inf where it is no
-        candidate, and the rest. None where it is no sum."""
-
-    def of(self, genotype: Genotype) -> float:
-        """Of one architecture; of what is predicted, the prediction."""
-
-
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """A cost that is counted on the graph."""
+    """A cost that is counted on the graph.
+
+    per_operation: where it is a sum, what every operation adds on its edge, float64 [E, O], -inf where it is
+    no candidate, and the rest; None where it is none.
+    """
 
     space: SearchSpace[Any]
     macro: Macro
     count: Callable[[Graph], int]
 
+    @classmethod
+    def named(cls, cost: str, space: SearchSpace[Any], macro: Macro) -> Counted:
+        """One of COUNTS."""
+        return cls(space, macro, COUNTS[cost].of)
+
     def of(self, genotype: Genotype) -> float:
+        """Of one architecture."""
         return float(self.count(self.space.network(genotype, self.macro)))
+
+    def of_masks(self, masks: Mask) -> Floats:
+        """Of masks [n, E, O], float64 [n]."""
+        if self.per_operation is not None:
+            costs, rest = self.per_operation
+            return rest + sums_over(costs, masks)
+        return np.array([self.of(self.space.genotype(mask)) for mask in masks])
 
     @cached_property
     def per_operation(self) -> tuple[Floats, float] | None:
         costs = self.space.costs(self.macro, self.count)
-        rng = np.random.default_rng(0)
-        masks = [self.space.random_path(rng) for _ in range(CHECKED)]
-        rests = [self.of(self.space.genotype(mask)) - sum_over(costs, mask) for mask in masks]
-        return None if np.ptp(rests) > 1e-6 * max(map(abs, rests), default=0.0) + 0.5 else (costs, rests[0])
+        masks = random_masks(self.space, CHECKED, np.random.default_rng(0))
+        rests = [self.of(self.space.genotype(mask)) for mask in masks] - sums_over(costs, masks)
+        return None if np.ptp(rests) > 0.5 + 1e-6 * np.abs(rests).max() else (costs, float(rests[0]))
+
+    @property
+    def relaxed(self) -> tuple[Floats, float] | None:
+        return self.per_operation
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,21 +87,21 @@ class Bound:
 
     limit: Limit
     most: float
-    cost: Cost
+    cost: Counted | Latencies
 
     @cached_property
-    def additive(self) -> Additive | None:
-        """Over edges; None where the cost is no sum."""
-        if self.cost.per_operation is None:
+    def relaxed(self) -> Additive | None:
+        """Over edges: the limit itself where the cost is a sum; one that keeping it implies, or nearly so,
+        where there is one."""
+        if self.cost.relaxed is None:
             return None
-        costs, rest = self.cost.per_operation
+        costs, rest = self.cost.relaxed
         return Additive(np.where(np.isfinite(costs), costs, 0.0), self.most - rest)
 
-    def keeps(self, mask: Mask, genotype: Callable[[], Genotype]) -> bool:
-        """Whether an architecture is within the limit."""
-        if self.additive is not None:
-            return sum_over(self.additive.costs, mask) <= self.additive.most + 1e-9 * abs(self.additive.most)
-        return self.cost.of(genotype()) <= self.most
+    def keeps(self, masks: Mask) -> Bools:
+        """masks [n, E, O] -> which are within the limit, by what is counted or predicted, bool [n]."""
+        kept: Bools = self.cost.of_masks(masks) <= self.most + 1e-9 * self.most
+        return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,31 +113,40 @@ class Budget:
     bounds: tuple[Bound, ...]
 
     @classmethod
-    def of(cls, limits: Sequence[Limit], space: SearchSpace[Any], macro: Macro) -> Budget:
-        """Resolves shares of the largest."""
+    def of(
+        cls,
+        limits: Sequence[Limit],
+        space: SearchSpace[Any],
+        macro: Macro,
+        latencies: Callable[[str], Latencies],
+    ) -> Budget:
+        """Resolves shares of the largest. latencies: of a target."""
         bounds = []
         for limit in limits:
-            count: Count = COUNTS[limit.cost]
-            cost = Counted(space, macro, count.of)
+            cost = (
+                Counted.named(limit.cost, space, macro) if limit.target is None else latencies(limit.target)
+            )
             most = limit.most * largest(space, cost) if limit.share else limit.most
             bounds.append(Bound(limit, most, cost))
         return cls(space, macro, tuple(bounds))
 
     @property
-    def additive(self) -> list[Additive]:
-        """Those over sums."""
-        return [bound.additive for bound in self.bounds if bound.additive is not None]
+    def relaxed(self) -> list[Additive]:
+        """Limits on sums over edges which all that keep the others keep, or nearly all."""
+        return [bound.relaxed for bound in self.bounds if bound.relaxed is not None]
 
-    def keeps(self, mask: Mask) -> bool:
-        """Whether an architecture is within all limits, by what is counted and predicted."""
-        return all(bound.keeps(mask, lambda: self.space.genotype(mask)) for bound in self.bounds)
+    def keeps(self, masks: Mask) -> Bools:
+        """masks [n, E, O] -> which are within all limits, by what is counted or predicted, bool [n]."""
+        kept = np.ones(len(masks), dtype=np.bool_)
+        for bound in self.bounds:
+            kept[kept] = bound.keeps(masks[kept])
+        return kept
 
 
-def largest(space: SearchSpace[Any], cost: Cost) -> float:
+def largest(space: SearchSpace[Any], cost: Counted | Latencies) -> float:
     """Of all architectures where the cost is a sum, otherwise of `LOOKED` random ones."""
     if cost.per_operation is None:
-        rng = np.random.default_rng(0)
-        return max(cost.of(space.genotype(space.random_path(rng))) for _ in range(LOOKED))
+        return float(cost.of_masks(random_masks(space, LOOKED, np.random.default_rng(0))).max())
     costs, rest = cost.per_operation
     for into in space.nodes():
         best = sorted((float(costs[e].max()) for e in into), reverse=True)
@@ -134,7 +154,7 @@ def largest(space: SearchSpace[Any], cost: Cost) -> float:
     return rest
 
 
-def sum_over(costs: Floats, mask: Mask) -> float:
-    """costs float64 [E, O], mask [E, O] of an architecture -> what its operations add."""
-    live = mask > 0
-    return float((costs[live] * mask[live]).sum())
+def sums_over(costs: Floats, masks: Mask) -> Floats:
+    """costs float64 [E, O], masks [n, E, O] of architectures -> what their operations add, float64 [n]."""
+    found: Floats = np.where(masks > 0, masks * np.where(np.isfinite(costs), costs, 0.0), 0.0).sum((1, 2))
+    return found

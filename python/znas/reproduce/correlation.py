@@ -19,22 +19,18 @@ from znas.output.records import as_csv
 from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Correlation, rank_correlations
-from znas.reproduce.trials import identity
 from znas.request import Request
+from znas.scoring.batches import identity, in_batches
 from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
 from znas.setup import Setup
-from znas.shape import SECONDS, Many, Number
 from znas_engine.backends import get_backend
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress
 from znas_engine.scores import Score, StaticScore
-from znas_engine.spaces import Genotype, Mask, SearchSpace, get_space
+from znas_engine.spaces import Genotype, SearchSpace, get_space
 from znas_engine.tables import Table
-
-#: Architectures per entry of the journal.
-BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +73,7 @@ def score_table(
     pass are computed for each.
 
     architectures: a sample of so many, drawn by `request.seed`; None for all. Scores are journaled in
-    `work`, `BATCH` architectures at a time; scores may be added to the same file later. The backend "auto"
+    `work`, a batch of architectures at a time; scores may be added to the same file later. The backend "auto"
     is chosen per score.
     """
     space = get_space(request.space)
@@ -89,13 +85,14 @@ def score_table(
     genotypes = [table.genotypes[i] for i in chosen]
     text = "\n".join(map(str, genotypes)).encode()
     base = Setup(replace(request, score=scores[0]))
-    about = identity(base) | {
-        "job": "reproduce correlation",
-        "seed": request.seed,
-        "envs": request.envs,
-        "init": base.init,
-        "architectures": hashlib.sha256(text).hexdigest(),
-    }
+    about = identity(
+        base,
+        job="reproduce correlation",
+        seed=request.seed,
+        envs=request.envs,
+        init=base.init,
+        architectures=hashlib.sha256(text).hexdigest(),
+    )
     for of_one_score in ("backend", "device", "code", "score"):  # `_measured` says them of each
         del about[of_one_score]
     found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.accuracies().items()}, {}, {})
@@ -110,8 +107,7 @@ def score_table(
             def advance(share: float, number: int = number) -> None:
                 progress(number * total + int(total * share), len(scores) * total)
 
-            masks = [space.mask(genotypes[i]) for i in first]
-            values, found.seconds[name] = _measured(setup, masks, journal, advance)
+            values, found.seconds[name] = _measured(setup, [genotypes[i] for i in first], journal, advance)
             found.scores[name], found.measured[name] = values[which], len(first)
     return found
 
@@ -126,9 +122,9 @@ def check_sample(table: Table, architectures: int | None) -> None:
 
 
 def _measured(
-    setup: Setup, masks: Sequence[Mask], journal: Journal, advance: Callable[[float], None]
+    setup: Setup, genotypes: Sequence[Genotype], journal: Journal, advance: Callable[[float], None]
 ) -> tuple[Floats, float]:
-    """One score of every mask, float64 [m], and seconds. advance: is told the share that is done."""
+    """One score of every architecture, float64 [m], and seconds. advance: is told the share that is done."""
     (score,) = setup.scores
     evaluator = get_backend(setup.record)
     code = jobs.code(setup.dataset, setup.space, evaluator, score, packages=evaluator.packages)
@@ -136,21 +132,10 @@ def _measured(
     digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
     values: list[float] = []
     seconds = 0.0
-
-    def measure(batch: Sequence[Mask]) -> dict[str, Any]:
-        before = setup.setup_seconds + setup.evaluate_seconds
-        found = setup.measure(np.stack(batch)).mean(0)
-        spent = setup.setup_seconds + setup.evaluate_seconds - before
-        return {"values": found.tolist(), "seconds": spent}
-
-    for start in range(0, len(masks), BATCH):
-        batch = masks[start : start + BATCH]
-        shape = {"values": Many(Number(), len(batch), len(batch)), "seconds": SECONDS}
-        key = f"{score.name}/{start}/{digest}"
-        found = jobs.piece(journal, key, shape, partial(measure, batch))
-        values += found["values"]
-        seconds += found["seconds"]
-        advance(len(values) / len(masks))
+    for batch in in_batches(setup, genotypes, partial(jobs.piece, journal), f"{score.name}/{digest}"):
+        values += batch.values.mean(0).tolist()
+        seconds += batch.seconds
+        advance(len(values) / len(genotypes))
     return np.array(values), seconds
 
 

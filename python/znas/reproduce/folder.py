@@ -8,8 +8,8 @@ from pathlib import Path
 from znas.files import Album
 from znas.output.figures import NO_PICTURES, drawable
 
-#: The finished searches of a folder, and its measured scores.
-SEARCHES, SCORES = "searches.work", "scores.work"
+#: The finished searches of a folder, those under limits, and its measured scores.
+SEARCHES, LIMITED, SCORES = "searches.work", "limited.work", "scores.work"
 #: Of every table NAME the files NAME.SUFFIX.
 SUFFIXES = ("csv", "json", "md", "html")
 
@@ -25,7 +25,7 @@ def opened(
 
     report: is told if pictures will be left out. Raises StorageError.
     """
-    album = Album(out, (SEARCHES, SCORES))
+    album = Album(out, (SEARCHES, LIMITED, SCORES))
     if pictures and not drawable():
         report(NO_PICTURES)
         pictures = ()

@@ -14,10 +14,10 @@ from znas.method import Method
 from znas.reproduce.rows import Row, prior_path
 from znas.request import SHIPPED, Request
 from znas.result import Seconds
+from znas.scoring.batches import identity
 from znas.setup import Setup
 from znas.shape import COUNT, SECONDS
 from znas_engine.arguments import check_between
-from znas_engine.backends import get_backend
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress
 from znas_engine.spaces import SearchSpace
@@ -67,7 +67,9 @@ def run_trials(
         asked = row.adapt(at_hand)
         Method.of(asked.settled(), setup.space, Setup(asked).scores)
     found: dict[str, list[Trial]] = {row.name: [] for row in rows}
-    with Journal(work, identity(setup) | {"prior": _digest(setup.space, prior)}) as journal:
+    with Journal(
+        work, identity(setup, job="reproduce searches", prior=_digest(setup.space, prior))
+    ) as journal:
         total, done = seeds * len(rows), 0
         for seed in range(request.seed, request.seed + seeds):
             for row in rows:
@@ -80,25 +82,6 @@ def run_trials(
                 done += 1
                 progress(done, total)
     return found
-
-
-def identity(setup: Setup) -> dict[str, Any]:
-    """What the finished searches of a work file have in common."""
-    return jobs.measured(
-        dataset=setup.dataset,
-        space=setup.space,
-        macro=setup.macro,
-        evaluator=get_backend(setup.record),
-        scores=(),
-        facts={
-            "job": "reproduce searches",
-            "backend": setup.backend,
-            "device": ",".join(setup.devices),
-            "dtype": setup.dtype,
-            "images": setup.images,
-            "norm": setup.norm,
-        },
-    )
 
 
 def check_seeds(first: int, count: int, least: int) -> None:

@@ -97,6 +97,6 @@ def references(
     of them would weigh as much as being among the worst of the space.
     """
     functions = {space.function_of(space.genotype(mask)) for mask in finalists}
-    drawn = (space.random_path(rng) for _ in range(DRAWS * count))
-    fitting = drawn if budget is None else filter(budget.keeps, drawn)
+    drawn = np.stack([space.random_path(rng) for _ in range(DRAWS * count)])
+    fitting = drawn if budget is None else drawn[budget.keeps(drawn)]
     return list(islice(different(space, fitting, functions), count))

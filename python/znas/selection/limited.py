@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.costs.counts import COUNTS
-from znas.costs.limits import Additive, Bound, Budget, sum_over
+from znas.costs.features import random_masks
+from znas.costs.limits import Additive, Bound, Budget, sums_over
 from znas.costs.quantities import in_words
-from znas.selection.admitted import admitted
 from znas.selection.criteria import Floats
 from znas.selection.finalists import best_sums, different
 from znas.selection.in_order import in_order, under
@@ -25,6 +25,8 @@ LOOKS, TOPOLOGIES = 200_000, 100
 #: Architectures that keep the limits on sums and break another one, before it is given up; and random ones
 #: among which the least of a cost that is no sum is looked for.
 TRIED, SAMPLE = 1000, 200
+#: Architectures whose costs are asked for at once.
+TOGETHER = 64
 
 
 def within(
@@ -46,15 +48,13 @@ def within(
     space, failed = budget.space, 0
     for edges in topologies(space, worth_of_edge, kept):
         found: list[Mask] = []
-        for mask in different(space, best_sums(space, scores, edges, LOOKS, budget.additive), set()):
-            if budget.keeps(mask):
-                found.append(mask)
-            else:
-                failed += 1
-            if len(found) == count or failed == TRIED:
-                break
+        masks = different(space, best_sums(space, scores, edges, LOOKS, budget.relaxed), set())
+        while len(found) < count and failed < TRIED and (some := list(islice(masks, TOGETHER))):
+            keeps = budget.keeps(np.stack(some))
+            found += [mask for mask, kept_all in zip(some, keeps, strict=True) if kept_all]
+            failed += int((~keeps).sum())
         if found:
-            return found
+            return found[:count]
         if failed:  # the edges are not what keeps the limits from being met
             break
     raise unmet(budget)
@@ -118,25 +118,22 @@ def _least(budget: Budget, bound: Bound, others: Sequence[Bound]) -> tuple[float
     where none of them was found."""
     space = budget.space
     if bound.cost.per_operation is None:
-        rng = np.random.default_rng(0)
-        values = [
-            bound.cost.of(space.genotype(mask))
-            for mask in (admitted(space, lambda: space.random_path(rng)) for _ in range(SAMPLE))
-            if all(other.keeps(mask, lambda mask=mask: space.genotype(mask)) for other in others)  # type: ignore[misc]
-        ]
-        return (min(values) if values else None), False
+        masks = random_masks(space, SAMPLE, np.random.default_rng(0))
+        for other in others:
+            masks = masks[other.keeps(masks)]
+        return (float(bound.cost.of_masks(masks).min()) if len(masks) else None), False
     costs, rest = bound.cost.per_operation
     cheapest = {e: -float(row[np.isfinite(row)].min()) for e, row in enumerate(costs)}
     kept = np.ones(len(space.edges), dtype=np.bool_)
     for into in space.contested_nodes():
         kept[sorted(into, key=lambda e: -cheapest[e])[space.in_edges :]] = False
     edges = np.flatnonzero(kept)
-    sums: list[Additive] = [other.additive.of(edges) for other in others if other.additive is not None]
+    sums: list[Additive] = [other.relaxed.of(edges) for other in others if other.relaxed is not None]
     finite = np.where(np.isfinite(costs), costs, np.inf)[edges]
     for _, columns in under(finite, sums, LOOKS):
         choice = np.zeros(len(space.edges), dtype=np.int64)
         choice[edges] = columns
         mask = one_hot(choice, len(space.operations)) * kept[:, None]
         if space.admits(mask):
-            return rest + sum_over(costs, mask), True
+            return rest + float(sums_over(costs, mask[None])[0]), True
     return None, True

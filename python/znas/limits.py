@@ -1,0 +1,83 @@
+"""The end of a search under limits: what is handed over keeps them, latencies as they are measured."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas.costs.latencies import Latencies
+from znas.costs.latency import Latency
+from znas.costs.limits import Bound, Budget
+from znas.costs.quantities import in_words
+from znas.result import LimitReport
+from znas.selection.in_order import duals
+from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import Genotype, Mask
+
+Floats = NDArray[np.float64]
+#: Architectures that are measured before a limit of latency is given up.
+MEASURED = 20
+
+
+def settled(
+    masks: list[Mask], losses: Floats, budget: Budget | None
+) -> tuple[Mask, tuple[LimitReport, ...], list[str]]:
+    """The first of the architectures that keeps the limits of latency when it is measured, what it has of its
+    limits, and notes. losses: float64 [E, O], of every operation behind its edge's best.
+
+    Raises:
+        InvalidValueError: none of the first `MEASURED` does; it names the nearest.
+    """
+    if budget is None:
+        return masks[0], (), []
+    nearest: tuple[float, str] | None = None
+    for tried, mask in enumerate(masks[:MEASURED]):
+        limits, remarks = reports(budget, mask, losses)
+        over = max((limit.value / limit.most for limit in limits), default=0.0)
+        if over <= 1:
+            if tried:
+                remarks.append(f"{tried} architectures before this one were over a limit when measured")
+            return mask, limits, remarks
+        worst = max(limits, key=lambda limit: limit.value / limit.most)
+        if nearest is None or over < nearest[0]:
+            nearest = over, in_words(worst.cost, worst.value) + f" on {worst.target}"
+    assert nearest is not None
+    raise InvalidValueError(
+        f"of {min(MEASURED, len(masks))} architectures that were predicted within the limits none was when "
+        f"measured: the nearest has {nearest[1]}; allow that, or a smaller network, --network-channels or "
+        "--network-cells"
+    )
+
+
+def reports(budget: Budget, mask: Mask, losses: Floats) -> tuple[tuple[LimitReport, ...], list[str]]:
+    """What a network has of its limits, latencies measured, and what has to be known of that."""
+    rows = np.flatnonzero(mask.any(1))
+    prices = duals(losses[rows], [limit.of(rows) for limit in budget.relaxed])
+    each = iter([] if prices is None else prices.tolist())
+    genotype = budget.space.genotype(mask)
+    made: list[LimitReport] = []
+    remarks: list[str] = []
+    for bound in budget.bounds:
+        price = None if bound.relaxed is None else next(each, 0.0) * bound.most / 100
+        report, said = _report(bound, genotype, price)
+        made.append(report)
+        remarks += said
+    return tuple(made), remarks
+
+
+def _report(bound: Bound, genotype: Genotype, price: float | None) -> tuple[LimitReport, list[str]]:
+    limit, cost, remarks = bound.limit, bound.cost, []
+    value, predicted, quartiles, target = cost.of(genotype), None, None, None
+    if isinstance(cost, Latencies):
+        target, predicted, measured = cost.target, value, cost.measure(genotype)
+        if isinstance(measured, Latency):
+            value, quartiles = measured.median_ms, (measured.low_ms, measured.high_ms)
+            remarks = [f"latency on {measured.target}: {remark}" for remark in measured.remarks]
+        elif measured is not None:
+            value = measured
+        else:
+            remarks = [f"latency on {target}: predicted; --latency-table has no row for {genotype}"]
+    return (
+        LimitReport(limit.cost, limit.asked, bound.most, value, target, price, predicted, quartiles),
+        remarks,
+    )
