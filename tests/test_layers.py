@@ -282,7 +282,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
     ),
     "code in data": (
         {"pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "exec", "eval", "marshal.loads"},
-        {"python/znas/costs/timing.py": "what a space writes, from the process that began this one"},
+        {},
     ),
     "signals": (
         {"signal.signal", "os._exit", "atexit.register", "os.kill"},
@@ -290,11 +290,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
     ),
     "cores": (
         {"os.cpu_count", "os.sched_getaffinity", "multiprocessing.cpu_count"},
-        {
-            "engine/znas_engine/cores.py": "the place",
-            "python/znas/costs/latency.py": "how many cores the machine has, for a remark",
-            "python/znas/costs/timing.py": "which cores a process may be pinned to",
-        },
+        {"engine/znas_engine/cores.py": "the place"},
     ),
     "quoting": ({"reprlib.repr", "reprlib.Repr", "ascii"}, {}),  # `briefly` does
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,7 +165,11 @@ class Meter:
         check_memory(graph, self.batch)
         asked: dict[str, Any] = {"graph": encoded(live(graph)), "seconds": self.seconds, "tight": TIGHT}
         if self.target.backend == "torch":
-            asked["source"] = self.space.source(genotype, self.macro)
+            asked["trainable"] = {
+                "module": self.space.trainable,
+                "structure": genotype.structure(),
+                "arguments": self.space.network_arguments(self.macro),
+            }
         try:
             return self._latency(self._started().ask(asked))
         except WorkerFailed as error:
@@ -192,8 +197,9 @@ class Meter:
                 "batch": self.batch,
                 "seed": self.seed,
             }
+            here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # a space may be anybody's module
             self._process = WorkerProcess(
-                ["-m", "znas.costs.timing", json.dumps(given)], environment(self.target.threads)
+                ["-m", "znas.costs.timing", json.dumps(given)], environment(self.target.threads) | here
             )
         return self._process
 
@@ -226,8 +232,7 @@ class Meter:
         elif max(answer["others"]) > QUIET:
             here, all_ = (100 * share for share in answer["others"])
             found.append(
-                f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of all "
-                f"{os.cpu_count()}"
+                f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of the machine"
             )
         return found
 
