@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.expected import Estimate, expected
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
-from znas.meaning import always, remarks, ties
+from znas.meaning import always, drawn, remarks, ties
 from znas.method import Method
 from znas.packages import outside
 from znas.request import OPTIONS, Request
@@ -49,7 +50,7 @@ def search(
 
     Args:
         request: a whole `znas.Request`; or give its fields as keyword arguments.
-        progress: called with (masked passes done, those known to be needed).
+        progress: called with (masked passes done, those that will be needed at most).
         report: called with one-line remarks worth showing.
         OPTIONS
 
@@ -66,7 +67,12 @@ def search(
     elif options:
         raise TypeError("give either a `request` or its fields as keyword arguments, not both")
     instance("request", request, Request, ": give its fields as keyword arguments")
-    setup = Setup(request, Hooks(progress, report))
+    return searched(request, Hooks(progress, report))
+
+
+def searched(request: Request, hooks: Hooks = QUIET) -> SearchResult:
+    """`search` for a whole request."""
+    setup = Setup(request, hooks)
     return select(setup, Method.of(request.settled(), setup.space, setup.scores))
 
 
@@ -75,6 +81,8 @@ def select(setup: Setup, method: Method) -> SearchResult:
     instance("setup", setup, Setup, ": znas.Setup(request) is one")
     instance("method", method, Method, ": znas.Method.of(request.settled(), ...) is one")
     space, chance = setup.space, method.rng("ties")
+    ahead = expected(method, space)
+    setup.expect(ahead.masks, Estimate(setup.hooks.report, ahead.at_most))
     race = None if method.race is None else Race(_chunks(setup), method.race)
     scorer = IntervenedScorer(
         observe=race or (lambda queries: setup.measure(np.stack([query.mask for query in queries]))),
@@ -99,7 +107,10 @@ def select(setup: Setup, method: Method) -> SearchResult:
         notes.append(note)
         kept = np.asarray(mask.any(1))
         selected = np.where(kept, mask.argmax(1), selected)
-    if always(method.p) and method.prior is None:
+    setup.done()
+    if not always(method.p):
+        notes += drawn(space, decision.worths, selected, kept)
+    elif method.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
     notes += [*remarks(setup.request.settled(), setup.scores, setup.dataset), *uniform]
     edges = edge_reports(

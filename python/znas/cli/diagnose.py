@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from znas.cli.console import progress_bar, reporter, show
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, path
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
@@ -107,13 +107,18 @@ def diagnose(
 
     \b
     Examples:
-      znas-engine diagnose --out diagnosis --channels 8 --cells 1
-      znas-engine diagnose --out diagnosis --data cifar10 --data-dir ~/data --score accuracy --images 64
-      znas-engine diagnose --robustness --out robustness --seeds 10 --table nasbench201.csv
+      znas-engine diagnose --out diagnosis --channels 8 \\
+        --cells 1
+      znas-engine diagnose --out diagnosis --data cifar10 \\
+        --data-dir ~/data --score accuracy --images 64
+      znas-engine diagnose --robustness --out robustness \\
+        --seeds 10 --table nasbench201.csv
     """
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
+    if table is None:
+        check_read(diagnose, "is of a table: pass --table FILE too", column=column)
     base = _sized(_base(request, inits, p, game, prior), envs, images, robustness=robustness)
     report = reporter(quiet=quiet)
     truth = None if table is None else _truth(table, request, column, report)
@@ -131,8 +136,9 @@ def diagnose(
         else:
             show(found.summary(), written, "report.md, report.html, JSON, pictures")
 
-    with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
-        found = job(table=truth, column=column, out=out, hooks=Hooks(progress, report, say))
+    what, inner = ("searches", "masked passes") if robustness else ("samples", "")
+    with progress_bar(what, quiet=quiet, inner=inner) as bar:
+        found = job(table=truth, column=column, out=out, hooks=Hooks(bar, report, say, bar.inner))
     say(found, out)
 
 

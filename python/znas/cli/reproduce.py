@@ -74,7 +74,8 @@ def table1(
 
     \b
     Example:
-      znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
+      znas-engine reproduce table1 --data-dir ~/data \\
+        --seeds 3 --out runs/table1
     """
 
     from znas.reproduce.published import space_of
@@ -107,7 +108,8 @@ def table3(
 
     \b
     Example:
-      znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
+      znas-engine reproduce table3 --data-dir ~/data \\
+        --seeds 3 --out runs/table3
     """
 
     from znas.reproduce.published import space_of
@@ -132,8 +134,10 @@ def table2(
 
     \b
     Examples:
-      znas-engine reproduce table2 --data-dir ~/data --table nasbench201.csv --out runs/table2
-      znas-engine reproduce table2 --data-dir ~/data --rows random,default --seeds 3 --out runs/quick
+      znas-engine reproduce table2 --data-dir ~/data \\
+        --table nasbench201.csv --out runs/table2
+      znas-engine reproduce table2 --data-dir ~/data \\
+        --rows random,default --seeds 3 --out runs/quick
     """
     from znas.reproduce import figures, folder
     from znas.reproduce.published import space_of
@@ -151,10 +155,9 @@ def table2(
         truth = None if table is None else read_table(table, setup.space, progress, reporter(quiet=quiet))
     if truth is not None:
         truth.accuracies()  # refused before the searches
-    with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(
-            chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
-        )
+    with progress_bar("searches", quiet=quiet, inner="masked passes") as bar:
+        hooks = Hooks(bar, inner=bar.inner)
+        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = tabulate(chosen, trials, truth, setup.conditions())
     _save(sheet, album, "table2", None if truth is None else figures.draw_accuracies, as_json=as_json)
     _show([sheet], as_json=as_json)
@@ -188,9 +191,12 @@ def correlation(
 
     \b
     Examples:
-      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --out runs/correlation
-      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
-        --scores naswot,params,naswot+params --out runs/sample
+      znas-engine reproduce correlation --data-dir ~/data \\
+        --table nasbench201.csv --out runs/correlation
+      znas-engine reproduce correlation --data-dir ~/data \\
+        --table nasbench201.csv --architectures 500 \\
+        --scores naswot,params,naswot+params \\
+        --out runs/sample
     """
     measure = _correlation(request, table, _names(scores), architectures, out, as_json=as_json, quiet=quiet)
     _show([measure()], as_json=as_json)
@@ -221,8 +227,10 @@ def sets(
 
     \b
     Example:
-      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --out runs/correlation
-      znas-engine reproduce sets --out runs/correlation --by top
+      znas-engine reproduce correlation --data-dir ~/data \\
+        --table nasbench201.csv --out runs/correlation
+      znas-engine reproduce sets --out runs/correlation \\
+        --by top
     """
     from znas.reproduce import folder
     from znas.reproduce import sets as measure
@@ -275,10 +283,9 @@ def _sizes(
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
-    with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(
-            chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
-        )
+    with progress_bar("searches", quiet=quiet, inner="masked passes") as bar:
+        hooks = Hooks(bar, inner=bar.inner)
+        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
     _save(sheet, album, evaluation.name, figures.draw_sizes, as_json=as_json)
     return sheet
