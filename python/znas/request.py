@@ -55,14 +55,18 @@ class Option:
     high: int | None = None
     domain: Callable[[str, Any], float] = number
 
-    def described(self, *, installed: bool = True) -> str:
-        """Help and choices. installed: with those that packages bring."""
+    def names(self, *, installed: bool = True) -> list[str]:
+        """Its choices. installed: with those that packages bring."""
         names = self.choices
         if isinstance(names, Registry):
             known: Iterable[str] = names.names() if installed else names.builtin
         else:
             known = names()
-        choices = [*self.also, *known]
+        return [*self.also, *known]
+
+    def described(self, *, installed: bool = True) -> str:
+        """Help and choices. installed: as for `names`."""
+        choices = self.names(installed=installed)
         return f"{self.help}: {' | '.join(choices)}." if choices else f"{self.help}."
 
 
@@ -85,7 +89,10 @@ class Request:
         spaces.DEFAULT, "Search space, by name or package.module:Name", choices=SPACES
     )
     data: Any = _option(
-        "gaussian", "Images, by name or package.module:Name; gaussian needs no files", choices=DATASETS
+        None,
+        "Images, by name or package.module:Name; by default what --data-dir holds, without it gaussian, "
+        "which needs no files",
+        choices=DATASETS,
     )
     data_dir: Path | None = _option(
         None,
@@ -212,7 +219,7 @@ class Request:
     )
     resolution: int | None = _option(
         None,
-        "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
+        "Side of the images in pixels; the data set's own by default (imagefolder: the pictures', up to 224)",
         int,
         low=1,
         high=8192,
@@ -264,7 +271,9 @@ class Request:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
         backends: those are their names if these lead to them."""
         plain = {name: _plain(getattr(self, name)) for name in OPTIONS}
-        named = isinstance(self.data, str) or (callable(self.data) and not isinstance(self.data, Dataset))
+        named = isinstance(self.data, str | None) or (
+            callable(self.data) and not isinstance(self.data, Dataset)
+        )
         return plain if named else plain | {"data": IN_MEMORY}
 
     @classmethod
