@@ -43,7 +43,7 @@ SHIPPED = "shipped"
 class Option:
     """What is said of a field. help: without its choices. choices: the names that are known here, after those
     of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a whole number. domain: of another."""
+    preset's value. absent: for what else. low, high: of a whole number. domain: of another."""
 
     help: str
     kind: type
@@ -51,6 +51,7 @@ class Option:
     also: tuple[str, ...] = ()
     read: Callable[[str], Any] | None = None
     of_preset: bool = False
+    absent: str = ""
     low: int | None = None
     high: int | None = None
     domain: Callable[[str, Any], float] = number
@@ -90,9 +91,9 @@ class Request:
     )
     data: Any = _option(
         None,
-        "Images, by name or package.module:Name; by default what --data-dir holds, without it gaussian, "
-        "which needs no files",
+        "Images, by name or package.module:Name; gaussian needs no files",
         choices=DATASETS,
+        absent="what --data-dir holds, or gaussian",
     )
     data_dir: Path | None = _option(
         None,

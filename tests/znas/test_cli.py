@@ -364,7 +364,7 @@ def test_what_people_ask_for_that_is_no_command() -> None:
     ("option", "nearest"),
     [
         ("--max-param", "--max-params"),
-        ("--max-size", "--max-params"),
+        ("--max-size", "--max-params or --max-flops or --max-latency or --max-memory"),
         ("--max-flop", "--max-flops"),
         ("--max-latancy", "--max-latency"),
         ("--max-mem", "--max-memory"),

@@ -113,7 +113,7 @@ def test_a_line_now_and_then_where_stderr_is_no_terminal(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
-    with console.progress_bar("searches", quiet=False, inner="masked passes") as bar:
+    with console.progress_bar("searches", "masked passes", quiet=False) as bar:
         for search in range(3):
             for done in range(50, 1001, 50):
                 now += 0.5
@@ -141,7 +141,7 @@ def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 PROGRAM = """
 import sys, time
 from znas.cli import console
-with console.progress_bar("searches", quiet=False, inner="masked passes") as bar:
+with console.progress_bar("searches", "masked passes", quiet=False) as bar:
     for search in range(2):
         for done in range(1, 4):
             bar.inner(done, 3)

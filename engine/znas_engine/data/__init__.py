@@ -80,8 +80,7 @@ def load(
     channels_in: channels of an image; None means the data set's own (3 for all that are built in: arrays
         with one channel show it three times). 1 makes colours grey: their luminance, see
         `pixels.luminance`. gaussian draws any number.
-    report: is told, in a line each, of what was found in a folder and how it is shown, of reading that takes
-        long and of pictures that are left out.
+    report: is told what was found in a folder, how it is shown, and what takes long.
 
     Raises:
         InvalidValueError: an unknown name, an argument that is missing, superfluous or outside its domain,
@@ -93,14 +92,9 @@ def load(
     if isinstance(asked, str) and asked == IN_MEMORY:
         raise InvalidValueError("the images of this request were in memory: give them again, as `data`")
     if asked is None:
-        asked = implied(data_dir)
-        found = load(asked, data_dir=data_dir, resolution=resolution, channels_in=channels_in, report=report)
-        if data_dir is not None:
-            report(one_line(f"{short(Path(data_dir))} was taken for --data {asked}"))
-        return found
+        return _by_folder(data_dir, resolution, channels_in, report)
     found = DATASETS.get(asked)
-    source = _source(asked)
-    title = _title(asked)
+    source, title = _source(asked), _title(asked)
     options = {
         "data_dir": None if data_dir is None else paths.named(data_dir, "`data_dir`"),
         "resolution": resolution,
@@ -120,6 +114,20 @@ def load(
         raise _unused("data_dir", left["data_dir"], title)
     # Whoever made the pictures may have looked at these; what is read has them in any case.
     return _read(found, resolution, channels_in, source, report)
+
+
+def _by_folder(
+    data_dir: str | Path | None,
+    resolution: int | None,
+    channels_in: int | None,
+    report: Callable[[str], None],
+) -> Dataset:
+    """What is `implied`, said once it is there."""
+    name = implied(data_dir)
+    found = load(name, data_dir=data_dir, resolution=resolution, channels_in=channels_in, report=report)
+    if data_dir is not None:
+        report(one_line(f"{short(Path(data_dir))} was taken for --data {name}"))
+    return found
 
 
 def check_without_files(name: str) -> None:

@@ -78,7 +78,7 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(what: str, *, quiet: bool, inner: str = "") -> Iterator[Bar]:
+def progress_bar(what: str, inner: str = "", *, quiet: bool) -> Iterator[Bar]:
     """What shows on stderr how much of a job is done: a bar, or a line every `EVERY` seconds where stderr is
     no terminal or one that draws nothing.
 

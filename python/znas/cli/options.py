@@ -72,7 +72,7 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
     default = defaults.get(name, _DEFAULTS[name])
     assert default is not MISSING
     help = option.described()
-    shown: bool | str = True
+    shown: bool | str = option.absent if default is None and option.absent else True
     if default is None and option.of_preset:
         if preset:
             help += " [of the preset]"

@@ -155,7 +155,7 @@ def table2(
         truth = None if table is None else read_table(table, setup.space, progress, reporter(quiet=quiet))
     if truth is not None:
         truth.accuracies()  # refused before the searches
-    with progress_bar("searches", quiet=quiet, inner="masked passes") as bar:
+    with progress_bar("searches", "masked passes", quiet=quiet) as bar:
         hooks = Hooks(bar, inner=bar.inner)
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = tabulate(chosen, trials, truth, setup.conditions())
@@ -283,7 +283,7 @@ def _sizes(
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, _names(rows) or evaluation.usual_rows, prior)
-    with progress_bar("searches", quiet=quiet, inner="masked passes") as bar:
+    with progress_bar("searches", "masked passes", quiet=quiet) as bar:
         hooks = Hooks(bar, inner=bar.inner)
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
