@@ -102,7 +102,7 @@ class Checkpoint:
 
     def _keeps(self, step: int) -> None:
         """What is said of it where the command is interrupted."""
-        interrupts.keeps(self.path, f"{step:,} training steps")
+        interrupts.keeps(self.path, f"{step} training steps")
 
     def _read(self, weights: _Tensors, velocity: _Tensors, total: int) -> tuple[dict[str, str], _Tensors]:
         """Metadata and tensors of a whole file; the tensors are this job's if the identity is."""
