@@ -22,7 +22,7 @@ VERBS = ("search", "show", "network", "export", "prior", "diagnose", "reproduce"
 #: What people ask for that is no verb or option -> what does it.
 ELSEWHERE = {
     "train": "architecture.py, which `search --out` writes, trains as any PyTorch module",
-    "resume": "the same command goes on where it stopped",
+    "resume": "the same command goes on where it stopped; only `search` starts anew",
 }
 #: Of a search, where a misspelt option begins as they do.
 LIMITS = ("--max-params", "--max-flops", "--max-latency", "--max-memory")
