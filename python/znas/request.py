@@ -45,8 +45,8 @@ SHIPPED = "shipped"
 class Option:
     """What is said of a field. help: without its choices. choices: the names that are known here, after those
     of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a whole number, or of a
-    range of them as text. domain: of another. limit: the cost that it limits."""
+    preset's value. absent: for what else. low, high: of a whole number, or of a range of them as text.
+    domain: of another. limit: the cost that it limits."""
 
     help: str
     kind: type
@@ -54,19 +54,24 @@ class Option:
     also: tuple[str, ...] = ()
     read: Callable[[str], Any] | None = None
     of_preset: bool = False
+    absent: str = ""
     low: int | None = None
     high: int | None = None
     domain: Callable[[str, Any], float] = number
     limit: str | None = None
 
-    def described(self, *, installed: bool = True) -> str:
-        """Help and choices. installed: with those that packages bring."""
+    def names(self, *, installed: bool = True) -> list[str]:
+        """Its choices. installed: with those that packages bring."""
         names = self.choices
         if isinstance(names, Registry):
             known: Iterable[str] = names.names() if installed else names.builtin
         else:
             known = names()
-        choices = [*self.also, *known]
+        return [*self.also, *known]
+
+    def described(self, *, installed: bool = True) -> str:
+        """Help and choices. installed: as for `names`."""
+        choices = self.names(installed=installed)
         return f"{self.help}: {' | '.join(choices)}." if choices else f"{self.help}."
 
 
@@ -93,7 +98,10 @@ class Request:
         spaces.DEFAULT, "Search space, by name or package.module:Name", choices=SPACES
     )
     data: Any = _option(
-        "gaussian", "Images, by name or package.module:Name; gaussian needs no files", choices=DATASETS
+        None,
+        "Images, by name or package.module:Name; gaussian needs no files",
+        choices=DATASETS,
+        absent="what --data-dir holds, or gaussian",
     )
     data_dir: Path | None = _option(
         None,
@@ -247,7 +255,7 @@ class Request:
     )
     resolution: int | None = _option(
         None,
-        "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
+        "Side of the images in pixels; the data set's own by default (imagefolder: the pictures', up to 224)",
         int,
         low=1,
         high=8192,
@@ -312,7 +320,9 @@ class Request:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
         backends: those are their names if these lead to them."""
         plain = {name: _plain(getattr(self, name)) for name in OPTIONS}
-        named = isinstance(self.data, str) or (callable(self.data) and not isinstance(self.data, Dataset))
+        named = isinstance(self.data, str | None) or (
+            callable(self.data) and not isinstance(self.data, Dataset)
+        )
         return plain if named else plain | {"data": IN_MEMORY}
 
     @classmethod

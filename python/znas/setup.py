@@ -21,6 +21,7 @@ from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
 from znas_engine.backends.checks import check_score, check_slots
+from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
@@ -28,6 +29,7 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.footprint import check_memory
 from znas_engine.gpu import with_card
+from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score, get_scores
 from znas_engine.scores.labels import check_labels
 from znas_engine.spaces import Macro, Mask, SearchSpace, get_space
@@ -114,7 +116,7 @@ class Setup:
         graph = check_slots(self.space.supernet(self.macro), self.space)
         check_memory(graph, self.images)
         check_size(self.space, self.macro, graph)
-        check_norm_is_read(request, self.scores)
+        check_norm_is_read(asked, self.scores, self.space)
         choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype, graph)
         self.record, self.devices = choice.record, choice.devices
         for score in self.scores:
@@ -123,8 +125,10 @@ class Setup:
         if choice.remark is not None:
             hooks.report(choice.remark)
         self._budgets: dict[Macro, Budget] = {}
-        #: Whether anything was measured.
+        #: Whether anything was measured, and how many passes there will be.
         self.measured = False
+        self._ahead = 0
+        self._estimate: Progress = unheard
         self.evaluations = 0
         self.setup_seconds = 0.0
         self.evaluate_seconds = 0.0
@@ -193,12 +197,29 @@ class Setup:
             score=self.scores,
             environments=self.environments,
             rows=rows,
-            progress=lambda done, total: self.hooks.progress(before + done, before + total),
+            progress=lambda done, total: self._tell(before + done, before + total),
         )
         self.evaluations += found.evaluations
         self.setup_seconds += found.setup_seconds
         self.evaluate_seconds += found.evaluate_seconds
         return found.values
+
+    def expect(self, masks: int, estimate: Progress) -> None:
+        """So many more masks will be measured, at most: `progress` is told from the first on, and `estimate`
+        too, unless this is one of many searches."""
+        self._ahead = self.evaluations + masks * self.envs * count_passes(self.scores, self.norm)
+        self._estimate = estimate if self.hooks.alone else unheard
+
+    def done(self) -> None:
+        """Nothing more will be measured, though more was expected."""
+        if self.measured and self.evaluations < self._ahead:
+            self._ahead = 0
+            self._tell(self.evaluations, self.evaluations)
+
+    def _tell(self, done: int, known: int) -> None:
+        total = max(known, self._ahead)
+        self.hooks.progress(done, total)
+        self._estimate(done, total)
 
     @cached_property
     def agreement(self) -> float | None:
