@@ -18,8 +18,9 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from znas.meaning import flag
+from znas.option import Option
 from znas.presets import DEFAULT, ORDINARY, PRESETS
-from znas.request import OPTIONS, SHIPPED, Option, Request
+from znas.request import OPTIONS, SHIPPED, Request
 from znas_engine import paths
 from znas_engine.errors import InvalidValueError
 
