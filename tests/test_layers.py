@@ -248,6 +248,8 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
             "python/znas/files.py": "the place of what is written",
             "engine/znas_engine/journal.py": "its work file, opened once for reading, writing and the lock",
             "engine/znas_engine/storage.py": "its cache, opened without following links",
+            "engine/znas_engine/stored.py": "its cache, of which only what is ours is removed",
+            "engine/znas_engine/interrupts.py": "imported before all else: is a work file still there",
             "engine/znas_engine/supernet/checkpoint.py": "makes the folder of its own file",
             "engine/znas_engine/data/folders.py": "the kinds that a listing of a folder knows already",
             "python/znas/priors/base.py": "a file that was just written keeps its permissions",

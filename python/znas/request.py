@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from znas.costs.quantities import EXAMPLES, Limit, limits
+from znas.costs.sizes import span
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
@@ -44,7 +45,8 @@ SHIPPED = "shipped"
 class Option:
     """What is said of a field. help: without its choices. choices: the names that are known here, after those
     of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a whole number. domain: of another. limit: the cost that it limits."""
+    preset's value. absent: for what else. low, high: of a whole number, or of a range of them as text.
+    domain: of another. limit: the cost that it limits."""
 
     help: str
     kind: type
@@ -52,19 +54,24 @@ class Option:
     also: tuple[str, ...] = ()
     read: Callable[[str], Any] | None = None
     of_preset: bool = False
+    absent: str = ""
     low: int | None = None
     high: int | None = None
     domain: Callable[[str, Any], float] = number
     limit: str | None = None
 
-    def described(self, *, installed: bool = True) -> str:
-        """Help and choices. installed: with those that packages bring."""
+    def names(self, *, installed: bool = True) -> list[str]:
+        """Its choices. installed: with those that packages bring."""
         names = self.choices
         if isinstance(names, Registry):
             known: Iterable[str] = names.names() if installed else names.builtin
         else:
             known = names()
-        choices = [*self.also, *known]
+        return [*self.also, *known]
+
+    def described(self, *, installed: bool = True) -> str:
+        """Help and choices. installed: as for `names`."""
+        choices = self.names(installed=installed)
         return f"{self.help}: {' | '.join(choices)}." if choices else f"{self.help}."
 
 
@@ -91,7 +98,10 @@ class Request:
         spaces.DEFAULT, "Search space, by name or package.module:Name", choices=SPACES
     )
     data: Any = _option(
-        "gaussian", "Images, by name or package.module:Name; gaussian needs no files", choices=DATASETS
+        None,
+        "Images, by name or package.module:Name; gaussian needs no files",
+        choices=DATASETS,
+        absent="what --data-dir holds, or gaussian",
     )
     data_dir: Path | None = _option(
         None,
@@ -216,17 +226,16 @@ class Request:
         low=CELLS[0],
         high=CELLS[1],
     )
-    network_channels: int | None = _option(
+    network_channels: str | None = _option(
         None,
-        "Width of the network that is handed over; that of the community's training by default",
-        int,
+        "Width of the network that is handed over, or a range as in 8-32 from which limits choose; the "
+        "community's by default",
         low=CHANNELS[0],
         high=CHANNELS[1],
     )
-    network_cells: int | None = _option(
+    network_cells: str | None = _option(
         None,
-        "Depth of the network that is handed over, as the space counts",
-        int,
+        "Depth of the network that is handed over, or a range, as the space counts",
         low=CELLS[0],
         high=CELLS[1],
     )
@@ -246,7 +255,7 @@ class Request:
     )
     resolution: int | None = _option(
         None,
-        "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
+        "Side of the images in pixels; the data set's own by default (imagefolder: the pictures', up to 224)",
         int,
         low=1,
         high=8192,
@@ -294,6 +303,14 @@ class Request:
         missing = {name: values[name] for name in ORDINARY if getattr(self, name) is None}
         return replace(self, **missing)
 
+    def sizes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """The ends of what the network's width and depth may be; None: the community's."""
+        channels, cells = self.network_channels, self.network_cells
+        return (
+            None if channels is None else span("network_channels", channels, *CHANNELS),
+            None if cells is None else span("network_cells", cells, *CELLS),
+        )
+
     def limits(self) -> tuple[Limit, ...]:
         """What the network may cost at most."""
         costs = {name: option.limit for name, option in OPTIONS.items() if option.limit is not None}
@@ -303,7 +320,9 @@ class Request:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
         backends: those are their names if these lead to them."""
         plain = {name: _plain(getattr(self, name)) for name in OPTIONS}
-        named = isinstance(self.data, str) or (callable(self.data) and not isinstance(self.data, Dataset))
+        named = isinstance(self.data, str | None) or (
+            callable(self.data) and not isinstance(self.data, Dataset)
+        )
         return plain if named else plain | {"data": IN_MEMORY}
 
     @classmethod
@@ -347,6 +366,9 @@ def _typed(name: str, option: Option, value: Any) -> Any:
     if option.limit is not None:
         asked = limits(option.limit, value)
         return value if isinstance(value, str) else f"{asked[0].most:.17g}"
+    if option.kind is str and option.low is not None and option.high is not None:
+        first, last = span(name, value, option.low, option.high)
+        return f"{first}" if first == last else f"{first}-{last}"
     if option.kind is int:
         return check_between(name, value, option.low, option.high)
     if option.kind is float:

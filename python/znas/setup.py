@@ -14,21 +14,25 @@ from numpy.typing import NDArray
 
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
+from znas.costs.sizes import largest_that_leaves_room, sizes
 from znas.hooks import QUIET, Hooks
 from znas.meaning import check_norm_is_read, check_size
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
 from znas_engine.backends.checks import check_score, check_slots
+from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
+from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.footprint import check_memory
 from znas_engine.gpu import with_card
+from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score, get_scores
 from znas_engine.scores.labels import check_labels
-from znas_engine.spaces import Macro, Mask, SearchSpace, get_space, resize
+from znas_engine.spaces import Macro, Mask, SearchSpace, get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
 
@@ -102,15 +106,17 @@ class Setup:
             report=hooks.report,
         )
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
-        self.trained: Macro = resize(
-            self.space.evaluation_macro_for(self.dataset),
-            channels=asked.network_channels,
-            cells=asked.network_cells,
-        )
+        usual = self.space.evaluation_macro_for(self.dataset)
+        self._sizes = sizes(self.space, usual, *asked.sizes())
+        if len(self._sizes) > 1 and not asked.limits():
+            raise InvalidValueError(
+                "limits choose from a range of --network-channels or --network-cells, and there is none: add "
+                "--max-params or another, or give one number"
+            )
         graph = check_slots(self.space.supernet(self.macro), self.space)
         check_memory(graph, self.images)
         check_size(self.space, self.macro, graph)
-        check_norm_is_read(request, self.scores)
+        check_norm_is_read(asked, self.scores, self.space)
         choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype, graph)
         self.record, self.devices = choice.record, choice.devices
         for score in self.scores:
@@ -118,8 +124,11 @@ class Setup:
         check_labels(self.scores, self.dataset)
         if choice.remark is not None:
             hooks.report(choice.remark)
-        #: Whether anything was measured.
+        self._budgets: dict[Macro, Budget] = {}
+        #: Whether anything was measured, and how many passes there will be.
         self.measured = False
+        self._ahead = 0
+        self._estimate: Progress = unheard
         self.evaluations = 0
         self.setup_seconds = 0.0
         self.evaluate_seconds = 0.0
@@ -134,20 +143,27 @@ class Setup:
         return replace(request, data=self.dataset, data_dir=None, resolution=None, channels_in=None)
 
     @cached_property
+    def trained(self) -> Macro:
+        """The size of the network that is handed over."""
+        if len(self._sizes) == 1:
+            return self._sizes[0]
+        return largest_that_leaves_room(self.space, self._sizes, self._budget, self.hooks.report)
+
+    @cached_property
     def budget(self) -> Budget | None:
         """What the network may cost; None where nothing was asked."""
-        asked = self.request.limits()
-        return Budget.of(asked, self.space, self.trained, self._latencies) if asked else None
+        return self._budget(self.trained) if self.request.limits() else None
 
-    def _latencies(self, target: str) -> Latencies:
-        return Latencies(
-            self.space,
-            self.trained,
-            target,
-            self.request.latency_table,
-            seed=self.seed,
-            report=self.hooks.report,
-        )
+    def _budget(self, size: Macro) -> Budget:
+        """The limits of networks of that size; what was measured for them is kept."""
+        if size not in self._budgets:
+
+            def latencies(target: str) -> Latencies:
+                table = self.request.latency_table
+                return Latencies(self.space, size, target, table, seed=self.seed, report=self.hooks.report)
+
+            self._budgets[size] = Budget.of(self.request.limits(), self.space, size, latencies)
+        return self._budgets[size]
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -181,12 +197,29 @@ class Setup:
             score=self.scores,
             environments=self.environments,
             rows=rows,
-            progress=lambda done, total: self.hooks.progress(before + done, before + total),
+            progress=lambda done, total: self._tell(before + done, before + total),
         )
         self.evaluations += found.evaluations
         self.setup_seconds += found.setup_seconds
         self.evaluate_seconds += found.evaluate_seconds
         return found.values
+
+    def expect(self, masks: int, estimate: Progress) -> None:
+        """So many more masks will be measured, at most: `progress` is told from the first on, and `estimate`
+        too, unless this is one of many searches."""
+        self._ahead = self.evaluations + masks * self.envs * count_passes(self.scores, self.norm)
+        self._estimate = estimate if self.hooks.alone else unheard
+
+    def done(self) -> None:
+        """Nothing more will be measured, though more was expected."""
+        if self.measured and self.evaluations < self._ahead:
+            self._ahead = 0
+            self._tell(self.evaluations, self.evaluations)
+
+    def _tell(self, done: int, known: int) -> None:
+        total = max(known, self._ahead)
+        self.hooks.progress(done, total)
+        self._estimate(done, total)
 
     @cached_property
     def agreement(self) -> float | None:

@@ -135,6 +135,10 @@ class Dataset(ABC):
         self._check(batch, count)
         return batch
 
+    def held_out(self) -> Dataset | None:
+        """Other images of the same classes, to judge a trained network by, where they lie beside these."""
+        return None
+
     @abstractmethod
     def _draw(self, images: int, seed: int) -> Batch:
         """The batch, for arguments that `batch` has checked."""

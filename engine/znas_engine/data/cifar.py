@@ -150,12 +150,16 @@ def cifar100(
     return _opened(CIFAR100, data_dir, resolution, channels_in)
 
 
-def _opened(layout: Layout, data_dir: Path | None, resolution: int | None, channels_in: int | None) -> Cifar:
-    folder = required_folder(layout.name, data_dir, f"the folder that holds {layout.folder}")
-    return Cifar(folder, layout=layout, resolution=resolution, channels_in=channels_in)
+def lies_in(folder: Path) -> list[str]:
+    """The names of the data sets whose files lie in the folder, or are it."""
+    return [
+        layout.name
+        for layout in (CIFAR10, CIFAR100)
+        if _found(folder, layout) or paths.is_folder(folder / layout.folder, "the folder", DataError)
+    ]
 
 
-def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
+def _found(data_dir: Path, layout: Layout) -> list[Path]:
     """The training batches that exist, in their numbered order."""
     for folder in (data_dir / layout.folder, data_dir):
         found = [
@@ -163,6 +167,18 @@ def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
         ]
         if found:
             return found
+    return []
+
+
+def _opened(layout: Layout, data_dir: Path | None, resolution: int | None, channels_in: int | None) -> Cifar:
+    folder = required_folder(layout.name, data_dir, f"the folder that holds {layout.folder}")
+    return Cifar(folder, layout=layout, resolution=resolution, channels_in=channels_in)
+
+
+def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
+    """The training batches that exist, in their numbered order; DataError where there are none."""
+    if found := _found(data_dir, layout):
+        return found
     way_out = f"unpack {layout.archive} and pass --data-dir with the folder that holds {layout.folder}"
     if paths.is_folder(data_dir / layout.folder, "the folder", DataError):
         files = layout.files[0] if len(layout.files) == 1 else f"{layout.files[0]}, ..."

@@ -35,8 +35,11 @@ def network(
 
     \b
     Examples:
-      znas-engine network nasbench201 '[3, 3, 3, 1, 2, 3]' --classes 100
-      znas-engine network darts "$(znas-engine search --space darts | head -n 1)" --out runs/darts-network
+      znas-engine network nasbench201 '[3, 3, 3, 1, 2, 3]' \\
+        --classes 100
+      znas-engine search --space darts > darts.txt
+      znas-engine network darts "$(head -n 1 darts.txt)" \\
+        --out runs/darts-network
     """
     from znas.files import write_folder
     from znas.network import read, trained_macro

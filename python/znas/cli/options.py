@@ -17,8 +17,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from znas.meaning import flag
 from znas.presets import DEFAULT, ORDINARY, PRESETS
-from znas.request import OPTIONS, SHIPPED, Request
+from znas.request import OPTIONS, SHIPPED, Option, Request
 from znas_engine import paths
 from znas_engine.errors import InvalidValueError
 
@@ -71,7 +72,7 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
     default = defaults.get(name, _DEFAULTS[name])
     assert default is not MISSING
     help = option.described()
-    shown: bool | str = True
+    shown: bool | str = option.absent if default is None and option.absent else True
     if default is None and option.of_preset:
         if preset:
             help += " [of the preset]"
@@ -81,12 +82,22 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
     flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
     parser = path if option.kind is Path else None
     kind = option.kind if default is not None else option.kind | None
+    about = typer.Option(
+        *flags, help=help, show_default=shown, parser=parser, autocompletion=_completed(option)
+    )
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=default,
-        annotation=Annotated[kind, typer.Option(*flags, help=help, show_default=shown, parser=parser)],
+        annotation=Annotated[kind, about],
     )
+
+
+def _completed(option: Option) -> Callable[[str], list[str]] | None:
+    """What a shell may write for the beginning of a value; None where it knows no values."""
+    if not option.names():
+        return None
+    return lambda incomplete: [name for name in option.names() if name.startswith(incomplete)]
 
 
 def _read(name: str, value: Any) -> Any:
@@ -95,6 +106,16 @@ def _read(name: str, value: Any) -> Any:
         return str(path(value))
     read = OPTIONS[name].read
     return value if read is None or not isinstance(value, str) else read(value)
+
+
+def check_read(verb: Verb, unread: str, **given: Any) -> None:
+    """InvalidValueError for an option of the verb that has another value than its default, where nothing
+    would read it. unread: why, and what to pass instead, in words that follow the option."""
+    parameters = inspect.signature(verb).parameters
+    for name, value in given.items():
+        if value != parameters[name].default:
+            said = " ".join(map(str, value)) if isinstance(value, list) else value
+            raise InvalidValueError(f"{flag(name)} {said} {unread}, or drop {flag(name)}")
 
 
 #: Images and where they come from.

@@ -32,13 +32,19 @@ def search(
     \b
     Examples:
       znas-engine search
-      znas-engine search --space darts --data cifar10 --data-dir ~/data --out runs/darts
-      znas-engine search --data imagefolder --data-dir ~/pictures --resolution 64
-      znas-engine search --preset paper --data cifar10 --data-dir ~/data --p 0 --envs 8 --json
-      znas-engine search --preset naswot --prior shipped --p auto --intervention bayesian
-      znas-engine search --preset naswot --game shapley --selection sequential --order confidence
-      znas-engine search --preset naswot --data cifar10 --data-dir ~/data --p 0 --images 256 --race 0.95
-      znas-engine search --space my_package.spaces:MySpace --score naswot+my_package.scores:MyScore
+      znas-engine search --space darts --data cifar10 \\
+        --data-dir ~/data --out runs/darts
+      znas-engine search --data-dir ~/pictures --resolution 64
+      znas-engine search --preset paper --data cifar10 \\
+        --data-dir ~/data --p 0 --envs 8 --json
+      znas-engine search --preset naswot --prior shipped \\
+        --p auto --intervention bayesian
+      znas-engine search --preset naswot --game shapley \\
+        --selection sequential --order confidence
+      znas-engine search --preset naswot --data cifar10 \\
+        --data-dir ~/data --p 0 --images 256 --race 0.95
+      znas-engine search --space my_package.spaces:MySpace \\
+        --score naswot+my_package.scores:MyScore
     """
     if out is not None:
         from znas.run_folder import check_folder
