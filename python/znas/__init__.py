@@ -19,6 +19,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from znas.costs.latency import Latency, Meter, Target, measure_latency
+    from znas.costs.latency_table import LatencyTable
+    from znas.costs.predictor import LatencyModel
     from znas.method import Method
     from znas.network import network
     from znas.profile import profile
@@ -31,12 +34,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EdgeReport",
+    "Latency",
+    "LatencyModel",
+    "LatencyTable",
+    "Meter",
     "Method",
     "Request",
     "ScoreReport",
     "SearchResult",
     "Setup",
+    "Target",
     "load",
+    "measure_latency",
     "network",
     "profile",
     "score",
@@ -47,12 +56,18 @@ __all__ = [
 #: Where every name of the package lies.
 _HOMES = {
     "EdgeReport": "result",
+    "Latency": "costs.latency",
+    "LatencyModel": "costs.predictor",
+    "LatencyTable": "costs.latency_table",
+    "Meter": "costs.latency",
     "Method": "method",
     "Request": "request",
     "ScoreReport": "result",
     "SearchResult": "result",
     "Setup": "setup",
+    "Target": "costs.latency",
     "load": "run_folder",
+    "measure_latency": "costs.latency",
     "network": "network",
     "profile": "profile",
     "score": "score",

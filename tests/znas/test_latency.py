@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import znas
 from tests.conftest import SPACES, small
 from znas.costs import timing
-from znas.costs.latency import DEVICES, TIGHT, Latency, Meter, Target, measure_latency, targets_here
+from znas.costs.latency import DEVICES, TIGHT, Meter, Target, targets_here
 from znas.costs.latency_table import LatencyTable
 from znas.costs.live import decoded, encoded, live
 from znas.worker_process import WorkerFailed
@@ -280,8 +281,8 @@ def test_a_loose_or_disturbed_measurement_says_so() -> None:
 
 @pytest.mark.parametrize("backend", HERE[:1])
 def test_the_short_way_takes_a_text(backend: str) -> None:
-    found = measure_latency(NB201, CELL, MACRO, f"{backend}:cpu:1", seconds=0.1)
-    assert isinstance(found, Latency)
+    found = znas.measure_latency("nasbench201", str(CELL), MACRO, f"{backend}:cpu:1", seconds=0.1)
+    assert isinstance(found, znas.Latency)
     assert found.target == Target(backend, "cpu", 1)
 
 

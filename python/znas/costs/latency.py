@@ -18,7 +18,7 @@ from znas_engine.cores import available_cores
 from znas_engine.devices import FIRST, kind_of, parse_devices
 from znas_engine.errors import InvalidValueError, MissingDependencyError, briefly
 from znas_engine.footprint import check_memory
-from znas_engine.spaces import Genotype, Macro, SearchSpace
+from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space
 
 #: By backend, the kinds of devices on which it runs one network.
 DEVICES = {"ort": ("cpu", "cuda"), "native": ("cpu",), "torch": ("cpu", "cuda"), "trt": ("cuda",)}
@@ -238,8 +238,8 @@ class Meter:
 
 
 def measure_latency(
-    space: SearchSpace[Any],
-    genotype: Genotype,
+    space: str | SearchSpace[Any],
+    architecture: Any,
     macro: Macro,
     target: Target | str,
     *,
@@ -247,7 +247,16 @@ def measure_latency(
     seed: int = 0,
     seconds: float = SECONDS,
 ) -> Latency:
-    """Of one architecture at the size `macro`; see `Meter`, which measures many."""
+    """Of one architecture at the size `macro`; see `Meter`, which measures many.
+
+        space = get_space("nasbench201")
+        macro = space.evaluation_macro(resolution=32, classes=10)
+        print(znas.measure_latency(space, "|nor_conv_3x3~0|+|...|", macro, "ort:cpu:1"))
+
+    space: also by name. architecture: a genotype, or what `SearchSpace.parse` reads. target: also as text.
+    """
+    found = get_space(space)
+    genotype = architecture if isinstance(architecture, Genotype) else found.parse(architecture)
     where = Target.parse(target) if isinstance(target, str) else target
-    with Meter(space, macro, where, batch=batch, seed=seed, seconds=seconds) as meter:
+    with Meter(found, macro, where, batch=batch, seed=seed, seconds=seconds) as meter:
         return meter.measure(genotype)
