@@ -126,7 +126,7 @@ def _table(path: Path | None, space: SearchSpace[Any], target: str) -> LatencyTa
 def _rows(
     table: LatencyTable, space: SearchSpace[Any], macro: Macro, count: int, rng: np.random.Generator
 ) -> list[int]:
-    """Of what the space admits so many, those that say most (`predictor.sample`); all if there are no more."""
+    """Of what the space admits so many, those that say most; all of it if there is no more."""
     admitted = [i for i, each in enumerate(table.genotypes) if space.admits(space.mask(each))]
     if len(admitted) <= count:
         return admitted
