@@ -3,9 +3,10 @@
     >>> import znas
     >>> result = znas.search(space="nasbench201", data="gaussian", seed=0)
     >>> print(result.genotype)
-    >>> network = result.to_torch(num_classes=10)
+    >>> network = result.to_torch(classes=10)
     >>> result.save("runs/first")
     >>> result = znas.load("runs/first")
+    >>> znas.deploy("runs/first", "weights.pt").save("model.onnx")
 
 Importing znas loads nothing: a name loads its module when it is first used, so that a command can listen to
 signals before numpy is there.
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from znas.deploy import Deployment, deploy
     from znas.method import Method
     from znas.network import network
     from znas.request import Request
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from znas.setup import Setup
 
 __all__ = [
+    "Deployment",
     "EdgeReport",
     "Method",
     "Request",
     "ScoreReport",
     "SearchResult",
     "Setup",
+    "deploy",
     "load",
     "network",
     "search",
@@ -42,12 +46,14 @@ __all__ = [
 
 #: Where every name of the package lies.
 _HOMES = {
+    "Deployment": "deploy",
     "EdgeReport": "result",
     "Method": "method",
     "Request": "request",
     "ScoreReport": "result",
     "SearchResult": "result",
     "Setup": "setup",
+    "deploy": "deploy",
     "load": "run_folder",
     "network": "network",
     "search": "search",

@@ -147,6 +147,7 @@ def _result(
         ensembles_intervened=account.ensembles_intervened,
         evaluations=setup.evaluations,
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
+        preprocess=setup.dataset.preprocessing(),
         edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.result import EdgeReport, RaceReport, ScoreReport, SearchResult
+from znas_engine.data.preprocess import Preprocess
 from znas_engine.spaces import Macro
 
 
@@ -48,12 +49,22 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
             f"{result.ensembles_observed} observed, {result.ensembles_intervened} intervened",
         )
     yield "images", c.origin
+    if result.preprocess is not None and result.preprocess.known:
+        yield "input", in_words(result.preprocess)
     if c.agreement is not None:
         yield "precision", f"{c.dtype}; {c.agreement:.1%} of the images keep float32's class (mixture)"
     yield "device", c.device
     t = result.seconds
     phases = f"{t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection"
     yield "seconds", f"{t.total:.2f} = {phases} ({c.backend}, {c.threads} threads)"
+
+
+def in_words(preprocess: Preprocess, whole: str = "preprocess.json") -> str:
+    """How an image is made, as far as it fits on a line; whole: where all of it is."""
+    p = preprocess
+    mean, std = (", ".join(f"{each:g}" for each in values or ()) for values in (p.mean, p.std))
+    scale = "" if p.scale == 1 else f" of {p.scale:g}"
+    return f"{p.size} x {p.size} {p.channels}, mean {mean} and deviation {std}{scale} ({whole})"
 
 
 def _race(result: SearchResult, race: RaceReport) -> str:

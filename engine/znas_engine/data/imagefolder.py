@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from znas_engine import paths
 from znas_engine.data import folders
@@ -15,11 +18,13 @@ from znas_engine.data.base import (
     Dataset,
     checked_channels,
     checked_resolution,
+    parts,
     required_folder,
     short,
 )
 from znas_engine.data.pictures import KINDS, LONGEST_FILE, decode, pillow
 from znas_engine.data.pixels import normalise
+from znas_engine.data.preprocess import CENTRE_SQUARE, of_8_bits, readable
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import DataError, one_line
 
@@ -79,6 +84,15 @@ class ImageFolder(Dataset):
         self.labelled = self._labels is not None
         self.classes = len(self._class_names) if self.labelled else UNLABELLED_CLASSES
         self.size = len(self._files)
+        self.preprocess = of_8_bits(
+            size=self.resolution,
+            channels=self.channels,
+            crop=f"{CENTRE_SQUARE}, of the picture as viewers show it: turned as EXIF says, on white, RGB",
+            resize="bilinear with antialiasing, rounded to 8 bits: Pillow's resize(BILINEAR, box=crop)",
+            mean=_MEAN,
+            std=_STD,
+            classes=[readable(name) for name in self._class_names] if self.labelled else None,
+        )
         what = f" of {self.classes} classes" if self.labelled else ", unlabelled,"
         self.origin = one_line(f"{self.size:,} images{what} in {self._root}")
         if unread:
@@ -118,6 +132,19 @@ class ImageFolder(Dataset):
             index = draw_balanced(
                 self._labels, images, seed=seed, name=short(self._root), class_names=self._class_names
             )
+        return self._at(index)
+
+    def held_out(self) -> ImageFolder | None:
+        """The pictures of the part beside `root` (`val` beside `train`), if there is one."""
+        root = folders.beside(self._root)
+        if root is None:
+            return None
+        return ImageFolder(root, resolution=self.resolution, channels_in=self.channels, report=self._report)
+
+    def walk(self, together: int) -> Iterator[Batch]:
+        yield from map(self._at, parts(self.size, together))
+
+    def _at(self, index: NDArray[np.int64]) -> Batch:
         pixels = decode([self._root / self._files[file] for file in index], self.resolution)
         return Batch(
             images=normalise(pixels, mean=_MEAN, std=_STD, channels=self.channels),

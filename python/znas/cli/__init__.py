@@ -17,7 +17,7 @@ from znas_engine import __version__, interrupts, paths
 from znas_engine.errors import ZnasError, in_short, one_line, unknown_choice
 
 #: In the order of --help. The verb `search` is the function (or Typer) `search` of `znas.cli.search`.
-VERBS = ("search", "show", "network", "export", "prior", "diagnose", "reproduce", "bench", "doctor")
+VERBS = ("search", "show", "network", "deploy", "export", "prior", "diagnose", "reproduce", "bench", "doctor")
 
 
 class _Verbs(TyperGroup):

@@ -10,17 +10,13 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import finish
-from znas.cli.options import Json, path
-
-FILES = "architecture.py, architecture.onnx"
+from znas.cli.options import ARCHITECTURE, Json, path
 
 
 def network(
     space: Annotated[str, typer.Argument(help="Search space, by name or package.module:Name.")],
     arch: Annotated[str, typer.Argument(help="The architecture as its community writes it.")],
-    out: Annotated[
-        Path | None, typer.Option(parser=path, help=f"New folder for {FILES.replace(', ', ' and ')}.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=path, help=f"New folder for {ARCHITECTURE}.")] = None,
     classes: Annotated[int, typer.Option(help="Outputs of the classifier.")] = 10,
     resolution: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 32,
     channels_in: Annotated[int, typer.Option(help="Channels of the images.")] = 3,
@@ -34,7 +30,7 @@ def network(
 ) -> None:
     """Say what any architecture of a space costs, and write it as a trainable network.
 
-    architecture.py imports only torch; architecture.onnx has random weights. Parameters and
+    architecture.py imports only torch; architecture.untrained.onnx has random weights. Parameters and
     multiply-accumulates are counted as the communities count them.
 
     \b
@@ -70,4 +66,9 @@ def network(
         assert out is not None
         write_folder(out, architecture_files(found, genotype, macro, seed=0))
 
-    finish(json.dumps(facts, indent=1) if as_json else document, None if out is None else write, out, FILES)
+    finish(
+        json.dumps(facts, indent=1) if as_json else document,
+        None if out is None else write,
+        out,
+        ARCHITECTURE,
+    )
