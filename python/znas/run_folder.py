@@ -126,24 +126,20 @@ def architecture_files(
     are fed."""
     fed = preprocess or Preprocess(size=macro.resolution, note=UNSAID)
     contents = (
-        space.source(genotype, macro) + _constants(fed),
+        f"{space.source(genotype, macro)}{_constants(fed)}".encode(),
         _onnx(space, genotype, macro, seed, fed),
-        as_json(fed) + "\n",
+        f"{json.dumps(fed.to_dict(), indent=1)}\n".encode(),
     )
-    return {
-        name: text if isinstance(text, bytes) else text.encode()
-        for name, text in zip(ARCHITECTURE, contents, strict=True)
-    }
-
-
-def as_json(preprocess: Preprocess) -> str:
-    """As preprocess.json has it."""
-    return json.dumps(preprocess.to_dict(), indent=1)
+    return dict(zip(ARCHITECTURE, contents, strict=True))
 
 
 def _constants(preprocess: Preprocess) -> str:
     """The end of architecture.py."""
-    values = {"SIZE": preprocess.size, "CHANNELS": preprocess.channels, "SCALE": preprocess.scale}
+    values: dict[str, Any] = {
+        "SIZE": preprocess.size,
+        "CHANNELS": preprocess.channels,
+        "SCALE": preprocess.scale,
+    }
     values |= {"MEAN": preprocess.mean, "STD": preprocess.std, "CLASSES": preprocess.classes}
     lines = [f"{name} = {pprint.pformat(value, width=100, compact=True)}\n" for name, value in values.items()]
     said = (

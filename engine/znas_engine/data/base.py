@@ -191,7 +191,7 @@ def broken_promise(dataset: Dataset) -> str | None:
         value = getattr(dataset, name, None)
         if type(value) is not int or value < least:
             return f"has {briefly(value)} for `{name}`, no int of {least} or more"
-    told = dataset.preprocess
+    told: Any = dataset.preprocess
     if told is None:
         return None
     if not isinstance(told, Preprocess):
