@@ -118,10 +118,10 @@ def deploy(
     run: a run folder, or its result.
     weights: the state dictionary of `build()` in its architecture.py: a file of `torch.save`, a .safetensors
         file, or the dictionary. Its classifier says how many classes there are.
-    opset: of ONNX, the oldest that does by default. dtype: of weights and activations.
-    compute_capability: a TensorRT plan for such GPUs instead of ONNX.
-    data_dir: of the images on which it is checked, of the kind that was searched with; by default those that
-        the run's data set keeps from searches, or its own.
+    opset: of ONNX, the oldest that does by default. dtype: of weights and activations. compute_capability: a
+        TensorRT plan for such GPUs instead of ONNX.
+    data_dir: of the images on which it is checked; by default those that the run's data set keeps from
+        searches, or its own.
     class_names: in the order of the logits, where they are others than the run's.
     channels, cells: of the network that was trained, where they are not the run's. space: see `znas.load`.
 
@@ -130,8 +130,7 @@ def deploy(
     """
     from znas_engine.export.network import check_opset, export
 
-    version = check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES))
-    place = _target(compute_capability)
+    version, place = check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES)), _target(compute_capability)
     result = run if isinstance(run, SearchResult) else load(run, space=space)
     notes: list[str] = []
     trained = _trained(result, weights, channels, cells, notes.append)

@@ -161,7 +161,7 @@ def test_the_run_says_how_to_feed_the_network(run: Path) -> None:
     pixels = np.asarray(Image.open(file), np.float32).transpose(2, 0, 1)
     mean, std = (np.array(facts[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
     expected = (pixels - np.float32(255) * mean) / (np.float32(255) * std)
-    assert np.array_equal(next(dataset.walk(4)).images[0], expected)
+    assert np.array_equal(next(dataset.in_order(4)).images[0], expected)
 
 
 # --- weights as people have them -------------------------------------------------------------------------

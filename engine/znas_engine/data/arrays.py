@@ -118,7 +118,7 @@ class Arrays(Dataset):
             )
         return self._at(index)
 
-    def walk(self, together: int) -> Iterator[Batch]:
+    def in_order(self, together: int) -> Iterator[Batch]:
         yield from map(self._at, parts(self.size, together))
 
     def _at(self, index: NDArray[np.int64]) -> Batch:

@@ -150,7 +150,7 @@ class Dataset(ABC):
         None where there is none."""
         return None
 
-    def walk(self, together: int) -> Iterator[Batch]:
+    def in_order(self, together: int) -> Iterator[Batch]:
         """Every image once, in the order of its files, at most `together` at a time; a data set that only
         draws gives one batch.
 

@@ -167,7 +167,7 @@ class Cifar(Dataset):
         size = {"resolution": self.resolution, "channels_in": self.channels}
         return Cifar(self._folder, layout=self._layout, test=True, **size)
 
-    def walk(self, together: int) -> Iterator[Batch]:
+    def in_order(self, together: int) -> Iterator[Batch]:
         yield from map(self._at, parts(self.size, together))
 
     def _draw(self, images: int, seed: int) -> Batch:

@@ -141,7 +141,7 @@ class ImageFolder(Dataset):
             return None
         return ImageFolder(root, resolution=self.resolution, channels_in=self.channels, report=self._report)
 
-    def walk(self, together: int) -> Iterator[Batch]:
+    def in_order(self, together: int) -> Iterator[Batch]:
         yield from map(self._at, parts(self.size, together))
 
     def _at(self, index: NDArray[np.int64]) -> Batch:

@@ -50,7 +50,7 @@ class Preprocess:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        keep: dict[str, Any] = {"size": check_between("size", self.size, 1, 2**20)}
+        keep: dict[str, Any] = {"size": check_between("size", self.size, 1, None)}
         for name in ("channels", "crop", "resize", "note"):
             text = getattr(self, name)
             if text is not None and (not isinstance(text, str) or "\n" in text):

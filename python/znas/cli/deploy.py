@@ -9,50 +9,53 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import finish, remark
-from znas.cli.export import Capability, Dtype
+from znas.cli.export import Capability, Dtype, Out
 from znas.cli.options import Json, path
+
+Run = Annotated[
+    Path, typer.Argument(parser=path, help="A folder that `search --out` wrote, or its result.json.")
+]
+Weights = Annotated[
+    Path,
+    typer.Option(
+        parser=path,
+        help="State dictionary of build() in its architecture.py: a file of torch.save, or .safetensors.",
+    ),
+]
+Opset = Annotated[
+    int | None,
+    typer.Option(help="Version of ONNX's operators; by default the oldest that does, 17 for float32."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        parser=path,
+        help="Folder of images to check on, of the kind that was searched with; by default the part that "
+        "searches do not see (CIFAR's test images, `val` beside `train`), or the images of the search.",
+    ),
+]
+Names = Annotated[
+    str | None, typer.Option(help="Names of the classes in the order of the logits, separated by commas.")
+]
+Width = Annotated[int | None, typer.Option(help="Width of what was trained; by default that of the run.")]
+Depth = Annotated[int | None, typer.Option(help="Depth of what was trained; by default that of the run.")]
+Space = Annotated[
+    str | None, typer.Option(help="The run's search space, where its class alone does not give it back.")
+]
 
 
 def deploy(
-    run: Annotated[
-        Path, typer.Argument(parser=path, help="A folder that `search --out` wrote, or its result.json.")
-    ],
-    weights: Annotated[
-        Path,
-        typer.Option(
-            parser=path,
-            help="State dictionary of build() in its architecture.py: a file of torch.save, or .safetensors.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(parser=path, help="The file to write; an existing one is refused.")],
-    opset: Annotated[
-        int | None,
-        typer.Option(help="Version of ONNX's operators; by default the oldest that does, 17 for float32."),
-    ] = None,
+    run: Run,
+    weights: Weights,
+    out: Out,
+    opset: Opset = None,
     dtype: Dtype = "float32",
     compute_capability: Capability = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            parser=path,
-            help="Folder of images to check on, of the kind that was searched with; by default the part that "
-            "searches do not see (CIFAR's test images, `val` beside `train`), or the images of the search.",
-        ),
-    ] = None,
-    class_names: Annotated[
-        str | None,
-        typer.Option(help="Names of the classes in the order of the logits, separated by commas."),
-    ] = None,
-    channels: Annotated[
-        int | None, typer.Option(help="Width of what was trained; by default that of the run.")
-    ] = None,
-    cells: Annotated[
-        int | None, typer.Option(help="Depth of what was trained; by default that of the run.")
-    ] = None,
-    space: Annotated[
-        str | None,
-        typer.Option(help="The run's search space, where its class alone does not give it back."),
-    ] = None,
+    data_dir: Images = None,
+    class_names: Names = None,
+    channels: Width = None,
+    cells: Depth = None,
+    space: Space = None,
     as_json: Json = False,
 ) -> None:
     """Write the network of a search with trained weights as one ONNX file.
