@@ -79,7 +79,8 @@ class Deployment:
             ("model", f"{size}, {self.dtype}, opset {self.opset}{made}; {shape}"),
         ]
         if self.preprocess.known:
-            facts.append(("input", in_words(self.preprocess, "in the model's metadata")))
+            whole = "preprocess.json" if self.built_by else "in the model's metadata"
+            facts.append(("input", in_words(self.preprocess, whole)))
         if self.check is not None:
             facts += _check_in_words(self.check)
         parts: list[Part] = [Facts(facts)]
@@ -115,13 +116,11 @@ def deploy(
 
         znas.deploy("runs/first", "weights.pt", data_dir="pictures/val").save("model.onnx")
 
-    run: a run folder, or its result.
-    weights: the state dictionary of `build()` in its architecture.py: a file of `torch.save`, a .safetensors
-        file, or the dictionary. Its classifier says how many classes there are.
+    run: a run folder, or its result. weights: the state dictionary of `build()` in its architecture.py: a
+        file of `torch.save`, a .safetensors file, or the dictionary; its classifier says the classes' number.
     opset: of ONNX, the oldest that does by default. dtype: of weights and activations. compute_capability: a
         TensorRT plan for such GPUs instead of ONNX.
-    data_dir: of the images on which it is checked; by default those that the run's data set keeps from
-        searches, or its own.
+    data_dir: of images to check on; by default those that the run's data set keeps from searches, or its own.
     class_names: in the order of the logits, where they are others than the run's.
     channels, cells: of the network that was trained, where they are not the run's. space: see `znas.load`.
 
@@ -143,6 +142,8 @@ def deploy(
     else:
         images = images_for(result, trained.macro, preprocess, data_dir, notes.append)
         check = hold(compared(trained.network, runtime(model, version), images), dtype, result.space)
+    if place is not None:
+        model = _plan(model, place, notes.append, report)
     return Deployment(
         arch=result.arch,
         space=result.space.name,
@@ -155,7 +156,7 @@ def deploy(
         preprocess=preprocess,
         check=check,
         notes=tuple(notes),
-        model=model if place is None else _plan(model, place, report),
+        model=model,
     )
 
 
@@ -168,9 +169,10 @@ def _target(compute_capability: str | None) -> Target | None:
     return target(compute_capability)
 
 
-def _plan(model: bytes, place: Target, report: Report) -> bytes:
+def _plan(model: bytes, place: Target, note: Report, report: Report) -> bytes:
     from znas_engine.tensorrt.plans import build_alone
 
+    note("what was checked is the ONNX graph of which the plan is built")
     return build_alone(model, place, report)
 
 

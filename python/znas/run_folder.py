@@ -28,7 +28,7 @@ RESULT = "result.json"
 ARCHITECTURE = ("architecture.py", "architecture.untrained.onnx", "preprocess.json")
 FILES = (RESULT, "scores.csv", *ARCHITECTURE)
 #: Of images, where nobody has said how they are made.
-UNSAID = "what made the images of pictures is not known here"
+UNSAID = "nobody has said here how images are made of pictures"
 
 
 def write(result: SearchResult, folder: Path) -> Path:
@@ -143,11 +143,11 @@ def _constants(preprocess: Preprocess) -> str:
     values |= {"MEAN": preprocess.mean, "STD": preprocess.std, "CLASSES": preprocess.classes}
     lines = [f"{name} = {pprint.pformat(value, width=100, compact=True)}\n" for name, value in values.items()]
     said = (
-        f"crop: {preprocess.crop}. resize: {preprocess.resize}. Then {FORMULA}"
+        f"What images are. Crop: {preprocess.crop}. Resize: {preprocess.resize}. Then {FORMULA}"
         if preprocess.known
         else f"{preprocess.note or UNSAID}"
     )
-    return "".join(["\n\n", *(f"# {line}\n" for line in textwrap.wrap(f"Images: {said}.", 106)), *lines])
+    return "".join(["\n\n", *(f"# {line}\n" for line in textwrap.wrap(f"{said}.", 106)), *lines])
 
 
 def _scores_csv(result: SearchResult) -> str:

@@ -22,7 +22,10 @@ _LIMIT = 4 << 30
 _NESTED = ("state_dict", "model_state_dict", "model")
 #: What a normalisation counts and no pass reads.
 _UNREAD = "num_batches_tracked"
-_OURS = "they must be the state dictionary of build() in architecture.py"
+_OURS = (
+    "they must be the state dictionary of build() in architecture.py; of another size of it, say --channels "
+    "and --cells"
+)
 _SAVE = "save them with torch.save(network.state_dict(), ...)"
 
 Report = Callable[[str], None]
@@ -120,10 +123,7 @@ def fitted(
 
 def _array(name: str, tensor: Tensor, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
     if tuple(tensor.shape) != shape:
-        raise DataError(
-            f"`{name}` of {what} must be {list(shape)} but is {list(tensor.shape)}: of another size of the "
-            "network, say --channels and --cells"
-        )
+        raise DataError(f"`{name}` of {what} must be {list(shape)} but is {list(tensor.shape)}: {_OURS}")
     plain = tensor.layout is torch.strided and not tensor.is_meta
     if not plain or not tensor.is_floating_point() or tensor.is_quantized:
         raise DataError(f"`{name}` of {what} must hold floats but is {tensor.dtype}, {tensor.layout}")

@@ -19,8 +19,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import znas
-from tests.znas.test_cli import refused, znas_engine
+from tests.znas.test_cli import znas_engine
 from tests.znas.test_show import TINY
+from znas.cli import run as run_command
 from znas_engine.data import load
 from znas_engine.data.preprocess import Preprocess
 from znas_engine.errors import DataError, InvalidValueError, StorageError, ZnasError
@@ -56,8 +57,8 @@ mean, std = (np.array(v, np.float32).reshape(-1, 1, 1) for v in (a.MEAN, a.STD))
 images = torch.from_numpy((pixels - a.SCALE * mean) / (a.SCALE * std))
 labels = torch.tensor([k for _, k in files])
 network = a.build(channels=8, cells=1)
-optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-for epoch in range(3):
+optimiser = torch.optim.SGD(network.parameters(), lr=0.03, momentum=0.9)
+for epoch in range(6):
     for rows in torch.randperm(len(labels)).split(30):
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network(images[rows]), labels[rows]).backward()
@@ -121,7 +122,9 @@ def weights(run: Path) -> Path:
 SIZE = {"channels": 8, "cells": 1}
 
 
-def test_from_pictures_to_a_model_in_use(run: Path, weights: Path, tmp_path: Path) -> None:
+def test_from_pictures_to_a_model_in_use(
+    run: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The accuracy that deploy prints is PyTorch's, and that of a process which has the model alone."""
     model = tmp_path / "model.onnx"
     size = [f"--{name}={value}" for name, value in SIZE.items()]
@@ -130,7 +133,7 @@ def test_from_pictures_to_a_model_in_use(run: Path, weights: Path, tmp_path: Pat
     check = json.loads(done.stdout)["check"]
     assert check["images"] == 100
     assert check["agreement"] == 1
-    assert check["torch"] == check["onnx"] > 0.25
+    assert check["torch"] == check["onnx"] > 0.3
     assert str(PICTURES / "val") in check["source"]
 
     right, total = map(int, alone(USE, model, PICTURES / "val").split())
@@ -139,13 +142,13 @@ def test_from_pictures_to_a_model_in_use(run: Path, weights: Path, tmp_path: Pat
     metadata = {each.key: each.value for each in onnx.load(model).metadata_props}
     assert json.loads(metadata["preprocess"]) == facts
     assert facts["classes"] == CLASSES
-    shown = znas_engine("deploy", run, "--weights", weights, "--out", tmp_path / "again.onnx", *size)
+    again = ["deploy", run, "--weights", weights, "--out", tmp_path / "again.onnx", *size]
+    assert run_command([*map(str, again)]) == 0
     share = f"{right / total:.2%}"
-    assert f"accuracy    {share} by ONNX Runtime, {share} by PyTorch, of 100" in shown.stdout
+    assert f"accuracy    {share} by ONNX Runtime, {share} by PyTorch, of 100" in capfd.readouterr().out
     assert model.read_bytes() == (tmp_path / "again.onnx").read_bytes()
-    assert "exists already" in refused(
-        znas_engine("deploy", run, "--weights", weights, "--out", model, *size)
-    )
+    assert run_command([*map(str, again)]) == 2
+    assert "again.onnx exists already" in capfd.readouterr().err
 
 
 def test_the_run_says_how_to_feed_the_network(run: Path) -> None:

@@ -153,6 +153,7 @@ class Cifar(Dataset):
             mean=layout.mean,
             std=layout.std,
             classes=layout.names,
+            note=f"mean and std are those published for {layout.title}",
         )
 
     @cached_property

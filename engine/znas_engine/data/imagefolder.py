@@ -87,11 +87,13 @@ class ImageFolder(Dataset):
         self.preprocess = of_8_bits(
             size=self.resolution,
             channels=self.channels,
-            crop=f"{CENTRE_SQUARE}, of the picture as viewers show it: turned as EXIF says, on white, RGB",
+            crop="the picture as viewers show it, in RGB: turned as EXIF says, on white where it is "
+            f"transparent; of that {CENTRE_SQUARE}",
             resize="bilinear with antialiasing, rounded to 8 bits: Pillow's resize(BILINEAR, box=crop)",
             mean=_MEAN,
             std=_STD,
             classes=[readable(name) for name in self._class_names] if self.labelled else None,
+            note="mean and std are those of ImageNet, whatever the pictures are",
         )
         what = f" of {self.classes} classes" if self.labelled else ", unlabelled,"
         self.origin = one_line(f"{self.size:,} images{what} in {self._root}")

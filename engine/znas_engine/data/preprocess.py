@@ -123,6 +123,7 @@ def of_8_bits(
     mean: Sequence[float],
     std: Sequence[float],
     classes: Sequence[str] | None,
+    note: str,
 ) -> Preprocess:
     """Of pictures in RGB that `pixels.normalise` has normalised; channels: 1 for their luminance, or 3."""
     if channels == 1:
@@ -137,6 +138,7 @@ def of_8_bits(
         mean=tuple(mean),
         std=tuple(std),
         classes=None if classes is None else tuple(classes),
+        note=note,
     )
 
 
