@@ -24,7 +24,7 @@ def pictures(dataset: Dataset, each: int) -> dict[str, list[np.ndarray]]:
     facts = dataset.preprocessing()
     names, mean, std = facts.classes, np.array(facts.mean), np.array(facts.std)
     found = {name: [] for name in CLASSES}
-    for batch in dataset.in_order(together=1000):
+    for batch in dataset.every(at_once=1000):
         pixels = batch.images.transpose(0, 2, 3, 1) * (facts.scale * std) + facts.scale * mean
         for image, label in zip(pixels.round().astype(np.uint8), batch.labels, strict=True):
             if len(found.get(names[label], range(each))) < each:

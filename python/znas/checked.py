@@ -82,7 +82,7 @@ def images_for(
             raise
         note(f"no accuracy: {error}")
         classes = None
-    return Images(dataset.in_order(TOGETHER), classes, dataset.origin)
+    return Images(dataset.every(TOGETHER), classes, dataset.origin)
 
 
 def _noise(macro: Macro) -> Images:

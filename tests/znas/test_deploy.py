@@ -128,6 +128,7 @@ def test_from_pictures_to_a_model_in_use(
     """The accuracy that deploy prints is PyTorch's, and that of a process which has the model alone."""
     model = tmp_path / "model.onnx"
     size = [f"--{name}={value}" for name, value in SIZE.items()]
+    size += ["--data-dir", str(PICTURES / "val")]
     done = znas_engine("deploy", run, "--weights", weights, "--out", model, *size, "--json")
     assert done.returncode == 0, done.stderr
     check = json.loads(done.stdout)["check"]
@@ -164,7 +165,7 @@ def test_the_run_says_how_to_feed_the_network(run: Path) -> None:
     pixels = np.asarray(Image.open(file), np.float32).transpose(2, 0, 1)
     mean, std = (np.array(facts[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
     expected = (pixels - np.float32(255) * mean) / (np.float32(255) * std)
-    assert np.array_equal(next(dataset.in_order(4)).images[0], expected)
+    assert np.array_equal(next(dataset.every(4)).images[0], expected)
 
 
 # --- weights as people have them -------------------------------------------------------------------------
@@ -344,7 +345,7 @@ def test_images_have_the_classes_of_the_network_in_any_order(
     for name in ("ship", "cat"):
         shutil.copytree(PICTURES / "val" / name, tmp_path / "two" / name)
     two = znas.deploy(run, weights, data_dir=tmp_path / "two", **SIZE).check
-    everything = znas.deploy(run, weights, **SIZE).check
+    everything = znas.deploy(run, weights, data_dir=PICTURES / "val", **SIZE).check
     assert two is not None
     assert everything is not None
     assert two.images == 40

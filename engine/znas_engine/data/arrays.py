@@ -16,7 +16,6 @@ from znas_engine.data.base import (
     Dataset,
     checked_channels,
     checked_resolution,
-    parts,
 )
 from znas_engine.data.content import digest
 from znas_engine.data.pixels import centre_square, luminance, resize
@@ -118,8 +117,9 @@ class Arrays(Dataset):
             )
         return self._at(index)
 
-    def in_order(self, together: int) -> Iterator[Batch]:
-        yield from map(self._at, parts(self.size, together))
+    def every(self, at_once: int) -> Iterator[Batch]:
+        for first in range(0, self.size, at_once):
+            yield self._at(np.arange(first, min(first + at_once, self.size)))
 
     def _at(self, index: NDArray[np.int64]) -> Batch:
         drawn = np.empty((len(index), self.channels, self.resolution, self.resolution), np.float32)

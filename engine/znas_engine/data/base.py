@@ -108,6 +108,16 @@ class Dataset(ABC):
         """
         return self.origin
 
+    def preprocessing(self) -> Preprocess:
+        """`preprocess`; where there is none, what can be said without it."""
+        note = f"{self.name} does not say how its images are made of pictures"
+        return self.preprocess or Preprocess(size=self.resolution, note=note)
+
+    def every(self, at_once: int) -> Iterator[Batch]:
+        """All images once, in batches of at most so many, in an order of their own; a data set that only
+        draws gives one batch. Raises as `batch`."""
+        yield self.batch(min(self.size, at_once), seed=0)
+
     def batch(self, images: int, *, seed: int) -> Batch:
         """Draw `images` images without replacement; a function of (`images`, `seed`) and the files alone.
 
@@ -140,23 +150,9 @@ class Dataset(ABC):
         self._check(batch, count)
         return batch
 
-    def preprocessing(self) -> Preprocess:
-        """`preprocess`; where there is none, what can be said without it."""
-        note = f"{self.name} does not say how its images are made of pictures"
-        return self.preprocess or Preprocess(size=self.resolution, note=note)
-
     def held_out(self) -> Dataset | None:
-        """The same kind of images from the part that is kept from the search, to judge what was trained;
-        None where there is none."""
+        """Other images of the same classes, to judge a trained network by, where they lie beside these."""
         return None
-
-    def in_order(self, together: int) -> Iterator[Batch]:
-        """Every image once, in the order of its files, at most `together` at a time; a data set that only
-        draws gives one batch.
-
-        Raises as `batch`.
-        """
-        yield self.batch(min(self.size, together), seed=0)
 
     @abstractmethod
     def _draw(self, images: int, seed: int) -> Batch:
@@ -198,12 +194,6 @@ def broken_promise(dataset: Dataset) -> str | None:
         return f"has {briefly(told)} for `preprocess`, no Preprocess"
     wrong = told.unlike(size=dataset.resolution, channels=dataset.channels, classes=dataset.classes)
     return None if wrong is None else f"contradicts itself: {wrong}"
-
-
-def parts(size: int, together: int) -> Iterator[NDArray[np.int64]]:
-    """The numbers of `size` images in order, at most `together` at a time."""
-    for first in range(0, size, together):
-        yield np.arange(first, min(first + together, size), dtype=np.int64)
 
 
 def checked_resolution(resolution: int) -> int:

@@ -10,7 +10,7 @@ read by `Cifar.held_out` alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from znas_engine.data.base import (
     Dataset,
     checked_channels,
     checked_resolution,
-    parts,
     required_folder,
     short,
 )
@@ -54,6 +53,7 @@ class Layout:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     archive: str
+    part: str = "training"
 
     @property
     def classes(self) -> int:
@@ -105,7 +105,6 @@ class Cifar(Dataset):
     data_dir: the folder that holds `layout.folder`, or that folder itself. Some training batches are
         enough; `origin` says which were found.
     layout: CIFAR10 or CIFAR100.
-    test: the test images instead.
     resolution: 32 (None means that), or 16, 8, 4, 2, 1, made by averaging boxes of pixels.
     channels_in: 3 (None means that), or 1 for grey: the luminance of pixels and of the published statistics.
 
@@ -121,7 +120,6 @@ class Cifar(Dataset):
         data_dir: Path,
         *,
         layout: Layout,
-        test: bool = False,
         resolution: int | None = None,
         channels_in: int | None = None,
     ) -> None:
@@ -138,12 +136,12 @@ class Cifar(Dataset):
         self._class_names = [str(index) for index in range(layout.classes)]
 
         self._folder = paths.named(data_dir, "the data folder")
-        found = _files(self._folder, layout, test=test)
-        read = [_read(path, layout) for path in found]
-        self._pixels = read[0][0] if len(read) == 1 else np.concatenate([pixels for pixels, _ in read])
-        self._labels = np.concatenate([labels for _, labels in read])
+        found = _training_files(self._folder, layout)
+        parts = [_read(path, layout) for path in found]
+        self._pixels = parts[0][0] if len(parts) == 1 else np.concatenate([pixels for pixels, _ in parts])
+        self._labels = np.concatenate([labels for _, labels in parts])
         self.size = len(self._labels)
-        self.origin = _origin(self.size, found, layout, test=test)
+        self.origin = _origin(self.size, found, layout)
         factor = _SIDE // self.resolution
         self.preprocess = of_8_bits(
             size=self.resolution,
@@ -163,13 +161,15 @@ class Cifar(Dataset):
 
     def held_out(self) -> Cifar | None:
         """The test images, if their file is there."""
-        if not _present(self._folder, self._layout, (self._layout.test,)):
+        layout = replace(self._layout, files=(self._layout.test,), part="test")
+        there = (self._folder / layout.folder / layout.test, self._folder / layout.test)
+        if not any(paths.is_file(file, "the batch", DataError) for file in there):
             return None
-        size = {"resolution": self.resolution, "channels_in": self.channels}
-        return Cifar(self._folder, layout=self._layout, test=True, **size)
+        return Cifar(self._folder, layout=layout, resolution=self.resolution, channels_in=self.channels)
 
-    def in_order(self, together: int) -> Iterator[Batch]:
-        yield from map(self._at, parts(self.size, together))
+    def every(self, at_once: int) -> Iterator[Batch]:
+        for first in range(0, self.size, at_once):
+            yield self._at(np.arange(first, min(first + at_once, self.size)))
 
     def _draw(self, images: int, seed: int) -> Batch:
         return self._at(
@@ -212,38 +212,29 @@ def _opened(layout: Layout, data_dir: Path | None, resolution: int | None, chann
     return Cifar(folder, layout=layout, resolution=resolution, channels_in=channels_in)
 
 
-def _present(data_dir: Path, layout: Layout, names: Sequence[str]) -> list[Path]:
-    """Those of the files that exist, in their order."""
+def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
+    """The training batches that exist, in their numbered order."""
     for folder in (data_dir / layout.folder, data_dir):
-        found = [folder / file for file in names if paths.is_file(folder / file, "the batch", DataError)]
+        found = [
+            folder / file for file in layout.files if paths.is_file(folder / file, "the batch", DataError)
+        ]
         if found:
             return found
-    return []
-
-
-def _files(data_dir: Path, layout: Layout, *, test: bool) -> list[Path]:
-    """The training batches that exist, in their numbered order; or the test images."""
-    names = (layout.test,) if test else layout.files
-    if found := _present(data_dir, layout, names):
-        return found
     way_out = f"unpack {layout.archive} and pass --data-dir with the folder that holds {layout.folder}"
     if paths.is_folder(data_dir / layout.folder, "the folder", DataError):
-        files = names[0] if len(names) == 1 else f"{names[0]}, ..."
-        what = "test images" if test else "training batch"
-        raise DataError(f"no {what} ({files}) in {short(data_dir / layout.folder)}: {way_out}")
+        files = layout.files[0] if len(layout.files) == 1 else f"{layout.files[0]}, ..."
+        raise DataError(f"no training batch ({files}) in {short(data_dir / layout.folder)}: {way_out}")
     raise DataError(f"no {layout.folder} in {short(data_dir)}: {way_out}")
 
 
-def _origin(size: int, found: Sequence[Path], layout: Layout, *, test: bool) -> str:
-    if test:
-        return f"{size:,} {layout.title} test images"
+def _origin(size: int, found: Sequence[Path], layout: Layout) -> str:
     absent = len(layout.files) - len(found)
     if absent:
         names = ", ".join(path.name for path in found)
         where = f"{names} ({absent} of {len(layout.files)} batches absent)"
     else:
         where = f"{len(found)} batches" if len(found) > 1 else found[0].name
-    return f"{size:,} {layout.title} training images in {where}"
+    return f"{size:,} {layout.title} {layout.part} images in {where}"
 
 
 def _read(path: Path, layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

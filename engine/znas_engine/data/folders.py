@@ -134,17 +134,6 @@ def _part(folder: str) -> int | None:
     return found[0] if found and {*words} <= _BESIDE | {*_PARTS} else None
 
 
-def beside(root: Path) -> Path | None:
-    """The part of a data set that judges what was trained on `root`, which is called `train` or alike: the
-    folder `val` or `test` beside it; None without one, and for another name."""
-    here = paths.absolute(root)
-    part = _part(here.name)
-    if part is None or part >= _PARTS.index("val"):
-        return None
-    others = [name for name in _listed(here.parent).folders if (_part(name) or 0) >= _PARTS.index("val")]
-    return min((here.parent / name for name in others), key=lambda f: (_part(f.name), f.name), default=None)
-
-
 def _too_few(root: Path, here: _Listing, layout: str) -> str:
     if here.folders:
         inner = short(root / here.folders[0])

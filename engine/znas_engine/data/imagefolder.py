@@ -18,13 +18,12 @@ from znas_engine.data.base import (
     Dataset,
     checked_channels,
     checked_resolution,
-    parts,
     required_folder,
     short,
 )
 from znas_engine.data.pictures import KINDS, LONGEST_FILE, decode, pillow
 from znas_engine.data.pixels import normalise
-from znas_engine.data.preprocess import CENTRE_SQUARE, of_8_bits, readable
+from znas_engine.data.preprocess import CENTRE_SQUARE, Preprocess, of_8_bits, readable
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import DataError, one_line
 
@@ -84,7 +83,19 @@ class ImageFolder(Dataset):
         self.labelled = self._labels is not None
         self.classes = len(self._class_names) if self.labelled else UNLABELLED_CLASSES
         self.size = len(self._files)
-        self.preprocess = of_8_bits(
+        what = f" of {self.classes} classes" if self.labelled else ", unlabelled,"
+        self.origin = one_line(f"{self.size:,} images{what} in {self._root}")
+        if unread:
+            left = folders.in_words(unread)
+            report(one_line(f"left out of {short(self._root)}: {left}; only {KINDS} are read"))
+
+    def every(self, at_once: int) -> Iterator[Batch]:
+        """All pictures once, in the order of their names within classes, in batches of at most so many."""
+        for first in range(0, self.size, at_once):
+            yield self._batch(np.arange(first, min(first + at_once, self.size)))
+
+    def preprocessing(self) -> Preprocess:
+        return of_8_bits(
             size=self.resolution,
             channels=self.channels,
             crop="the picture as viewers show it, in RGB: turned as EXIF says, on white where it is "
@@ -95,11 +106,6 @@ class ImageFolder(Dataset):
             classes=[readable(name) for name in self._class_names] if self.labelled else None,
             note="mean and std are those of ImageNet, whatever the pictures are",
         )
-        what = f" of {self.classes} classes" if self.labelled else ", unlabelled,"
-        self.origin = one_line(f"{self.size:,} images{what} in {self._root}")
-        if unread:
-            left = folders.in_words(unread)
-            report(one_line(f"left out of {short(self._root)}: {left}; only {KINDS} are read"))
 
     @cached_property
     def identity(self) -> str:
@@ -134,19 +140,10 @@ class ImageFolder(Dataset):
             index = draw_balanced(
                 self._labels, images, seed=seed, name=short(self._root), class_names=self._class_names
             )
-        return self._at(index)
+        return self._batch(index)
 
-    def held_out(self) -> ImageFolder | None:
-        """The pictures of the part beside `root` (`val` beside `train`), if there is one."""
-        root = folders.beside(self._root)
-        if root is None:
-            return None
-        return ImageFolder(root, resolution=self.resolution, channels_in=self.channels, report=self._report)
-
-    def in_order(self, together: int) -> Iterator[Batch]:
-        yield from map(self._at, parts(self.size, together))
-
-    def _at(self, index: NDArray[np.int64]) -> Batch:
+    def _batch(self, index: NDArray[np.int64]) -> Batch:
+        """Of the pictures of these numbers."""
         pixels = decode([self._root / self._files[file] for file in index], self.resolution)
         return Batch(
             images=normalise(pixels, mean=_MEAN, std=_STD, channels=self.channels),

@@ -74,7 +74,7 @@ class DataContract:
         assert told.known or told.note
 
     def test_walking_shows_images_as_they_are_drawn(self, dataset: Dataset) -> None:
-        batch = next(dataset.in_order(2))
+        batch = next(dataset.every(2))
         assert 1 <= len(batch.images) <= 2
         assert batch.images.shape[1:] == dataset.batch(1, seed=0).images.shape[1:]
         assert (batch.labels is not None) == dataset.labelled

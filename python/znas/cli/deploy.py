@@ -30,8 +30,8 @@ Images = Annotated[
     Path | None,
     typer.Option(
         parser=path,
-        help="Folder of images to check on, of the kind that was searched with; by default the part that "
-        "searches do not see (CIFAR's test images, `val` beside `train`), or the images of the search.",
+        help="Folder of images to check on, of the kind that was searched with; by default what lies "
+        "beside them and is kept from searches (CIFAR's test images, `val` beside `train`), or these.",
     ),
 ]
 Names = Annotated[
