@@ -17,13 +17,14 @@ from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch, Dataset
 from znas_engine.data.preprocess import Preprocess
 from znas_engine.errors import DataError, InvalidValueError, PluginError, ZnasError, in_short
+from znas_engine.progress import Progress
 from znas_engine.spaces import Macro, SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
 #: Images that go through both networks together, and of noise where there are no pictures.
-TOGETHER = 64
+TOGETHER = 128
 
 #: images float32 [n, C, H, W] -> logits float32 [n, classes]
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -49,9 +50,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """classes: label of a batch -> number of the network's class; None without labels. source: in words."""
+    """classes: label of a batch -> number of the network's class; None without labels. size: how many there
+    are. source: in words."""
 
     batches: Iterator[Batch]
+    size: int
     classes: NDArray[np.int64] | None
     source: str
 
@@ -82,13 +85,15 @@ def images_for(
             raise
         note(f"no accuracy: {error}")
         classes = None
-    return Images(dataset.every(TOGETHER), classes, dataset.origin)
+    drawn = type(dataset).every is Dataset.every
+    size = min(dataset.size, TOGETHER) if drawn else dataset.size
+    return Images(dataset.every(TOGETHER), size, classes, dataset.origin)
 
 
 def _noise(macro: Macro) -> Images:
     shape = (TOGETHER, macro.inputs, macro.resolution, macro.resolution)
     pixels = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    return Images(iter([Batch(pixels, None)]), None, "noise")
+    return Images(iter([Batch(pixels, None)]), TOGETHER, None, "noise")
 
 
 def _dataset(result: SearchResult, macro: Macro, data_dir: str | Path | None) -> Dataset:
@@ -149,8 +154,8 @@ def runtime(model: bytes, opset: int) -> Run:
     return run
 
 
-def compared(network: nn.Module, run: Run, images: Images) -> Check:
-    """Both over all images."""
+def compared(network: nn.Module, run: Run, images: Images, progress: Progress) -> Check:
+    """Both over all images. progress: called with (images done, all of them)."""
     import torch
 
     total = same = 0
@@ -164,6 +169,7 @@ def compared(network: nn.Module, run: Run, images: Images) -> Check:
         largest = max(largest, float(np.abs(expected).max()))
         classes = np.stack([expected.argmax(1), found.argmax(1)])
         total += len(found)
+        progress(total, images.size)
         same += int((classes[0] == classes[1]).sum())
         if images.classes is not None:
             right += (classes == images.classes[batch.labels]).sum(1)

@@ -24,6 +24,7 @@ from znas_engine.data.preprocess import Preprocess, names_of_classes
 from znas_engine.errors import InvalidValueError
 from znas_engine.export import GRAPH_DTYPES
 from znas_engine.graph import Graph
+from znas_engine.progress import Progress
 from znas_engine.spaces import Macro, SearchSpace, resize
 
 if TYPE_CHECKING:
@@ -36,15 +37,14 @@ if TYPE_CHECKING:
 class Deployment:
     """What `znas.deploy` made.
 
-    model: the file, ONNX or a TensorRT plan (built_by: by what). check: None where nothing here runs the
-    graph. params, flops: of the network at the size `macro`. notes: what the user should know.
+    result: of the search. macro, graph: of the network, at the size that was trained. model: the file, ONNX
+    or a TensorRT plan (built_by: by what). check: None where nothing here runs the graph. notes: what the
+    user should know.
     """
 
-    arch: str
-    space: str
+    result: SearchResult
     macro: Macro
-    params: int
-    flops: int
+    graph: Graph
     dtype: str
     opset: int
     built_by: str | None
@@ -59,9 +59,15 @@ class Deployment:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; the keys are stable."""
-        names = ("arch", "space", "params", "flops", "dtype", "opset", "built_by")
-        return {name: getattr(self, name) for name in names} | {
+        return {
+            "arch": self.result.arch,
+            "space": self.result.space.name,
+            "params": self.graph.parameters,
+            "flops": self.graph.flops,
             "network": asdict(self.macro),
+            "dtype": self.dtype,
+            "opset": self.opset,
+            "built_by": self.built_by,
             "bytes": len(self.model),
             "preprocess": self.preprocess.to_dict(),
             "check": None if self.check is None else asdict(self.check),
@@ -75,7 +81,7 @@ class Deployment:
         shape = f"images [n, {m.inputs}, {m.resolution}, {m.resolution}] -> logits [n, {m.classes}]"
         size = f"{len(self.model) / 1e6:.2f} MB"
         facts = [
-            ("network", size_in_words(m, self.params, self.flops)),
+            ("network", size_in_words(m, self.graph.parameters, self.graph.flops)),
             ("model", f"{size}, {self.dtype}, opset {self.opset}{made}; {shape}"),
         ]
         if self.preprocess.known:
@@ -86,7 +92,7 @@ class Deployment:
         parts: list[Part] = [Facts(facts)]
         if self.notes:
             parts.append(Notes(self.notes))
-        return Document(f"A network of the space {self.space}", parts, self.to_dict())
+        return Document(f"A network of the space {self.result.space.name}", parts, self.to_dict())
 
 
 def _check_in_words(check: Check) -> Iterator[tuple[str, str]]:
@@ -110,6 +116,7 @@ def deploy(
     channels: int | None = None,
     cells: int | None = None,
     space: str | SearchSpace[Any] | None = None,
+    progress: Progress = QUIET.progress,
     report: Report = QUIET.report,
 ) -> Deployment:
     """The network of a search with trained weights as one ONNX file, checked against PyTorch on images.
@@ -123,6 +130,7 @@ def deploy(
     data_dir: of images to check on; by default those that the run's data set keeps from searches, or its own.
     class_names: in the order of the logits, where they are others than the run's.
     channels, cells: of the network that was trained, where they are not the run's. space: see `znas.load`.
+    progress: called with (images checked, all of them). report: of lines on what takes long.
 
     Raises:
         ZnasError: weights that do not fit, an opset that there is not, images that cannot be read.
@@ -132,24 +140,22 @@ def deploy(
     version, place = check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES)), _target(compute_capability)
     result = run if isinstance(run, SearchResult) else load(run, space=space)
     notes: list[str] = []
-    trained = _trained(result, weights, channels, cells, notes.append)
-    preprocess = _fed(result, trained.macro, class_names, notes.append)
+    made = _trained(result, weights, channels, cells, notes.append)
+    preprocess = _fed(result, made.macro, class_names, notes.append)
     about = about_model(result.space, result.genotype, preprocess, weights="trained")
-    model = export(trained.graph, trained.tensors, dtype=dtype, opset=version, metadata=about)
+    model = export(made.graph, made.tensors, dtype=dtype, opset=version, metadata=about)
     check = None
     if dtype == "bfloat16":
         notes.append("not checked: ONNX Runtime has no convolutions in bfloat16 on a CPU")
     else:
-        images = images_for(result, trained.macro, preprocess, data_dir, notes.append)
-        check = hold(compared(trained.network, runtime(model, version), images), dtype, result.space)
+        images = images_for(result, made.macro, preprocess, data_dir, notes.append)
+        check = hold(compared(made.network, runtime(model, version), images, progress), dtype, result.space)
     if place is not None:
         model = _plan(model, place, notes.append, report)
     return Deployment(
-        arch=result.arch,
-        space=result.space.name,
-        macro=trained.macro,
-        params=trained.graph.parameters,
-        flops=trained.graph.flops,
+        result=result,
+        macro=made.macro,
+        graph=made.graph,
         dtype=dtype,
         opset=version,
         built_by=None if place is None else str(place),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from znas.cli.console import finish, remark
+from znas.cli.console import finish, progress_bar, remark
 from znas.cli.export import Capability, Dtype, Out
 from znas.cli.options import Json, path
 
@@ -66,25 +66,29 @@ def deploy(
 
     \b
     Examples:
-      znas-engine deploy runs/first --weights weights.pt --out model.onnx
-      znas-engine deploy runs/first --weights weights.pt --data-dir val --out model.onnx
+      znas-engine deploy runs/first --weights weights.pt \\
+        --out model.onnx
+      znas-engine deploy runs/first --weights weights.pt \\
+        --data-dir pictures/val --out model.onnx
     """
     from znas.deploy import deploy as made
     from znas.files import check_new
 
     check_new(out)
-    deployed = made(
-        run,
-        weights,
-        opset=opset,
-        dtype=dtype,
-        compute_capability=compute_capability,
-        data_dir=data_dir,
-        class_names=None if class_names is None else [name.strip() for name in class_names.split(",")],
-        channels=channels,
-        cells=cells,
-        space=space,
-        report=remark,
-    )
+    with progress_bar("images", quiet=False) as progress:
+        deployed = made(
+            run,
+            weights,
+            opset=opset,
+            dtype=dtype,
+            compute_capability=compute_capability,
+            data_dir=data_dir,
+            class_names=None if class_names is None else [name.strip() for name in class_names.split(",")],
+            channels=channels,
+            cells=cells,
+            space=space,
+            progress=progress,
+            report=remark,
+        )
     found = json.dumps(deployed.to_dict(), indent=1) if as_json else deployed.document()
     finish(found, lambda: deployed.save(out), out)
