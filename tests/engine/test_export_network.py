@@ -125,8 +125,8 @@ def trained(space: str, genotype: Genotype, tensors: dict[str, Any]) -> Any:
     ("space", "genotype", "opset"),
     [
         ("nasbench201", CELLS["nasbench201"], None),
-        ("darts", CELLS["darts"], newest()),
-        *(("nasbench201", cell, opset) for cell in (EMPTY, BLIND, NOTHING) for opset in (None, newest())),
+        ("darts", CELLS["darts"], 22),
+        *(("nasbench201", cell, opset) for cell in (EMPTY, BLIND, NOTHING) for opset in range(17, 23)),
     ],
 )
 def test_trained_weights_give_the_logits_of_pytorch(

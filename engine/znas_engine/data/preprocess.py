@@ -53,7 +53,7 @@ class Preprocess:
         keep: dict[str, Any] = {"size": check_between("size", self.size, 1, None)}
         for name in ("channels", "crop", "resize", "note"):
             text = getattr(self, name)
-            if text is not None and (not isinstance(text, str) or "\n" in text):
+            if text is not None and (not isinstance(text, str) or not text.isprintable()):
                 raise InvalidValueError(f"`{name}` must be a line of text or None but got {briefly(text)}")
         if self.channels is not None and self.channels not in CHANNELS:
             raise InvalidValueError(
