@@ -3,9 +3,10 @@
     >>> import znas
     >>> result = znas.search(space="nasbench201", data="gaussian", seed=0)
     >>> print(result.genotype)
-    >>> network = result.to_torch(num_classes=10)
+    >>> network = result.to_torch(classes=10)
     >>> result.save("runs/first")
     >>> result = znas.load("runs/first")
+    >>> znas.deploy("runs/first", "weights.pt").save("model.onnx")
 
 Importing znas loads nothing: a name loads its module when it is first used, so that a command can listen to
 signals before numpy is there.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from znas.costs.latency import Latency, Meter, Target, measure_latency
     from znas.costs.latency_table import LatencyTable
     from znas.costs.predictor import LatencyModel
+    from znas.deploy import Deployment, deploy
     from znas.method import Method
     from znas.network import network
     from znas.profile import profile
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from znas.setup import Setup
 
 __all__ = [
+    "Deployment",
     "EdgeReport",
     "Latency",
     "LatencyModel",
@@ -44,6 +47,7 @@ __all__ = [
     "SearchResult",
     "Setup",
     "Target",
+    "deploy",
     "load",
     "measure_latency",
     "network",
@@ -55,6 +59,7 @@ __all__ = [
 
 #: Where every name of the package lies.
 _HOMES = {
+    "Deployment": "deploy",
     "EdgeReport": "result",
     "Latency": "costs.latency",
     "LatencyModel": "costs.predictor",
@@ -66,6 +71,7 @@ _HOMES = {
     "SearchResult": "result",
     "Setup": "setup",
     "Target": "costs.latency",
+    "deploy": "deploy",
     "load": "run_folder",
     "measure_latency": "costs.latency",
     "network": "network",

@@ -24,6 +24,8 @@ _PLACES = {
 }
 #: What an older version knows fewer fields of, which then have their defaults.
 _GROWING = ("request", "network", "supernet")
+#: What an older version does not say at all.
+_NEW: dict[str, Any] = {"preprocess": None}
 #: Of a network that is built to be counted, at most.
 _CELLS = 1024
 #: What a request may ask for, and a result was found under.
@@ -53,7 +55,7 @@ def check(result: SearchResult, plain: Mapping[str, Any], *, same_space: bool) -
     now = result.to_dict()
     if not same_space:
         now["request"]["space"] = plain["request"]["space"]
-    whole = {name: now[name] | part if name in _GROWING else part for name, part in plain.items()}
+    whole = _NEW | {name: now[name] | part if name in _GROWING else part for name, part in plain.items()}
     if (different := difference(whole, now)) is not None:
         raise DataError(different)
     _check_network(result)
@@ -83,6 +85,9 @@ def _contradictions(result: SearchResult, plain: Mapping[str, Any]) -> Iterator[
         yield f"`p` has {len(result.p)} numbers for {len(labels)} edges"
     selected = np.array([space.operations.index(edge.selected) for edge in result.edges], dtype=np.int64)
     kept = np.array([edge.kept for edge in result.edges], dtype=np.bool_)
+    fits = {"size": result.macro.resolution, "channels": result.macro.inputs, "classes": result.macro.classes}
+    if result.preprocess is not None and (wrong := result.preprocess.unlike(**fits)) is not None:
+        yield f"{wrong} as the network"
     mask = one_hot(selected, len(space.operations)) * kept[:, None]
     if not np.array_equal(mask, space.mask(result.genotype)):
         yield f"`arch` is {briefly(result.arch, 200)}, which is not what `edges` select"

@@ -23,6 +23,7 @@ from znas.selection.topology import EnsembleWorth
 from znas.setup import Conditions, Setup
 from znas_engine import paths
 from znas_engine.arguments import check_between
+from znas_engine.data.preprocess import Preprocess
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class SearchResult:
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
     limits: those that were asked for.
+    preprocess: how pictures became images, None in results of versions that did not say.
     """
 
     request: Request
@@ -158,6 +160,7 @@ class SearchResult:
     evaluations: int
     race: RaceReport | None
     limits: tuple[LimitReport, ...]
+    preprocess: Preprocess | None
     edges: tuple[EdgeReport, ...]
     seconds: Seconds
     notes: tuple[str, ...]
@@ -169,12 +172,12 @@ class SearchResult:
         return str(self.genotype)
 
     def to_torch(
-        self, *, num_classes: int | None = None, channels: int | None = None, cells: int | None = None
+        self, *, classes: int | None = None, channels: int | None = None, cells: int | None = None
     ) -> nn.Module:
         """A trainable network, freshly initialised; sizes default to `macro`. Imports torch."""
         macro = resize(self.macro, channels=channels, cells=cells)
-        if num_classes is not None:
-            macro = replace(macro, classes=check_between("num_classes", num_classes, 1, MOST_CLASSES))
+        if classes is not None:
+            macro = replace(macro, classes=check_between("classes", classes, 1, MOST_CLASSES))
         return self.space.to_torch(self.genotype, macro)
 
     def save(self, folder: str | Path) -> Path:
@@ -218,6 +221,7 @@ class SearchResult:
             "images": c.images,
             "envs": c.envs,
             "data": {"name": c.data, "origin": c.origin},
+            "preprocess": None if self.preprocess is None else self.preprocess.to_dict(),
             "method": self.method | {"auto": None if self.auto is None else asdict(self.auto)},
             "norm": c.norm,
             "dtype": c.dtype,
@@ -247,7 +251,7 @@ class SearchResult:
         space = get_space(request.space)
         method = {name: value for name, value in plain["method"].items() if name != "auto"}
         auto = plain["method"]["auto"]
-        p = plain["p"]
+        p, preprocess = plain["p"], plain.get("preprocess")
         return cls(
             request=request,
             space=space,
@@ -262,6 +266,7 @@ class SearchResult:
             ensembles_intervened=plain["ensembles"]["intervened"],
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
             limits=tuple(map(_limit, plain.get("limits", ()))),
+            preprocess=None if preprocess is None else Preprocess.from_dict(preprocess),
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),

@@ -155,6 +155,7 @@ def _result(
         evaluations=setup.evaluations,
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
         limits=limits,
+        preprocess=setup.dataset.preprocessing(),
         edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),

@@ -159,7 +159,8 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
         "result.json",
         "scores.csv",
         "architecture.py",
-        "architecture.onnx",
+        "architecture.untrained.onnx",
+        "preprocess.json",
     }
     assert json.loads((folder / "result.json").read_text())["arch"] == result.arch
     with (folder / "scores.csv").open() as file:
@@ -171,7 +172,7 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
 
     scope: dict[str, Any] = {"__name__": "architecture"}
     exec(compile((folder / "architecture.py").read_text(), "architecture.py", "exec"), scope)
-    network = scope["build"](num_classes=10)
+    network = scope["build"](classes=10)
     assert sum(p.numel() for p in network.parameters()) == result.params
     images = torch.randn(2, 3, 16, 16)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
@@ -180,7 +181,7 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
     optimiser.step()
     assert math.isfinite(torch.nn.functional.cross_entropy(network(images), torch.tensor([0, 1])).item())
 
-    session = onnxruntime.InferenceSession(folder / "architecture.onnx")
+    session = onnxruntime.InferenceSession(folder / "architecture.untrained.onnx")
     (logits,) = session.run(None, {"images": images.numpy()})
     assert logits.shape == (2, 10)
     assert np.isfinite(logits).all()
@@ -222,7 +223,7 @@ def test_a_static_score_is_the_same_in_every_environment() -> None:
 
 def test_to_torch_takes_another_size() -> None:
     result = run("nasbench201", p=1)
-    network = result.to_torch(num_classes=7, channels=8, cells=1)
+    network = result.to_torch(classes=7, channels=8, cells=1)
     assert network(torch.randn(1, 3, 16, 16)).shape == (1, 7)
 
 

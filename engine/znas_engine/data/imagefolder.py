@@ -24,6 +24,7 @@ from znas_engine.data.base import (
 )
 from znas_engine.data.pictures import KINDS, LONGEST_FILE, decode, pillow, sizes
 from znas_engine.data.pixels import normalise
+from znas_engine.data.preprocess import CENTRE_SQUARE, Preprocess, of_8_bits, readable
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import DataError, one_line
 
@@ -123,11 +124,6 @@ class ImageFolder(Dataset):
         found._class_names, found.classes = self._class_names, self.classes
         return found
 
-    def every(self, at_once: int) -> Iterator[Batch]:
-        """All pictures once, in the order of their names within classes, in batches of at most so many."""
-        for first in range(0, self.size, at_once):
-            yield self._batch(np.arange(first, min(first + at_once, self.size)))
-
     def _split(self, split: folders.Split) -> None:
         """The root is the part to train on."""
         beside = "" if split.held_out is None else f"; {split.held_out} is left to be judged on"
@@ -155,6 +151,24 @@ class ImageFolder(Dataset):
                 "--resolution sets the side"
             )
         return side
+
+    def every(self, at_once: int) -> Iterator[Batch]:
+        """All pictures once, in the order of their names within classes, in batches of at most so many."""
+        for first in range(0, self.size, at_once):
+            yield self._batch(np.arange(first, min(first + at_once, self.size)))
+
+    def preprocessing(self) -> Preprocess:
+        return of_8_bits(
+            size=self.resolution,
+            channels=self.channels,
+            crop="the picture as viewers show it, in RGB: turned as EXIF says, on white where it is "
+            f"transparent; of that {CENTRE_SQUARE}",
+            resize="bilinear with antialiasing, rounded to 8 bits: Pillow's resize(BILINEAR, box=crop)",
+            mean=_MEAN,
+            std=_STD,
+            classes=[readable(name) for name in self._class_names] if self.labelled else None,
+            note="mean and std are those of ImageNet, whatever the pictures are",
+        )
 
     @cached_property
     def identity(self) -> str:

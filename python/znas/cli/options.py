@@ -126,6 +126,9 @@ MACHINE = ("backend", "device", "threads")
 #: Another size of supernet.
 SIZE = ("channels", "cells", "resolution")
 
+#: Files of an architecture, in words; see `znas.run_folder`.
+ARCHITECTURE = "architecture.py, architecture.untrained.onnx, preprocess.json"
+
 Table = Annotated[
     Path | None,
     typer.Option(parser=path, help="CSV of architectures and their accuracies in percent, or a folder."),

@@ -9,9 +9,11 @@ import typer
 
 import znas
 from znas.cli.console import finish, progress_bar, remark, reporter
-from znas.cli.options import Json, Quiet, asks, path
+from znas.cli.options import ARCHITECTURE, Json, Quiet, asks, path
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
+
+FILES = f"result.json, scores.csv, {ARCHITECTURE}"
 
 
 @asks(*OPTIONS)
@@ -21,7 +23,7 @@ def search(
         Path | None,
         typer.Option(
             parser=path,
-            help="New folder for result.json, scores.csv, architecture.py and architecture.onnx.",
+            help=f"New folder for {FILES}.",
         ),
     ] = None,
     as_json: Json = False,
@@ -58,5 +60,5 @@ def search(
         result.to_json() if as_json else result.document(),
         None if out is None else lambda: result.save(out),
         out,
-        "result.json, scores.csv, architecture.py, architecture.onnx",
+        FILES,
     )

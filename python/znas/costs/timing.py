@@ -65,10 +65,10 @@ def prepared(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Run:
         return _torch(asked["trainable"], images, given["device"], given["threads"])
     if given["backend"] == "native":
         return _native(graph, _weights(given["seed"]), images)
-    from znas_engine.export.onnx_graph import export
+    from znas_engine.export.network import export, untrained
 
     opset = None if kind_of(given["device"]) == "cpu" else CUDA_OPSET
-    model = export(graph, _weights(given["seed"]), statistics=Statistics.identity(graph), opset=opset)
+    model = export(graph, untrained(graph, _weights(given["seed"])), opset=opset)
     if given["backend"] == "ort":
         return _ort(model, images, given["device"], given["threads"])
     return _trt(model, images, given["device"])
