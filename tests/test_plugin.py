@@ -156,7 +156,7 @@ print(result.params)
 """
     printed = ok(python("-c", code, tmp_path / "run", paths=[site]))
     written = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"result.json", "scores.csv", "architecture.py", "architecture.onnx"} <= written
+    assert {"result.json", "scores.csv", "architecture.py", "architecture.untrained.onnx"} <= written
     alone = "import architecture; print(sum(p.numel() for p in architecture.build().parameters()))"
     done = subprocess.run(
         [sys.executable, "-c", alone], cwd=tmp_path / "run", capture_output=True, text=True, check=True

@@ -21,9 +21,14 @@ _LIMIT = 1 << 20
 
 def available_cores(root: Path = Path("/")) -> int:
     """At least 1. root: where `proc` and `sys` lie."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = (os.cpu_count() or 1) if affinity is None else len(affinity(0))
+    cores = len(allowed_cores()) or os.cpu_count() or 1
     return max(1, min([cores, *map(math.ceil, _quotas(root))]))
+
+
+def allowed_cores() -> list[int]:
+    """Numbers of the cores that this process may run on, in order; none where the system does not say."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return [] if affinity is None else sorted(affinity(0))
 
 
 def _quotas(root: Path) -> Iterator[float]:

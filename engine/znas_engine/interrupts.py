@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 #: What ends a command: Ctrl-C, `kill` and batch systems, a terminal that is closed.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -39,6 +39,8 @@ class _State:
     writers = 0
     #: Whether the command is over: no signal matters any more.
     over = False
+    #: File -> what it keeps of the work, in words.
+    kept: ClassVar[dict[str, str]] = {}
     lock = threading.Lock()
 
 
@@ -97,10 +99,28 @@ class held:
                 raise Interrupted(_State.first)
 
 
+def keeps(path: str | os.PathLike[str], what: str) -> None:
+    """The file holds so much of the work that the same command goes on from there: said where it is
+    interrupted. what: in words that follow "keeps"; none for a file that keeps nothing, or is gone."""
+    if what:
+        _State.kept[os.fspath(path)] = what
+    else:
+        _State.kept.pop(os.fspath(path), None)
+
+
+def left() -> str:
+    """What an interrupted command leaves, in words."""
+    kept = [f"{path} keeps {what}" for path, what in _State.kept.items() if os.path.lexists(path)]
+    if not kept:
+        return "nothing is left half-written and nothing is kept: the same command starts anew"
+    return f"nothing is left half-written, and {' and '.join(kept)}: the same command goes on"
+
+
 def guarded(command: Callable[[], int]) -> int:
     """What the command returns; after a signal one line on stderr and 128 + its number, whatever became of
     the exception on its way (imports of C code make another one of it)."""
     before = _listen()
+    _State.kept.clear()
     hooks = sys.unraisablehook, threading.excepthook
     if before:
         sys.unraisablehook = _unless_interrupted(hooks[0])
@@ -120,7 +140,7 @@ def guarded(command: Callable[[], int]) -> int:
             _State.over = False
     if not _State.first:
         return code
-    say(f"interrupted ({signal.Signals(_State.first).name}); nothing is left half-written")
+    say(f"interrupted ({signal.Signals(_State.first).name}): {left()}")
     return SHELL + _State.first
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from znas_engine import paths
+from znas_engine import interrupts, paths
 from znas_engine.errors import InvalidValueError, StorageError, briefly
 
 #: What the digest of a first line begins with: files of other tools and of other versions are not ours.
@@ -56,26 +56,35 @@ class Journal:
         except BaseException:
             os.close(self._file)
             raise
+        self._keeps()
 
     def record(self, key: str, value: Any) -> None:
         """Adds one finished piece; `value` is anything that JSON holds."""
         line, digest = _line(self._digest, {"key": key, "value": value})
-        end = os.lseek(self._file, 0, os.SEEK_END)
-        try:
-            written = 0
-            while written < len(line):
-                written += os.write(self._file, line[written:])
-            os.fsync(self._file)
-        except OSError as error:
-            os.ftruncate(self._file, end)
-            raise self._unusable(error) from error
-        self._digest = digest
-        self.done[key] = value
+        with interrupts.held():
+            end = os.lseek(self._file, 0, os.SEEK_END)
+            try:
+                written = 0
+                while written < len(line):
+                    written += os.write(self._file, line[written:])
+                os.fsync(self._file)
+            except OSError as error:
+                os.ftruncate(self._file, end)
+                raise self._unusable(error) from error
+            self._digest = digest
+            self.done[key] = value
+            self._keeps()
 
     def discard(self) -> None:
         """Removes the file: the job is done and its result lies elsewhere."""
         if self._is_ours():
             self.path.unlink()
+        interrupts.keeps(self.path, "")
+
+    def _keeps(self) -> None:
+        """What is said of it where the command is interrupted."""
+        count = len(self.done)
+        interrupts.keeps(self.path, f"{count:,} finished piece{'s' * (count > 1)}" if count else "")
 
     def __enter__(self) -> Journal:
         return self

@@ -10,3 +10,14 @@ Progress = Callable[[int, int], None]
 
 def unheard(*_: object) -> None:
     """Nobody listens."""
+
+
+def duration(seconds: float) -> str:
+    """`20 s`, `3 min`, `2 h 5 min`: as exact as a guess is."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left} min" if left and hours < 10 else f"{round(minutes / 60)} h"

@@ -3,9 +3,10 @@
     >>> import znas
     >>> result = znas.search(space="nasbench201", data="gaussian", seed=0)
     >>> print(result.genotype)
-    >>> network = result.to_torch(num_classes=10)
+    >>> network = result.to_torch(classes=10)
     >>> result.save("runs/first")
     >>> result = znas.load("runs/first")
+    >>> znas.deploy("runs/first", "weights.pt").save("model.onnx")
 
 Importing znas loads nothing: a name loads its module when it is first used, so that a command can listen to
 signals before numpy is there.
@@ -19,6 +20,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from znas.costs.latency import Latency, Meter, Target, measure_latency
+    from znas.costs.latency_table import LatencyTable
+    from znas.costs.predictor import LatencyModel
+    from znas.deploy import Deployment, deploy
     from znas.method import Method
     from znas.network import network
     from znas.profile import profile
@@ -30,13 +35,21 @@ if TYPE_CHECKING:
     from znas.setup import Setup
 
 __all__ = [
+    "Deployment",
     "EdgeReport",
+    "Latency",
+    "LatencyModel",
+    "LatencyTable",
+    "Meter",
     "Method",
     "Request",
     "ScoreReport",
     "SearchResult",
     "Setup",
+    "Target",
+    "deploy",
     "load",
+    "measure_latency",
     "network",
     "profile",
     "score",
@@ -46,13 +59,21 @@ __all__ = [
 
 #: Where every name of the package lies.
 _HOMES = {
+    "Deployment": "deploy",
     "EdgeReport": "result",
+    "Latency": "costs.latency",
+    "LatencyModel": "costs.predictor",
+    "LatencyTable": "costs.latency_table",
+    "Meter": "costs.latency",
     "Method": "method",
     "Request": "request",
     "ScoreReport": "result",
     "SearchResult": "result",
     "Setup": "setup",
+    "Target": "costs.latency",
+    "deploy": "deploy",
     "load": "run_folder",
+    "measure_latency": "costs.latency",
     "network": "network",
     "profile": "profile",
     "score": "score",

@@ -325,11 +325,19 @@ def _scale(name: str, most: float) -> tuple[float, str]:
 _PREFIXES = ((1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
 
 
+def file_names(front: Sequence[FrontPoint], asked: str | None) -> list[str]:
+    """Of what a run folder has of a front; no picture where there is no matplotlib."""
+    if asked is None:
+        return []
+    return ["front.csv", "front.png"] if front and drawable() else ["front.csv"]
+
+
 def files(front: Sequence[FrontPoint], asked: str | None, arch: str) -> dict[str, bytes]:
-    """What a run folder has of a front; no picture where there is no matplotlib."""
+    """What a run folder has of a front. arch: what is handed over."""
     if asked is None:
         return {}
-    found = {"front.csv": to_csv(front, asked).encode()}
-    if front and drawable():
-        found["front.png"] = figure(front, asked, arch).png
-    return found
+    makers = {
+        "front.csv": lambda: to_csv(front, asked).encode(),
+        "front.png": lambda: figure(front, asked, arch).png,
+    }
+    return {name: makers[name]() for name in file_names(front, asked)}

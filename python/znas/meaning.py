@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from znas.front import FINALISTS
 from znas.interventions.probability import Probability
+from znas.presets import ORDINARY
 from znas.request import OPTIONS, Request
-from znas.selection.criteria import is_exact
+from znas.selection.criteria import Worth, is_exact
 from znas_engine.data import Dataset
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph, Mixed, Slot
@@ -41,7 +42,7 @@ def always(p: Probability | None) -> bool:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """An option that is read only under a condition. unread: of a settled request, its scores and the space,
-    why it is not, in words that follow the option; None where it is."""
+    why it is not and what to pass instead, in words that follow the option; None where it is read."""
 
     option: str
     unread: Callable[[Request, Scores, SearchSpace[Any]], str | None]
@@ -55,10 +56,26 @@ def _no_prior(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None
     return "is of a prior, and there is none: pass --prior FILE too" if r.prior is None else None
 
 
+def _nothing_to_align(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    if always(r.p):
+        return "is of a prior beside what is observed, and at p = 1 nothing is: pass a smaller --p"
+    return _no_prior(r, scores, space)
+
+
 def _all_at_once(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
     if r.selection == "sequential":
         return None
     return "is of edges one after another: pass --selection sequential too"
+
+
+def _no_game(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    return "is of Shapley values: it needs --game shapley" if r.game != "shapley" else None
+
+
+def _game_decides(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    if r.game == "none":
+        return None
+    return f"and --game {r.game} exclude each other: pass --game none"
 
 
 def _nothing_sampled(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
@@ -77,41 +94,92 @@ def _too_few_finalists(r: Request, scores: Scores, space: SearchSpace[Any]) -> s
     return f"needs --finalists {FINALISTS} or more: pass it"
 
 
-#: Each option's condition; `Method` has those of options that exclude each other.
+def _averaged_before(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    if r.aggregate != "lcb" or _nothing_sampled(r, scores, space) is not None:
+        return None
+    return "is of environments, which a sampled game has averaged before: pass --estimator exact"
+
+
+def _score_reads_neither(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    """Where something is drawn, more environments are more draws."""
+    if not reads_nothing(scores) or not never(r.p):
+        return None
+    names = "+".join(score.name for score in scores)
+    return f"is of images and weights, and {names} reads neither: pass another --score"
+
+
+def _no_score_reads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    if any(map(_reads_norm, scores)):
+        return None
+    return f"is not used by {'+'.join(score.name for score in scores)}: pass another --score"
+
+
+#: Each option's condition. `Method` has options that contradict each other, `znas_engine.data.load` those of
+#: images, `Preset` and the space those that are always read. Where and how fast work is done (--backend,
+#: --device, --threads) may be said of any work, even of none.
 RULES = (
     Rule("intervention", _nothing_drawn),
     Rule("prior", _nothing_drawn),
-    Rule("prior_scale", _no_prior),
+    Rule("prior_scale", _nothing_to_align),
     Rule("force_prior", _no_prior),
     Rule("order", _all_at_once),
+    Rule("estimator", _no_game),
     Rule("precision", _nothing_sampled),
     Rule("max_evaluations", _nothing_sampled),
+    Rule("criterion", _game_decides),
+    Rule("aggregate", _averaged_before),
+    Rule("envs", _score_reads_neither),
+    Rule("images", _score_reads_neither),
+    Rule("init", _score_reads_neither),
+    Rule("dtype", _score_reads_neither),
     Rule("pareto", _too_few_finalists),
 )
+#: Of every verb that measures.
+NORM = Rule("norm", _no_score_reads_norm)
+#: What only a measurement reads: at p = 1 a note says so, since people vary p and leave all else the same.
+OF_MEASURING = ("images", "norm", "init", "dtype", "channels", "cells")
+#: Edges that a note names.
+_NAMED = 6
 _DEFAULTS = Request()
 
 
+def given(request: Request, option: str) -> bool:
+    """Whether it has another value than its default, or than its preset's: a request cannot tell who gives
+    the default itself from who gives nothing."""
+    value = getattr(request, option)
+    if option not in ORDINARY:
+        return bool(value != getattr(_DEFAULTS, option))
+    without: dict[str, Any] = {option: None}
+    return bool(value != getattr(replace(request, **without).settled(), option))
+
+
 def check_options(request: Request, scores: Scores, space: SearchSpace[Any]) -> None:
-    """InvalidValueError for an option of a settled request that has another value than its default and that
-    nothing would read."""
+    """InvalidValueError for an option of a settled request that was `given` and that nothing would read."""
     for rule in RULES:
-        value = getattr(request, rule.option)
-        if value == getattr(_DEFAULTS, rule.option):
-            continue
-        if (why := rule.unread(request, scores, space)) is not None:
-            flag = f"--{rule.option.replace('_', '-')}"
-            given = "" if OPTIONS[rule.option].kind is bool else f" {value}"
-            raise InvalidValueError(f"{flag}{given} {why}, or drop {flag}")
+        _check(rule, request, scores, space)
 
 
-def check_norm_is_read(request: Request, scores: Scores) -> None:
-    """InvalidValueError for a normalisation that was asked for (of a request that is not settled) and that no
-    score looks at."""
-    usual = replace(request, norm=None).settled().norm
-    if request.norm in (None, usual) or any(map(_reads_norm, scores)):
+def _check(rule: Rule, request: Request, scores: Scores, space: SearchSpace[Any]) -> None:
+    if not given(request, rule.option) or (why := rule.unread(request, scores, space)) is None:
         return
-    names = "+".join(score.name for score in scores)
-    raise InvalidValueError(f"--norm {request.norm} is not used by {names}: drop --norm")
+    value = "" if OPTIONS[rule.option].kind is bool else f" {getattr(request, rule.option)}"
+    raise InvalidValueError(f"{flag(rule.option)}{value} {why}, or drop {flag(rule.option)}")
+
+
+def flag(option: str) -> str:
+    """As the command line has it."""
+    return f"--{option.replace('_', '-')}"
+
+
+def reads_nothing(scores: Scores) -> bool:
+    """Whether they look at neither images nor weights."""
+    return all(isinstance(score, StaticScore) and not score.reads_environment for score in scores)
+
+
+def check_norm_is_read(request: Request, scores: Scores, space: SearchSpace[Any]) -> None:
+    """InvalidValueError for a normalisation of a settled request that was `given` and that no score looks
+    at."""
+    _check(NORM, request, scores, space)
 
 
 def _reads_norm(score: Score) -> bool:
@@ -165,8 +233,10 @@ def remarks(request: Request, scores: Scores, dataset: Dataset) -> Iterator[str]
     """What the values will not say of a settled request: notes of its result."""
     assert request.images is not None
     if always(request.p):
+        if unread := [flag(option) for option in OF_MEASURING if given(request, option)]:
+            yield f"at p = 1 nothing is measured: {', '.join(unread)} changed nothing"
         return
-    if all(isinstance(score, StaticScore) and not score.reads_environment for score in scores):
+    if reads_nothing(scores):
         names = "+".join(score.name for score in scores)
         yield f"{names} reads neither images nor weights: images, envs and init change nothing"
     labelled = [score.name for score in scores if score.needs_labels]
@@ -175,6 +245,26 @@ def remarks(request: Request, scores: Scores, dataset: Dataset) -> Iterator[str]
         yield (
             f"{request.images} images of {dataset.classes} classes: {absent} classes have none, which "
             f"{'+'.join(labelled)} cannot know: pass --images {dataset.classes} or more"
+        )
+
+
+def drawn(
+    space: SearchSpace[Any], worths: Sequence[Worth], selected: NDArray[np.int64], kept: NDArray[np.bool_]
+) -> Iterator[str]:
+    """Where a score won that was drawn. worths: of every edge; selected: int64 [E]; kept: bool [E]."""
+    won = [
+        space.edges[e].label
+        for e, worth in enumerate(worths)
+        if kept[e]
+        and len(space.options(e)) > 1
+        and worth.intervened is not None
+        and worth.intervened[space.options(e).index(int(selected[e]))]
+    ]
+    if won:
+        more = f" and {len(won) - _NAMED} more" if len(won) > _NAMED else ""
+        yield (
+            f"on {', '.join(won[:_NAMED])}{more} the score of what was selected was drawn (~), not measured: "
+            "--p 0 measures all"
         )
 
 

@@ -181,14 +181,10 @@ class Method:
                 f"`finalists` are compared by measuring them, which p = 1 forbids, but got {self.finalists}: "
                 "pass a smaller --p"
             )
-        if self.game != "none" and self.criterion != "keep":
-            raise InvalidValueError(f"--criterion {self.criterion} and --game {self.game} exclude each other")
         if self.game == "interaction" and self.selection != "algorithm1":
             raise InvalidValueError(
                 "--game interaction decides all edges together: drop --selection sequential"
             )
-        if self.game != "shapley" and self.estimator != "auto":
-            raise InvalidValueError(f"--estimator {self.estimator} needs --game shapley")
 
     def _check_race(self, confidence: float, request: Request, scores: tuple[Score, ...]) -> None:
         """A race compares measured do(e, o) of untouched edges by the means of one score."""

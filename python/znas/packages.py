@@ -11,7 +11,7 @@ from znas.request import Request
 from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, Dataset
 from znas_engine.registry import Registry, where_is
-from znas_engine.scores import SCORES
+from znas_engine.scores import SCORES, names_in
 from znas_engine.spaces import SPACES
 
 _OURS = ("builtins", "__main__", "znas", "znas_engine")
@@ -44,7 +44,7 @@ def _asked(request: Request) -> Iterator[tuple[Registry[Any], Any]]:
     yield PRESETS, request.preset
     yield BACKENDS, request.backend
     yield DATASETS, request.data
-    scores = request.score.split("+") if isinstance(request.score, str) else request.score
+    scores = names_in(request.score) if isinstance(request.score, str) else request.score
     yield from ((SCORES, score) for score in (scores if isinstance(scores, list) else [scores]))
 
 

@@ -26,7 +26,7 @@ _PLACES = {
 #: What an older version knows fewer fields of, which then have their defaults.
 _GROWING = ("request", "network", "supernet")
 #: What an older version does not say at all.
-_NEW: dict[str, Any] = {"limits": [], "front": []}
+_NEW: dict[str, Any] = {"limits": [], "front": [], "preprocess": None}
 #: Of a network that is built to be counted, at most.
 _CELLS = 1024
 #: What a request may ask for, and a result was found under.
@@ -86,6 +86,9 @@ def _contradictions(result: SearchResult, plain: Mapping[str, Any]) -> Iterator[
         yield f"`p` has {len(result.p)} numbers for {len(labels)} edges"
     selected = np.array([space.operations.index(edge.selected) for edge in result.edges], dtype=np.int64)
     kept = np.array([edge.kept for edge in result.edges], dtype=np.bool_)
+    fits = {"size": result.macro.resolution, "channels": result.macro.inputs, "classes": result.macro.classes}
+    if result.preprocess is not None and (wrong := result.preprocess.unlike(**fits)) is not None:
+        yield f"{wrong} as the network"
     wrong = of_front(result.front, result.request.pareto, space, result.macro)
     if wrong is not None:
         yield wrong

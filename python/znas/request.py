@@ -7,27 +7,27 @@ The fields of `Request` are the options of the command line (`--data-dir` is `da
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from znas.costs.quantities import EXAMPLES, FRONTS, Limit, limits
+from znas.costs.quantities import FRONTS, Limit, limits
+from znas.costs.sizes import span
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
+from znas.option import Option, limit_of, option, typed
 from znas.presets import DEFAULT, ORDINARY, PRESETS, Preset
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
 from znas_engine import spaces
-from znas_engine.arguments import check_between, instance, number, positive, truth
+from znas_engine.arguments import instance, number, positive
 from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
 from znas_engine.errors import InvalidValueError, briefly, unknown_choice
-from znas_engine.paths import named
 from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES, Score
 from znas_engine.spaces import SPACES, SearchSpace, get_space
@@ -38,42 +38,6 @@ from znas_engine.supernet.normalisation import NORMS
 PRIOR_SCALES = ("aligned", "raw")
 #: The prior that comes with a space.
 SHIPPED = "shipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What is said of a field. help: without its choices. choices: the names that are known here, after those
-    of `also`. kind: what the command line reads, `read` what it makes of that. of_preset: None stands for the
-    preset's value. low, high: of a whole number. domain: of another. limit: the cost that it limits."""
-
-    help: str
-    kind: type
-    choices: Registry[Any] | Callable[[], Iterable[str]] = tuple
-    also: tuple[str, ...] = ()
-    read: Callable[[str], Any] | None = None
-    of_preset: bool = False
-    low: int | None = None
-    high: int | None = None
-    domain: Callable[[str, Any], float] = number
-    limit: str | None = None
-
-    def described(self, *, installed: bool = True) -> str:
-        """Help and choices. installed: with those that packages bring."""
-        names = self.choices
-        if isinstance(names, Registry):
-            known: Iterable[str] = names.names() if installed else names.builtin
-        else:
-            known = names()
-        choices = [*self.also, *known]
-        return f"{self.help}: {' | '.join(choices)}." if choices else f"{self.help}."
-
-
-def _option(default: Any, help: str, kind: type = str, **facts: Any) -> Any:
-    return field(default=default, metadata={"option": Option(help, kind, **facts)})
-
-
-def _limit(cost: str, help: str) -> Any:
-    return _option(None, f"{help}: {EXAMPLES[cost]} of the largest", limit=cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,93 +51,96 @@ class Request:
         InvalidValueError: a value of another type than its field, or a number outside its domain.
     """
 
-    space: str | SearchSpace[Any] = _option(
+    space: str | SearchSpace[Any] = option(
         spaces.DEFAULT, "Search space, by name or package.module:Name", choices=SPACES
     )
-    data: Any = _option(
-        "gaussian", "Images, by name or package.module:Name; gaussian needs no files", choices=DATASETS
+    data: Any = option(
+        None,
+        "Images, by name or package.module:Name; gaussian needs no files",
+        choices=DATASETS,
+        absent="what --data-dir holds, or gaussian",
     )
-    data_dir: Path | None = _option(
+    data_dir: Path | None = option(
         None,
         "Folder that holds cifar-10-batches-py or cifar-100-python, one folder of pictures per class, or "
         "pictures without classes",
         Path,
     )
-    channels_in: int | None = _option(
+    channels_in: int | None = option(
         None, "Channels of the images: 1 keeps or makes them grey; 3 by default", int, low=1, high=4096
     )
-    backend: Any = _option(
+    backend: Any = option(
         "auto",
         "What runs masked passes; auto is the first of these that can run here, and says what those before "
         "it lack",
         choices=BACKENDS,
         also=("auto",),
     )
-    device: str = _option(
+    device: str = option(
         "auto",
         "cpu | cuda:N | several GPUs as in cuda:0,cuda:1, which share the masks | default: cuda:0 for trt, "
         "cpu for the others | auto: the same, but --backend auto takes cuda:0 if results of its compute "
         "capability are committed",
     )
-    preset: str | Preset = _option(
+    preset: str | Preset = option(
         DEFAULT,
         "What score, p, finalists, images, norm and cells are where they are not given",
         choices=PRESETS,
     )
-    score: Any = _option(
+    score: Any = option(
         None,
         "Score function, by name or package.module:Name; several joined by '+' are combined by rank",
         choices=SCORES,
         of_preset=True,
     )
-    p: Probability | None = _option(
+    p: Probability | None = option(
         None,
         "Probability that a score is drawn instead of measured: a number, 'auto' (Proposition 1), or one "
         "number per edge separated by commas; cost falls as 1 - p",
         read=parse_p,
         of_preset=True,
     )
-    intervention: str = _option("gaussian", "What is drawn", choices=lambda: INTERVENTIONS)
-    prior: str | Path | None = _option(
+    intervention: str = option("gaussian", "What is drawn", choices=lambda: INTERVENTIONS)
+    prior: str | Path | None = option(
         None, "What is believed of a score: a file of `prior fit`, or 'shipped'; neutral if absent"
     )
-    force_prior: bool = _option(False, "Use a prior that does not rank better than chance", bool)
-    prior_scale: str = _option(
+    force_prior: bool = option(False, "Use a prior that does not rank better than chance", bool)
+    prior_scale: str = option(
         "aligned",
         "Whether a prior is moved to the scale of what is observed, or drawn as it was fitted",
         choices=lambda: PRIOR_SCALES,
     )
-    game: str = _option(
+    game: str = option(
         "none",
         "Whose worth is compared: an operation's score, its Shapley value, or pairs of operations on "
         "different edges",
         choices=lambda: GAME_CHOICES,
     )
-    estimator: str = _option("auto", "How Shapley values are computed", choices=lambda: GAMES)
-    precision: float | None = _option(
+    estimator: str = option("auto", "How Shapley values are computed", choices=lambda: GAMES)
+    precision: float | None = option(
         None, "Stop a sampled game once every standard error is at most this", float, domain=positive
     )
-    max_evaluations: int | None = _option(
+    max_evaluations: int | None = option(
         None, "Coalitions of a sampled game, at most, per edge", int, low=1, high=10**9
     )
-    selection: str = _option(
+    selection: str = option(
         "algorithm1",
         "All edges at once, or one after another: decide, fix, go on",
         choices=lambda: SELECTIONS,
     )
-    order: str = _option("random", "Of a sequential selection", choices=lambda: ORDERS)
-    criterion: str = _option(
+    order: str = option("random", "Of a sequential selection", choices=lambda: ORDERS)
+    criterion: str = option(
         "keep",
         "What a score is of: an operation alone on its edge, or all but it",
         choices=lambda: CRITERIA,
     )
-    aggregate: str = _option(
+    aggregate: str = option(
         "auto",
         "Over environments and scores; auto is mean for one score and log_rank for several",
         choices=lambda: AGGREGATES,
         also=("auto",),
     )
-    finalists: int | None = _option(
+    finalists: int | None = option(
         None,
         "Compare this many of the best architectures as themselves at the end, ranked among as many random "
         "ones",
@@ -182,33 +149,33 @@ class Request:
         low=1,
         high=10_000,
     )
-    race: float | None = _option(
+    race: float | None = option(
         None,
         f"Measure images in {CHUNKS} chunks, and stop an edge when its winner is decided at this confidence "
         "(0.5 to below 1)",
         float,
         domain=partial(number, wanted="at least 0.5 and below 1"),
     )
-    envs: int = _option(
+    envs: int = option(
         1, "Environments (weights and images) to average over; cost is proportional", int, low=1, high=10_000
     )
-    images: int | None = _option(
+    images: int | None = option(
         None, "Images per environment; cost is proportional", int, of_preset=True, low=1, high=1_000_000
     )
-    norm: str | None = _option(None, "Normalisation", choices=lambda: NORMS, of_preset=True)
-    dtype: str = _option(
+    norm: str | None = option(None, "Normalisation", choices=lambda: NORMS, of_preset=True)
+    dtype: str = option(
         "float32",
         "What products read: float32 | bfloat16 (native, trt) | float16 (native and ort on a GPU, trt)",
     )
-    init: str = _option("gaussian", "Weights", choices=lambda: INITIALISATIONS)
-    seed: int = _option(0, "Decides weights, images, interventions and ties", int, low=0, high=2**63 - 1)
-    threads: int | None = _option(
+    init: str = option("gaussian", "Weights", choices=lambda: INITIALISATIONS)
+    seed: int = option(0, "Decides weights, images, interventions and ties", int, low=0, high=2**63 - 1)
+    threads: int | None = option(
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
-    channels: int | None = _option(
+    channels: int | None = option(
         None, "Width of the supernet; the space's own by default", int, low=CHANNELS[0], high=CHANNELS[1]
     )
-    cells: int | None = _option(
+    cells: int | None = option(
         None,
         "Depth of the supernet: cells per stage or in all, as the space counts",
         int,
@@ -216,49 +183,48 @@ class Request:
         low=CELLS[0],
         high=CELLS[1],
     )
-    network_channels: int | None = _option(
+    network_channels: str | None = option(
         None,
-        "Width of the network that is handed over; that of the community's training by default",
-        int,
+        "Width of the network that is handed over, or a range as in 8-32 from which limits choose; the "
+        "community's by default",
         low=CHANNELS[0],
         high=CHANNELS[1],
     )
-    network_cells: int | None = _option(
+    network_cells: str | None = option(
         None,
-        "Depth of the network that is handed over, as the space counts",
-        int,
+        "Depth of the network that is handed over, or a range, as the space counts",
         low=CELLS[0],
         high=CELLS[1],
     )
-    max_params: str | None = _limit("params", "Parameters of the network, at most")
-    max_flops: str | None = _limit("flops", "Multiply-accumulates of the network for one image, at most")
-    max_memory: str | None = _limit(
+    max_params: str | None = limit_of("params", "Parameters of the network, at most")
+    max_flops: str | None = limit_of("flops", "Multiply-accumulates of the network for one image, at most")
+    max_memory: str | None = limit_of(
         "memory", "Bytes of the network's activations for one image in float32, at their peak, at most"
     )
-    max_latency: str | None = _limit(
+    max_latency: str | None = limit_of(
         "latency",
         "Latency of the network for one image, at most, and where; measured before it is handed over",
     )
-    pareto: str | None = _option(
+    pareto: str | None = option(
         None, "Also find the front of the score against a cost, of all that is compared", also=FRONTS
     )
-    latency_table: Path | None = _option(
+    latency_table: Path | None = option(
         None,
         "CSV of architectures and their latencies on devices elsewhere, in columns that end in _ms",
         Path,
     )
-    resolution: int | None = _option(
+    resolution: int | None = option(
         None,
-        "Side of the images in pixels; the data set's own by default (imagefolder: 224)",
+        "Side of the images in pixels; the data set's own by default (imagefolder: the pictures', up to 224)",
         int,
         low=1,
         high=8192,
     )
 
     def __post_init__(self) -> None:
-        for name, option in OPTIONS.items():
+        for name, about in OPTIONS.items():
             if name not in _READ_ELSEWHERE:
-                object.__setattr__(self, name, _typed(name, option, getattr(self, name)))
+                object.__setattr__(self, name, typed(name, about, getattr(self, name), _DEFAULTS[name]))
         if self.p is not None:
             object.__setattr__(self, "p", check_p(self.p))
         if not (self.score is None or isinstance(self.score, str | Score) or inspect.isclass(self.score)):
@@ -297,16 +263,26 @@ class Request:
         missing = {name: values[name] for name in ORDINARY if getattr(self, name) is None}
         return replace(self, **missing)
 
+    def sizes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """The ends of what the network's width and depth may be; None: the community's."""
+        channels, cells = self.network_channels, self.network_cells
+        return (
+            None if channels is None else span("network_channels", channels, *CHANNELS),
+            None if cells is None else span("network_cells", cells, *CELLS),
+        )
+
     def limits(self) -> tuple[Limit, ...]:
         """What the network may cost at most."""
-        costs = {name: option.limit for name, option in OPTIONS.items() if option.limit is not None}
+        costs = {name: about.limit for name, about in OPTIONS.items() if about.limit is not None}
         return tuple(each for name, cost in costs.items() for each in limits(cost, getattr(self, name)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
         backends: those are their names if these lead to them."""
         plain = {name: _plain(getattr(self, name)) for name in OPTIONS}
-        named = isinstance(self.data, str) or (callable(self.data) and not isinstance(self.data, Dataset))
+        named = isinstance(self.data, str | None) or (
+            callable(self.data) and not isinstance(self.data, Dataset)
+        )
         return plain if named else plain | {"data": IN_MEMORY}
 
     @classmethod
@@ -341,31 +317,6 @@ def request_of(
 _READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p")
 #: How a preset or backend that has no place begins where a request is written down.
 _OBJECT = "(object "
-
-
-def _typed(name: str, option: Option, value: Any) -> Any:
-    """The value as its field has it; InvalidValueError for another type."""
-    if value is None and _DEFAULTS[name] is None:
-        return None
-    if option.limit is not None:
-        asked = limits(option.limit, value)
-        return value if isinstance(value, str) else f"{asked[0].most:.17g}"
-    if option.kind is int:
-        return check_between(name, value, option.low, option.high)
-    if option.kind is float:
-        return option.domain(name, value)
-    if option.kind is bool:
-        return truth(name, value)
-    if option.kind is Path:
-        return named(value, f"`{name}`")
-    if option.kind is str and isinstance(value, str):
-        return value
-    if name == "prior" and isinstance(value, os.PathLike):
-        return os.fspath(value)
-    choices = () if isinstance(option.choices, Registry) else tuple(option.choices())
-    if choices:
-        raise unknown_choice(name.replace("_", " "), value, [*option.also, *choices])
-    raise InvalidValueError(f"`{name}` must be text but got {briefly(value)}: {option.help}")
 
 
 def _several(scores: Any) -> list[Any]:

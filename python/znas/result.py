@@ -24,6 +24,7 @@ from znas.selection.topology import EnsembleWorth
 from znas.setup import Conditions, Setup
 from znas_engine import paths
 from znas_engine.arguments import check_between
+from znas_engine.data.preprocess import Preprocess
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class SearchResult:
     race: what racing saved, None without.
     limits: those that were asked for.
     front: with `pareto`, what none beats in both score and cost, from the cheapest on; empty without.
+    preprocess: how pictures became images, None in results of versions that did not say.
     """
 
     request: Request
@@ -161,6 +163,7 @@ class SearchResult:
     race: RaceReport | None
     limits: tuple[LimitReport, ...]
     front: tuple[FrontPoint, ...]
+    preprocess: Preprocess | None
     edges: tuple[EdgeReport, ...]
     seconds: Seconds
     notes: tuple[str, ...]
@@ -172,12 +175,12 @@ class SearchResult:
         return str(self.genotype)
 
     def to_torch(
-        self, *, num_classes: int | None = None, channels: int | None = None, cells: int | None = None
+        self, *, classes: int | None = None, channels: int | None = None, cells: int | None = None
     ) -> nn.Module:
         """A trainable network, freshly initialised; sizes default to `macro`. Imports torch."""
         macro = resize(self.macro, channels=channels, cells=cells)
-        if num_classes is not None:
-            macro = replace(macro, classes=check_between("num_classes", num_classes, 1, MOST_CLASSES))
+        if classes is not None:
+            macro = replace(macro, classes=check_between("classes", classes, 1, MOST_CLASSES))
         return self.space.to_torch(self.genotype, macro)
 
     def save(self, folder: str | Path) -> Path:
@@ -221,6 +224,7 @@ class SearchResult:
             "images": c.images,
             "envs": c.envs,
             "data": {"name": c.data, "origin": c.origin},
+            "preprocess": None if self.preprocess is None else self.preprocess.to_dict(),
             "method": self.method | {"auto": None if self.auto is None else asdict(self.auto)},
             "norm": c.norm,
             "dtype": c.dtype,
@@ -251,7 +255,7 @@ class SearchResult:
         space = get_space(request.space)
         method = {name: value for name, value in plain["method"].items() if name != "auto"}
         auto = plain["method"]["auto"]
-        p = plain["p"]
+        p, preprocess = plain["p"], plain.get("preprocess")
         return cls(
             request=request,
             space=space,
@@ -267,6 +271,7 @@ class SearchResult:
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
             limits=tuple(map(_limit, plain.get("limits", ()))),
             front=tuple(FrontPoint.from_dict(p, read(space, p["arch"])) for p in plain.get("front", ())),
+            preprocess=None if preprocess is None else Preprocess.from_dict(preprocess),
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),
             notes=tuple(plain["notes"]),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import pprint
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +17,36 @@ from znas.packages import lacking
 from znas.reopened import check
 from znas.result import SearchResult
 from znas_engine import __version__, paths, strict_json
+from znas_engine.data.preprocess import FORMULA, Preprocess
 from znas_engine.environment import derive_seed
 from znas_engine.errors import DataError, InvalidValueError, MissingDependencyError, PluginError
 from znas_engine.graph import Conv, Linear
 from znas_engine.spaces import Genotype, Macro, SearchSpace
 from znas_engine.supernet.initialisation import Weight, draw_weight
-from znas_engine.supernet.normalisation import Statistics
 
 RESULT = "result.json"
+#: What is written of an architecture, and of a search.
+ARCHITECTURE = ("architecture.py", "architecture.untrained.onnx", "preprocess.json")
+FILES = (RESULT, "scores.csv", *ARCHITECTURE)
+#: Of images, where nobody has said how they are made.
+UNSAID = "nobody has said here how images are made of pictures"
 
 
 def write(result: SearchResult, folder: Path) -> Path:
-    """result.json, scores.csv, architecture.py and architecture.onnx in a new folder."""
+    """A new folder with FILES."""
     from znas.files import write_folder
 
     contents = {
         RESULT: (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),
         **front.files(result.front, result.request.pareto, result.arch),
-        **architecture_files(result.space, result.genotype, result.macro, seed=result.conditions.seed),
+        **architecture_files(
+            result.space,
+            result.genotype,
+            result.macro,
+            seed=result.conditions.seed,
+            preprocess=result.preprocess,
+        ),
     }
     return write_folder(folder, contents)
 
@@ -95,21 +109,47 @@ def check_folder(out: Path) -> None:
     """What writing a run or a network needs, asked before the work: a new name, and what writes ONNX."""
     check_new(out)
     try:
-        import znas_engine.export.onnx_graph  # noqa: F401
+        import znas_engine.export.network  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"architecture.onnx needs onnx ({error}): pip install onnx, or drop --out"
+            f"architecture.untrained.onnx needs onnx ({error}): pip install onnx, or drop --out"
         ) from error
 
 
 def architecture_files(
-    space: SearchSpace[Any], genotype: Genotype, macro: Macro, *, seed: int
+    space: SearchSpace[Any],
+    genotype: Genotype,
+    macro: Macro,
+    *,
+    seed: int,
+    preprocess: Preprocess | None = None,
 ) -> dict[str, bytes]:
-    """architecture.py, which imports only torch, and architecture.onnx with random weights."""
-    return {
-        "architecture.py": space.source(genotype, macro).encode(),
-        "architecture.onnx": _onnx(space, genotype, macro, seed),
+    """ARCHITECTURE: architecture.py, which imports only torch, the graph with random weights, and how both
+    are fed."""
+    fed = preprocess or Preprocess(size=macro.resolution, note=UNSAID)
+    contents = (
+        f"{space.source(genotype, macro)}{_constants(fed)}".encode(),
+        _onnx(space, genotype, macro, seed, fed),
+        f"{json.dumps(fed.to_dict(), indent=1)}\n".encode(),
+    )
+    return dict(zip(ARCHITECTURE, contents, strict=True))
+
+
+def _constants(preprocess: Preprocess) -> str:
+    """The end of architecture.py."""
+    values: dict[str, Any] = {
+        "SIZE": preprocess.size,
+        "CHANNELS": preprocess.channels,
+        "SCALE": preprocess.scale,
     }
+    values |= {"MEAN": preprocess.mean, "STD": preprocess.std, "CLASSES": preprocess.classes}
+    lines = [f"{name} = {pprint.pformat(value, width=100, compact=True)}\n" for name, value in values.items()]
+    said = (
+        f"What images are. Crop: {preprocess.crop}. Resize: {preprocess.resize}. Then {FORMULA}"
+        if preprocess.known
+        else f"{preprocess.note or UNSAID}"
+    )
+    return "".join(["\n\n", *(f"# {line}\n" for line in textwrap.wrap(f"{said}.", 106)), *lines])
 
 
 def _scores_csv(result: SearchResult) -> str:
@@ -134,9 +174,11 @@ def _scores_csv(result: SearchResult) -> str:
     return text.getvalue()
 
 
-def _onnx(space: SearchSpace[Any], genotype: Genotype, macro: Macro, seed: int) -> bytes:
+def _onnx(
+    space: SearchSpace[Any], genotype: Genotype, macro: Macro, seed: int, preprocess: Preprocess
+) -> bytes:
     """The architecture of architecture.py with random weights, one seed; normalisation still untrained."""
-    from znas_engine.export.onnx_graph import export
+    from znas_engine.export.network import export, untrained
 
     graph = space.network(genotype, macro)
 
@@ -144,9 +186,17 @@ def _onnx(space: SearchSpace[Any], genotype: Genotype, macro: Macro, seed: int) 
         drawn = derive_seed(seed, "architecture", node.name)
         return draw_weight("gaussian", node.weight_shape, node.fan_in, seed=drawn)
 
-    return export(
-        graph,
-        weight,
-        statistics=Statistics.identity(graph),
-        metadata={"arch": str(genotype), "space": space.name, "weights": "random, untrained"},
-    )
+    about = about_model(space, genotype, preprocess, weights="random, untrained")
+    return export(graph, untrained(graph, weight), metadata=about)
+
+
+def about_model(
+    space: SearchSpace[Any], genotype: Genotype, preprocess: Preprocess, *, weights: str
+) -> dict[str, str]:
+    """What an ONNX file says of itself; weights: where they come from, in words."""
+    return {
+        "arch": str(genotype),
+        "space": space.name,
+        "weights": weights,
+        "preprocess": json.dumps(preprocess.to_dict()),
+    }

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.expected import Estimate, expected
 from znas.front import FrontPoint
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
 from znas.limits import MEASURED, settled
-from znas.meaning import always, remarks, ties
+from znas.meaning import always, drawn, remarks, ties
 from znas.method import Method
 from znas.packages import outside
 from znas.request import OPTIONS, Request, request_of
@@ -52,7 +53,7 @@ def search(
 
     Args:
         request: a whole `znas.Request`; or give its fields as keyword arguments.
-        progress: called with (masked passes done, those known to be needed).
+        progress: called with (masked passes done, those that will be needed at most).
         report: called with one-line remarks worth showing.
         OPTIONS
 
@@ -61,9 +62,13 @@ def search(
     Raises:
         ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
-    asked = request_of(request, options)
-    setup = Setup(asked, Hooks(progress, report))
-    return select(setup, Method.of(asked.settled(), setup.space, setup.scores))
+    return searched(request_of(request, options), Hooks(progress, report))
+
+
+def searched(request: Request, hooks: Hooks = QUIET) -> SearchResult:
+    """`search` for a whole request."""
+    setup = Setup(request, hooks)
+    return select(setup, Method.of(request.settled(), setup.space, setup.scores))
 
 
 def select(setup: Setup, method: Method) -> SearchResult:
@@ -71,6 +76,8 @@ def select(setup: Setup, method: Method) -> SearchResult:
     instance("setup", setup, Setup, ": znas.Setup(request) is one")
     instance("method", method, Method, ": znas.Method.of(request.settled(), ...) is one")
     space, chance, axis = setup.space, method.rng("ties"), setup.pareto
+    ahead = expected(method, space, front=axis is not None)
+    setup.expect(ahead.masks, Estimate(setup.hooks.report, ahead.at_most))
     race = None if method.race is None else Race(_chunks(setup), method.race)
     scorer = IntervenedScorer(
         observe=race or (lambda queries: setup.measure(np.stack([query.mask for query in queries]))),
@@ -97,6 +104,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
         ranked, found, note = final_round(best, more, setup, method)
         masks = ranked + masks[method.finalists :]
         notes.append(note)
+    setup.done()
     mask, limits, measured = settled(masks, losses(scores), setup.budget)
     notes += measured
     if axis is not None and ranked:
@@ -104,7 +112,9 @@ def select(setup: Setup, method: Method) -> SearchResult:
         notes += told
     kept = np.asarray(mask.any(1))
     selected = np.where(kept, mask.argmax(1), selected)
-    if always(method.p) and method.prior is None:
+    if not always(method.p):
+        notes += drawn(space, decision.worths, selected, kept)
+    elif method.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
     notes += [*remarks(setup.request.settled(), setup.scores, setup.dataset), *uniform]
     edges = edge_reports(
@@ -156,6 +166,7 @@ def _result(
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
         limits=limits,
         front=front,
+        preprocess=setup.dataset.preprocessing(),
         edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
+from znas.costs.sizes import largest_that_leaves_room, sizes
 from znas.front import Axis
 from znas.hooks import QUIET, Hooks
 from znas.meaning import check_norm_is_read, check_size
@@ -21,15 +22,18 @@ from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
 from znas_engine.backends.checks import check_score, check_slots
+from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
 from znas_engine.data import load
 from znas_engine.environment import Environment, draw_environments
+from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.footprint import check_memory
 from znas_engine.gpu import with_card
+from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score, get_scores
 from znas_engine.scores.labels import check_labels
-from znas_engine.spaces import Macro, Mask, SearchSpace, get_space, resize
+from znas_engine.spaces import Macro, Mask, SearchSpace, get_space
 from znas_engine.supernet.initialisation import check_init
 from znas_engine.supernet.normalisation import check_norm
 
@@ -103,15 +107,17 @@ class Setup:
             report=hooks.report,
         )
         self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
-        self.trained: Macro = resize(
-            self.space.evaluation_macro_for(self.dataset),
-            channels=asked.network_channels,
-            cells=asked.network_cells,
-        )
+        usual = self.space.evaluation_macro_for(self.dataset)
+        self._sizes = sizes(self.space, usual, *asked.sizes())
+        if len(self._sizes) > 1 and not asked.limits():
+            raise InvalidValueError(
+                "limits choose from a range of --network-channels or --network-cells, and there is none: add "
+                "--max-params or another, or give one number"
+            )
         graph = check_slots(self.space.supernet(self.macro), self.space)
         check_memory(graph, self.images)
         check_size(self.space, self.macro, graph)
-        check_norm_is_read(request, self.scores)
+        check_norm_is_read(asked, self.scores, self.space)
         choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype, graph)
         self.record, self.devices = choice.record, choice.devices
         for score in self.scores:
@@ -119,9 +125,12 @@ class Setup:
         check_labels(self.scores, self.dataset)
         if choice.remark is not None:
             hooks.report(choice.remark)
-        #: Whether anything was measured.
+        self._budgets: dict[Macro, Budget] = {}
+        self._learnt: dict[tuple[Macro, str], Latencies] = {}
+        #: Whether anything was measured, and how many passes there will be.
         self.measured = False
-        self._learnt: dict[str, Latencies] = {}
+        self._ahead = 0
+        self._estimate: Progress = unheard
         self.evaluations = 0
         self.setup_seconds = 0.0
         self.evaluate_seconds = 0.0
@@ -136,30 +145,37 @@ class Setup:
         return replace(request, data=self.dataset, data_dir=None, resolution=None, channels_in=None)
 
     @cached_property
+    def trained(self) -> Macro:
+        """The size of the network that is handed over."""
+        if len(self._sizes) == 1:
+            return self._sizes[0]
+        return largest_that_leaves_room(self.space, self._sizes, self._budget, self.hooks.report)
+
+    @cached_property
     def budget(self) -> Budget | None:
         """What the network may cost; None where nothing was asked."""
-        asked = self.request.limits()
-        return Budget.of(asked, self.space, self.trained, self._latencies) if asked else None
+        return self._budget(self.trained) if self.request.limits() else None
 
     @cached_property
     def pareto(self) -> Axis | None:
         """The cost of the front that was asked for."""
-        asked = self.request.pareto
+        asked, size = self.request.pareto, self.trained
         if asked is None:
             return None
-        return Axis.of(asked, self.space, self.trained, self._latencies, report=self.hooks.report)
+        return Axis.of(asked, self.space, size, partial(self._latencies, size), report=self.hooks.report)
 
-    def _latencies(self, target: str) -> Latencies:
-        """Of one target; every one is learnt once."""
-        made = Latencies(
-            self.space,
-            self.trained,
-            target,
-            self.request.latency_table,
-            seed=self.seed,
-            report=self.hooks.report,
-        )
-        return self._learnt.setdefault(made.target, made)
+    def _budget(self, size: Macro) -> Budget:
+        """The limits of networks of that size; what was measured for them is kept."""
+        if size not in self._budgets:
+            latencies = partial(self._latencies, size)
+            self._budgets[size] = Budget.of(self.request.limits(), self.space, size, latencies)
+        return self._budgets[size]
+
+    def _latencies(self, size: Macro, target: str) -> Latencies:
+        """Of networks of that size on one target, which are learnt once."""
+        table = self.request.latency_table
+        made = Latencies(self.space, size, target, table, seed=self.seed, report=self.hooks.report)
+        return self._learnt.setdefault((size, made.target), made)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -193,12 +209,29 @@ class Setup:
             score=self.scores,
             environments=self.environments,
             rows=rows,
-            progress=lambda done, total: self.hooks.progress(before + done, before + total),
+            progress=lambda done, total: self._tell(before + done, before + total),
         )
         self.evaluations += found.evaluations
         self.setup_seconds += found.setup_seconds
         self.evaluate_seconds += found.evaluate_seconds
         return found.values
+
+    def expect(self, masks: int, estimate: Progress) -> None:
+        """So many more masks will be measured, at most: `progress` is told from the first on, and `estimate`
+        too, unless this is one of many searches."""
+        self._ahead = self.evaluations + masks * self.envs * count_passes(self.scores, self.norm)
+        self._estimate = estimate if self.hooks.alone else unheard
+
+    def done(self) -> None:
+        """Nothing more will be measured, though more was expected."""
+        if self.measured and self.evaluations < self._ahead:
+            self._ahead = 0
+            self._tell(self.evaluations, self.evaluations)
+
+    def _tell(self, done: int, known: int) -> None:
+        total = max(known, self._ahead)
+        self.hooks.progress(done, total)
+        self._estimate(done, total)
 
     @cached_property
     def agreement(self) -> float | None:

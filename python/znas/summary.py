@@ -9,6 +9,7 @@ from znas.front import figure, table
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.output.figures import drawable
 from znas.result import EdgeReport, LimitReport, RaceReport, ScoreReport, SearchResult
+from znas_engine.data.preprocess import Preprocess
 from znas_engine.spaces import Macro
 
 
@@ -58,6 +59,8 @@ def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
             f"{result.ensembles_observed} observed, {result.ensembles_intervened} intervened",
         )
     yield "images", c.origin
+    if result.preprocess is not None and result.preprocess.known:
+        yield "input", how_fed(result.preprocess)
     if c.agreement is not None:
         yield "precision", f"{c.dtype}; {c.agreement:.1%} of the images keep float32's class (mixture)"
     yield "device", c.device
@@ -70,6 +73,14 @@ def _limit(limit: LimitReport) -> str:
     most = in_words(limit.cost, limit.most)
     where = f" on {limit.target}" if limit.target else ""
     return f"{limit.cost} {in_words(limit.cost, limit.value)} of at most {most}{where}"
+
+
+def how_fed(preprocess: Preprocess, whole: str = "preprocess.json") -> str:
+    """How an image is made, as far as it fits on a line; whole: where all of it is."""
+    p = preprocess
+    mean, std = (", ".join(f"{each:g}" for each in values or ()) for values in (p.mean, p.std))
+    scale = "" if p.scale == 1 else f" of {p.scale:g}"
+    return f"{p.size} x {p.size} {p.channels}, mean {mean} and deviation {std}{scale} ({whole})"
 
 
 def _race(result: SearchResult, race: RaceReport) -> str:

@@ -897,7 +897,7 @@ def test_folder_attributes_and_batch(pictures: Path) -> None:
     dataset = load("imagefolder", data_dir=pictures, resolution=16)
     assert (dataset.name, dataset.classes, dataset.size, dataset.labelled) == ("imagefolder", 3, 12, True)
     assert dataset.origin.startswith(f"12 images of 3 classes in {pictures}")
-    assert load("imagefolder", data_dir=pictures).resolution == 224
+    assert load("imagefolder", data_dir=pictures).resolution == 24
     batch = dataset.batch(12, seed=0)
     assert batch.images.shape == (12, 3, 16, 16)
     assert batch.images.dtype == np.float32

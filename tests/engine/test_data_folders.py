@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from znas_engine.data import load
+from znas_engine.data import implied, load
+from znas_engine.data.imagefolder import ImageFolder
 from znas_engine.errors import DataError, InvalidValueError
 
 image_module = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -213,11 +214,156 @@ def test_three_channels_stay_as_they_were(tmp_path: Path) -> None:
         ("Training Data", "holdout"),
     ],
 )
-def test_parts_of_a_data_set_by_any_name_are_no_classes(tmp_path: Path, first: str, second: str) -> None:
+def test_of_parts_of_a_data_set_only_that_of_training_is_searched(
+    tmp_path: Path, first: str, second: str
+) -> None:
     fill(tmp_path, *(f"{part}/{label}/1.png" for part in (first, second) for label in ("cats", "dogs")))
-    with pytest.raises(DataError, match=rf"parts of a data set, not classes: pass --data-dir \S*/{first}$"):
+    lines: list[str] = []
+    dataset = load("imagefolder", data_dir=tmp_path, resolution=4, report=lines.append)
+    assert lines == [f"only {tmp_path / first} is searched; {second} is left to be judged on"]
+    assert (dataset.classes, dataset.size) == (2, 2)
+    assert dataset.origin == f"2 images of 2 classes in {tmp_path / first}"
+    inside = load("imagefolder", data_dir=tmp_path / first, resolution=4)
+    assert dataset.identity == inside.identity
+    assert (dataset.held_out() is None, inside.held_out()) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("names", "passed"),
+    [
+        (("val/a/1.png", "val/b/1.png", "test/a/1.png"), "val"),
+        (("train/a/1.png", "training/b/1.png", "val/a/1.png"), "train"),
+        (("test/a/1.png", "test/b/1.png"), "test"),
+    ],
+)
+def test_parts_of_which_none_or_several_are_to_train_on(
+    tmp_path: Path, names: tuple[str, ...], passed: str
+) -> None:
+    fill(tmp_path, *names)
+    with pytest.raises(DataError, match=rf"parts of a data set, not classes: pass --data-dir \S*/{passed}$"):
         load("imagefolder", data_dir=tmp_path)
-    assert load("imagefolder", data_dir=tmp_path / first).classes == 2
+
+
+def test_what_is_held_out_has_the_classes_of_what_is_searched(tmp_path: Path) -> None:
+    """A class more in train/ moves the numbers of val/, and no picture of val/ is searched."""
+    fill(tmp_path, "train/a/0.png", "train/b/1.png", "train/c/2.png", "train/c/3.png")
+    picture(tmp_path / "val/b/x.png", 201)
+    picture(tmp_path / "val/c/y.png", 202)
+    picture(tmp_path / "test/a/z.png", 203)
+    lines: list[str] = []
+    dataset = load("imagefolder", data_dir=tmp_path, resolution=4, channels_in=1, report=lines.append)
+    assert lines == [f"only {tmp_path}/train is searched; val is left to be judged on; not looked at: test"]
+    held = dataset.held_out()
+    assert isinstance(held, ImageFolder)
+    assert (held.classes, held.size, held.resolution, held.channels) == (3, 2, 4, 1)
+    (batch,) = held.every(5)
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [1, 2]
+    assert reds(tmp_path) == {0: {0}, 1: {1}, 2: {2, 3}}
+    batches = list(load("imagefolder", data_dir=tmp_path / "train", resolution=4).every(3))  # type: ignore[attr-defined]
+    assert [len(each.images) for each in batches] == [3, 1]
+    values = [np.rint((each.images[:, 0, 0, 0] * 0.229 + 0.485) * 255).astype(int) for each in batches]
+    assert np.concatenate(values).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("val/a/1.png", "val/d/1.png"), r"val has a class d that \S*train lacks: move it away"),
+        (("val/1.png", "val/2.png"), "must both have class folders, or neither"),
+        (("val/a/1.png",), "must hold at least 2 class folders"),
+    ],
+)
+def test_a_held_out_part_that_does_not_fit(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    fill(tmp_path, "train/a/0.png", "train/b/1.png", *names)
+    dataset = load("imagefolder", data_dir=tmp_path, resolution=4)
+    with pytest.raises(DataError, match=message):
+        dataset.held_out()
+
+
+def test_parts_that_hold_a_folder_of_their_own_name(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"seg_{p}/seg_{p}/{c}/1.png" for p in ("train", "test") for c in ("sea", "street")))
+    dataset = load("imagefolder", data_dir=tmp_path, resolution=4)
+    assert dataset.origin.endswith("seg_train/seg_train")
+    held = dataset.held_out()
+    assert held is not None
+    assert held.origin.endswith("seg_test/seg_test")
+
+
+def test_parts_without_classes(tmp_path: Path) -> None:
+    fill(tmp_path, "train/x/1.png", "train/y/1.png")
+    assert load("imagefolder", data_dir=tmp_path, resolution=4).held_out() is None
+    flat = fill(tmp_path / "flat", "train/1.png", "train/2.png", "val/3.png")
+    dataset = load("imagefolder", data_dir=flat, resolution=4)
+    held = dataset.held_out()
+    assert held is not None
+    assert (dataset.labelled, dataset.size, held.labelled, held.size) == (False, 2, False, 1)
+
+
+# ------------------------------------------------------------------- resolution
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side", "said"),
+    [
+        ([(64, 64)] * 3, 64, None),
+        ([(36, 36)] * 3, 32, "pictures are resized to 32 x 32 (their median is 36 x 36)"),
+        ([(5, 5)] * 3, 8, "pictures are resized to 8 x 8 (their median is 5 x 5)"),
+        (
+            [(500, 375)] * 3,
+            224,
+            "cropped to their centre squares and resized to 224 x 224 (their median is 500 x",
+        ),
+        ([(40, 24), (24, 40)], 24, "pictures are cropped to their centre squares (their median is 32 x 32)"),
+        ([(16, 16), (64, 64), (64, 64)], 64, "pictures are resized to 64 x 64"),
+    ],
+)
+def test_the_side_is_the_pictures_own(
+    tmp_path: Path, sizes: list[tuple[int, int]], side: int, said: str | None
+) -> None:
+    for number, size in enumerate(sizes):
+        image_module.new("RGB", size).save(tmp_path / f"{number}.png")
+    lines: list[str] = []
+    assert load("imagefolder", data_dir=tmp_path, report=lines.append).resolution == side
+    assert len(lines) == (said is not None)
+    assert said is None or said in lines[0]
+    lines.clear()
+    assert load("imagefolder", data_dir=tmp_path, resolution=12, report=lines.append).resolution == 12
+    assert "resized to 12 x 12" in lines[0]
+
+
+def test_pictures_that_cannot_be_read_do_not_count_and_are_named_when_drawn(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    for name in ("b.png", "c.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    dataset = load("imagefolder", data_dir=tmp_path)
+    assert dataset.resolution == 8
+    with pytest.raises(DataError, match=r"[bc]\.(png|jpg)"):
+        dataset.batch(3, seed=0)
+    (tmp_path / "a.png").unlink()
+    assert load("imagefolder", data_dir=tmp_path).resolution == 224
+
+
+# ------------------------------------------------------------------- no name
+
+
+def test_a_folder_says_what_it_is(tmp_path: Path) -> None:
+    fill(tmp_path / "pictures", "a/0.png", "b/1.png")
+    lines: list[str] = []
+    found = load(None, data_dir=tmp_path / "pictures", resolution=4, report=lines.append)
+    assert (found.name, lines) == ("imagefolder", [f"{tmp_path}/pictures was taken for --data imagefolder"])
+    assert (load(None).name, load(None, resolution=16, channels_in=1).channels) == ("gaussian", 1)
+    for name, folder in (("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")):
+        (tmp_path / name / folder).mkdir(parents=True)
+        assert implied(tmp_path / name) == name
+        with pytest.raises(DataError, match="no training batch"):
+            load(None, data_dir=tmp_path / name)
+    (tmp_path / "cifar10" / "cifar-100-python").mkdir()
+    with pytest.raises(InvalidValueError, match="holds cifar10 and cifar100: pass --data with one of them"):
+        load(None, data_dir=tmp_path / "cifar10")
+    with pytest.raises(DataError, match="no folder"):
+        load(None, data_dir=tmp_path / "absent", report=lines.append)
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize("name", ["train", "test", "training_set", "valid", "freight train", "trainers"])
@@ -245,5 +391,5 @@ def test_what_may_be_a_picture_and_is_not_read_is_said(tmp_path: Path, name: str
     for text in ("README", "LICENSE", "notes.txt", "labels.csv", ".hidden"):
         (tmp_path / "a" / text).write_bytes(b"x")
     lines: list[str] = []
-    assert load("imagefolder", data_dir=tmp_path, report=lines.append).size == 2
+    assert load("imagefolder", data_dir=tmp_path, resolution=4, report=lines.append).size == 2
     assert [line.partition(": ")[2].partition(";")[0] for line in lines] == [said]

@@ -305,7 +305,7 @@ def test_nothing_is_imported_before_it_is_asked_for() -> None:
         "print(*sorted(m.rpartition('.')[2] for m in loaded))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["base", "gaussian", "sampling"]
+    assert done.stdout.split() == ["base", "gaussian", "pixels", "preprocess", "sampling"]
     assert list(DATASETS.builtin) == ["cifar10", "cifar100", "imagefolder", "gaussian"]
 
 

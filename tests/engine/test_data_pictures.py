@@ -179,14 +179,21 @@ def test_what_systems_leave_behind_is_no_picture_and_no_class(tmp_path: Path, be
         (["Train/a", "Train/b", "TEST/a"], "Train"),
         (["training/a", "training/b", "validation/a"], "training"),
         (["train/a", "train/b"], "train"),
-        (["valid/a", "test/a"], "valid"),
         (["train", "test"], "train"),
         (["train/a", "train/b", "val/a", "docs/x/y/z"], "train"),
     ],
 )
 def test_parts_of_a_data_set_are_no_classes(tmp_path: Path, names: list[str], part: str) -> None:
     root = classes(tmp_path, *names)
-    refused(root, rf"are parts of a data set, not classes: pass --data-dir {root}/{part}$")
+    found, inside = (load("imagefolder", data_dir=folder, resolution=4) for folder in (root, root / part))
+    assert (found.size, found.classes) == (inside.size, inside.classes)
+    assert found.identity == inside.identity
+    assert found.origin == inside.origin
+
+
+def test_without_a_part_to_train_on_one_must_be_named(tmp_path: Path) -> None:
+    root = classes(tmp_path, "valid/a", "test/a")
+    refused(root, rf"are parts of a data set, not classes: pass --data-dir {root}/valid$")
 
 
 def test_tiny_imagenet(tmp_path: Path) -> None:
@@ -197,10 +204,14 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
     save(root / "val/images/val_0.JPEG")
     save(root / "test/images/test_0.JPEG")
     (root / "wnids.txt").write_text("n01443537")
-    refused(root, "pass --data-dir .*/train$")
+    said: list[str] = []
+    dataset = load("imagefolder", data_dir=root, resolution=4, report=said.append)
+    assert "train is searched; val is left to be judged on; not looked at: test" in said[0]
+    with pytest.raises(DataError, match=r"pass --data-dir .*/val/images$"):
+        dataset.held_out()
     refused(tmp_path, "pass --data-dir .*/tiny-imagenet-200$")
     refused(root / "val", "pass --data-dir .*/val/images$")
-    assert load("imagefolder", data_dir=root / "train").classes == 2
+    assert dataset.classes == 2
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -213,7 +224,7 @@ def test_other_formats_are_said_once_with_their_number(tmp_path: Path) -> None:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"x")
     said: list[str] = []
-    dataset = load("imagefolder", data_dir=root, report=said.append)
+    dataset = load("imagefolder", data_dir=root, resolution=6, report=said.append)
     dataset.batch(2, seed=0)
     kinds = "3 gif, 1 heic, 1 tiff; only png, jpg, jpeg, bmp, webp, ppm are read"
     assert said == [f"left out of {root}: {kinds}"]
@@ -223,7 +234,8 @@ def test_other_formats_are_said_once_with_their_number(tmp_path: Path) -> None:
 
 def test_nothing_is_said_where_nothing_is_left_out(tmp_path: Path) -> None:
     said: list[str] = []
-    load("imagefolder", data_dir=classes(tmp_path, "a", "b"), report=said.append).batch(2, seed=0)
+    root = classes(tmp_path, "a", "b")
+    load("imagefolder", data_dir=root, resolution=6, report=said.append).batch(2, seed=0)
     assert not said
 
 

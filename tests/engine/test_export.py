@@ -21,7 +21,8 @@ from znas_engine.backends.onnxruntime import session
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
-from znas_engine.export.onnx_graph import ONNX_DTYPES, _rounded, export
+from znas_engine.export.onnx_graph import export
+from znas_engine.export.writer import ONNX_DTYPES, rounded
 from znas_engine.graph import Mixed
 from znas_engine.scores import READS
 from znas_engine.spaces import SearchSpace
@@ -113,7 +114,7 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-6
 @given(values=st.lists(finite, min_size=1, max_size=50), dtype=st.sampled_from(HALVES))
 def test_constants_are_rounded_as_pytorch_rounds(values: list[float], dtype: str) -> None:
     array = np.array(values, np.float32)
-    stored = _rounded("w", array, dtype)
+    stored = rounded("w", array, dtype)
     found = values_of(stored)
     expected = torch.from_numpy(array).to(getattr(torch, dtype)).float().numpy()
     assert np.array_equal(found, expected)

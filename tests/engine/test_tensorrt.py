@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import SPACES, small
+from tests.engine.twin import CELLS
 from tests.znas.test_cli import refused, znas_engine
 from znas_engine import kernels
 from znas_engine.backends import get_backend
@@ -36,6 +37,7 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError, MissingDependencyError, TensorRTError
 from znas_engine.export import GRAPH_DTYPES
+from znas_engine.export.network import export, untrained
 from znas_engine.gpu import Gpu, gpus
 from znas_engine.scores import READS, HostCodes
 from znas_engine.spaces import Macro, Mask, SearchSpace
@@ -44,7 +46,7 @@ from znas_engine.tensorrt.flavours import FLAVOURS
 try:
     from znas_engine.backends.tensorrt import TensorRt, _Pass, agreements_of, pack_bits
     from znas_engine.tensorrt import library
-    from znas_engine.tensorrt.plans import IMAGES, Target, plan, target
+    from znas_engine.tensorrt.plans import IMAGES, Target, build_alone, plan, target
 except MissingDependencyError as error:
     if os.environ.get("ZNAS_REQUIRE_TENSORRT"):
         raise
@@ -107,6 +109,20 @@ def test_graphs_whose_cells_have_masks_of_their_own_build(capability: str) -> No
     assert library.build(graph, images=IMAGES, capability=capability).plan
 
 
+@pytest.mark.parametrize("dtype", GRAPH_DTYPES)
+def test_a_discrete_network_builds_without_the_cache(dtype: str, root: Path) -> None:
+    """A plan of the cache may hold other weights: what is deployed is built anew."""
+    graph, place = NB201.network(CELLS["nasbench201"], small(NB201)), target(AMPERE)
+
+    def built(value: float) -> bytes:
+        tensors = untrained(graph, lambda node: np.full(node.weight_shape, value, np.float32))
+        return build_alone(export(graph, tensors, dtype=dtype), place, lambda line: None)
+
+    one, other = built(0.1), built(0.2)
+    assert one != other
+    assert not root.exists()
+
+
 def test_graphs_of_full_size_build() -> None:
     graph = model(NB201, NB201.search_macro(resolution=32, classes=10))
     assert library.build(graph, images=IMAGES, capability=AMPERE).plan
@@ -161,7 +177,7 @@ def test_plans_of_two_compute_capabilities_lie_side_by_side(root: Path, tiny: by
 KILLED = """
 import sys
 from pathlib import Path
-from znas_engine.tensorrt.plans import plan, target
+from znas_engine.tensorrt.plans import build_alone, plan, target
 plan(Path(sys.argv[1]).read_bytes(), dtype="float32", target=target(sys.argv[2]), report=print)
 """
 

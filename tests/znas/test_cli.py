@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
+import typer
 
-from znas.cli import VERBS
+from znas.cli import VERBS, app, run
 from znas_engine.backends import BACKENDS, can_run, missing
 from znas_engine.tensorrt.flavours import installed
 
@@ -81,7 +83,11 @@ def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> N
         (["--images", "99999999999"], "`images` must be between 1"),
         (["--data", "cifar10"], "--data-dir"),
         (["--data", "cifar10", "--data-dir", "no/such/folder"], "no/such/folder"),
-        (["--wrong"], "No such option"),
+        (["--wrong"], "there is no option --wrong: see znas-engine search --help"),
+        (["--imges", "8"], "there is no option --imges: did you mean --images?"),
+        (["--max-evaluation", "8"], "there is no option --max-evaluation: did you mean --max-evaluations?"),
+        (["--resume"], "there is no option --resume: the same command goes on where it stopped"),
+        (["--score", "naswot,zen"], "scores are joined by '+' but got 'naswot,zen': pass naswot+zen"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(arguments: list[str], message: str) -> None:
@@ -331,6 +337,88 @@ def test_help_and_version() -> None:
     assert all(f"\n  {verb} " in listing for verb in VERBS)
     assert "fit" in znas_engine("prior", "-h").stdout
     assert "completion" not in znas_engine("prior", "-h").stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_fit_a_narrow_terminal(verb: str) -> None:
+    """60 columns, and a command that is broken goes on in its next line."""
+    root: Any = typer.main.get_command(app)
+    command = root.get_command(root.make_context("znas-engine", [verb], resilient_parsing=True), verb)
+    for one in (command, *getattr(command, "commands", {}).values()):
+        for paragraph in (one.help or "").split("\n\n"):
+            if "\b" not in paragraph:
+                continue
+            lines = paragraph.strip("\b\n").splitlines()[1:]
+            assert lines
+            for before, line in zip(["", *lines], lines, strict=False):
+                assert len(line) + 2 <= 60, line
+                assert before.endswith("\\") or "znas-engine" in line
+
+
+def test_what_people_ask_for_that_is_no_command() -> None:
+    assert "architecture.py, which `search --out` writes, trains as any" in refused(znas_engine("train"))
+    assert "the same command goes on where it stopped" in refused(znas_engine("resume"))
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("--max-param", "--max-params"),
+        ("--max-size", "--max-params or --max-flops or --max-latency or --max-memory"),
+        ("--max-flop", "--max-flops"),
+        ("--max-latancy", "--max-latency"),
+        ("--max-mem", "--max-memory"),
+    ],
+)
+def test_a_misspelt_limit_names_a_limit(
+    option: str, nearest: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a verb has them."""
+
+    def limited(max_params: int = 0, max_flops: int = 0, max_latency: int = 0, max_memory: int = 0) -> None:
+        pass
+
+    monkeypatch.setattr("znas.cli.show.show", limited)
+    assert run(["show", option, "3"]) == 2
+    assert f"there is no option {option}: did you mean {nearest}?" in capsys.readouterr().err
+
+
+def completed(words: str) -> list[str]:
+    """What bash is told to write for the last of the words."""
+    count = len(words.split(" ")) - 1
+    done = znas_engine(COMP_WORDS=words, COMP_CWORD=str(count), _ZNAS_ENGINE_COMPLETE="complete_bash")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_a_shell_completes_verbs_options_and_values() -> None:
+    assert completed("znas-engine ") == list(VERBS)
+    assert completed("znas-engine s") == ["search", "show"]
+    assert completed("znas-engine prior f") == ["fit"]
+    assert completed("znas-engine search --max-e") == ["--max-evaluations"]
+    assert completed("znas-engine search --space nas") == ["nasbench201"]
+    assert completed("znas-engine nowhere ") == list(VERBS)
+
+
+def test_the_name_of_a_verb_is_completed_without_loading_any() -> None:
+    code = "import sys\nfrom znas.cli import run\nrun([])\nassert 'znas.cli.search' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | {"COMP_WORDS": "znas-engine s", "COMP_CWORD": "1", "_ZNAS_ENGINE_COMPLETE": "complete_bash"},
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["search", "show"], "")
+
+
+def test_completion_is_offered() -> None:
+    listing = znas_engine("--help").stdout
+    assert "--install-completion" in listing
+    script = znas_engine("--show-completion", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert script.returncode == 2  # without a shell to detect it wants its name
+    script = znas_engine("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "_ZNAS_ENGINE_COMPLETE=complete_bash" in script.stdout
 
 
 def test_an_unknown_command_names_the_nearest() -> None:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.ours
 
 NB201 = NasBench201()
 SMALL: dict[str, Any] = {
-    **{"channels": 4, "cells": 1, "resolution": 16, "images": 4, "score": "path_norm+live_flops"},
+    **{"channels": 4, "cells": 1, "resolution": 16, "images": 4, "score": "naswot+live_flops"},
     **{"network_channels": 4, "network_cells": 1, "finalists": FINALISTS},
 }
 PNG = b"\x89PNG"
@@ -62,10 +62,11 @@ class Watched(Axis):
 def searched(**asked: Any) -> tuple[znas.SearchResult, dict[str, Any]]:
     """What was found, and what was compared."""
     request = znas.Request(**SMALL | asked)
-    setup = znas.Setup(request, Hooks())
+    told: list[tuple[int, int]] = []
+    setup = znas.Setup(request, Hooks(progress=lambda done, total: told.append((done, total))))
     assert setup.pareto is not None
     watched = Watched(setup.pareto.name, setup.pareto.target, setup.pareto.cost)
-    object.__setattr__(watched, "seen", {})
+    object.__setattr__(watched, "seen", {"told": told})
     setup.pareto = watched
     method = znas.Method.of(request.settled(), setup.space, setup.scores)
     return znas.select(setup, method), watched.seen
@@ -138,6 +139,7 @@ def test_what_is_compared_is_of_every_cost() -> None:
     assert free.front == ()
     assert NB201.genotype(usual[0]) == free.genotype
     assert any("more for the front" in note for note in result.notes)
+    assert max(total for _, total in seen["told"]) == seen["told"][0][1] >= result.evaluations
 
 
 def test_limits_that_few_random_architectures_keep() -> None:
@@ -192,7 +194,8 @@ def test_the_front_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr(latencies, "MEASURED", LEAST)
     monkeypatch.setattr(latencies, "Meter", partial(latencies.Meter, seconds=0.2))
     said: list[str] = []
-    setup = znas.Setup(znas.Request(**SMALL, pareto="latency"), Hooks(report=said.append))
+    request = znas.Request(**SMALL, pareto="latency", max_latency="1s@ort:cpu:1")
+    setup = znas.Setup(request, Hooks(report=said.append))
     axis = setup.pareto
     assert axis is not None
     assert axis.target == "ort:cpu:1"
@@ -206,7 +209,8 @@ def test_the_front_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         assert 0 < point.quartiles[0] <= point.cost <= point.quartiles[1]
     costs = [point.cost for point in front]
     assert costs == sorted(costs)
-    assert setup.pareto.cost is setup._latencies("ort:cpu:1")
+    assert setup.budget is not None
+    assert setup.budget.bounds[0].cost is axis.cost  # what was learnt of a target is of its limits too
     assert files(front, "latency", "")["front.png"].startswith(PNG)
 
 

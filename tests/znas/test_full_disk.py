@@ -59,7 +59,7 @@ def test_a_search_leaves_no_half_run(backend: str, tmp_path: Path, monkeypatch: 
     assert not runs.exists() or list(runs.iterdir()) == []
     done = znas(*search)
     assert done.returncode == 0, done.stderr
-    assert (runs / "first" / "architecture.onnx").is_file()
+    assert (runs / "first" / "architecture.untrained.onnx").is_file()
 
 
 @pytest.mark.parametrize("limit", [0, 1000])

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import znas
 from tests.conftest import SPACES, small
 from znas.costs import timing
-from znas.costs.latency import DEVICES, TIGHT, Latency, Meter, Target, measure_latency, targets_here
+from znas.costs.latency import DEVICES, TIGHT, Meter, Target, targets_here
 from znas.costs.latency_table import LatencyTable
 from znas.costs.live import decoded, encoded, live
 from znas.worker_process import WorkerFailed
@@ -246,12 +247,12 @@ def test_a_process_that_dies_is_one_line_and_the_next_network_is_measured(backen
 
 def test_what_goes_wrong_in_the_process_is_said() -> None:
     class Broken(NasBench201):
-        def source(self, genotype: Any, macro: Any) -> str:
-            return "raise SystemError('no such weights')"
+        def network_arguments(self, macro: Any) -> dict[str, Any]:
+            return super().network_arguments(macro) | {"colour": "red"}
 
     with (
         Meter(Broken(), MACRO, Target.parse("torch:cpu"), seconds=0.2) as meter,
-        pytest.raises(WorkerFailed, match="on torch:cpu:1 was not measured: SystemError: no such weights"),
+        pytest.raises(WorkerFailed, match=r"on torch:cpu:1 was not measured: .*colour"),
     ):
         meter.measure(CELL)
 
@@ -268,7 +269,7 @@ def test_a_loose_or_disturbed_measurement_says_so() -> None:
     loose, left_out, others = meter._latency(answer).remarks
     assert loose == "the median is known within 50 % after 3 s"
     assert left_out == "12 repeats, in which other work had the core, are left out"
-    assert others.startswith("other work had 40 % of the cores that it ran on, and 70 % of all")
+    assert others.startswith("other work had 40 % of the cores that it ran on, and 70 % of the machine")
     quiet = answer | {"error": TIGHT, "left_out": 0, "others": (0.0, 0.02)}
     assert meter._latency(quiet).remarks == ()
     unknown = meter._latency(quiet | {"cores": [], "others": None}).remarks
@@ -280,8 +281,8 @@ def test_a_loose_or_disturbed_measurement_says_so() -> None:
 
 @pytest.mark.parametrize("backend", HERE[:1])
 def test_the_short_way_takes_a_text(backend: str) -> None:
-    found = measure_latency(NB201, CELL, MACRO, f"{backend}:cpu:1", seconds=0.1)
-    assert isinstance(found, Latency)
+    found = znas.measure_latency("nasbench201", str(CELL), MACRO, f"{backend}:cpu:1", seconds=0.1)
+    assert isinstance(found, znas.Latency)
     assert found.target == Target(backend, "cpu", 1)
 
 

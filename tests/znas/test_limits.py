@@ -18,6 +18,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 import znas
 from znas.costs import latencies
 from znas.costs.counts import COUNTS, memory
+from znas.costs.features import random_masks
 from znas.costs.limits import Additive, Budget
 from znas.costs.quantities import in_words, limits
 from znas.selection.finalists import losses
@@ -213,7 +214,7 @@ def test_additive_selection_on_darts_is_that_of_a_milp(seed: int) -> None:
     edges, loss = np.flatnonzero(kept), losses(scores)[kept]
     where = np.argwhere(np.isfinite(loss))
     one = (where[:, 0] == np.arange(len(edges))[:, None]).astype(float)
-    sums = [limit.of(edges) for limit in budget.additive]
+    sums = [limit.of(edges) for limit in budget.relaxed]
     solved = milp(
         loss[tuple(where.T)],
         constraints=[LinearConstraint(one, 1, 1)]
@@ -296,6 +297,49 @@ def test_the_size_of_the_network_is_not_that_of_the_supernet() -> None:
     result = znas.search(preset="naswot", p=1.0, **{**SMALL, "network_channels": 8, "network_cells": 2})
     assert (result.supernet.channels, result.macro.channels, result.macro.cells) == (4, 8, 2)
     assert sum(p.numel() for p in result.to_torch().parameters()) == result.params
+
+
+@pytest.mark.parametrize(
+    ("most", "width"), [("1k", 4), ("9k", 4), ("60k", None), ("100G", 24)], ids=["none", "few", "some", "all"]
+)
+def test_limits_choose_from_a_range_of_sizes(most: str, width: int | None) -> None:
+    """The largest of which half of the architectures keep them: counted here one by one."""
+    said: list[str] = []
+    asked = {**SMALL, "preset": "naswot", "p": 1.0, "network_channels": "4-24", "max_params": most}
+    if most == "1k":
+        with pytest.raises(InvalidValueError, match="with C=4 and 1 cells"):
+            znas.search(**asked)
+        return
+    result = znas.search(**asked, report=said.append)
+    assert width is None or result.macro.channels == width
+    assert f"network: C={result.macro.channels}, 1 cells" in " ".join(said)
+    (limit,) = result.limits
+    assert limit.value == result.params <= limit.most
+    masks = random_masks(NB201, 200, np.random.default_rng(0))
+    for channels in range(4, 25, 4):
+        size = Macro(channels, 1, 16, 10)
+        params = [NB201.network(NB201.genotype(mask), size).parameters for mask in masks[:60]]
+        share = np.mean([each <= limit.most for each in params])
+        if channels <= result.macro.channels:
+            assert share > 0.3
+        else:
+            assert share < 0.7
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"network_channels": "8-16"}, "limits choose from a range"),
+        ({"network_cells": "5-2", "max_params": "1M"}, "must begin with the smaller number, 2-5"),
+        ({"network_cells": "many", "max_params": "1M"}, "must be a number or a range"),
+        ({"network_channels": "1-8", "max_params": "1M"}, "between 2 and 512"),
+        ({"network_channels": 1.5}, "whole number"),
+    ],
+)
+def test_sizes_that_cannot_be_are_one_line(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidValueError, match=re.escape(said)) as error:
+        znas.search(**{**SMALL, "preset": "naswot", "p": 1.0, **asked})
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 import znas
 from tests.conftest import SPACES
 from tests.ragged import EDGES, Ragged
-from znas.meaning import RULES, always, never, reaching, ties
+from znas.meaning import NORM, RULES, always, drawn, never, reaching, ties
+from znas.selection.criteria import Worth
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph
 from znas_engine.scores.cost import Params
@@ -81,6 +82,30 @@ UNREAD = [
     ({"score": "params", "norm": "batch"}, "--norm batch is not used by params"),
     ({"score": "flops+params", "norm": "identity"}, r"--norm identity is not used by flops\+params"),
     ({"score": "path_norm", "norm": "batch"}, "--norm batch is not used by path_norm"),
+    (
+        {"prior": "shipped", "p": 1, "prior_scale": "raw"},
+        "--prior-scale raw is of a prior beside what is obs",
+    ),
+    (
+        {"estimator": "bandit"},
+        "--estimator bandit is of Shapley values: it needs --game shapley, or drop --e",
+    ),
+    ({"game": "interaction", "estimator": "exact"}, "--estimator exact is of Shapley values"),
+    (
+        {"criterion": "leave-one-out", "game": "shapley"},
+        "leave-one-out and --game shapley exclude each other",
+    ),
+    (
+        {"game": "shapley", "estimator": "permutation", "max_evaluations": 26, "aggregate": "lcb", "envs": 2},
+        "--aggregate lcb is of environments, which a sampled game has averaged before",
+    ),
+    (
+        {"score": "params", "p": 0, "envs": 2, "images": None},
+        "--envs 2 is of images and weights, and params r",
+    ),
+    ({"score": "params", "p": 0}, "--images 8 is of images and weights, and params reads neither"),
+    ({"score": "flops+params", "p": 0, "init": "uniform", "images": None}, "--init uniform is of images and"),
+    ({"score": "params", "p": 0, "dtype": "bfloat16", "images": None}, "--dtype bfloat16 is of images and w"),
     ({"p": (1.0,) * 6, "finalists": 3}, "`finalists` are compared by measuring them"),
     ({"p": (1.0,) * 6, "race": 0.9, "images": 64}, "--race needs a number below 1"),
 ]
@@ -100,7 +125,11 @@ def test_an_option_that_nothing_reads_is_refused(options: dict[str, Any], messag
         {"prior": "shipped", "prior_scale": "raw", "force_prior": True},
         {"selection": "sequential", "order": "node"},
         {"game": "shapley", "estimator": "permutation", "max_evaluations": 26, "precision": 9.0},
-        {"norm": "batch", "score": "naswot+params", "p": 0},
+        {"norm": "batch", "score": "naswot+params", "p": 0, "envs": 2, "init": "uniform"},
+        {"score": "params", "p": 0.5, "envs": 2},
+        {"prior": "shipped", "p": 0.5, "intervention": "bayesian"},
+        {"criterion": "leave-one-out", "aggregate": "lcb", "envs": 2},
+        {"game": "shapley", "aggregate": "lcb", "envs": 2, "estimator": "exact"},
     ],
 )
 def test_the_same_options_where_they_are_read(options: dict[str, Any]) -> None:
@@ -108,8 +137,59 @@ def test_the_same_options_where_they_are_read(options: dict[str, Any]) -> None:
     znas.Method.of(request.settled(), setup.space, setup.scores)
 
 
-def test_every_rule_is_of_an_option_that_there_is() -> None:
-    assert {rule.option for rule in RULES} <= set(znas.Request.__dataclass_fields__)
+#: Fields that something reads whatever the others are, or whose reader refuses them itself: `load` those of
+#: images, `Method` a final round and a race, `choose_backend` what a machine has not.
+ELSEWHERE = {
+    *("space", "data", "data_dir", "channels_in", "resolution", "channels", "cells", "seed"),
+    *("preset", "score", "p", "game", "selection", "finalists", "race"),
+    *("backend", "device", "threads"),
+}
+
+
+def test_every_option_has_a_rule_or_a_reader_that_refuses_it() -> None:
+    fields = set(znas.Request.__dataclass_fields__)
+    ruled = {rule.option for rule in (*RULES, NORM)}
+    assert ruled <= fields
+    assert not ruled & ELSEWHERE
+    assert fields == ruled | ELSEWHERE
+
+
+def test_the_value_that_an_option_has_anyway_is_not_refused() -> None:
+    """A request cannot tell it from nothing."""
+    request = znas.Request(**TINY | {"order": "random", "images": 64, "score": "params", "p": 0, "envs": 1})
+    setup = znas.Setup(request)
+    znas.Method.of(request.settled(), setup.space, setup.scores)
+
+
+def test_what_is_not_measured_is_said_at_p_one() -> None:
+    asked = {"preset": "naswot", "resolution": 16, "p": 1, "seed": 4}
+    assert not any("changed nothing" in note for note in znas.search(**asked).notes)
+    notes = znas.search(**asked, channels=4, images=8, norm="batch").notes
+    assert "at p = 1 nothing is measured: --images, --norm, --channels changed nothing" in notes
+
+
+def test_a_drawn_winner_is_named() -> None:
+    """By the marks of the table, on every edge that stays."""
+    said = 0
+    for seed in range(3):
+        result = znas.search(**TINY | {"p": 0.6, "seed": seed})
+        won = [e.edge for e in result.edges if e.kept and e.operations[e.selected].intervened]
+        notes = [note for note in result.notes if "was drawn (~)" in note]
+        named = f"on {', '.join(won)} the score of what was selected was drawn (~), not measured: --p 0"
+        assert notes == [f"{named} measures all"] * bool(won)
+        said += bool(won)
+    assert said
+    assert not any("~" in note for note in znas.search(**TINY | {"p": 0}).notes)
+
+
+def test_many_drawn_winners_are_counted() -> None:
+    darts = SPACES["darts"]
+    edges = range(len(darts.edges))
+    worths = [Worth(np.zeros((1, 7)), (True,) * 7) for _ in edges]
+    selected = np.array([darts.options(e)[0] for e in edges])
+    (said,) = drawn(darts, worths, selected, np.ones(len(darts.edges), dtype=bool))
+    assert "normal:0->4 and 22 more the score" in said
+    assert not list(drawn(darts, worths, selected, np.zeros(len(darts.edges), dtype=bool)))
 
 
 class Same(Params):
@@ -122,7 +202,7 @@ class Same(Params):
 
 
 def test_a_constant_score_is_a_uniform_draw_and_says_so() -> None:
-    notes = znas.search(**TINY | {"score": Same(), "p": 0}).notes
+    notes = znas.search(**TINY | {"score": Same(), "p": 0, "images": None}).notes
     assert "on every edge all operations scored the same: they are a uniform draw" in notes
     assert any("same reads neither images nor weights" in note for note in notes)
     assert not any("uniform draw" in note for note in znas.search(**TINY | {"p": 0}).notes)

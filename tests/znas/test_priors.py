@@ -381,7 +381,7 @@ def test_at_p_one_a_sharp_prior_decides_everything(tmp_path: Path) -> None:
     priors.save(prior, tmp_path / "p.json")
     result = znas.search(preset="naswot", prior=tmp_path / "p.json", p=1, **SIZE)
     best = [NB201.operations[o] for o in prior.mean.argmax(1)]
-    repaired = len(result.notes)
+    repaired = any("disconnected" in note for note in result.notes)
     assert repaired or [edge.selected for edge in result.edges] == best
     assert result.evaluations == 0
 

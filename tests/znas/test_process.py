@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -60,7 +61,12 @@ def ended(process: subprocess.Popen[str], sent: set[signal.Signals], folder: Pat
     out, err = process.communicate(timeout=120)
     assert process.returncode - 128 in sent, (process.returncode, out, err)
     name = signal.Signals(process.returncode - 128).name
-    assert err == f"znas-engine: interrupted ({name}); nothing is left half-written\n"
+    anew = "nothing is left half-written and nothing is kept: the same command starts anew"
+    on = r"nothing is left half-written, and \S*out\.json\.work keeps [\d,]+ finished pieces?: the same "
+    on += "command goes on"
+    work = folder / "work" / "out.json.work"
+    pieces = work.exists() and work.read_bytes().count(b"\n") > 1
+    assert re.fullmatch(rf"znas-engine: interrupted \({name}\): {on if pieces else anew}\n", err), err
     assert {path.name for path in (folder / "work").iterdir()} <= {"out.json.work"}
     assert list((folder / "tmp").iterdir()) == []
 

@@ -42,7 +42,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"p": np.nan}, {"p": np.inf}, {"p": -0.1}, {"p": 5e-324}, {"p": True}, {"p": "0.5"}, {"p": b"auto"},
     {"p": []}, {"p": np.full((2, 3), 0.5)}, {"p": [0.5, None]}, {"p": {0.5}}, {"p": [True] * 6},
     {"p": np.array([0.5, np.nan])}, {"p": Decimal("0.1")}, {"p": [0.5] * 7}, {"space": None}, {"space": 5},
-    {"space": []}, {"data": None}, {"data": 5}, {"backend": None}, {"backend": 5}, {"device": None},
+    {"space": []}, {"data": 5}, {"backend": None}, {"backend": 5}, {"device": None},
     {"preset": None}, {"preset": 5}, {"score": b"naswot"}, {"score": 5}, {"score": []}, {"score": [None]},
     {"data_dir": "a\0b"}, {"data_dir": b"x"}, {"data_dir": ""}, {"norm": []}, {"game": {}}, {"init": ()},
     {"seeds": 3}, {"image": 8},

@@ -32,7 +32,9 @@ def test_a_search_gives_what_it_gave(name: str, folder: Path) -> None:
 
 
 def compare(before: Any, now: Any, *, exact: bool, at: str = "") -> list[str]:
-    """Where `now` differs; keys that only it has are no difference."""
+    """Where `now` differs; keys and notes that only it has are no difference."""
+    if at == ".notes":
+        return [f"{at}: {note!r} is gone" for note in before if note not in now]
     if isinstance(before, dict) and isinstance(now, dict):
         found = [f"{at}.{key} is gone" for key in before.keys() - now.keys()]
         for key in before.keys() & now.keys():
@@ -52,9 +54,11 @@ def compare(before: Any, now: Any, *, exact: bool, at: str = "") -> list[str]:
 
 
 def test_the_comparison_sees_what_changed() -> None:
-    before = {"a": [1, 2.0, "x"], "b": {"c": None}}
+    before = {"a": [1, 2.0, "x"], "b": {"c": None}, "notes": ["x", "y"]}
     assert not compare(before, before | {"new": 1}, exact=True)
+    assert not compare(before, before | {"notes": ["x", "new", "y"]}, exact=True)
     for now in (
+        {**before, "notes": ["y", "new"]},
         {"a": [1, 2.0, "x"]},
         {**before, "a": [1, 2.0]},
         {**before, "a": [1, 2.1, "x"]},

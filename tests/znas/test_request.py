@@ -103,13 +103,13 @@ def test_a_network_has_a_size_that_there_is(size: dict[str, Any], message: str) 
 def test_the_network_of_a_result_has_a_size_that_there_is() -> None:
     result = znas.search(**TINY)
     for size, message in (
-        ({"num_classes": "x"}, "`num_classes` must be a whole number but got 'x'"),
-        ({"num_classes": 0}, "`num_classes` must be between 1 and 1,000,000 but got 0"),
-        ({"num_classes": -1}, "`num_classes` must be between 1 and 1,000,000 but got -1"),
+        ({"classes": "x"}, "`classes` must be a whole number but got 'x'"),
+        ({"classes": 0}, "`classes` must be between 1 and 1,000,000 but got 0"),
+        ({"classes": -1}, "`classes` must be between 1 and 1,000,000 but got -1"),
         ({"channels": "x"}, "`channels` must be a whole number but got 'x'"),
         ({"cells": 1.5}, "`cells` must be a whole number but got 1.5"),
     ):
         with pytest.raises(InvalidValueError, match=message):
             result.to_torch(**size)
-    network = result.to_torch(num_classes=np.int64(7), channels=np.int64(4), cells=1)
+    network = result.to_torch(classes=np.int64(7), channels=np.int64(4), cells=1)
     assert next(reversed(list(network.parameters()))).shape == (7,)

@@ -159,7 +159,8 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
         "result.json",
         "scores.csv",
         "architecture.py",
-        "architecture.onnx",
+        "architecture.untrained.onnx",
+        "preprocess.json",
     }
     assert json.loads((folder / "result.json").read_text())["arch"] == result.arch
     with (folder / "scores.csv").open() as file:
@@ -171,7 +172,7 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
 
     scope: dict[str, Any] = {"__name__": "architecture"}
     exec(compile((folder / "architecture.py").read_text(), "architecture.py", "exec"), scope)
-    network = scope["build"](num_classes=10)
+    network = scope["build"](classes=10)
     assert sum(p.numel() for p in network.parameters()) == result.params
     images = torch.randn(2, 3, 16, 16)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
@@ -180,7 +181,7 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
     optimiser.step()
     assert math.isfinite(torch.nn.functional.cross_entropy(network(images), torch.tensor([0, 1])).item())
 
-    session = onnxruntime.InferenceSession(folder / "architecture.onnx")
+    session = onnxruntime.InferenceSession(folder / "architecture.untrained.onnx")
     (logits,) = session.run(None, {"images": images.numpy()})
     assert logits.shape == (2, 10)
     assert np.isfinite(logits).all()
@@ -194,7 +195,7 @@ def test_rows_of_several_scores_are_named(tmp_path: Path) -> None:
     ]
     with (result.save(tmp_path / "run") / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
-    alone = run("nasbench201", p=0, envs=2, score="flops")
+    alone = run("nasbench201", p=0, score="flops", images=None)
     for edge in range(6):
         table = np.array(
             [
@@ -206,20 +207,23 @@ def test_rows_of_several_scores_are_named(tmp_path: Path) -> None:
         assert [float(row["aggregate"]) for row in rows[5 * edge : 5 * edge + 5]] == pytest.approx(expected)
         assert all(row["mean"] == row["std"] == "" for row in rows)
         flops = [report.values for report in alone.edges[edge].operations.values()]
-        assert np.array_equal(table[:, [1, 3]], flops)
+        assert np.array_equal(table[:, [1, 3]], np.repeat(flops, 2, axis=1))
     assert alone.method["aggregate"] == "mean"
     assert alone.evaluations == 0
 
 
 def test_a_static_score_is_the_same_in_every_environment() -> None:
-    result = run("nasbench201", p=0, envs=2, score="params")
-    assert all(report.std == 0 for edge in result.edges for report in edge.operations.values())
-    assert {edge.selected for edge in result.edges} == {"nor_conv_3x3"}
+    result = run("nasbench201", p=0, envs=2, score="naswot+params")
+    reports = [report for edge in result.edges for report in edge.operations.values()]
+    assert all(report.values[1] == report.values[3] for report in reports)
+    assert any(report.values[0] != report.values[2] for report in reports)
+    alone = run("nasbench201", p=0, score="params", images=None)
+    assert {edge.selected for edge in alone.edges} == {"nor_conv_3x3"}
 
 
 def test_to_torch_takes_another_size() -> None:
     result = run("nasbench201", p=1)
-    network = result.to_torch(num_classes=7, channels=8, cells=1)
+    network = result.to_torch(classes=7, channels=8, cells=1)
     assert network(torch.randn(1, 3, 16, 16)).shape == (1, 7)
 
 

@@ -108,13 +108,17 @@ def test_any_architecture_becomes_files_that_train_and_run(tmp_path: Path) -> No
     done = znas_engine("network", "nasbench201", CELL, "--out", out, *size)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(CELL)
-    assert {file.name for file in out.iterdir()} == {"architecture.py", "architecture.onnx"}
+    assert {file.name for file in out.iterdir()} == {
+        "architecture.py",
+        "architecture.untrained.onnx",
+        "preprocess.json",
+    }
 
     scope: dict[str, Any] = {"__name__": "architecture"}
     exec(compile((out / "architecture.py").read_text(), "architecture.py", "exec"), scope)
     images = torch.randn(2, 1, 16, 16)
     assert scope["build"]()(images).shape == (2, 7)
-    session = onnxruntime.InferenceSession(out / "architecture.onnx")
+    session = onnxruntime.InferenceSession(out / "architecture.untrained.onnx")
     assert session.run(None, {"images": images.numpy()})[0].shape == (2, 7)
 
     facts = json.loads(znas_engine("network", "nasbench201", CELL, "--json", *size).stdout)
@@ -159,12 +163,12 @@ def test_network_refuses_sizes_that_there_are_not() -> None:
 def test_what_a_folder_needs_is_asked_before_the_work(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "znas_engine.export.onnx_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "znas_engine.export.network", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     asked = ["search"] if verb == "search" else ["network", "nasbench201", CELL]
     assert run_command([*asked, "--out", str(tmp_path / "run")]) == 2
     printed = capfd.readouterr()
     assert not printed.out
     assert printed.err.count("\n") == 1
-    assert "architecture.onnx needs onnx" in printed.err
+    assert "architecture.untrained.onnx needs onnx" in printed.err
     assert not list(tmp_path.iterdir())

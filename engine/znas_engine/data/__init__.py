@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from znas_engine import paths
-from znas_engine.data.base import Batch, Dataset, broken_promise
-from znas_engine.errors import InvalidValueError, PluginError, ZnasError, in_short
+from znas_engine.data.base import Batch, Dataset, broken_promise, short
+from znas_engine.errors import InvalidValueError, PluginError, ZnasError, in_short, one_line
 from znas_engine.registry import Registry, hold_to, name_of, where_is
 
-__all__ = ["DATASETS", "IN_MEMORY", "Batch", "Dataset", "check_without_files", "load"]
+__all__ = ["DATASETS", "IN_MEMORY", "Batch", "Dataset", "check_without_files", "implied", "load"]
 
 #: What stands for arrays and other objects where a request is written down.
 IN_MEMORY = "(in memory)"
@@ -40,6 +40,20 @@ DATASETS: Registry[Any] = Registry(
 )
 
 
+def implied(data_dir: str | Path | None) -> str:
+    """The name of the data set where none is given: CIFAR's where the folder holds it, else imagefolder;
+    gaussian without a folder. InvalidValueError for a folder with two of them."""
+    if data_dir is None:
+        return "gaussian"
+    from znas_engine.data.cifar import lies_in
+
+    folder = paths.named(data_dir, "`data_dir`")
+    found = lies_in(folder)
+    if len(found) > 1:
+        raise InvalidValueError(f"{short(folder)} holds {' and '.join(found)}: pass --data with one of them")
+    return found[0] if found else "imagefolder"
+
+
 def load(
     asked: Any,
     *,
@@ -50,7 +64,7 @@ def load(
 ) -> Dataset:
     """The data set that is asked for.
 
-    asked: one of
+    asked: None for what is `implied` by `data_dir`, or one of
 
     - a name of `DATASETS`, or `package.module:Name`, which is any of the following;
     - a class or function that makes one of the following. It is called with those of the keywords
@@ -62,11 +76,11 @@ def load(
     data_dir: for CIFAR the folder that holds `cifar-10-batches-py` or `cifar-100-python`, for image folders
         their root; for others what they say. An error where it is not used.
     resolution: side of the square images in pixels; None means the data set's own (32 for CIFAR and
-        gaussian, 224 for image folders, their own size for arrays). An error where it is not used.
+        gaussian, up to 224 for image folders, their own size for arrays). An error where it is not used.
     channels_in: channels of an image; None means the data set's own (3 for all that are built in: arrays
         with one channel show it three times). 1 makes colours grey: their luminance, see
         `pixels.luminance`. gaussian draws any number.
-    report: is told, in a line, of reading that takes long and of pictures that are left out.
+    report: is told what was found in a folder, how it is shown, and what takes long.
 
     Raises:
         InvalidValueError: an unknown name, an argument that is missing, superfluous or outside its domain,
@@ -77,9 +91,10 @@ def load(
     """
     if isinstance(asked, str) and asked == IN_MEMORY:
         raise InvalidValueError("the images of this request were in memory: give them again, as `data`")
+    if asked is None:
+        return _by_folder(data_dir, resolution, channels_in, report)
     found = DATASETS.get(asked)
-    source = _source(asked)
-    title = _title(asked)
+    source, title = _source(asked), _title(asked)
     options = {
         "data_dir": None if data_dir is None else paths.named(data_dir, "`data_dir`"),
         "resolution": resolution,
@@ -99,6 +114,20 @@ def load(
         raise _unused("data_dir", left["data_dir"], title)
     # Whoever made the pictures may have looked at these; what is read has them in any case.
     return _read(found, resolution, channels_in, source, report)
+
+
+def _by_folder(
+    data_dir: str | Path | None,
+    resolution: int | None,
+    channels_in: int | None,
+    report: Callable[[str], None],
+) -> Dataset:
+    """What is `implied`, said once it is there."""
+    name = implied(data_dir)
+    found = load(name, data_dir=data_dir, resolution=resolution, channels_in=channels_in, report=report)
+    if data_dir is not None:
+        report(one_line(f"{short(Path(data_dir))} was taken for --data {name}"))
+    return found
 
 
 def check_without_files(name: str) -> None:

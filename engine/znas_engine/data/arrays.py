@@ -19,6 +19,7 @@ from znas_engine.data.base import (
 )
 from znas_engine.data.content import digest
 from znas_engine.data.pixels import centre_square, luminance, resize
+from znas_engine.data.preprocess import CENTRE_SQUARE, LUMINANCE, Preprocess
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import InvalidValueError
 
@@ -76,11 +77,30 @@ class Arrays(Dataset):
         self.labelled = self._labels is not None
         self.classes = _checked_classes(self._labels, classes)
         self._mean, self._std = self._statistics()
+        self.preprocess = self._facts(stored.shape[1])
         channels, height, width = stored.shape[1:]
         what = f"{self.size:,} images" + (f" of {self.classes} classes" if self.labelled else ", unlabelled")
         self.origin = (
             f"{what}, {stored.dtype.name} {channels} x {height} x {width}, in memory "
             f"({digest(stored, self._labels)[:12]})"
+        )
+
+    def _facts(self, stored: int) -> Preprocess:
+        """stored: channels of an image in the array."""
+        side, grey = self._squares.shape[-1], self.channels < stored
+        mean, std = (np.broadcast_to(v.reshape(-1), self.channels).tolist() for v in (self._mean, self._std))
+        repeated = "; the one channel is repeated" if stored < self.channels else ""
+        as_grey = f"; then {LUMINANCE}" if grey else ""
+        resized = "none" if side == self.resolution else "bilinear with antialiasing (Pillow's), not rounded"
+        return Preprocess(
+            size=self.resolution,
+            channels="grey" if grey or stored == self.channels == 1 else "as given",
+            crop=f"{CENTRE_SQUARE}{as_grey}",
+            resize=f"{resized}{repeated}",
+            scale=1.0,
+            mean=tuple(mean),
+            std=tuple(std),
+            note="mean and std are those of the arrays that were searched with, in their own units",
         )
 
     @cached_property
@@ -95,8 +115,15 @@ class Arrays(Dataset):
             index = draw_balanced(
                 among, images, seed=seed, name=self.name, class_names=[str(label) for label in present]
             )
-        drawn = np.empty((images, self.channels, self.resolution, self.resolution), np.float32)
-        for first in range(0, images, self._together):
+        return self._at(index)
+
+    def every(self, at_once: int) -> Iterator[Batch]:
+        for first in range(0, self.size, at_once):
+            yield self._at(np.arange(first, min(first + at_once, self.size)))
+
+    def _at(self, index: NDArray[np.int64]) -> Batch:
+        drawn = np.empty((len(index), self.channels, self.resolution, self.resolution), np.float32)
+        for first in range(0, len(index), self._together):
             part = slice(first, first + self._together)
             # One channel is repeated where three are asked for: assignment does that.
             drawn[part] = (resize(self._values(index[part]), self.resolution) - self._mean) / self._std

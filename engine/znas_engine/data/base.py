@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.arguments import check_between, whole
+from znas_engine.data.preprocess import Preprocess
 from znas_engine.errors import InvalidValueError, PluginError, briefly
 from znas_engine.promises import calling
 from znas_engine.registry import called
@@ -83,6 +85,8 @@ class Dataset(ABC):
         a work file knows whether it goes on with the same data. It is `origin` unless a subclass says better.
     channels: of an image.
     labels_from: what gives such images labels, in words that follow "have none; ".
+    preprocess: what was done to a picture before it was handed out, and the names of the classes; None where
+        the data set does not say.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Dataset(ABC):
     origin: str
     channels: int = 3
     labels_from: str = "use --data cifar10 --data-dir FOLDER"
+    preprocess: Preprocess | None = None
 
     @cached_property
     def identity(self) -> str:
@@ -102,6 +107,16 @@ class Dataset(ABC):
         May read all of the data when it is asked for first. Raises DataError for what cannot be read.
         """
         return self.origin
+
+    def preprocessing(self) -> Preprocess:
+        """`preprocess`; where there is none, what can be said without it."""
+        note = f"{self.name} does not say how its images are made of pictures"
+        return self.preprocess or Preprocess(size=self.resolution, note=note)
+
+    def every(self, at_once: int) -> Iterator[Batch]:
+        """All images once, in batches of at most so many, in an order of their own; a data set that only
+        draws gives one batch. Raises as `batch`."""
+        yield self.batch(min(self.size, at_once), seed=0)
 
     def batch(self, images: int, *, seed: int) -> Batch:
         """Draw `images` images without replacement; a function of (`images`, `seed`) and the files alone.
@@ -134,6 +149,10 @@ class Dataset(ABC):
             raise too_large from error
         self._check(batch, count)
         return batch
+
+    def held_out(self) -> Dataset | None:
+        """Other images of the same classes, to judge a trained network by, where they lie beside these."""
+        return None
 
     @abstractmethod
     def _draw(self, images: int, seed: int) -> Batch:
@@ -168,7 +187,13 @@ def broken_promise(dataset: Dataset) -> str | None:
         value = getattr(dataset, name, None)
         if type(value) is not int or value < least:
             return f"has {briefly(value)} for `{name}`, no int of {least} or more"
-    return None
+    told: Any = dataset.preprocess
+    if told is None:
+        return None
+    if not isinstance(told, Preprocess):
+        return f"has {briefly(told)} for `preprocess`, no Preprocess"
+    wrong = told.unlike(size=dataset.resolution, channels=dataset.channels, classes=dataset.classes)
+    return None if wrong is None else f"contradicts itself: {wrong}"
 
 
 def checked_resolution(resolution: int) -> int:

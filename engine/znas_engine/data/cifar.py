@@ -3,13 +3,14 @@
     <data_dir>/cifar-10-batches-py/data_batch_1 ... data_batch_5
     <data_dir>/cifar-100-python/train
 
-Only training images are read: the search must not see the test images that will judge its result.
+The search sees training images only. The test images (`test_batch`, `test`), which judge what it found, are
+read by `Cifar.held_out` alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import paths
-from znas_engine.data.base import Batch, Dataset, checked_channels, checked_resolution, required_folder, short
+from znas_engine.data.base import (
+    Batch,
+    Dataset,
+    checked_channels,
+    checked_resolution,
+    required_folder,
+    short,
+)
 from znas_engine.data.content import digest
 from znas_engine.data.pickles import RefusedPickle, StoredArray, unpickle
 from znas_engine.data.pixels import box_reduce, normalise
+from znas_engine.data.preprocess import of_8_bits
 from znas_engine.data.sampling import draw_balanced
 from znas_engine.errors import DataError, InvalidValueError
 
@@ -38,11 +47,17 @@ class Layout:
     title: str
     folder: str
     files: tuple[str, ...]
+    test: str
     labels: str
-    classes: int
+    names: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     archive: str
+    part: str = "training"
+
+    @property
+    def classes(self) -> int:
+        return len(self.names)
 
 
 CIFAR10 = Layout(
@@ -50,11 +65,24 @@ CIFAR10 = Layout(
     title="CIFAR-10",
     folder="cifar-10-batches-py",
     files=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    test="test_batch",
     labels="labels",
-    classes=10,
+    names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2470, 0.2435, 0.2616),
     archive="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+)
+
+#: The fine labels of CIFAR-100, as its `meta` numbers them.
+_FINE = (
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly "
+    "camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile "
+    "cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp "
+    "lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom "
+    "oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine "
+    "possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake "
+    "spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor "
+    "train trout tulip turtle wardrobe whale willow_tree wolf woman worm"
 )
 
 CIFAR100 = Layout(
@@ -62,8 +90,9 @@ CIFAR100 = Layout(
     title="CIFAR-100",
     folder="cifar-100-python",
     files=("train",),
+    test="test",
     labels="fine_labels",
-    classes=100,
+    names=tuple(_FINE.split()),
     mean=(0.5071, 0.4865, 0.4409),
     std=(0.2673, 0.2564, 0.2762),
     archive="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
@@ -106,24 +135,52 @@ class Cifar(Dataset):
         self._layout = layout
         self._class_names = [str(index) for index in range(layout.classes)]
 
-        found = _training_files(paths.named(data_dir, "the data folder"), layout)
+        self._folder = paths.named(data_dir, "the data folder")
+        found = _training_files(self._folder, layout)
         parts = [_read(path, layout) for path in found]
         self._pixels = parts[0][0] if len(parts) == 1 else np.concatenate([pixels for pixels, _ in parts])
         self._labels = np.concatenate([labels for _, labels in parts])
         self.size = len(self._labels)
         self.origin = _origin(self.size, found, layout)
+        factor = _SIDE // self.resolution
+        self.preprocess = of_8_bits(
+            size=self.resolution,
+            channels=self.channels,
+            crop=f"none, the pictures are {_SIDE} x {_SIDE}",
+            resize="none" if factor == 1 else f"the mean of {factor} x {factor} pixels, not rounded",
+            mean=layout.mean,
+            std=layout.std,
+            classes=layout.names,
+            note=f"mean and std are those published for {layout.title}",
+        )
 
     @cached_property
     def identity(self) -> str:
         shown = f"{self.channels} x {self.resolution} x {self.resolution}"
         return f"{self._layout.title} {shown} {digest(self._pixels, self._labels)}"
 
+    def held_out(self) -> Cifar | None:
+        """The test images, if their file is there."""
+        layout = replace(self._layout, files=(self._layout.test,), part="test")
+        there = (self._folder / layout.folder / layout.test, self._folder / layout.test)
+        if not any(paths.is_file(file, "the batch", DataError) for file in there):
+            return None
+        return Cifar(self._folder, layout=layout, resolution=self.resolution, channels_in=self.channels)
+
+    def every(self, at_once: int) -> Iterator[Batch]:
+        for first in range(0, self.size, at_once):
+            yield self._at(np.arange(first, min(first + at_once, self.size)))
+
     def _draw(self, images: int, seed: int) -> Batch:
-        layout = self._layout
-        index = draw_balanced(
-            self._labels, images, seed=seed, name=layout.name, class_names=self._class_names
+        return self._at(
+            draw_balanced(
+                self._labels, images, seed=seed, name=self._layout.name, class_names=self._class_names
+            )
         )
-        pixels = self._pixels[index].reshape(images, 3, _SIDE, _SIDE)
+
+    def _at(self, index: NDArray[np.int64]) -> Batch:
+        layout = self._layout
+        pixels = self._pixels[index].reshape(len(index), 3, _SIDE, _SIDE)
         factor = _SIDE // self.resolution
         return Batch(
             images=normalise(
@@ -150,12 +207,16 @@ def cifar100(
     return _opened(CIFAR100, data_dir, resolution, channels_in)
 
 
-def _opened(layout: Layout, data_dir: Path | None, resolution: int | None, channels_in: int | None) -> Cifar:
-    folder = required_folder(layout.name, data_dir, f"the folder that holds {layout.folder}")
-    return Cifar(folder, layout=layout, resolution=resolution, channels_in=channels_in)
+def lies_in(folder: Path) -> list[str]:
+    """The names of the data sets whose files lie in the folder, or are it."""
+    return [
+        layout.name
+        for layout in (CIFAR10, CIFAR100)
+        if _found(folder, layout) or paths.is_folder(folder / layout.folder, "the folder", DataError)
+    ]
 
 
-def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
+def _found(data_dir: Path, layout: Layout) -> list[Path]:
     """The training batches that exist, in their numbered order."""
     for folder in (data_dir / layout.folder, data_dir):
         found = [
@@ -163,6 +224,18 @@ def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
         ]
         if found:
             return found
+    return []
+
+
+def _opened(layout: Layout, data_dir: Path | None, resolution: int | None, channels_in: int | None) -> Cifar:
+    folder = required_folder(layout.name, data_dir, f"the folder that holds {layout.folder}")
+    return Cifar(folder, layout=layout, resolution=resolution, channels_in=channels_in)
+
+
+def _training_files(data_dir: Path, layout: Layout) -> list[Path]:
+    """The training batches that exist, in their numbered order; DataError where there are none."""
+    if found := _found(data_dir, layout):
+        return found
     way_out = f"unpack {layout.archive} and pass --data-dir with the folder that holds {layout.folder}"
     if paths.is_folder(data_dir / layout.folder, "the folder", DataError):
         files = layout.files[0] if len(layout.files) == 1 else f"{layout.files[0]}, ..."
@@ -177,7 +250,7 @@ def _origin(size: int, found: Sequence[Path], layout: Layout) -> str:
         where = f"{names} ({absent} of {len(layout.files)} batches absent)"
     else:
         where = f"{len(found)} batches" if len(found) > 1 else found[0].name
-    return f"{size:,} {layout.title} training images in {where}"
+    return f"{size:,} {layout.title} {layout.part} images in {where}"
 
 
 def _read(path: Path, layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -36,12 +36,16 @@ _UNREAD = frozenset(
         *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".tfrecord", ".lmdb", ".parquet"),
     )
 )
-#: Words for the parts of a data set, those that the search may see first, and what may stand beside them:
-#: `training_set`, `train2017`, `seg_train`, `test-images`.
+#: Words for the parts of a data set, and what may stand beside them: `training_set`, `train2017`,
+#: `seg_train`, `test-images`. In the order of `_TRAIN`, `_VALIDATE`, `_TEST`.
 _PARTS = (
-    *("train", "training", "trainset", "trainval", "val", "valid", "validation", "valset", "dev"),
-    *("test", "testing", "testset", "holdout", "unlabeled", "unlabelled"),
+    ("train", "training", "trainset", "trainval"),
+    ("val", "valid", "validation", "valset", "dev"),
+    ("test", "testing", "testset", "holdout"),
+    ("unlabeled", "unlabelled"),
 )
+_TRAIN, _VALIDATE, _TEST = 0, 1, 2
+_PART = {word: number for number, words in enumerate(_PARTS) for word in words}
 _BESIDE = frozenset(
     (
         *("set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "split", "seg", "part"),
@@ -80,7 +84,6 @@ def find(root: Path) -> Found:
         )
     if here.pictures:
         return Found([], here.pictures, None, here.unread)
-    _check_parts(root, here.folders)
     if len(here.folders) < 2:
         raise DataError(_too_few(root, here, layout))
     seen: dict[tuple[int, int], str] = {}
@@ -94,6 +97,40 @@ def find(root: Path) -> Found:
         groups.append(_pictures_below(root, name, here.unread))
     labels = np.repeat(np.arange(len(groups), dtype=np.int64), [len(group) for group in groups])
     return Found(here.folders, [picture for group in groups for picture in group], labels, here.unread)
+
+
+class Split(NamedTuple):
+    """Sub-folders that are parts of a data set, as paths below its root. train: what a search sees. held_out:
+    the validation part, or the test part, or None. others: what is not looked at."""
+
+    train: str
+    held_out: str | None
+    others: list[str]
+
+
+def split(root: Path) -> Split | None:
+    """The parts of the data set in `root`; None where its sub-folders are classes.
+
+    A part may hold another folder of its own name: train/train/cats.
+
+    Raises DataError where it cannot be told which part to search.
+    """
+    if not paths.is_folder(root, "the folder", DataError):
+        return None
+    here = _listed(root)
+    parts = _parts(root, here)
+    if not parts:
+        return None
+    train = [part for part in parts if _part(part) == _TRAIN]
+    if len(train) != 1:
+        raise DataError(
+            f"its sub-folders ({', '.join(parts)}) are parts of a data set, not classes: pass --data-dir "
+            f"{short(root / parts[0])}"
+        )
+    held = [part for part in parts if _part(part) in (_VALIDATE, _TEST)]
+    used = train[0], held[0] if held else None
+    others = [folder for folder in here.folders if folder not in used]
+    return Split(_innermost(root, train[0]), None if not held else _innermost(root, held[0]), others)
 
 
 def in_words(unread: Counter[str]) -> str:
@@ -111,27 +148,30 @@ class _Listing:
     unread: Counter[str] = field(default_factory=Counter)
 
 
-def _check_parts(root: Path, folders: list[str]) -> None:
-    """Raises DataError where the sub-folders are parts of a data set (train, val), not its classes."""
-    parts = sorted((f for f in folders if _part(f) is not None), key=lambda f: (_part(f), f))
-    if not parts or (len(parts) == 1 and not _listed(root / parts[0]).folders):
-        return
-    others = [folder for folder in folders if folder not in parts]
+def _parts(root: Path, here: _Listing) -> list[str]:
+    """The sub-folders that are parts of a data set (train, val), not its classes; first what a search may see
+    first."""
+    parts = sorted((f for f in here.folders if _part(f) is not None), key=lambda f: (_part(f), f))
+    if here.pictures or not parts or (len(parts) == 1 and not _listed(root / parts[0]).folders):
+        return []
+    others = [folder for folder in here.folders if folder not in parts]
     if any(_listed(root / folder).pictures for folder in others):
-        return  # more classes are beside them: such a name may be a class, too
-    if len(parts) == 1 and others:
-        return
-    raise DataError(
-        f"its sub-folders ({', '.join(parts)}) are parts of a data set, not classes: pass --data-dir "
-        f"{short(root / parts[0])}"
-    )
+        return []  # more classes are beside them: such a name may be a class, too
+    return [] if len(parts) == 1 and others else parts
+
+
+def _innermost(root: Path, part: str) -> str:
+    """The folder itself, or the one of its name that is all it holds."""
+    inner = _listed(root / part)
+    name = Path(part).name
+    return f"{part}/{name}" if inner.folders == [name] and not inner.pictures else part
 
 
 def _part(folder: str) -> int | None:
     """Which of `_PARTS` a name stands for; None for another name."""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower())
-    found = [_PARTS.index(word) for word in words if word in _PARTS]
-    return found[0] if found and {*words} <= _BESIDE | {*_PARTS} else None
+    found = [_PART[word] for word in words if word in _PART]
+    return found[0] if found and {*words} <= _BESIDE | {*_PART} else None
 
 
 def _too_few(root: Path, here: _Listing, layout: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from znas_engine.arguments import check_between
 from znas_engine.data.base import UNLABELLED_CLASSES, Batch, Dataset, checked_resolution
+from znas_engine.data.preprocess import Preprocess
 from znas_engine.data.sampling import seed_sequence
 
 
@@ -36,6 +37,10 @@ class Gaussian(Dataset):
         self.classes = check_between("classes", classes, 2, None)
         self.resolution = 32 if resolution is None else checked_resolution(resolution)
         self.channels = 3 if channels_in is None else check_between("channels_in", channels_in, 1, None)
+        self.preprocess = Preprocess(
+            size=self.resolution,
+            note="the images were noise of mean 0 and deviation 1: normalise pictures to that per channel",
+        )
         self.origin = f"Gaussian pixels N(0, 1) at {self.resolution} x {self.resolution}, no files"
 
     @cached_property

@@ -1,11 +1,15 @@
-"""Any folder of pictures: root/class_name/**/picture.png, or root/picture.png without classes."""
+"""Any folder of pictures: root/class_name/**/picture.png, or root/picture.png without classes; either may lie
+in root/train, beside root/val."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from znas_engine import paths
 from znas_engine.data import folders
@@ -18,14 +22,17 @@ from znas_engine.data.base import (
     required_folder,
     short,
 )
-from znas_engine.data.pictures import KINDS, LONGEST_FILE, decode, pillow
+from znas_engine.data.pictures import KINDS, LONGEST_FILE, decode, pillow, sizes
 from znas_engine.data.pixels import normalise
+from znas_engine.data.preprocess import CENTRE_SQUARE, Preprocess, of_8_bits, readable
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import DataError, one_line
 
 # Up to here `identity` reads every picture, which takes seconds; beyond, some of them.
 _MOST_FILES, _MOST_BYTES = 100_000, 2_000_000_000
 _SAMPLE = 1_000
+# Of the side in pixels that is chosen where none is given: what every stem here divides, and the usual one.
+_STEP, _LARGEST = 8, 224
 
 # ImageNet's published statistics, the usual choice for photographs.
 _MEAN = (0.485, 0.456, 0.406)
@@ -41,12 +48,15 @@ class ImageFolder(Dataset):
         `__MACOSX`, `@eaDir`) are not looked at. Links to files and folders are followed, but no folder is
         looked at twice for one class, so a link that leads back up adds nothing.
         A root without sub-folders, of pictures alone, has no labels and counts as 10 classes.
-        A root that holds pictures beside sub-folders, or parts of a data set (`train`, `val`) in place of
-        classes, is refused: the message names the folder to pass.
-    resolution: side in pixels; None means 224. The centre square of a picture (its whole shorter side) is
+        Where the sub-folders are parts of a data set (`train`, `val`, `test`), that of training is the root
+        and the one to validate on is what `held_out` gives. Without one to train on, or with several, they
+        are refused, as are pictures beside sub-folders: the message names the folder to pass.
+    resolution: side in pixels; None means the median of the pictures' shorter sides, of a sample, rounded
+        down to a multiple of 8, from 8 to 224. The centre square of a picture (its whole shorter side) is
         resized to it with an antialiased bilinear filter.
     channels_in: 3 (None means that), or 1 for grey: the luminance of pixels and of ImageNet's statistics.
-    report: is told, in a line, what pictures of other formats are left out, and of reading that takes long.
+    report: is told, in a line each, which part is searched, what is cropped and resized, what pictures of
+        other formats are left out, and of reading that takes long.
 
     A picture is what viewers show: turned as its EXIF data say, the first frame where it is animated, on
     white where it is transparent. Colours become RGB and are normalised by ImageNet's mean and standard
@@ -70,11 +80,14 @@ class ImageFolder(Dataset):
         channels_in: int | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.resolution = 224 if resolution is None else checked_resolution(resolution)
+        asked = None if resolution is None else checked_resolution(resolution)
         self.channels = checked_channels(channels_in, self.name)
         pillow()  # fail now rather than at the first batch
         self._root = paths.named(root, "the data folder")
         self._report = report
+        self._held_out: Path | None = None
+        if (split := folders.split(self._root)) is not None:
+            self._split(split)
         self._class_names, self._files, self._labels, unread = folders.find(self._root)
         self.labelled = self._labels is not None
         self.classes = len(self._class_names) if self.labelled else UNLABELLED_CLASSES
@@ -84,6 +97,78 @@ class ImageFolder(Dataset):
         if unread:
             left = folders.in_words(unread)
             report(one_line(f"left out of {short(self._root)}: {left}; only {KINDS} are read"))
+        self.resolution = self._resized(asked)
+
+    def held_out(self) -> ImageFolder | None:
+        """The pictures of the part to validate on (else the test part) that lies beside the one that is
+        searched, shown in the same way; None where there is none.
+
+        Its classes have the same numbers. Raises DataError for one that has none, and like the class itself.
+        """
+        if self._held_out is None:
+            return None
+        found = ImageFolder(self._held_out, resolution=self.resolution, channels_in=self.channels)
+        if found.labelled != self.labelled:
+            raise DataError(
+                f"{short(self._held_out)} and {short(self._root)} must both have class folders, or neither"
+            )
+        if found._labels is not None:
+            unknown = [name for name in found._class_names if name not in self._class_names]
+            if unknown:
+                raise DataError(
+                    f"{short(self._held_out)} has a class {unknown[0]} that {short(self._root)} lacks: "
+                    "move it away"
+                )
+            number = np.array([self._class_names.index(name) for name in found._class_names])
+            found._labels = number[found._labels]
+        found._class_names, found.classes = self._class_names, self.classes
+        return found
+
+    def _split(self, split: folders.Split) -> None:
+        """The root is the part to train on."""
+        beside = "" if split.held_out is None else f"; {split.held_out} is left to be judged on"
+        others = f"; not looked at: {', '.join(split.others)}" if split.others else ""
+        self._report(one_line(f"only {short(self._root / split.train)} is searched{beside}{others}"))
+        self._held_out = None if split.held_out is None else self._root / split.held_out
+        self._root /= split.train
+
+    def _resized(self, asked: int | None) -> int:
+        """The side in pixels, and a word where pictures have another size."""
+        seen = sizes([self._root / file for file in self._files])
+        if not len(seen):
+            return asked or _LARGEST
+        shorter = int(np.median(seen.min(1)))
+        side = asked or min(max(shorter - shorter % _STEP, _STEP), _LARGEST)
+        width, height = np.median(seen, axis=0).astype(int).tolist()
+        changes = []
+        if (seen[:, 0] != seen[:, 1]).any():
+            changes.append("cropped to their centre squares")
+        if (seen.min(1) != side).any():
+            changes.append(f"resized to {side} x {side}")
+        if changes:
+            self._report(
+                f"pictures are {' and '.join(changes)} (their median is {width} x {height}); "
+                "--resolution sets the side"
+            )
+        return side
+
+    def every(self, at_once: int) -> Iterator[Batch]:
+        """All pictures once, in the order of their names within classes, in batches of at most so many."""
+        for first in range(0, self.size, at_once):
+            yield self._batch(np.arange(first, min(first + at_once, self.size)))
+
+    def preprocessing(self) -> Preprocess:
+        return of_8_bits(
+            size=self.resolution,
+            channels=self.channels,
+            crop="the picture as viewers show it, in RGB: turned as EXIF says, on white where it is "
+            f"transparent; of that {CENTRE_SQUARE}",
+            resize="bilinear with antialiasing, rounded to 8 bits: Pillow's resize(BILINEAR, box=crop)",
+            mean=_MEAN,
+            std=_STD,
+            classes=[readable(name) for name in self._class_names] if self.labelled else None,
+            note="mean and std are those of ImageNet, whatever the pictures are",
+        )
 
     @cached_property
     def identity(self) -> str:
@@ -118,6 +203,10 @@ class ImageFolder(Dataset):
             index = draw_balanced(
                 self._labels, images, seed=seed, name=short(self._root), class_names=self._class_names
             )
+        return self._batch(index)
+
+    def _batch(self, index: NDArray[np.int64]) -> Batch:
+        """Of the pictures of these numbers."""
         pixels = decode([self._root / self._files[file] for file in index], self.resolution)
         return Batch(
             images=normalise(pixels, mean=_MEAN, std=_STD, channels=self.channels),

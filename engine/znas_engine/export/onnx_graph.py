@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from znas_engine.arguments import choice
-from znas_engine.errors import InvalidValueError
 from znas_engine.export import GRAPH_DTYPES, code_output, feature_output
+from znas_engine.export.writer import DOMAIN, Writer
 from znas_engine.graph import (
     Concat,
     Conv,
@@ -47,13 +47,6 @@ from znas_engine.supernet.rescale import cell_of
 
 OPSET = 22  # the first that allows bfloat16 convolutions
 IR_VERSION = 10
-#: Of our own operators.
-DOMAIN = "nas"
-ONNX_DTYPES = {
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT16,
-    "bfloat16": TensorProto.BFLOAT16,
-}
 Weights = Callable[[Conv | Linear], NDArray[np.float32]]
 
 
@@ -62,7 +55,7 @@ def export(
     weights: Weights,
     *,
     statistics: Statistics | None,
-    mask: Mask | tuple[int, ...] | None = None,
+    mask: Mask | tuple[int, ...],
     reads: Collection[str] = (),
     dtype: str = "float32",
     opset: int | None = None,
@@ -73,7 +66,7 @@ def export(
     statistics: frozen ones, or None for those of the images in hand.
     mask: the shape (edges, operations) of a mask that is an input of the model, or (cells, edges, operations)
         where each of `graph.cells` has its own (see `rescale`); or a mask [edges, operations] to compile in
-        (zero terms and dead nodes are left out); or None for a discrete architecture's own graph.
+        (zero terms and dead nodes are left out).
     reads: what the model gives besides logits. "codes": one bool output `code_output(v)` per value of
         `graph.relu_sites`; "features": one `feature_output(v)` per value of `graph.cells`; "pooled": what
         the classifier reads.
@@ -90,7 +83,7 @@ def export(
     fixed = mask if isinstance(mask, np.ndarray) else None
     roots = graph.cells if "features" in reads else ()
     per_cell = isinstance(mask, tuple) and len(mask) == 3
-    writer = _Writer(graph, weights, statistics, fixed, roots, dtype, per_cell, opset or OPSET)
+    writer = _Supernet(graph, dtype, opset or OPSET, weights, statistics, fixed, roots, per_cell)
     names = writer.write()
     writer.output("logits", names[len(graph.nodes) - 1], [graph.classes])
     if "pooled" in reads:
@@ -110,7 +103,7 @@ def export(
 
 def export_statistics(graph: Graph, weights: Weights, *, mask: tuple[int, int]) -> bytes:
     """A model whose only output is `statistics` of the images in hand (see `Statistics.unpack`)."""
-    writer = _Writer(graph, weights, None, None, (), "float32", per_cell=False)
+    writer = _Supernet(graph, "float32", OPSET, weights, None, None, (), per_cell=False)
     writer.write()
     writer.statistics_output()
     return _serialised(writer, mask, {})
@@ -126,41 +119,25 @@ def structure(model: bytes) -> bytes:
     return bytes(found.SerializeToString(deterministic=True))
 
 
-def _serialised(writer: _Writer, mask: Mask | tuple[int, ...] | None, metadata: Mapping[str, str]) -> bytes:
-    image_shape: list[str | int | None] = ["n", *writer.graph.nodes[0].shape]
-    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, image_shape)]
+def _serialised(writer: _Supernet, mask: Mask | tuple[int, ...], metadata: Mapping[str, str]) -> bytes:
+    inputs: dict[str, Sequence[str | int | None]] = {"images": ["n", *writer.graph.nodes[0].shape]}
     if isinstance(mask, tuple):
-        inputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, list(mask)))
-    model = helper.make_model(
-        helper.make_graph(writer.nodes, "znas", inputs, writer.outputs, writer.initializers),
-        functions=[*writer.masked_sums.values()],
-        opset_imports=[helper.make_opsetid("", writer.opset), helper.make_opsetid(DOMAIN, 1)],
-        ir_version=IR_VERSION,
-        producer_name="znas-engine",
-    )
-    helper.set_model_props(model, {"opset": str(writer.opset), **metadata})
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
+        inputs["mask"] = list(mask)
+    functions = [*writer.masked_sums.values()]
+    return writer.model(inputs, metadata, ir_version=IR_VERSION, functions=functions, domains=[DOMAIN])
 
 
 @dataclass(slots=True)
-class _Writer:
-    graph: Graph
+class _Supernet(Writer):
     weights: Weights
     statistics: Statistics | None
     mask: Mask | None
     roots: tuple[int, ...]
-    dtype: str
     per_cell: bool
-    opset: int = OPSET
-    nodes: list[Any] = field(default_factory=list)
-    outputs: list[Any] = field(default_factory=list)
-    initializers: list[Any] = field(default_factory=list)
     live: list[bool] = field(init=False)
-    masked_sums: dict[int, Any] = field(default_factory=dict)  # by their number of terms
-    _constants: dict[str, str] = field(default_factory=dict)
-    _relus: dict[int, str] = field(default_factory=dict)
-    _measured: list[tuple[str, str]] = field(default_factory=list)
+    masked_sums: dict[int, Any] = field(init=False, default_factory=dict)  # by their number of terms
+    _relus: dict[int, str] = field(init=False, default_factory=dict)
+    _measured: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.live = self.graph.live(self.mask, self.roots)
@@ -210,28 +187,15 @@ class _Writer:
                     self._relus[node.inputs[0]] = self.node("Relu", inputs)
                 return self._relus[node.inputs[0]]
             case Pool():
-                attributes: dict[str, Any] = {} if node.mode == "max" else {"count_include_pad": 0}
-                return self.node(
-                    "MaxPool" if node.mode == "max" else "AveragePool",
-                    inputs,
-                    kernel_shape=[node.kernel] * 2,
-                    strides=[node.stride] * 2,
-                    pads=[node.padding] * 4,
-                    **attributes,
-                )
+                return self.pool(node, inputs[0])
             case Shift():
-                starts = self.constant("shift_starts", np.array([1, 1], np.int64))
-                ends = self.constant("shift_ends", np.array([2**31, 2**31], np.int64))
-                axes = self.constant("shift_axes", np.array([2, 3], np.int64))
-                return self.node("Slice", [*inputs, starts, ends, axes])
+                return self.shift(inputs[0])
             case Concat():
                 return self.node("Concat", inputs, axis=1)
             case Mixed():
                 return self._mixed(i, node, names)
             case GlobalAverage():
-                return self.node(
-                    "Flatten", [self.node("GlobalAveragePool", [self.cast(inputs[0], "float32")])]
-                )
+                return self.global_average(inputs[0])
             case Linear():
                 weight = self.constant(f"{node.name}.weight", self.weights(node).T.copy())
                 return self.node("MatMul", [inputs[0], weight])
@@ -249,22 +213,13 @@ class _Writer:
             folded = (weight * scale[:, None, None, None]).astype(np.float32)
             inputs.append(self.weight(f"{node.name}.weight", folded))
             inputs.append(self.weight(f"{node.name}.bias", bias.astype(np.float32)))
-        return self.node(
-            "Conv",
-            inputs,
-            kernel_shape=[node.kernel] * 2,
-            strides=[node.stride] * 2,
-            pads=[node.padding] * 4,
-            dilations=[node.dilation] * 2,
-            group=node.groups,
-        )
+        return self.conv(node, inputs)
 
     def _norm(self, i: int, node: Norm, x: str) -> str:
         if self.statistics is not None:
             scale = 1 / np.sqrt(self.statistics.variance[i].astype(np.float64) + EPSILON)
             shift = -self.statistics.mean[i] * scale
-            scaled = self.node("Mul", [x, self._channels(f"{node.name}.scale", scale)])
-            return self.node("Add", [scaled, self._channels(f"{node.name}.shift", shift)])
+            return self.scaled(node.name, x, scale, shift)
         x = self.cast(x, "float32")
         axes = self.constant("per_channel", np.array([0, 2, 3], np.int64))
         mean = self.node("ReduceMean", [x, axes], keepdims=1)
@@ -274,9 +229,6 @@ class _Writer:
         epsilon = self.constant("epsilon", np.array(EPSILON, np.float32))
         deviation = self.node("Sqrt", [self.node("Add", [variance, epsilon])])
         return self.cast(self.node("Div", [centred, deviation]), self.dtype)
-
-    def _channels(self, name: str, values: NDArray[np.float64]) -> str:
-        return self.weight(name, values.astype(np.float32)[None, :, None, None])
 
     def _mixed(self, i: int, node: Mixed, names: dict[int, str]) -> str:
         terms: list[str] = []
@@ -330,39 +282,6 @@ class _Writer:
         self.node("Concat", rows, output="statistics", axis=0)
         self.outputs.append(helper.make_tensor_value_info("statistics", TensorProto.FLOAT, [2, None]))
 
-    def output(self, name: str, value: str, shape: Sequence[int], *, kind: int = TensorProto.FLOAT) -> None:
-        """Hands `value`, of that shape per image, out under a name."""
-        self.node("Identity", [value], output=name)
-        whole: list[str | int | None] = ["n", *shape]
-        self.outputs.append(helper.make_tensor_value_info(name, kind, whole))
-
-    def node(self, kind: str, inputs: list[str], *, output: str | None = None, **attributes: Any) -> str:
-        name = output or f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=f"{kind}_{name}", **attributes))
-        return name
-
-    def cast(self, value: str, dtype: str) -> str:
-        """`value` in another dtype; itself where the whole graph is float32."""
-        if self.dtype == "float32":
-            return value
-        name = f"{value}_{dtype}"
-        if name not in self._constants:
-            self._constants[name] = self.node("Cast", [value], output=name, to=ONNX_DTYPES[dtype])
-        return self._constants[name]
-
-    def weight(self, name: str, value: NDArray[np.float32]) -> str:
-        """A constant in the graph's dtype."""
-        if name not in self._constants:
-            self.initializers.append(_rounded(name, np.asarray(value), self.dtype))
-            self._constants[name] = name
-        return name
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        if name not in self._constants:
-            self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
-            self._constants[name] = name
-        return name
-
 
 def _masked_sum(name: str, terms: int, opset: int) -> Any:
     """A function of the domain `nas`: weights [terms], as many values of one shape -> their weighted sum."""
@@ -380,20 +299,3 @@ def _masked_sum(name: str, terms: int, opset: int) -> Any:
     opsets = [helper.make_opsetid("", opset)]
     inputs = ["weights", *values]
     return helper.make_function(DOMAIN, name, inputs, ["sum"], nodes, opsets)
-
-
-def _rounded(name: str, value: NDArray[np.float32], dtype: str) -> Any:
-    """`value` as an initializer of that dtype, rounded to nearest, ties to even."""
-    with np.errstate(over="ignore"):
-        if dtype == "bfloat16":  # numpy has none: the upper half of a float32
-            word = value.view(np.uint32)
-            stored = ((word + np.uint32(0x7FFF) + (word >> 16 & 1)) >> 16).astype(np.uint16)
-            back = (stored.astype(np.uint32) << 16).view(np.float32)
-        else:
-            stored = back = value.astype(dtype)
-    if not np.isfinite(back).all():
-        largest = float(np.abs(value).max())
-        raise InvalidValueError(
-            f"{name} must be finite in {dtype} but its largest entry is {largest:.3g}; use float32"
-        )
-    return helper.make_tensor(name, ONNX_DTYPES[dtype], value.shape, stored.tobytes(), raw=True)

@@ -40,6 +40,7 @@ __all__ = [
     "StaticScore",
     "get_score",
     "get_scores",
+    "names_in",
 ]
 
 #: How scores are asked for: `naswot`, `naswot+path_norm`, an object or its class, or several of these.
@@ -82,10 +83,27 @@ def get_score(asked: str | Score | type[Score]) -> Score:
 
 
 def get_scores(asked: ScoreNames) -> tuple[Score, ...]:
-    """The scores that `asked` names, in order; InvalidValueError for none, or one that is named twice."""
-    parts = asked.split("+") if isinstance(asked, str) else asked if isinstance(asked, Sequence) else [asked]
+    """The scores that `asked` names, in order; InvalidValueError for none, or one that is named twice.
+
+    Spaces around '+' are no part of a name.
+    """
+    parts = names_in(asked) if isinstance(asked, str) else asked if isinstance(asked, Sequence) else [asked]
     found = tuple(get_score(part) for part in parts)
     names = "+".join(score.name for score in found)
     if not found or len({score.name for score in found}) < len(found):
         raise InvalidValueError(f"`score` must name every score once but got {names!r}")
     return found
+
+
+def names_in(asked: str) -> list[str]:
+    """The names in `naswot + path_norm`; InvalidValueError where one is missing, or commas join them."""
+    parts = [part.strip() for part in asked.split("+")]
+    if "," in asked:
+        names = [name.strip() for part in parts for name in part.split(",") if name.strip()]
+        raise InvalidValueError(f"scores are joined by '+' but got {asked!r}: pass {'+'.join(names)}")
+    if "" in parts and len(parts) > 1:
+        names = [part for part in parts if part]
+        raise InvalidValueError(
+            f"a name of a score is missing in {asked!r}: pass {'+'.join(names) or 'a name, as in naswot'}"
+        )
+    return parts

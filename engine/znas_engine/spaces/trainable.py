@@ -34,9 +34,10 @@ def build(module: str, structure: Any, arguments: dict[str, Any]) -> nn.Module:
 
 
 def source(module: str, arch: str, structure: Any, arguments: dict[str, Any]) -> str:
-    """The module's text, the architecture, and a function `build(num_classes)`.
+    """The module's text, the architecture, and a function `build(classes, channels, cells)`.
 
-    arguments: with `classes`, the default of num_classes. PluginError where the module has no text.
+    arguments: of `Network`; those that `build` takes are its defaults. PluginError where the module has no
+    text.
     """
     with Calling(f"the trainable network {module}", module):
         spec = find_spec(module)
@@ -44,10 +45,12 @@ def source(module: str, arch: str, structure: Any, arguments: dict[str, Any]) ->
         raise PluginError(f"the trainable network {module} has no Python file to hand over")
     text = Path(spec.origin).read_text(encoding="utf-8")
     cell = pprint.pformat(structure, width=100, sort_dicts=False)
-    size = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if name != "classes")
+    open_ = [name for name in ("classes", "channels", "cells") if name in arguments]
+    taken = ", ".join(f"{name}: int = {arguments[name]!r}" for name in open_)
+    given = ", ".join(f"{name}={name if name in open_ else repr(arguments[name])}" for name in arguments)
     return (
         f"{text}\n\n#: {arch}\nGENOTYPE = {cell}\n\n\n"
-        f"def build(num_classes: int = {arguments['classes']}) -> Network:\n"
+        f"def build({taken}) -> Network:\n"
         '    """The selected architecture, untrained."""\n'
-        f"    return Network(GENOTYPE, classes=num_classes, {size})\n"
+        f"    return Network(GENOTYPE, {given})\n"
     )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from znas_engine import paths, strict_json
+from znas_engine import interrupts, paths, strict_json
 from znas_engine.errors import InvalidValueError, StorageError
 
 #: What the metadata of ours begin with.
@@ -72,7 +72,8 @@ class Checkpoint:
             for name, tensor in _named(weights, velocity).items():
                 tensor.copy_(found[name])
         self._known = there
-        return int(notes["step"])
+        self._keeps(step := int(notes["step"]))
+        return step
 
     def save(self, weights: _Tensors, velocity: _Tensors, step: int) -> None:
         """All of the new checkpoint, or what was there before. Raises StorageError."""
@@ -97,6 +98,11 @@ class Checkpoint:
                 f"the checkpoint {self.path} cannot be written ({paths.reason(error)})"
             ) from error
         self._known = _there(self.path)
+        self._keeps(step)
+
+    def _keeps(self, step: int) -> None:
+        """What is said of it where the command is interrupted."""
+        interrupts.keeps(self.path, f"{step} training steps")
 
     def _read(self, weights: _Tensors, velocity: _Tensors, total: int) -> tuple[dict[str, str], _Tensors]:
         """Metadata and tensors of a whole file; the tensors are this job's if the identity is."""

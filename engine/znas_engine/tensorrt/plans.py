@@ -82,6 +82,15 @@ def target(capability: str | None = None, *, device: str = "cuda:0") -> Target:
     return Target(library.FLAVOUR, library.VERSION, found.capability, found)
 
 
+def build_alone(model: bytes, target: Target, report: Callable[[str], None]) -> bytes:
+    """The plan of an exported graph, not from the cache: one from there may hold other weights.
+
+    Raises as `library.build`.
+    """
+    report(f"building a plan for {target}; it takes seconds to minutes")
+    return library.build(model, images=IMAGES, capability=target.capability).plan
+
+
 def plan(model: bytes, *, dtype: str, target: Target, report: Callable[[str], None]) -> bytes:
     """The plan of an exported graph, from the cache if it was built before, perhaps with other weights (see
     `library.deserialize`).

@@ -66,6 +66,19 @@ class DataContract:
             assert np.isfinite(batch.images).all()
             assert (batch.labels is not None) == dataset.labelled
 
+    def test_it_says_how_its_images_are_made(self, dataset: Dataset) -> None:
+        """Or that it does not; of this size, and of these channels and classes."""
+        told = dataset.preprocessing()
+        sizes = {"size": dataset.resolution, "channels": dataset.channels, "classes": dataset.classes}
+        assert told.unlike(**sizes) is None
+        assert told.known or told.note
+
+    def test_walking_shows_images_as_they_are_drawn(self, dataset: Dataset) -> None:
+        batch = next(dataset.every(2))
+        assert 1 <= len(batch.images) <= 2
+        assert batch.images.shape[1:] == dataset.batch(1, seed=0).images.shape[1:]
+        assert (batch.labels is not None) == dataset.labelled
+
     def test_pixels_are_normalised(self, dataset: Dataset) -> None:
         """About zero mean and unit variance per channel; 0 to 255 is not."""
         images = dataset.batch(self.some(dataset), seed=0).images

@@ -47,7 +47,7 @@ sys.meta_path.insert(0, Nothing())
 scope = {"__name__": "architecture"}
 exec(compile(open(sys.argv[1]).read(), "architecture.py", "exec"), scope)
 import torch
-network = scope["build"](num_classes=5)
+network = scope["build"](classes=5)
 inputs, side = map(int, sys.argv[3:])
 before = [p.detach().clone() for p in network.parameters()]
 logits = network(torch.randn(4, inputs, side, side))

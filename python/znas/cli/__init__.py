@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 import traceback
@@ -10,27 +11,50 @@ from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from znas.cli.streams import check_stdout, streams
 from znas_engine import __version__, interrupts, paths
-from znas_engine.errors import ZnasError, in_short, one_line, unknown_choice
+from znas_engine.errors import InvalidValueError, ZnasError, in_short, one_line, unknown_choice
 
 #: In the order of --help. The verb `search` is the function (or Typer) `search` of `znas.cli.search`.
 VERBS = (
-    *("search", "show", "score", "profile", "network", "export"),
-    *("prior", "diagnose", "reproduce", "bench", "doctor"),
+    *("search", "show", "score", "profile", "network", "deploy", "export"),
+    *("prior", "diagnose", "reproduce", "bench", "cache", "doctor"),
 )
+#: What people ask for that is no verb or option -> what does it.
+ELSEWHERE = {
+    "train": "architecture.py, which `search --out` writes, trains as any PyTorch module",
+    "resume": "the same command goes on where it stopped; only `search` starts anew",
+}
+#: Of a search, where a misspelt option begins as they do.
+LIMITS = ("--max-params", "--max-flops", "--max-latency", "--max-memory")
 
 
 class _Verbs(TyperGroup):
     """Loads a verb's module only when the verb is asked for, so that none waits for the others' imports."""
 
+    #: Whether a shell completes the name of a verb, for which none is loaded.
+    _named_only = False
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        self._named_only = True
+        try:
+            return super().shell_complete(ctx, incomplete)
+        finally:
+            self._named_only = False
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self._named_only:
+            return TyperCommand(cmd_name)
         if cmd_name not in VERBS:
+            if ctx.resilient_parsing:  # a shell completes what follows
+                return None
+            if cmd_name in ELSEWHERE:
+                raise InvalidValueError(f"there is no command {cmd_name!r}: {ELSEWHERE[cmd_name]}")
             raise unknown_choice("command", cmd_name, VERBS)
         verb = getattr(import_module(f"znas.cli.{cmd_name}"), cmd_name)
         interrupts.check()
@@ -45,7 +69,6 @@ app = typer.Typer(
     cls=_Verbs,
     name="znas-engine",
     help="Zero-shot neural architecture search by interventions on a randomly initialised supernet.",
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -109,8 +132,10 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
         except (KeyboardInterrupt, typer.Abort):
             # Where a caller does not let us listen to signals.
-            _say("interrupted; nothing is left half-written")
+            _say(f"interrupted: {interrupts.left()}")
             return INTERRUPTED
+        except SystemExit as done:  # a shell's question was answered
+            return done.code if isinstance(done.code, int) else 0
         except Exception as error:  # noqa: BLE001 - the last that sees it
             return _answer(error)
         return code
@@ -130,6 +155,20 @@ def _answer(error: Exception) -> int:
         traceback.print_exception(error)
     _say(f"this is a defect of znas-engine {__version__}, not of yours: please report {REPORT}")
     return DEFECT
+
+
+def _misused(error: Any) -> str:
+    """What the parser says; of an option that there is not, which are like it."""
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if type(error).__name__ != "NoSuchOption" or option is None or context is None:
+        return str(error.format_message())
+    if (wanted := option.lstrip("-")) in ELSEWHERE:
+        return f"there is no option {option}: {ELSEWHERE[wanted]}"
+    known = [name for each in context.command.params for name in each.opts if name.startswith("--")]
+    limits = [name for name in LIMITS if name in known] if option.startswith("--max-") else []
+    near = difflib.get_close_matches(option, limits or known, n=1, cutoff=0.75) or limits
+    way_out = f"did you mean {' or '.join(near)}?" if near else f"see {context.command_path} --help"
+    return f"there is no option {option}: {way_out}"
 
 
 def _say(line: str) -> None:
@@ -154,7 +193,7 @@ def _message(error: Exception) -> str | None:
             where = f" {error.filename}" if error.filename is not None else ""
             return one_line(f"the system refused{where} ({paths.reason(error)})")
     if isinstance(error, _UsageError):
-        return one_line(error.format_message())  # type: ignore[attr-defined]
+        return one_line(_misused(error))
     said = str(error)
     if isinstance(error, RuntimeError) and any(words in said for words in _TOO_LITTLE):
         return one_line(f"this machine has too little memory or too few threads ({said}): {SMALLER}")

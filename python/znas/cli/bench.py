@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from znas.cli.console import finish, progress_bar
-from znas.cli.options import SIZE, Json, Quiet, asks, path
+from znas.cli.options import SIZE, Json, Quiet, asks, check_read, path
 from znas.request import Request
+from znas_engine.data import implied
 
 if TYPE_CHECKING:
     from znas.bench.plan import Plan
@@ -81,8 +82,10 @@ def bench(
     Examples:
       znas-engine bench --quick
       znas-engine bench --out bench/results
-      znas-engine bench --device cuda:0 --images 256 --threads 1 --masks-per-call 16 --out bench/results
-      znas-engine bench --part passes --space darts --backend eager --backend native --masks do
+      znas-engine bench --device cuda:0 --images 256 \\
+        --threads 1 --masks-per-call 16 --out bench/results
+      znas-engine bench --part passes --space darts \\
+        --backend eager --backend native --masks do
     """
     repeated = {
         "parts": part,
@@ -97,7 +100,17 @@ def bench(
     }
     numbers = {"masks": masks_per_call, "rounds": rounds}
     chosen |= {name: number for name, number in numbers.items() if number is not None}
-    _run(_plan(request, chosen, device, quick=quick), out, as_json=as_json, quiet=quiet)
+    plan = _plan(request, chosen, device, quick=quick)
+    if "passes" not in plan.parts:
+        check_read(bench, "is of the table of passes: pass --part passes too", masks=masks)
+        if "scaling" not in plan.parts:
+            check_read(
+                bench,
+                "is of passes: pass --part passes too",
+                masks_per_call=masks_per_call,
+                rounds=rounds,
+            )
+    _run(plan, out, as_json=as_json, quiet=quiet)
 
 
 def _plan(request: Request, chosen: dict[str, Any], device: str, *, quick: bool) -> Plan:
@@ -107,7 +120,7 @@ def _plan(request: Request, chosen: dict[str, Any], device: str, *, quick: bool)
     usual = QUICK | {"contenders": quick_contenders(device)} if quick else {}
     return Plan(
         **(usual | chosen),
-        data=request.data,
+        data=request.data or implied(request.data_dir),
         data_dir=None if request.data_dir is None else str(request.data_dir),
         channels=request.channels,
         cells=request.cells,

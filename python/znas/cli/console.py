@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import typer
 from znas.hooks import QUIET, Report
 from znas.output import Document, Facts, text
 from znas_engine import interrupts
-from znas_engine.progress import Progress
+from znas_engine.progress import Progress, duration
 
 
 def reporter(*, quiet: bool) -> Report:
@@ -59,32 +61,71 @@ def finish(
         raise lost
 
 
+#: Seconds between two lines of progress where no bar can be drawn.
+EVERY = 10.0
+
+
+class Bar:
+    """Called with (done, total) of a job; `inner` likewise, of the piece of it that is being done. This one
+    shows nothing."""
+
+    def __call__(self, done: int, total: int) -> None:
+        interrupts.check()
+
+    def inner(self, done: int, total: int) -> None:
+        """Of one piece."""
+        interrupts.check()
+
+
 @contextmanager
-def progress_bar(what: str, *, quiet: bool) -> Iterator[Progress]:
-    """A callback (done, total) that draws a bar on stderr; it appears with the first call and goes when all
-    is done, so that the bar of a next phase can follow."""
+def progress_bar(what: str, inner: str = "", *, quiet: bool) -> Iterator[Bar]:
+    """What shows on stderr how much of a job is done: a bar, or a line every `EVERY` seconds where stderr is
+    no terminal or one that draws nothing.
+
+    what, inner: what is counted of the job, and of the piece of it that is being done. A bar appears with the
+    first call and goes when all is done, so that the one of a next phase can follow.
+    """
     with ExitStack() as stack:
-        bar: Progress | None = None
+        yield Bar() if quiet else _Drawn(stack, what, inner) if _draws() else _Lines(what, inner)
 
-        def progress(done: int, total: int) -> None:
-            nonlocal bar
-            interrupts.check()
-            if bar is None:
-                bar = stack.enter_context(_bar(what))
-            bar(done, total)
-            if done == total:
-                stack.close()
-                bar = None
 
-        yield progress if not quiet and sys.stderr.isatty() else _unseen
+def _draws() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+class _Drawn(Bar):
+    def __init__(self, stack: ExitStack, what: str, inner: str) -> None:
+        self._stack = stack
+        self._what = what
+        self._of_piece = inner
+        self._shown: dict[str, Progress] = {}
+
+    def __call__(self, done: int, total: int) -> None:
+        super().__call__(done, total)
+        self._show(self._what, done, total)
+        if self._of_piece:  # the next one
+            self._show(self._of_piece, 0, 0)
+        if done == total:
+            self._stack.close()
+            self._shown = {}
+
+    def inner(self, done: int, total: int) -> None:
+        super().inner(done, total)
+        self._show(self._of_piece, done, total)
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        if not self._shown:
+            names = [self._what, *([self._of_piece] if self._of_piece else [])]
+            self._shown = self._stack.enter_context(_bars(names))
+        self._shown[what](done, total)
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Progress]:
+def _bars(names: Sequence[str]) -> Iterator[dict[str, Progress]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    bar = Progress(
+    bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -92,11 +133,45 @@ def _bar(what: str) -> Iterator[Progress]:
         console=Console(stderr=True),
         transient=True,
     )
-    with bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    def shows(name: str) -> Callable[[int, int], None]:
+        task = bars.add_task(name, total=None)
+        return lambda done, total: bars.update(task, completed=done, total=total or None)
+
+    with bars:
+        yield {name: shows(name) for name in names}
 
 
-def _unseen(done: int, total: int) -> None:
-    """--quiet, and where nobody watches: a bar that does not move is an empty line in a log."""
-    interrupts.check()
+class _Lines(Bar):
+    """`searches: 3 of 40; masked passes: 120 of 2,060; about 6 min left`."""
+
+    def __init__(self, what: str, inner: str) -> None:
+        self._what = what
+        self._of_piece = inner
+        self._done: tuple[int, int] | None = None
+        self._piece: tuple[int, int] | None = None
+        self._first: tuple[float, int] | None = None
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        super().__call__(done, total)
+        self._done, self._piece = (done, total), None
+        self._first = self._first or (time.monotonic(), done)
+        self._say()
+
+    def inner(self, done: int, total: int) -> None:
+        super().inner(done, total)
+        self._piece = done, total
+        self._say()
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        if now - self._said < EVERY:
+            return
+        self._said = now
+        counts = [(self._what, self._done), (self._of_piece, self._piece)]
+        parts = [f"{what}: {count[0]:,} of {count[1]:,}" for what, count in counts if count is not None]
+        if self._done is not None and self._first is not None and self._done[0] > self._first[1]:
+            (done, total), (began, before) = self._done, self._first
+            parts.append(f"about {duration((now - began) / (done - before) * (total - done))} left")
+        remark("; ".join(parts))

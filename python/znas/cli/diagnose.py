@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from znas.cli.console import progress_bar, reporter, show
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, path
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
@@ -27,6 +27,8 @@ from znas_engine.supernet.initialisation import INITIALISATIONS
 from znas_engine.supernet.normalisation import NORMS
 from znas_engine.tables import Table, read_table
 
+#: What is counted, and within one of these.
+SEARCHES, SAMPLES = ("searches", "masked passes"), ("samples", "")
 ALL_INITS, ALL_NORMS = ",".join(INITIALISATIONS), ",".join(NORMS)
 Out = Annotated[
     Path, typer.Option(parser=path, help="New folder for report.md, report.html, JSON and pictures.")
@@ -102,21 +104,21 @@ def diagnose(
 
     With --robustness: repeats the search over seeds, with one of inits, p, image count and norm changed at a
     time from the base, and reports how far the searches agree.
-
     A killed run goes on where it stopped when the same command is given again.
 
     \b
     Examples:
-      znas-engine diagnose --out diagnosis --channels 8 --cells 1
-      znas-engine diagnose --out diagnosis --data cifar10 --data-dir ~/data --score accuracy --images 64
-      znas-engine diagnose --robustness --out robustness --seeds 10 --table nasbench201.csv
+      znas-engine diagnose --out found --channels 8 --cells 1
+      znas-engine diagnose --out found --data cifar10 \\
+        --data-dir ~/data --score accuracy --images 64
+      znas-engine diagnose --robustness --out again --seeds 10
     """
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
     base = _sized(_base(request, inits, p, game, prior), envs, images, robustness=robustness)
     report = reporter(quiet=quiet)
-    truth = None if table is None else _truth(table, request, column, report)
+    truth = _truth(table, request, column, report)
     job: Callable[..., Diagnosis | Robustness]
     if robustness:
         values = _values(inits, ps, image_counts, norms)
@@ -131,13 +133,16 @@ def diagnose(
         else:
             show(found.summary(), written, "report.md, report.html, JSON, pictures")
 
-    with progress_bar("searches" if robustness else "samples", quiet=quiet) as progress:
-        found = job(table=truth, column=column, out=out, hooks=Hooks(progress, report, say))
+    with progress_bar(*(SEARCHES if robustness else SAMPLES), quiet=quiet) as bar:
+        found = job(table=truth, column=column, out=out, hooks=Hooks(bar, report, say, bar.inner))
     say(found, out)
 
 
-def _truth(file: Path, request: Request, column: str | None, report: Report) -> Table:
-    """The table, whose column is refused before the searches."""
+def _truth(file: Path | None, request: Request, column: str | None, report: Report) -> Table | None:
+    """The table, whose column is refused before the searches; so is one without a table."""
+    if file is None:
+        check_read(diagnose, "is of a table: pass --table FILE too", column=column)
+        return None
     found = read_table(file, get_space(request.space), report=report)
     found.column(column)
     return found

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from znas.cli.console import remark
-from znas.cli.options import DATA, SIZE, Json, asks, path
+from znas.cli.options import DATA, SIZE, Json, asks, check_read, path
 from znas.hooks import Hooks
 from znas.request import Request
 from znas.setup import Setup
@@ -53,8 +53,10 @@ def export(
     \b
     Examples:
       znas-engine export --out supernet.onnx
-      znas-engine export --space darts --norm batch --seed 3 --out darts.onnx
-      znas-engine export --dtype float16 --codes --compute-capability 8.6 --out supernet.plan
+      znas-engine export --space darts --norm batch --seed 3 \\
+        --out darts.onnx
+      znas-engine export --dtype float16 --codes \\
+        --compute-capability 8.6 --out supernet.plan
     """
     from znas.files import check_new, write_file
     from znas_engine.backends.onnxruntime import OnnxRuntime
@@ -66,6 +68,8 @@ def export(
 
         place = target(compute_capability)
     setup = Setup(request, Hooks(report=remark))
+    if setup.norm != "calibrated":
+        check_read(export, "is of --norm calibrated, which is measured on them", images=request.images)
     (environment,), backend = setup.environments, setup.evaluator
     assert isinstance(backend, OnnxRuntime)
     written = backend.export(environment, reads=["codes"] if codes else [], dtype=dtype)

@@ -10,17 +10,23 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import finish
-from znas.cli.options import ChannelsIn, Classes, Depth, Json, Resolution, SpaceName, Width, path
-
-FILES = "architecture.py, architecture.onnx"
+from znas.cli.options import (
+    ARCHITECTURE,
+    ChannelsIn,
+    Classes,
+    Depth,
+    Json,
+    Resolution,
+    SpaceName,
+    Width,
+    path,
+)
 
 
 def network(
     space: SpaceName,
     arch: Annotated[str, typer.Argument(help="The architecture as its community writes it.")],
-    out: Annotated[
-        Path | None, typer.Option(parser=path, help=f"New folder for {FILES.replace(', ', ' and ')}.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=path, help=f"New folder for {ARCHITECTURE}.")] = None,
     classes: Classes = 10,
     resolution: Resolution = 32,
     channels_in: ChannelsIn = 3,
@@ -30,13 +36,16 @@ def network(
 ) -> None:
     """Say what any architecture of a space costs, and write it as a trainable network.
 
-    architecture.py imports only torch; architecture.onnx has random weights. Parameters and
+    architecture.py imports only torch; architecture.untrained.onnx has random weights. Parameters and
     multiply-accumulates are counted as the communities count them.
 
     \b
     Examples:
-      znas-engine network nasbench201 '[3, 3, 3, 1, 2, 3]' --classes 100
-      znas-engine network darts "$(znas-engine search --space darts | head -n 1)" --out runs/darts-network
+      znas-engine network nasbench201 '[3, 3, 3, 1, 2, 3]' \\
+        --classes 100
+      znas-engine search --space darts > darts.txt
+      znas-engine network darts "$(head -n 1 darts.txt)" \\
+        --out runs/darts-network
     """
     from znas.files import write_folder
     from znas.network import read, trained_macro
@@ -66,4 +75,9 @@ def network(
         assert out is not None
         write_folder(out, architecture_files(found, genotype, macro, seed=0))
 
-    finish(json.dumps(facts, indent=1) if as_json else document, None if out is None else write, out, FILES)
+    finish(
+        json.dumps(facts, indent=1) if as_json else document,
+        None if out is None else write,
+        out,
+        ARCHITECTURE,
+    )

@@ -17,6 +17,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from znas.meaning import flag
+from znas.option import Option
 from znas.presets import DEFAULT, ORDINARY, PRESETS
 from znas.request import OPTIONS, SHIPPED, Request
 from znas_engine import paths
@@ -71,7 +73,7 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
     default = defaults.get(name, _DEFAULTS[name])
     assert default is not MISSING
     help = option.described()
-    shown: bool | str = True
+    shown: bool | str = option.absent if default is None and option.absent else True
     if default is None and option.of_preset:
         if preset:
             help += " [of the preset]"
@@ -81,12 +83,22 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
     flags = [f"--{name.replace('_', '-')}"] if option.kind is bool else []
     parser = path if option.kind is Path else None
     kind = option.kind if default is not None else option.kind | None
+    about = typer.Option(
+        *flags, help=help, show_default=shown, parser=parser, autocompletion=_completed(option)
+    )
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         default=default,
-        annotation=Annotated[kind, typer.Option(*flags, help=help, show_default=shown, parser=parser)],
+        annotation=Annotated[kind, about],
     )
+
+
+def _completed(option: Option) -> Callable[[str], list[str]] | None:
+    """What a shell may write for the beginning of a value; None where it knows no values."""
+    if not option.names():
+        return None
+    return lambda incomplete: [name for name in option.names() if name.startswith(incomplete)]
 
 
 def _read(name: str, value: Any) -> Any:
@@ -97,12 +109,25 @@ def _read(name: str, value: Any) -> Any:
     return value if read is None or not isinstance(value, str) else read(value)
 
 
+def check_read(verb: Verb, unread: str, **given: Any) -> None:
+    """InvalidValueError for an option of the verb that has another value than its default, where nothing
+    would read it. unread: why, and what to pass instead, in words that follow the option."""
+    parameters = inspect.signature(verb).parameters
+    for name, value in given.items():
+        if value != parameters[name].default:
+            said = " ".join(map(str, value)) if isinstance(value, list) else value
+            raise InvalidValueError(f"{flag(name)} {said} {unread}, or drop {flag(name)}")
+
+
 #: Images and where they come from.
 DATA = ("data", "data_dir", "channels_in")
 #: What runs.
 MACHINE = ("backend", "device", "threads")
 #: Another size of supernet.
 SIZE = ("channels", "cells", "resolution")
+
+#: Files of an architecture, in words; see `znas.run_folder`.
+ARCHITECTURE = "architecture.py, architecture.untrained.onnx, preprocess.json"
 
 Table = Annotated[
     Path | None,

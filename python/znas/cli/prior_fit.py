@@ -13,7 +13,7 @@ import typer
 
 from znas import priors
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks, path
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks, check_read, path
 from znas.files import check_new, work_file
 from znas.hooks import Hooks, Report
 from znas.priors.check import FEWEST, RankCheck, checked, rank_check
@@ -51,17 +51,14 @@ TrainImages = Annotated[
 ]
 
 
+#: Of supernets, of which a table has none.
+SUPERNET = (*DATA, *MACHINE, "score", "envs", "images", "norm", "init", *SIZE)
+
+
 @asks(
     "space",
-    *DATA,
-    *MACHINE,
-    "score",
-    "envs",
-    "images",
-    "norm",
-    "init",
+    *SUPERNET,
     "seed",
-    *SIZE,
     preset="naswot",
     device="default",
     envs=16,
@@ -88,17 +85,19 @@ def fit(
 
     \b
     Examples:
-      znas-engine prior fit --out prior.json --envs 32 --table nasbench201.csv
-      znas-engine prior fit --source one-shot --data cifar10 --data-dir ~/data --cells 1 --out one-shot.json
-      znas-engine prior fit --source table --table results.csv --out prior.json
+      znas-engine prior fit --out prior.json --table nb201.csv
+      znas-engine prior fit --source one-shot --data cifar10 \\
+        --data-dir ~/data --cells 1 --out one-shot.json
+      znas-engine prior fit --source table \\
+        --table results.csv --out prior.json
     """
     choice("source", source, SOURCES)
+    training_of = OneShot(training, epochs, batch, learning_rate, train_images)
+    _check_read(request, source, training_of, column, of_table=table is not None)
     check_new(out)
     space = get_space(request.space)
     report = reporter(quiet=quiet)
-    truth = None if table is None else read_table(table, space, report=report)
-    if truth is not None:
-        truth.column(column)  # refused before the passes
+    truth = None if table is None else _truth(table, space, column, report)
     facts: dict[str, Any] = {
         "source": source,
         "znas": __version__,
@@ -106,7 +105,6 @@ def fit(
         "created": date.today().isoformat(),
         "seed": request.seed,
     }
-    training_of = OneShot(training, epochs, batch, learning_rate, train_images)
     if source == "table":
         _store(*_fit_table(space, truth, column, request.seed, facts), out, report)
         return
@@ -126,6 +124,26 @@ def fit(
     _fit_supernets(
         request, training_of if source == "one-shot" else None, facts, out, store=store, quiet=quiet
     )
+
+
+def _truth(file: Path, space: SearchSpace[Any], column: str | None, report: Report) -> TrainedTable:
+    """The table, whose column is refused before the passes."""
+    found = read_table(file, space, report=report)
+    found.column(column)
+    return found
+
+
+def _check_read(
+    request: Request, source: str, training: OneShot, column: str | None, *, of_table: bool
+) -> None:
+    """InvalidValueError for an option that this source does not read."""
+    if source != "one-shot":
+        check_read(fit, "is of a training: pass --source one-shot", **asdict(training))
+    if source == "table":
+        measured = {name: getattr(request, name) for name in SUPERNET}
+        check_read(fit, "is of supernets, and a table is fitted alone: pass --source random", **measured)
+    if not of_table:
+        check_read(fit, "is of a table: pass --table FILE too", column=column)
 
 
 def _store(found: priors.Prior, check: RankCheck | None, out: Path, report: Report) -> None:

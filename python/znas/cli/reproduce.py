@@ -65,7 +65,8 @@ def table1(
 
     \b
     Example:
-      znas-engine reproduce table1 --data-dir ~/data --seeds 3 --out runs/table1
+      znas-engine reproduce table1 --data-dir ~/data \\
+        --seeds 3 --out runs/table1
     """
 
     from znas.reproduce.published import space_of
@@ -98,7 +99,8 @@ def table3(
 
     \b
     Example:
-      znas-engine reproduce table3 --data-dir ~/data --seeds 3 --out runs/table3
+      znas-engine reproduce table3 --data-dir ~/data \\
+        --seeds 3 --out runs/table3
     """
 
     from znas.reproduce.published import space_of
@@ -125,8 +127,10 @@ def table2(
 
     \b
     Examples:
-      znas-engine reproduce table2 --data-dir ~/data --table nasbench201.csv --out runs/table2
-      znas-engine reproduce table2 --data-dir ~/data --rows random,default --seeds 3 --out runs/quick
+      znas-engine reproduce table2 --data-dir ~/data \\
+        --table nasbench201.csv --out runs/table2
+      znas-engine reproduce table2 --data-dir ~/data \\
+        --rows random,default --seeds 3 --out runs/quick
     """
     from znas.reproduce import figures, folder
     from znas.reproduce.published import space_of
@@ -144,10 +148,9 @@ def table2(
         truth = None if table is None else read_table(table, setup.space, progress, reporter(quiet=quiet))
     if truth is not None:
         truth.accuracies()  # refused before the searches
-    with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(
-            chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
-        )
+    with progress_bar("searches", "masked passes", quiet=quiet) as bar:
+        hooks = Hooks(bar, inner=bar.inner)
+        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = tabulate(chosen, trials, truth, setup.conditions())
     save(sheet, album, "table2", None if truth is None else figures.draw_accuracies, as_json=as_json)
     show_sheets([sheet], as_json=as_json)
@@ -181,9 +184,12 @@ def correlation(
 
     \b
     Examples:
-      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --out runs/correlation
-      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --architectures 500 \\
-        --scores naswot,params,naswot+params --out runs/sample
+      znas-engine reproduce correlation --data-dir ~/data \\
+        --table nasbench201.csv --out runs/correlation
+      znas-engine reproduce correlation --data-dir ~/data \\
+        --table nasbench201.csv --architectures 500 \\
+        --scores naswot,params,naswot+params \\
+        --out runs/sample
     """
     measure = _correlation(request, table, names(scores), architectures, out, as_json=as_json, quiet=quiet)
     show_sheets([measure()], as_json=as_json)
@@ -214,8 +220,10 @@ def sets(
 
     \b
     Example:
-      znas-engine reproduce correlation --data-dir ~/data --table nasbench201.csv --out runs/correlation
-      znas-engine reproduce sets --out runs/correlation --by top
+      znas-engine reproduce correlation --data-dir ~/data \\
+        --table nasbench201.csv --out runs/correlation
+      znas-engine reproduce sets --out runs/correlation \\
+        --by top
     """
     from znas.reproduce import folder
     from znas.reproduce import sets as measure
@@ -272,10 +280,9 @@ def _sizes(
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, names(rows) or evaluation.usual_rows, prior)
-    with progress_bar("searches", quiet=quiet) as progress:
-        trials = run_trials(
-            chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, progress=progress
-        )
+    with progress_bar("searches", "masked passes", quiet=quiet) as bar:
+        hooks = Hooks(bar, inner=bar.inner)
+        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
     save(sheet, album, evaluation.name, figures.draw_sizes, as_json=as_json)
     return sheet

@@ -10,10 +10,11 @@ import typer
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import DATA, MACHINE, Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
-from znas.costs.predictor import MEASURED
+from znas.costs.predictor import LEAST, MEASURED
 from znas.hooks import Hooks
 from znas.request import Request
 from znas.setup import Setup
+from znas_engine.arguments import check_between
 
 
 @asks(
@@ -43,9 +44,7 @@ def constrained(
         str | None,
         typer.Option(help="Columns of --latency, params and flops, separated by commas; all by default."),
     ] = None,
-    measured: Annotated[
-        int, typer.Option(help="Rows of --latency that a search may see before it chooses.")
-    ] = MEASURED,
+    measured: Annotated[int, typer.Option(help="Rows of --latency that each search may see.")] = MEASURED,
     seeds: Seeds = 10,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -60,8 +59,11 @@ def constrained(
     from znas.costs.latency_table import LatencyTable
     from znas.reproduce import constrained as job
     from znas.reproduce import folder
+    from znas.reproduce.trials import check_seeds
     from znas_engine.tables import read_table
 
+    check_seeds(request.seed, seeds, 1)
+    check_between("measured", measured, LEAST, None)
     album = folder.opened(out, "constrained", report=reporter(quiet=quiet))
     setup = Setup(request, Hooks(report=reporter(quiet=quiet)))
     truth = read_table(table, setup.space, report=reporter(quiet=quiet))

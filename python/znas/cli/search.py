@@ -9,12 +9,12 @@ import typer
 
 import znas
 from znas.cli.console import finish, progress_bar, remark, reporter
-from znas.cli.options import Json, Quiet, asks, path
-from znas.front import files
+from znas.cli.options import ARCHITECTURE, Json, Quiet, asks, path
+from znas.front import file_names
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
 
-FILES = ("result.json", "scores.csv", "architecture.py", "architecture.onnx")
+FILES = f"result.json, scores.csv, {ARCHITECTURE}"
 
 
 @asks(*OPTIONS)
@@ -24,7 +24,7 @@ def search(
         Path | None,
         typer.Option(
             parser=path,
-            help="New folder for result.json, scores.csv, architecture.py and architecture.onnx.",
+            help=f"New folder for {FILES}.",
         ),
     ] = None,
     as_json: Json = False,
@@ -35,13 +35,21 @@ def search(
     \b
     Examples:
       znas-engine search
-      znas-engine search --space darts --data cifar10 --data-dir ~/data --out runs/darts
-      znas-engine search --data imagefolder --data-dir ~/pictures --resolution 64
-      znas-engine search --preset paper --data cifar10 --data-dir ~/data --p 0 --envs 8 --json
-      znas-engine search --preset naswot --prior shipped --p auto --intervention bayesian
-      znas-engine search --preset naswot --game shapley --selection sequential --order confidence
-      znas-engine search --preset naswot --data cifar10 --data-dir ~/data --p 0 --images 256 --race 0.95
-      znas-engine search --space my_package.spaces:MySpace --score naswot+my_package.scores:MyScore
+      znas-engine search --space darts --data cifar10 \\
+        --data-dir ~/data --out runs/darts
+      znas-engine search --data-dir ~/pictures --resolution 64
+      znas-engine search --max-params 300k \\
+        --pareto latency@native:cpu --out runs/front
+      znas-engine search --preset paper --data cifar10 \\
+        --data-dir ~/data --p 0 --envs 8 --json
+      znas-engine search --preset naswot --prior shipped \\
+        --p auto --intervention bayesian
+      znas-engine search --preset naswot --game shapley \\
+        --selection sequential --order confidence
+      znas-engine search --preset naswot --data cifar10 \\
+        --data-dir ~/data --p 0 --images 256 --race 0.95
+      znas-engine search --space my_package.spaces:MySpace \\
+        --score naswot+my_package.scores:MyScore
     """
     if out is not None:
         from znas.run_folder import check_folder
@@ -55,5 +63,5 @@ def search(
         result.to_json() if as_json else result.document(),
         None if out is None else lambda: result.save(out),
         out,
-        ", ".join([*FILES, *files(result.front, request.pareto, result.arch)]),
+        ", ".join([FILES, *file_names(result.front, request.pareto)]),
     )

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from znas.costs.features import Floats, random_masks
+from znas.costs.features import Floats, Reader, random_masks
 from znas.costs.latency import DEVICES, Latency, Meter, Target
 from znas.costs.latency_table import LatencyTable
-from znas.costs.predictor import MEASURED, LatencyModel, sample
+from znas.costs.predictor import CHOICE, MEASURED, LatencyModel, sample, sample_of
 from znas_engine.errors import InvalidValueError, briefly
 from znas_engine.progress import Progress, unheard
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
@@ -65,7 +65,7 @@ class Latencies:
         """Fitted when it is first asked for, its error told."""
         rng = np.random.default_rng(self.seed)
         if self.table is not None:
-            rows = rng.permutation(len(self.table.genotypes))[: self.measured or MOST_ROWS]
+            rows = _rows(self.table, self.space, self.macro, self.measured or MOST_ROWS, rng)
             genotypes = [self.table.genotypes[row] for row in rows]
             times = self.table.column(self.target)[rows].tolist()
         else:
@@ -124,3 +124,16 @@ def _table(path: Path | None, space: SearchSpace[Any], target: str) -> LatencyTa
     table = LatencyTable.read(path, space)
     table.column(target)
     return table
+
+
+def _rows(
+    table: LatencyTable, space: SearchSpace[Any], macro: Macro, count: int, rng: np.random.Generator
+) -> list[int]:
+    """Of what the space admits so many, those that say most; all of it if there is no more."""
+    admitted = [i for i, each in enumerate(table.genotypes) if space.admits(space.mask(each))]
+    if len(admitted) <= count:
+        return admitted
+    pool = rng.permutation(admitted)[: CHOICE * count].tolist()
+    reader = Reader(space, macro)
+    features = reader.read(reader.masks([table.genotypes[row] for row in pool]))
+    return [pool[i] for i in sample_of(features, count, rng)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from znas_engine.cores import available_cores
 from znas_engine.devices import FIRST, kind_of, parse_devices
 from znas_engine.errors import InvalidValueError, MissingDependencyError, briefly
 from znas_engine.footprint import check_memory
-from znas_engine.spaces import Genotype, Macro, SearchSpace
+from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space
 
 #: By backend, the kinds of devices on which it runs one network.
 DEVICES = {"ort": ("cpu", "cuda"), "native": ("cpu",), "torch": ("cpu", "cuda"), "trt": ("cuda",)}
@@ -164,7 +165,11 @@ class Meter:
         check_memory(graph, self.batch)
         asked: dict[str, Any] = {"graph": encoded(live(graph)), "seconds": self.seconds, "tight": TIGHT}
         if self.target.backend == "torch":
-            asked["source"] = self.space.source(genotype, self.macro)
+            asked["trainable"] = {
+                "module": self.space.trainable,
+                "structure": genotype.structure(),
+                "arguments": self.space.network_arguments(self.macro),
+            }
         try:
             return self._latency(self._started().ask(asked))
         except WorkerFailed as error:
@@ -192,8 +197,9 @@ class Meter:
                 "batch": self.batch,
                 "seed": self.seed,
             }
+            here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # a space may be anybody's module
             self._process = WorkerProcess(
-                ["-m", "znas.costs.timing", json.dumps(given)], environment(self.target.threads)
+                ["-m", "znas.costs.timing", json.dumps(given)], environment(self.target.threads) | here
             )
         return self._process
 
@@ -226,15 +232,14 @@ class Meter:
         elif max(answer["others"]) > QUIET:
             here, all_ = (100 * share for share in answer["others"])
             found.append(
-                f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of all "
-                f"{os.cpu_count()}"
+                f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of the machine"
             )
         return found
 
 
 def measure_latency(
-    space: SearchSpace[Any],
-    genotype: Genotype,
+    space: str | SearchSpace[Any],
+    architecture: Any,
     macro: Macro,
     target: Target | str,
     *,
@@ -242,7 +247,16 @@ def measure_latency(
     seed: int = 0,
     seconds: float = SECONDS,
 ) -> Latency:
-    """Of one architecture at the size `macro`; see `Meter`, which measures many."""
+    """Of one architecture at the size `macro`; see `Meter`, which measures many.
+
+        space = get_space("nasbench201")
+        macro = space.evaluation_macro(resolution=32, classes=10)
+        print(znas.measure_latency(space, "|nor_conv_3x3~0|+|...|", macro, "ort:cpu:1"))
+
+    space: also by name. architecture: a genotype, or what `SearchSpace.parse` reads. target: also as text.
+    """
+    found = get_space(space)
+    genotype = architecture if isinstance(architecture, Genotype) else found.parse(architecture)
     where = Target.parse(target) if isinstance(target, str) else target
-    with Meter(space, macro, where, batch=batch, seed=seed, seconds=seconds) as meter:
+    with Meter(found, macro, where, batch=batch, seed=seed, seconds=seconds) as meter:
         return meter.measure(genotype)

@@ -2,7 +2,7 @@
 
     python -m znas.costs.timing '{"backend": "ort", "device": "cpu", "threads": 1, "batch": 1, "seed": 0}'
 
-A question holds a `graph` (see `live.encoded`), for torch the `source` of the trainable network, and how long
+A question holds a `graph` (see `live.encoded`), for torch what builds the `trainable` network, and how long
 to repeat. Its answer: `milliseconds` per pass, the `error` of their median, how many repeats are `left_out`,
 the `cores` that this process is pinned to, and the share of them, and of all, that `others` had meanwhile.
 """
@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from znas.costs.live import decoded
 from znas.middle import middle
+from znas_engine.cores import allowed_cores
 from znas_engine.devices import kind_of
 from znas_engine.environment import derive_seed
 from znas_engine.export import CUDA_OPSET
 from znas_engine.graph import Conv, Graph, Linear
+from znas_engine.spaces import trainable
 from znas_engine.supernet.initialisation import draw_weight
 from znas_engine.supernet.normalisation import Statistics
 
@@ -60,13 +62,13 @@ def prepared(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Run:
     rng = np.random.default_rng(given["seed"])
     images = rng.standard_normal((given["batch"], *graph.nodes[0].shape), dtype=np.float32)
     if given["backend"] == "torch":
-        return _torch(asked["source"], images, given["device"], given["threads"])
+        return _torch(asked["trainable"], images, given["device"], given["threads"])
     if given["backend"] == "native":
         return _native(graph, _weights(given["seed"]), images)
-    from znas_engine.export.onnx_graph import export
+    from znas_engine.export.network import export, untrained
 
     opset = None if kind_of(given["device"]) == "cpu" else CUDA_OPSET
-    model = export(graph, _weights(given["seed"]), statistics=Statistics.identity(graph), opset=opset)
+    model = export(graph, untrained(graph, _weights(given["seed"])), opset=opset)
     if given["backend"] == "ort":
         return _ort(model, images, given["device"], given["threads"])
     return _trt(model, images, given["device"])
@@ -129,15 +131,13 @@ def _warm(run: Run) -> int:
 
 def _pinned(threads: int) -> list[int]:
     """Pins this process to so many cores of its own, the idlest; none where the system cannot."""
-    if not hasattr(os, "sched_setaffinity"):
-        return []
-    allowed = sorted(os.sched_getaffinity(0))
+    allowed = allowed_cores()
     before = _busy() or {}
     time.sleep(LOOK)
     after = _busy() or {}
     work = {core: after.get(core, 0.0) - before.get(core, 0.0) for core in allowed}
     cores = sorted(sorted(allowed, key=lambda core: (work[core], -core))[:threads])
-    with suppress(OSError):  # a container may forbid it
+    with suppress(OSError, AttributeError):  # a container may forbid it, a system not know it
         os.sched_setaffinity(0, cores)
         return cores
     return []
@@ -213,13 +213,11 @@ def _ort(model: bytes, images: Images, device: str, threads: int) -> Run:
     return lambda: bound.run(["logits"], {"images": images})
 
 
-def _torch(source: str, images: Images, device: str, threads: int) -> Run:
+def _torch(architecture: dict[str, Any], images: Images, device: str, threads: int) -> Run:
     import torch
 
     torch.set_num_threads(threads)
-    made: dict[str, Any] = {"__name__": "architecture"}
-    exec(compile(source, "architecture.py", "exec"), made)
-    network = made["build"]().eval().to(device)
+    network = trainable.build(**architecture).eval().to(device)
     batch = torch.from_numpy(images)
 
     def run() -> object:

@@ -21,7 +21,7 @@ from znas.method import Method
 from znas.output.figures import NO_PICTURES, drawable
 from znas.output.pages import pages
 from znas.request import SHIPPED, Request
-from znas.search import search
+from znas.search import searched
 from znas.setup import Setup
 from znas.shape import Many
 from znas_engine import paths
@@ -128,7 +128,8 @@ def _shared(setup: Setup) -> dict[str, Any]:
     """What all searches share, as it was asked for."""
     asked = setup.request.to_dict().items()
     shared = {name: value for name, value in asked if name not in ("seed", "threads", *FACTORS)}
-    return {"job": "diagnose --robustness"} | shared | {"origin": setup.dataset.origin}
+    images = {"data": shared["data"] or setup.dataset.name, "origin": setup.dataset.origin}
+    return {"job": "diagnose --robustness"} | shared | images
 
 
 def _identity(setup: Setup) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _identity(setup: Setup) -> dict[str, Any]:
 
 
 def _entry(request: Request, hooks: Hooks) -> dict[str, Any]:
-    result = search(request, report=hooks.report)
+    result = searched(request, hooks.of_one())
     choices = [edge.selected if edge.kept else NOT_KEPT for edge in result.edges]
     return {"arch": result.arch, "choices": choices}
 

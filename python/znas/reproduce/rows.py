@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from znas import priors
+from znas.hooks import Hooks
 from znas.presets import DEFAULT, ORDINARY
 from znas.request import SHIPPED, Request
-from znas.search import search
+from znas.search import searched
 from znas.searchers import (
     DartsPT,
     Evolution,
@@ -26,7 +27,7 @@ from znas.searchers import (
 )
 from znas_engine import paths
 from znas_engine.arguments import distinct
-from znas_engine.errors import unknown_choice
+from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.spaces import Macro, SearchSpace, get_space
 
 #: Gradients need the torch backend, whatever the others run on.
@@ -35,20 +36,21 @@ TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "b
 RANDOM, LARGEST = "random", "most-parameters"
 
 Adapt = Callable[[Request], Request]
-Search = Callable[[Request], Found]
+Search = Callable[[Request, Hooks], Found]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One search, repeated over seeds: `search(adapt(request))`.
+    """One search, repeated over seeds: `search(adapt(request), hooks)`.
 
-    adapt: what this row changes in the request that all rows share.
+    adapt: what this row changes in the request that all rows share. of_prior: whether it uses the prior.
     """
 
     name: str
     what: str
     adapt: Adapt
     search: Search
+    of_prior: bool = False
 
 
 def rows(space: SearchSpace[Any], prior: str = SHIPPED) -> dict[str, Row]:
@@ -76,7 +78,13 @@ def choose(space: SearchSpace[Any], names: Sequence[str] | None, prior: str = SH
     for name in names or ():
         if name not in available:
             raise unknown_choice("row", name, available)
-    return [row for name, row in available.items() if names is None or name in names]
+    chosen = [row for name, row in available.items() if names is None or name in names]
+    if prior != SHIPPED and not any(row.of_prior for row in chosen):
+        users = ", ".join(row.name for row in available.values() if row.of_prior)
+        raise InvalidValueError(
+            f"--prior {prior} is of rows that use one: add one of {users} to --rows, or drop --prior"
+        )
+    return chosen
 
 
 def _default(space: SearchSpace[Any]) -> Row:
@@ -115,6 +123,7 @@ def _paper(space: SearchSpace[Any], path: Path | None) -> list[Row]:
                         f"the same with a prior, which is of the score {score}: {score}, p = {p}",
                         _with(score=score, p=float(p), game=game, prior=path),
                         _engine,
+                        of_prior=True,
                     )
                 )
     return found
@@ -139,7 +148,7 @@ def _on_naswot(space: SearchSpace[Any]) -> Iterator[Row]:
 def _on_prior(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
     if path is not None:
         what = "leave-one-out on the mean of the prior; nothing is measured"
-        yield Row("darts-pt", what, _with(), _darts_pt(space, path))
+        yield Row("darts-pt", what, _with(), _darts_pt(space, path), of_prior=True)
 
 
 def _on_half_the_images(space: SearchSpace[Any]) -> Iterator[Row]:
@@ -185,12 +194,12 @@ def _with(**changes: Any) -> Adapt:
     return lambda request: replace(request, **changes)
 
 
-def _engine(request: Request) -> Found:
-    return Found.of(search(request))
+def _engine(request: Request, hooks: Hooks) -> Found:
+    return Found.of(searched(request, hooks))
 
 
 def _baseline(searcher: Searcher) -> Search:
-    return lambda request: run(searcher, request)
+    return lambda request, hooks: run(searcher, request, hooks)
 
 
 def proxied(request: Request) -> Request:
@@ -204,7 +213,7 @@ def proxied(request: Request) -> Request:
 
 
 def _darts_pt(space: SearchSpace[Any], path: Path) -> Search:
-    return lambda request: run(DartsPT(priors.load(path, space)), request)
+    return lambda request, hooks: run(DartsPT(priors.load(path, space)), request, hooks)
 
 
 def prior_path(space: SearchSpace[Any], prior: str) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from znas import jobs
-from znas.hooks import QUIET
+from znas.hooks import QUIET, Hooks
 from znas.method import Method
 from znas.reproduce.rows import Row, prior_path
 from znas.request import SHIPPED, Request
@@ -19,7 +19,6 @@ from znas.setup import Setup
 from znas.shape import COUNT, SECONDS
 from znas_engine.arguments import check_between
 from znas_engine.journal import Journal
-from znas_engine.progress import Progress
 from znas_engine.spaces import SearchSpace
 
 #: Searches of one row.
@@ -51,16 +50,18 @@ def run_trials(
     seeds: int,
     prior: str = SHIPPED,
     work: Path,
-    progress: Progress = QUIET.progress,
+    hooks: Hooks = QUIET,
 ) -> dict[str, list[Trial]]:
     """Every row with the seeds `setup.seed`, `setup.seed` + 1, ...; what `work` holds is not repeated.
 
     setup: what all rows share; each asks for more or otherwise.
 
     Rows and seeds may be added to the same `work` file later; another request is another job. Architectures
-    do not depend on the number of threads, seconds do. prior: what the rows were made with.
+    do not depend on the number of threads, seconds do. prior: what the rows were made with. hooks: told how
+    many searches are done, and how far one is.
     """
     request = setup.request
+    quiet = Hooks(hooks.inner, alone=False)  # what is remarkable of one was said of `setup`
     check_seeds(request.seed, seeds, 1)
     at_hand = setup.at_hand(request)
     for row in rows:  # all are checked before the first search
@@ -73,14 +74,14 @@ def run_trials(
         total, done = seeds * len(rows), 0
         for seed in range(request.seed, request.seed + seeds):
             for row in rows:
-                work_of = partial(_search, row, replace(request, seed=seed))
+                work_of = partial(_search, row, replace(request, seed=seed), quiet)
                 value = jobs.piece(journal, f"{row.name}/{seed}", TRIAL, work_of)
                 spent = Seconds(**value["seconds"])
                 found[row.name].append(
                     Trial(seed, value["arch"], value["evaluations"], spent, value["device"])
                 )
                 done += 1
-                progress(done, total)
+                hooks.progress(done, total)
     return found
 
 
@@ -95,8 +96,8 @@ def _digest(space: SearchSpace[Any], prior: str) -> str | None:
     return None if path is None else jobs.file(path, "the prior")
 
 
-def _search(row: Row, request: Request) -> dict[str, Any]:
-    found = row.search(row.adapt(request))
+def _search(row: Row, request: Request, hooks: Hooks) -> dict[str, Any]:
+    found = row.search(row.adapt(request), hooks)
     return {
         "arch": str(found.genotype),
         "evaluations": found.evaluations,

@@ -1,0 +1,239 @@
+"""`znas.deploy`: trained weights in, one file that says how to feed it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas.checked import Check, compared, hold, images_for, runtime
+from znas.files import write_file
+from znas.hooks import QUIET, Report
+from znas.network import MOST_CLASSES
+from znas.output import Document, Facts, Notes, Part
+from znas.result import SearchResult
+from znas.run_folder import about_model, load
+from znas.summary import how_fed, size_in_words
+from znas_engine import paths
+from znas_engine.arguments import check_between, choice
+from znas_engine.data.preprocess import Preprocess, names_of_classes
+from znas_engine.errors import InvalidValueError
+from znas_engine.export import GRAPH_DTYPES
+from znas_engine.graph import Graph
+from znas_engine.progress import Progress
+from znas_engine.spaces import Macro, SearchSpace, resize
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from znas_engine.tensorrt.plans import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What `znas.deploy` made.
+
+    result: of the search. macro, graph: of the network, at the size that was trained. model: the file, ONNX
+    or a TensorRT plan (built_by: by what). check: None where nothing here runs the graph. notes: what the
+    user should know.
+    """
+
+    result: SearchResult
+    macro: Macro
+    graph: Graph
+    dtype: str
+    opset: int
+    built_by: str | None
+    preprocess: Preprocess
+    check: Check | None
+    notes: tuple[str, ...]
+    model: bytes
+
+    def save(self, file: str | Path) -> Path:
+        """Writes the model to a new file, whole or not at all; StorageError if it cannot."""
+        return write_file(paths.named(file, "the output"), self.model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; the keys are stable."""
+        return {
+            "arch": self.result.arch,
+            "space": self.result.space.name,
+            "params": self.graph.parameters,
+            "flops": self.graph.flops,
+            "network": asdict(self.macro),
+            "dtype": self.dtype,
+            "opset": self.opset,
+            "built_by": self.built_by,
+            "bytes": len(self.model),
+            "preprocess": self.preprocess.to_dict(),
+            "check": None if self.check is None else asdict(self.check),
+            "notes": list(self.notes),
+        }
+
+    def document(self) -> Document:
+        """What the command prints."""
+        m = self.macro
+        made = f", {self.built_by}" if self.built_by else ""
+        shape = f"images [n, {m.inputs}, {m.resolution}, {m.resolution}] -> logits [n, {m.classes}]"
+        size = f"{len(self.model) / 1e6:.2f} MB"
+        facts = [
+            ("network", size_in_words(m, self.graph.parameters, self.graph.flops)),
+            ("model", f"{size}, {self.dtype}, opset {self.opset}{made}; {shape}"),
+        ]
+        if self.preprocess.known:
+            whole = "preprocess.json" if self.built_by else "in the model's metadata"
+            facts.append(("input", how_fed(self.preprocess, whole)))
+        if self.check is not None:
+            facts += _check_in_words(self.check)
+        parts: list[Part] = [Facts(facts)]
+        if self.notes:
+            parts.append(Notes(self.notes))
+        return Document(f"A network of the space {self.result.space.name}", parts, self.to_dict())
+
+
+def _check_in_words(check: Check) -> Iterator[tuple[str, str]]:
+    near = f"within {check.difference:.2g} of PyTorch's (largest {check.largest:.3g})"
+    same = f"{round(check.agreement * check.images):,} of {check.images:,} images have the same class"
+    yield "checked", f"on {check.source}: ONNX Runtime's logits are {near}, {same}"
+    if check.torch is not None and check.onnx is not None:
+        right = f"{check.onnx:.2%} by ONNX Runtime, {check.torch:.2%} by PyTorch"
+        yield "accuracy", f"{right}, of {check.images:,} images"
+
+
+def deploy(
+    run: str | Path | SearchResult,
+    weights: str | Path | Mapping[str, Any],
+    *,
+    opset: int | None = None,
+    dtype: str = "float32",
+    compute_capability: str | None = None,
+    data_dir: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    channels: int | None = None,
+    cells: int | None = None,
+    space: str | SearchSpace[Any] | None = None,
+    progress: Progress = QUIET.progress,
+    report: Report = QUIET.report,
+) -> Deployment:
+    """The network of a search with trained weights as one ONNX file, checked against PyTorch on images.
+
+        znas.deploy("runs/first", "weights.pt", data_dir="pictures/val").save("model.onnx")
+
+    run: a run folder, or its result. weights: the state dictionary of `build()` in its architecture.py: a
+        file of `torch.save`, a .safetensors file, or the dictionary; its classifier says the classes' number.
+    opset: of ONNX, the oldest that does by default. dtype: of weights and activations. compute_capability: a
+        TensorRT plan for such GPUs instead of ONNX.
+    data_dir: of images to check on; by default those that the run's data set keeps from searches, or its own.
+    class_names: in the order of the logits, where they are others than the run's.
+    channels, cells: of the network that was trained, where they are not the run's. space: see `znas.load`.
+    progress: called with (images checked, all of them). report: of lines on what takes long.
+
+    Raises:
+        ZnasError: weights that do not fit, an opset that there is not, images that cannot be read.
+    """
+    from znas_engine.export.network import check_opset, export
+
+    version, place = check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES)), _target(compute_capability)
+    result = run if isinstance(run, SearchResult) else load(run, space=space)
+    notes: list[str] = []
+    made = _trained(result, weights, channels, cells, notes.append)
+    preprocess = _fed(result, made.macro, class_names, notes.append)
+    about = about_model(result.space, result.genotype, preprocess, weights="trained")
+    model = export(made.graph, made.tensors, dtype=dtype, opset=version, metadata=about)
+    check = None
+    if dtype == "bfloat16":
+        notes.append("not checked: ONNX Runtime has no convolutions in bfloat16 on a CPU")
+    else:
+        images = images_for(result, made.macro, preprocess, data_dir, notes.append)
+        check = hold(compared(made.network, runtime(model, version), images, progress), dtype, result.space)
+    if place is not None:
+        model = _plan(model, place, notes.append, report)
+    return Deployment(
+        result=result,
+        macro=made.macro,
+        graph=made.graph,
+        dtype=dtype,
+        opset=version,
+        built_by=None if place is None else str(place),
+        preprocess=preprocess,
+        check=check,
+        notes=tuple(notes),
+        model=model,
+    )
+
+
+def _target(compute_capability: str | None) -> Target | None:
+    """Where a plan will run; asked before the work."""
+    if compute_capability is None:
+        return None
+    from znas_engine.tensorrt.plans import target
+
+    return target(compute_capability)
+
+
+def _plan(model: bytes, place: Target, note: Report, report: Report) -> bytes:
+    from znas_engine.tensorrt.plans import build_alone
+
+    note("what was checked is the ONNX graph of which the plan is built")
+    return build_alone(model, place, report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    network: nn.Module
+    graph: Graph
+    macro: Macro
+    tensors: Mapping[str, NDArray[np.float32]]
+
+
+def _trained(
+    result: SearchResult,
+    weights: str | Path | Mapping[str, Any],
+    channels: int | None,
+    cells: int | None,
+    note: Report,
+) -> _Trained:
+    """The run's network with these weights; the rows of their classifier are its classes."""
+    import torch
+
+    from znas.weights import fitted, read, without_prefix
+    from znas_engine.export.network import shapes
+
+    macro = resize(result.macro, channels=channels, cells=cells)
+    graph = result.space.network(result.genotype, macro)
+    what, found = read(weights, note)
+    found = without_prefix(found, shapes(graph), what, note)
+    rows = found.get(f"{graph.nodes[-1].name}.weight")
+    if rows is not None and rows.dim() == 2 and len(rows) != macro.classes:
+        macro = replace(macro, classes=check_between("classes", len(rows), 1, MOST_CLASSES))
+        graph = result.space.network(result.genotype, macro)
+    tensors = fitted(found, shapes(graph), what)
+    network = result.space.to_torch(result.genotype, macro).eval()
+    network.load_state_dict({name: torch.from_numpy(each) for name, each in tensors.items()}, strict=False)
+    return _Trained(network, graph, macro, tensors)
+
+
+def _fed(result: SearchResult, macro: Macro, class_names: Sequence[str] | None, note: Report) -> Preprocess:
+    """How the deployed network is fed, and its classes."""
+    unsaid = "the result of the search does not say it"
+    found = result.preprocess or Preprocess(size=macro.resolution, note=unsaid)
+    if not found.known:
+        note(f"the model does not say how its images are made of pictures: {found.note or unsaid}")
+    if class_names is not None:
+        names = names_of_classes(class_names)
+        if len(names) != macro.classes:
+            raise InvalidValueError(
+                f"`class_names` must be {macro.classes}, as the weights have classes, but are {len(names)}"
+            )
+        return replace(found, classes=names)
+    if found.classes is not None and len(found.classes) != macro.classes:
+        note(
+            f"the weights have {macro.classes} classes and the search had {len(found.classes)}: their names "
+            "are left out, say them with --class-names"
+        )
+        return replace(found, classes=None)
+    return found
