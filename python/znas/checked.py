@@ -99,10 +99,11 @@ def _noise(macro: Macro) -> Images:
 def _dataset(result: SearchResult, macro: Macro, data_dir: str | Path | None) -> Dataset:
     """The run's data set, perhaps in another folder, as the network reads it."""
     asked = result.request
+    name = result.conditions.data if asked.data is None else asked.data
     where = asked.data_dir if data_dir is None else data_dir
 
     def at(resolution: int | None) -> Dataset:
-        return data.load(asked.data, data_dir=where, resolution=resolution, channels_in=asked.channels_in)
+        return data.load(name, data_dir=where, resolution=resolution, channels_in=asked.channels_in)
 
     found = at(asked.resolution)
     return found if found.resolution == macro.resolution else at(macro.resolution)
