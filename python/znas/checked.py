@@ -135,15 +135,13 @@ def _classes(dataset: Dataset, macro: Macro, preprocess: Preprocess) -> NDArray[
 
 def runtime(model: bytes, opset: int) -> Run:
     """ONNX Runtime on a CPU, one thread. InvalidValueError where it does not read the model's opset."""
-    import onnxruntime
-
-    from znas_engine.backends.onnxruntime import session
+    from znas_engine.backends.onnxruntime import ort, session
 
     try:
         made = session(model)
     except Exception as error:  # its own kinds have no common base
         raise InvalidValueError(
-            f"ONNX Runtime {onnxruntime.__version__} does not read opset {opset} ({in_short(error)}): "
+            f"ONNX Runtime {ort.__version__} does not read opset {opset} ({in_short(error)}): "
             "ask for an older one, --opset"
         ) from error
 
