@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 import znas
 from tests.znas.test_cli import znas_engine
 from tests.znas.test_show import TINY
+from znas.checked import runtime
 from znas.cli import run as run_command
 from znas_engine.data import load
 from znas_engine.data.preprocess import Preprocess
@@ -332,6 +333,15 @@ def test_half_precision_and_new_opsets(tiny: Tiny) -> None:
     assert (whole.opset, brain.opset) == (17, 22)
     with suppress(InvalidValueError):  # where onnx is newer than ONNX Runtime
         assert znas.deploy(result, state, opset=newest()).opset == newest()
+
+
+def test_an_opset_that_onnx_runtime_does_not_read_is_one_line(tiny: Tiny) -> None:
+    model = onnx.load_from_string(znas.deploy(*tiny).model)
+    model.opset_import[0].version = 1000
+    with pytest.raises(
+        InvalidValueError, match=r"does not read opset 1000 \(.*: ask for an older one, --opset"
+    ):
+        runtime(model.SerializeToString(), 1000)
 
 
 class Other(NasBench201):
