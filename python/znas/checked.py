@@ -99,10 +99,11 @@ def _noise(macro: Macro) -> Images:
 def _dataset(result: SearchResult, macro: Macro, data_dir: str | Path | None) -> Dataset:
     """The run's data set, perhaps in another folder, as the network reads it."""
     asked = result.request
+    name = result.conditions.data if asked.data is None else asked.data
     where = asked.data_dir if data_dir is None else data_dir
 
     def at(resolution: int | None) -> Dataset:
-        return data.load(asked.data, data_dir=where, resolution=resolution, channels_in=asked.channels_in)
+        return data.load(name, data_dir=where, resolution=resolution, channels_in=asked.channels_in)
 
     found = at(asked.resolution)
     return found if found.resolution == macro.resolution else at(macro.resolution)
@@ -134,15 +135,13 @@ def _classes(dataset: Dataset, macro: Macro, preprocess: Preprocess) -> NDArray[
 
 def runtime(model: bytes, opset: int) -> Run:
     """ONNX Runtime on a CPU, one thread. InvalidValueError where it does not read the model's opset."""
-    import onnxruntime
-
-    from znas_engine.backends.onnxruntime import session
+    from znas_engine.backends.onnxruntime import ort, session
 
     try:
         made = session(model)
     except Exception as error:  # its own kinds have no common base
         raise InvalidValueError(
-            f"ONNX Runtime {onnxruntime.__version__} does not read opset {opset} ({in_short(error)}): "
+            f"ONNX Runtime {ort.__version__} does not read opset {opset} ({in_short(error)}): "
             "ask for an older one, --opset"
         ) from error
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.checked import Check, compared, hold, images_for, runtime
+from znas.costs.latency import Latency, Target, measure_latency
 from znas.files import write_file
 from znas.hooks import QUIET, Report
 from znas.network import MOST_CLASSES
@@ -30,7 +31,7 @@ from znas_engine.spaces import Macro, SearchSpace, resize
 if TYPE_CHECKING:
     from torch import nn
 
-    from znas_engine.tensorrt.plans import Target
+    from znas_engine.tensorrt import plans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,8 @@ class Deployment:
     """What `znas.deploy` made.
 
     result: of the search. macro, graph: of the network, at the size that was trained. model: the file, ONNX
-    or a TensorRT plan (built_by: by what). check: None where nothing here runs the graph. notes: what the
-    user should know.
+    or a TensorRT plan (built_by: by what). check: None where nothing here runs the graph. latency: where it
+    was asked for. notes: what the user should know.
     """
 
     result: SearchResult
@@ -50,6 +51,7 @@ class Deployment:
     built_by: str | None
     preprocess: Preprocess
     check: Check | None
+    latency: Latency | None
     notes: tuple[str, ...]
     model: bytes
 
@@ -71,6 +73,9 @@ class Deployment:
             "bytes": len(self.model),
             "preprocess": self.preprocess.to_dict(),
             "check": None if self.check is None else asdict(self.check),
+            "latency": None
+            if self.latency is None
+            else asdict(self.latency) | {"target": str(self.latency.target)},
             "notes": list(self.notes),
         }
 
@@ -89,6 +94,8 @@ class Deployment:
             facts.append(("input", how_fed(self.preprocess, whole)))
         if self.check is not None:
             facts += _check_in_words(self.check)
+        if self.latency is not None:
+            facts.append(("latency", str(self.latency)))
         parts: list[Part] = [Facts(facts)]
         if self.notes:
             parts.append(Notes(self.notes))
@@ -115,6 +122,7 @@ def deploy(
     class_names: Sequence[str] | None = None,
     channels: int | None = None,
     cells: int | None = None,
+    latency: str | None = None,
     space: str | SearchSpace[Any] | None = None,
     progress: Progress = QUIET.progress,
     report: Report = QUIET.report,
@@ -129,7 +137,8 @@ def deploy(
         TensorRT plan for such GPUs instead of ONNX.
     data_dir: of images to check on; by default those that the run's data set keeps from searches, or its own.
     class_names: in the order of the logits, where they are others than the run's.
-    channels, cells: of the network that was trained, where they are not the run's. space: see `znas.load`.
+    channels, cells: of the network that was trained, where they are not the run's. latency: a target such as
+        ort:cpu:1 on which the network is timed (see `znas.Target`). space: see `znas.load`.
     progress: called with (images checked, all of them). report: of lines on what takes long.
 
     Raises:
@@ -138,6 +147,9 @@ def deploy(
     from znas_engine.export.network import check_opset, export
 
     version, place = check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES)), _target(compute_capability)
+    target = None if latency is None else Target.parse(latency)
+    if target is not None:
+        target.check()
     result = run if isinstance(run, SearchResult) else load(run, space=space)
     notes: list[str] = []
     made = _trained(result, weights, channels, cells, notes.append)
@@ -150,6 +162,10 @@ def deploy(
     else:
         images = images_for(result, made.macro, preprocess, data_dir, notes.append)
         check = hold(compared(made.network, runtime(model, version), images, progress), dtype, result.space)
+    timed = None
+    if target is not None:
+        timed = measure_latency(result.space, result.genotype, made.macro, target)
+        notes += timed.remarks
     if place is not None:
         model = _plan(model, place, notes.append, report)
     return Deployment(
@@ -161,12 +177,13 @@ def deploy(
         built_by=None if place is None else str(place),
         preprocess=preprocess,
         check=check,
+        latency=timed,
         notes=tuple(notes),
         model=model,
     )
 
 
-def _target(compute_capability: str | None) -> Target | None:
+def _target(compute_capability: str | None) -> plans.Target | None:
     """Where a plan will run; asked before the work."""
     if compute_capability is None:
         return None
@@ -175,7 +192,7 @@ def _target(compute_capability: str | None) -> Target | None:
     return target(compute_capability)
 
 
-def _plan(model: bytes, place: Target, note: Report, report: Report) -> bytes:
+def _plan(model: bytes, place: plans.Target, note: Report, report: Report) -> bytes:
     from znas_engine.tensorrt.plans import build_alone
 
     note("what was checked is the ONNX graph of which the plan is built")

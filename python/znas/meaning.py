@@ -108,6 +108,13 @@ def _score_reads_neither(r: Request, scores: Scores, space: SearchSpace[Any]) ->
     return f"is of images and weights, and {names} reads neither: pass another --score"
 
 
+def _no_latency(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    if r.max_latency is not None or "@" in (r.pareto or ""):
+        return None
+    those = "--max-latency 5ms@COLUMN or --pareto latency@COLUMN"
+    return f"is of a limit of latency, and there is none: pass {those} too"
+
+
 def _no_score_reads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
     if any(map(_reads_norm, scores)):
         return None
@@ -115,8 +122,8 @@ def _no_score_reads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) ->
 
 
 #: Each option's condition. `Method` has options that contradict each other, `znas_engine.data.load` those of
-#: images, `Preset` and the space those that are always read. Where and how fast work is done (--backend,
-#: --device, --threads) may be said of any work, even of none.
+#: images, `Setup` those of limits and sizes, `Preset` and the space those that are always read. Where and how
+#: fast work is done (--backend, --device, --threads) may be said of any work, even of none.
 RULES = (
     Rule("intervention", _nothing_drawn),
     Rule("prior", _nothing_drawn),
@@ -128,6 +135,7 @@ RULES = (
     Rule("max_evaluations", _nothing_sampled),
     Rule("criterion", _game_decides),
     Rule("aggregate", _averaged_before),
+    Rule("latency_table", _no_latency),
     Rule("envs", _score_reads_neither),
     Rule("images", _score_reads_neither),
     Rule("init", _score_reads_neither),

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 import znas
 from tests.znas.test_cli import znas_engine
 from tests.znas.test_show import TINY
+from znas.checked import runtime
 from znas.cli import run as run_command
 from znas_engine.data import load
 from znas_engine.data.preprocess import Preprocess
@@ -36,39 +37,16 @@ ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "examples" / "five-classes"
 CLASSES = ["airplane", "automobile", "cat", "frog", "ship"]
 
-#: Trains architecture.py with what lies beside it, and nothing of ours: torch and Pillow.
-TRAIN = """
-import json, sys
-from pathlib import Path
-import numpy as np, torch
-from PIL import Image
-run, pictures, out = map(Path, sys.argv[1:])
+#: Trains architecture.py as the example does, with nothing of ours: torch and Pillow.
+TRAIN = f"""
+import runpy, sys
 class Nothing:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("znas", "znas_engine"):
             raise ImportError(name)
 sys.meta_path.insert(0, Nothing())
-sys.path.insert(0, str(run))
-import architecture as a
-facts = json.loads((run / "preprocess.json").read_text())
-told = [list(a.MEAN), list(a.STD), list(a.CLASSES), a.SIZE]
-assert told == [facts[k] for k in ("mean", "std", "classes", "size")]
-torch.manual_seed(0)
-torch.set_num_threads(1)
-folders = [pictures / "train" / name for name in a.CLASSES]
-files = [(file, k) for k, folder in enumerate(folders) for file in sorted(folder.iterdir())]
-pixels = np.stack([np.asarray(Image.open(f), np.float32).transpose(2, 0, 1) for f, _ in files])
-mean, std = (np.array(v, np.float32).reshape(-1, 1, 1) for v in (a.MEAN, a.STD))
-images = torch.from_numpy((pixels - a.SCALE * mean) / (a.SCALE * std))
-labels = torch.tensor([k for _, k in files])
-network = a.build(channels=8, cells=1)
-optimiser = torch.optim.SGD(network.parameters(), lr=0.03, momentum=0.9)
-for epoch in range(6):
-    for rows in torch.randperm(len(labels)).split(30):
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(network(images[rows]), labels[rows]).backward()
-        optimiser.step()
-torch.save(network.state_dict(), out)
+sys.argv[1:1] = ["--epochs", "6", "--channels", "8", "--cells", "1"]
+runpy.run_path({str(ROOT / "examples" / "train.py")!r}, run_name="__main__")
 """
 
 #: Runs the model with what stands in its metadata, and nothing of ours: onnxruntime, Pillow and NumPy.
@@ -129,7 +107,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(run: Path) -> Path:
-    alone(TRAIN, run, PICTURES, run.parent / "weights.pt")
+    alone(TRAIN, run, PICTURES / "train", run.parent / "weights.pt")
     return run.parent / "weights.pt"
 
 
@@ -156,8 +134,22 @@ def test_from_pictures_to_a_model_in_use(
     facts = json.loads((run / "preprocess.json").read_text())
     metadata = {each.key: each.value for each in onnx.load(model).metadata_props}
     assert json.loads(metadata["preprocess"]) == facts
+    source = (run / "architecture.py").read_text()
     assert facts["classes"] == CLASSES
-    again = ["deploy", run, "--weights", weights, "--out", tmp_path / "again.onnx", *size]
+    for name in ("mean", "std", "classes"):
+        assert f"{name.upper()} = {tuple(facts[name])}".replace("'", '"') in source.replace("'", '"')
+    assert json.loads(done.stdout)["latency"]["target"] == "ort:cpu:1"
+    again = [
+        "deploy",
+        run,
+        "--weights",
+        weights,
+        "--out",
+        tmp_path / "again.onnx",
+        "--latency",
+        "none",
+        *size,
+    ]
     assert run_command([*map(str, again)]) == 0
     share = f"{right / total:.2%}"
     assert f"accuracy    {share} by ONNX Runtime, {share} by PyTorch, of 100" in capfd.readouterr().out
@@ -295,7 +287,7 @@ def test_options_that_cannot_be_met_are_one_line(tiny: Tiny) -> None:
         ({"dtype": "float64"}, "unknown dtype 'float64'"),
         ({"class_names": ["a", "b"]}, "`class_names` must be 10, as the weights have classes, but are 2"),
         ({"class_names": ["a"] * 10}, "`classes` must differ but 'a' is there twice"),
-        ({"data_dir": "nowhere"}, "`data_dir` is not used by gaussian"),
+        ({"data_dir": "nowhere"}, "no folder nowhere"),
     ):
         with pytest.raises(ZnasError, match=message):
             znas.deploy(result, state, **options)
@@ -332,6 +324,15 @@ def test_half_precision_and_new_opsets(tiny: Tiny) -> None:
     assert (whole.opset, brain.opset) == (17, 22)
     with suppress(InvalidValueError):  # where onnx is newer than ONNX Runtime
         assert znas.deploy(result, state, opset=newest()).opset == newest()
+
+
+def test_an_opset_that_onnx_runtime_does_not_read_is_one_line(tiny: Tiny) -> None:
+    model = onnx.load_from_string(znas.deploy(*tiny).model)
+    model.opset_import[0].version = 1000
+    with pytest.raises(
+        InvalidValueError, match=r"does not read opset 1000 \(.*: ask for an older one, --opset"
+    ):
+        runtime(model.SerializeToString(), 1000)
 
 
 class Other(NasBench201):

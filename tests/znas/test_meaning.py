@@ -103,6 +103,10 @@ UNREAD = [
         {"score": "params", "p": 0, "envs": 2, "images": None},
         "--envs 2 is of images and weights, and params r",
     ),
+    (
+        {"latency_table": "t.csv"},
+        "--latency-table t.csv is of a limit of latency, and there is none: pass --max",
+    ),
     ({"score": "params", "p": 0}, "--images 8 is of images and weights, and params reads neither"),
     ({"score": "flops+params", "p": 0, "init": "uniform", "images": None}, "--init uniform is of images and"),
     ({"score": "params", "p": 0, "dtype": "bfloat16", "images": None}, "--dtype bfloat16 is of images and w"),
@@ -138,11 +142,12 @@ def test_the_same_options_where_they_are_read(options: dict[str, Any]) -> None:
 
 
 #: Fields that something reads whatever the others are, or whose reader refuses them itself: `load` those of
-#: images, `Method` a final round and a race, `choose_backend` what a machine has not.
+#: images, `Method` a final round and a race, `Setup` limits and sizes, `choose_backend` what a machine lacks.
 ELSEWHERE = {
     *("space", "data", "data_dir", "channels_in", "resolution", "channels", "cells", "seed"),
     *("preset", "score", "p", "game", "selection", "finalists", "race"),
-    *("backend", "device", "threads"),
+    *("backend", "device", "threads", "network_channels", "network_cells"),
+    *("max_params", "max_flops", "max_memory", "max_latency"),
 }
 
 

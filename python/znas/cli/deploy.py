@@ -39,6 +39,12 @@ Names = Annotated[
 ]
 Width = Annotated[int | None, typer.Option(help="Width of what was trained; by default that of the run.")]
 Depth = Annotated[int | None, typer.Option(help="Depth of what was trained; by default that of the run.")]
+LatencyOn = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the network is timed: ort:cpu:THREADS, native:cpu, torch:cpu, ort:cuda:N; 'none'."
+    ),
+]
 Space = Annotated[
     str | None, typer.Option(help="The run's search space, where its class alone does not give it back.")
 ]
@@ -55,6 +61,7 @@ def deploy(
     class_names: Names = None,
     channels: Width = None,
     cells: Depth = None,
+    latency: LatencyOn = "ort:cpu:1",
     space: Space = None,
     as_json: Json = False,
 ) -> None:
@@ -86,6 +93,7 @@ def deploy(
             class_names=None if class_names is None else [name.strip() for name in class_names.split(",")],
             channels=channels,
             cells=cells,
+            latency=None if latency == "none" else latency,
             space=space,
             progress=progress,
             report=remark,

@@ -68,14 +68,15 @@ def constrained(
     setup = Setup(request, Hooks(report=reporter(quiet=quiet)))
     truth = read_table(table, setup.space, report=reporter(quiet=quiet))
     name, _ = truth.column(column)
-    known = job.Truth.of(setup, truth, name, LatencyTable.read(latency, setup.space))
+    devices = LatencyTable.read(latency, setup.space)
+    known = job.Truth.of(setup, truth, name, devices)
     chosen = job.cases(known, names(costs))
     with progress_bar("searches", quiet=quiet) as progress:
         found = job.constrained(
             request,
             known,
             chosen,
-            latency=latency,
+            latency=devices,
             measured=measured,
             seeds=seeds,
             work=out / folder.LIMITED,

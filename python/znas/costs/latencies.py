@@ -43,7 +43,7 @@ class Latencies:
         space: SearchSpace[Any],
         macro: Macro,
         target: str,
-        table: Path | None = None,
+        table: Path | LatencyTable | None = None,
         *,
         seed: int = 0,
         measured: int | None = None,
@@ -115,13 +115,13 @@ class Latencies:
         return costs, float(weights[-1]) - max(beyond, 0.0)
 
 
-def _table(path: Path | None, space: SearchSpace[Any], target: str) -> LatencyTable:
-    if path is None:
+def _table(given: Path | LatencyTable | None, space: SearchSpace[Any], target: str) -> LatencyTable:
+    if given is None:
         raise InvalidValueError(
             f"`max_latency` must name where it is measured, {', '.join(DEVICES)} and a device as in "
             f"ort:cpu:1, or a column of --latency-table FILE, but got {briefly(target)}"
         )
-    table = LatencyTable.read(path, space)
+    table = given if isinstance(given, LatencyTable) else LatencyTable.read(given, space)
     table.column(target)
     return table
 
@@ -130,10 +130,9 @@ def _rows(
     table: LatencyTable, space: SearchSpace[Any], macro: Macro, count: int, rng: np.random.Generator
 ) -> list[int]:
     """Of what the space admits so many, those that say most; all of it if there is no more."""
-    admitted = [i for i, each in enumerate(table.genotypes) if space.admits(space.mask(each))]
-    if len(admitted) <= count:
-        return admitted
-    pool = rng.permutation(admitted)[: CHOICE * count].tolist()
+    if len(table.admitted) <= count:
+        return table.admitted
+    pool = rng.permutation(table.admitted)[: CHOICE * count].tolist()
     reader = Reader(space, macro)
     features = reader.read(reader.masks([table.genotypes[row] for row in pool]))
     return [pool[i] for i in sample_of(features, count, rng)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ class LatencyTable:
         columns = {name[: -len(SUFFIX)]: table.raw[name] for name in dict.fromkeys(named)}
         rows = {space.mask(genotype).tobytes(): k for k, genotype in enumerate(table.genotypes)}
         return cls(table.path, space, table.genotypes, columns, rows)
+
+    @cached_property
+    def admitted(self) -> list[int]:
+        """The rows whose architecture the space admits."""
+        return [i for i, each in enumerate(self.genotypes) if self.space.admits(self.space.mask(each))]
 
     def column(self, name: str | None = None) -> NDArray[np.float64]:
         """Milliseconds of every architecture, float64 [n]; None: of the only column.

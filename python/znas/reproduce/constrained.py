@@ -133,7 +133,7 @@ def constrained(
     truth: Truth,
     chosen: Sequence[Case],
     *,
-    latency: Path,
+    latency: LatencyTable,
     measured: int,
     seeds: int,
     work: Path,
@@ -151,7 +151,7 @@ def constrained(
         first,
         job="reproduce constrained",
         method=method.to_dict(),
-        latency=jobs.file(latency, "the latency table"),
+        latency=jobs.file(latency.path, "the latency table"),
         measured=measured,
         network=asdict(first.trained),
     )
@@ -172,7 +172,7 @@ def constrained(
 class _Searches:
     """Those of one seed."""
 
-    def __init__(self, request: Request, latency: Path, measured: int) -> None:
+    def __init__(self, request: Request, latency: LatencyTable, measured: int) -> None:
         self.request, self.latency, self.measured = request, latency, measured
         self._costs: dict[str, Counted | Latencies] = {}
 

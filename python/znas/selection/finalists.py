@@ -19,6 +19,8 @@ from znas_engine.spaces import Mask, SearchSpace
 DRAWS = 20
 #: Of the best sums, so many are looked at for each that is wanted: of a space that admits few, most are not.
 LOOKS = 100
+#: Architectures whose costs are asked for at once.
+TOGETHER = 256
 
 
 def finalists(
@@ -101,6 +103,14 @@ def references(
     exaggerate: all are good by what made them finalists, so their ranks by it say little, and yet a low one
     of them would weigh as much as being among the worst of the space.
     """
-    drawn = np.stack([space.random_path(rng) for _ in range(DRAWS * count)])
-    fitting = drawn if budget is None else drawn[budget.keeps(drawn)]
-    return list(islice(different(space, fitting, functions(space, finalists)), count))
+    drawn: Iterator[Mask] = (space.random_path(rng) for _ in range(DRAWS * count))
+    if budget is not None:
+        drawn = kept_by(budget, drawn)
+    return list(islice(different(space, drawn, functions(space, finalists)), count))
+
+
+def kept_by(budget: Budget, masks: Iterator[Mask]) -> Iterator[Mask]:
+    """Those within the budget, which is asked of some together."""
+    while some := list(islice(masks, TOGETHER)):
+        together = np.stack(some)
+        yield from together[budget.keeps(together)]

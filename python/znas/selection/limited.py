@@ -14,7 +14,7 @@ from znas.costs.features import random_masks
 from znas.costs.limits import Additive, Bound, Budget, sums_over
 from znas.costs.quantities import in_words
 from znas.selection.criteria import Floats
-from znas.selection.finalists import best_sums, different
+from znas.selection.finalists import TOGETHER, best_sums, different
 from znas.selection.in_order import in_order, under
 from znas.selection.operations import one_hot
 from znas_engine.errors import InvalidValueError
@@ -25,8 +25,6 @@ LOOKS, TOPOLOGIES = 200_000, 100
 #: Architectures that keep the limits on sums and break another one, before it is given up; and random ones
 #: among which the least of a cost that is no sum is looked for.
 TRIED, SAMPLE = 1000, 200
-#: Architectures whose costs are asked for at once.
-TOGETHER = 64
 
 
 def within(
