@@ -100,7 +100,8 @@ class Axis:
         *,
         report: Report,
     ) -> Axis:
-        """What `--pareto` names. latencies: of a target; report: is told where that is the usual one.
+        """What `--pareto` names; what predicts a latency is learnt here. latencies: of a target; report: told
+        where that is the usual one.
 
         Raises:
             InvalidValueError, MissingDependencyError, DataError: no such cost or target.
@@ -110,7 +111,9 @@ class Axis:
             return cls(name, None, Counted.named(name, space, macro))
         if "@" not in asked:
             report(f"--pareto {name} is of {USUAL}: name another target as in {name}@native:cpu")
-        return cls(name, target, latencies(target))
+        found = latencies(target)
+        _ = found.model  # learnt before the masked passes: what cannot be is refused, and their time is known
+        return cls(name, target, found)
 
     @property
     def space(self) -> SearchSpace[Any]:
