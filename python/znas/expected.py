@@ -30,8 +30,9 @@ class Expected:
     at_most: bool
 
 
-def expected(method: Method, space: SearchSpace[Any]) -> Expected:
-    """What `znas.search.select` will measure: worths of operations, then of edges, then the final round."""
+def expected(method: Method, space: SearchSpace[Any], *, front: bool = False) -> Expected:
+    """What `znas.search.select` will measure: worths of operations, then of edges, then the final round.
+    front: whether that compares architectures of every cost, about as many as finalists, too."""
     options = [len(space.options(e)) for e in range(len(space.edges))]
     into = [len(edges) for edges in space.contested_nodes()]
     worths, edges = sum(options), sum(into)
@@ -42,12 +43,13 @@ def expected(method: Method, space: SearchSpace[Any]) -> Expected:
         edges = sum(1 << players for players in into)
     if method.selection == "sequential" and method.order == "confidence":
         worths *= 2
-    final = 0 if method.finalists == 1 else method.finalists * (2 if method.ranks else 1)
+    final = 0 if method.finalists == 1 else method.finalists * (1 + method.ranks + front)
     certain = (
         never(method.p)
         and method.game == "none"
         and method.selection == "algorithm1"
         and method.race is None
+        and not front
         and min(options) > 1  # the only operation of an edge is asked for once for all such edges
         and prod(options) >= PLENTY * final
     )

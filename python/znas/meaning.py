@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.front import FINALISTS
 from znas.interventions.probability import Probability
 from znas.presets import ORDINARY
 from znas.request import OPTIONS, Request
@@ -86,6 +87,13 @@ def _nothing_sampled(r: Request, scores: Scores, space: SearchSpace[Any]) -> str
     return None
 
 
+def _too_few_finalists(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    assert r.finalists is not None
+    if r.finalists >= FINALISTS:
+        return None
+    return f"needs --finalists {FINALISTS} or more: pass it"
+
+
 def _averaged_before(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
     if r.aggregate != "lcb" or _nothing_sampled(r, scores, space) is not None:
         return None
@@ -131,6 +139,7 @@ RULES = (
     Rule("images", _score_reads_neither),
     Rule("init", _score_reads_neither),
     Rule("dtype", _score_reads_neither),
+    Rule("pareto", _too_few_finalists),
 )
 #: Of every verb that measures.
 NORM = Rule("norm", _no_score_reads_norm)

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from znas.front import contradiction as of_front
 from znas.plain import difference, mistyped
 from znas.result import EdgeReport, ScoreReport, SearchResult
 from znas.selection.operations import one_hot
@@ -25,7 +26,7 @@ _PLACES = {
 #: What an older version knows fewer fields of, which then have their defaults.
 _GROWING = ("request", "network", "supernet")
 #: What an older version does not say at all.
-_NEW: dict[str, Any] = {"limits": [], "preprocess": None}
+_NEW: dict[str, Any] = {"limits": [], "front": [], "preprocess": None}
 #: Of a network that is built to be counted, at most.
 _CELLS = 1024
 #: What a request may ask for, and a result was found under.
@@ -88,6 +89,9 @@ def _contradictions(result: SearchResult, plain: Mapping[str, Any]) -> Iterator[
     fits = {"size": result.macro.resolution, "channels": result.macro.inputs, "classes": result.macro.classes}
     if result.preprocess is not None and (wrong := result.preprocess.unlike(**fits)) is not None:
         yield f"{wrong} as the network"
+    wrong = of_front(result.front, result.request.pareto, space, result.macro)
+    if wrong is not None:
+        yield wrong
     mask = one_hot(selected, len(space.operations)) * kept[:, None]
     if not np.array_equal(mask, space.mask(result.genotype)):
         yield f"`arch` is {briefly(result.arch, 200)}, which is not what `edges` select"

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from znas.costs.quantities import Limit, limits
+from znas.costs.quantities import FRONTS, Limit, limits
 from znas.costs.sizes import span
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
@@ -204,6 +204,9 @@ class Request:
     max_latency: str | None = limit_of(
         "latency",
         "Latency of the network for one image, at most, and where; measured before it is handed over",
+    )
+    pareto: str | None = option(
+        None, "Also find the front of the score against a cost, of all that is compared", also=FRONTS
     )
     latency_table: Path | None = option(
         None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.front import FrontPoint
 from znas.interventions.probability import AutoP
 from znas.method import MethodFacts
 from znas.network import MOST_CLASSES, read
@@ -139,6 +140,7 @@ class SearchResult:
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
     limits: those that were asked for.
+    front: with `pareto`, what none beats in both score and cost, from the cheapest on; empty without.
     preprocess: how pictures became images, None in results of versions that did not say.
     """
 
@@ -160,6 +162,7 @@ class SearchResult:
     evaluations: int
     race: RaceReport | None
     limits: tuple[LimitReport, ...]
+    front: tuple[FrontPoint, ...]
     preprocess: Preprocess | None
     edges: tuple[EdgeReport, ...]
     seconds: Seconds
@@ -229,6 +232,7 @@ class SearchResult:
             "supernet": asdict(self.supernet),
             "network": asdict(self.macro),
             "limits": [asdict(limit) for limit in self.limits],
+            "front": [point.to_dict() for point in self.front],
             "seconds": asdict(self.seconds),
             "edges": [asdict(edge) for edge in self.edges],
             "notes": list(self.notes),
@@ -266,6 +270,7 @@ class SearchResult:
             ensembles_intervened=plain["ensembles"]["intervened"],
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
             limits=tuple(map(_limit, plain.get("limits", ()))),
+            front=tuple(FrontPoint.from_dict(p, read(space, p["arch"])) for p in plain.get("front", ())),
             preprocess=None if preprocess is None else Preprocess.from_dict(preprocess),
             edges=tuple(map(_edge, plain["edges"])),
             seconds=Seconds(**plain["seconds"]),

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from znas import front
 from znas.files import check_new
 from znas.packages import lacking
 from znas.reopened import check
@@ -38,6 +39,7 @@ def write(result: SearchResult, folder: Path) -> Path:
     contents = {
         RESULT: (result.to_json() + "\n").encode(),
         "scores.csv": _scores_csv(result).encode(),
+        **front.files(result.front, result.request.pareto, result.arch),
         **architecture_files(
             result.space,
             result.genotype,

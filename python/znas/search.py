@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.expected import Estimate, expected
+from znas.front import FrontPoint
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
 from znas.limits import MEASURED, settled
@@ -19,7 +20,7 @@ from znas.request import OPTIONS, Request, request_of
 from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
 from znas.selection.criteria import spread
-from znas.selection.finalists import finalists, losses, references
+from znas.selection.finalists import different, finalists, functions, losses, references
 from znas.selection.limited import within
 from znas.selection.race import CHUNKS, Race
 from znas.selection.strategies import Decision
@@ -74,8 +75,8 @@ def select(setup: Setup, method: Method) -> SearchResult:
     """The search itself: worths of operations, then of edges, then the final round."""
     instance("setup", setup, Setup, ": znas.Setup(request) is one")
     instance("method", method, Method, ": znas.Method.of(request.settled(), ...) is one")
-    space, chance = setup.space, method.rng("ties")
-    ahead = expected(method, space)
+    space, chance, axis = setup.space, method.rng("ties"), setup.pareto
+    ahead = expected(method, space, front=axis is not None)
     setup.expect(ahead.masks, Estimate(setup.hooks.report, ahead.at_most))
     race = None if method.race is None else Race(_chunks(setup), method.race)
     scorer = IntervenedScorer(
@@ -94,13 +95,21 @@ def select(setup: Setup, method: Method) -> SearchResult:
     worth_of_edge = combined_edges(ensembles, method.combine)
     masks, selected, notes = candidates(decision, scores, worth_of_edge, setup, method, chance)
     uniform = list(ties(space, scores, worth_of_edge))
+    front: tuple[FrontPoint, ...] = ()
+    ranked: list[Mask] = []
     if method.finalists > 1:
-        ranked, note = final_round(masks[: method.finalists], setup, method)
+        best, more = masks[: method.finalists], []
+        if axis is not None:
+            more = axis.ladder(best, scores, worth_of_edge, setup.budget, len(best), method.rng("front"))
+        ranked, found, note = final_round(best, more, setup, method)
         masks = ranked + masks[method.finalists :]
         notes.append(note)
     setup.done()
     mask, limits, measured = settled(masks, losses(scores), setup.budget)
     notes += measured
+    if axis is not None and ranked:
+        front, told = axis.front(ranked, found, setup.budget, mask, setup.hooks.report)
+        notes += told
     kept = np.asarray(mask.any(1))
     selected = np.where(kept, mask.argmax(1), selected)
     if not always(method.p):
@@ -119,7 +128,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
         {} if race is None else race.heats,
         comparable=len(setup.scores) == 1,
     )
-    return _result(setup, method, scorer, race, mask, limits, edges, notes)
+    return _result(setup, method, scorer, race, mask, limits, front, edges, notes)
 
 
 def _result(
@@ -129,6 +138,7 @@ def _result(
     race: Race | None,
     mask: Mask,
     limits: tuple[LimitReport, ...],
+    front: tuple[FrontPoint, ...],
     edges: tuple[EdgeReport, ...],
     notes: list[str],
 ) -> SearchResult:
@@ -155,6 +165,7 @@ def _result(
         evaluations=setup.evaluations,
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
         limits=limits,
+        front=front,
         preprocess=setup.dataset.preprocessing(),
         edges=edges,
         seconds=Seconds.of(setup),
@@ -218,22 +229,30 @@ def candidates(
     return masks[: max(method.finalists, MEASURED)], selected, []
 
 
-def final_round(masks: list[Mask], setup: Setup, method: Method) -> tuple[list[Mask], str]:
-    """The finalists from the best on, and a note. What ranks is ranked among as many random architectures,
-    which may win too."""
+def final_round(
+    masks: list[Mask], more: list[Mask], setup: Setup, method: Method
+) -> tuple[list[Mask], Floats, str]:
+    """Finalists and others from the best on, their scores float64 [n], and a note. What ranks is ranked among
+    as many random architectures as there are finalists, which may win too; so may `more`, those of a front,
+    which change no other's score."""
     others: list[Mask] = []
     if method.ranks:
         others = references(setup.space, len(masks), masks, method.rng("references"), setup.budget)
-    values = setup.measure(np.stack(masks + others))
-    found = method.combine(values, values[:, len(masks) :] if others else None)
-    order = np.argsort(-found, kind="stable").tolist()
-    winner = order[0]
+    apart = list(different(setup.space, more, functions(setup.space, masks + others)))
+    everyone, known = masks + others + apart, len(masks) + len(others)
+    values = setup.measure(np.stack(everyone))
+    found = method.combine(values, values[:, len(masks) : known] if others else None)
+    order = np.argsort(-found, kind="stable")
+    winner = int(order[0])
     ranked = f" among {len(others)} random ones" if others else ""
+    beside = f", {len(apart)} more for the front" if apart else ""
     who = f"number {winner + 1}" if winner < len(masks) else "one of the random ones"
-    return [(masks + others)[i] for i in order], (
-        f"final round: {len(masks)} architectures compared as themselves{ranked}, {who} won "
+    who = who if winner < known else "one of those for the front"
+    note = (
+        f"final round: {len(masks)} architectures compared as themselves{ranked}{beside}, {who} won "
         f"({found[winner]:.6g}; the selection before it had {found[0]:.6g})"
     )
+    return [everyone[i] for i in order], found[order], note
 
 
 def _chunks(setup: Setup) -> Callable[[Mask, int], Floats]:

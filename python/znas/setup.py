@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
 from znas.costs.sizes import largest_that_leaves_room, sizes
+from znas.front import Axis
 from znas.hooks import QUIET, Hooks
 from znas.meaning import check_norm_is_read, check_size
 from znas.request import Request
@@ -125,6 +126,7 @@ class Setup:
         if choice.remark is not None:
             hooks.report(choice.remark)
         self._budgets: dict[Macro, Budget] = {}
+        self._learnt: dict[tuple[Macro, str], Latencies] = {}
         #: Whether anything was measured, and how many passes there will be.
         self.measured = False
         self._ahead = 0
@@ -154,16 +156,26 @@ class Setup:
         """What the network may cost; None where nothing was asked."""
         return self._budget(self.trained) if self.request.limits() else None
 
+    @cached_property
+    def pareto(self) -> Axis | None:
+        """The cost of the front that was asked for."""
+        asked, size = self.request.pareto, self.trained
+        if asked is None:
+            return None
+        return Axis.of(asked, self.space, size, partial(self._latencies, size), report=self.hooks.report)
+
     def _budget(self, size: Macro) -> Budget:
         """The limits of networks of that size; what was measured for them is kept."""
         if size not in self._budgets:
-
-            def latencies(target: str) -> Latencies:
-                table = self.request.latency_table
-                return Latencies(self.space, size, target, table, seed=self.seed, report=self.hooks.report)
-
+            latencies = partial(self._latencies, size)
             self._budgets[size] = Budget.of(self.request.limits(), self.space, size, latencies)
         return self._budgets[size]
+
+    def _latencies(self, size: Macro, target: str) -> Latencies:
+        """Of networks of that size on one target, which are learnt once."""
+        table = self.request.latency_table
+        made = Latencies(self.space, size, target, table, seed=self.seed, report=self.hooks.report)
+        return self._learnt.setdefault((size, made.target), made)
 
     @cached_property
     def evaluator(self) -> Evaluator:

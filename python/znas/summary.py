@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from znas.costs.quantities import in_words
+from znas.front import figure, table
 from znas.output import Code, Document, Facts, Notes, Part, Table
+from znas.output.figures import drawable
 from znas.result import EdgeReport, LimitReport, RaceReport, ScoreReport, SearchResult
 from znas_engine.data.preprocess import Preprocess
 from znas_engine.spaces import Macro
 
 
-def document(result: SearchResult) -> Document:
-    """The architecture, what it costs and what finding it cost, and the worth of every operation."""
+def document(result: SearchResult, *, pictures: bool = False) -> Document:
+    """The architecture, what it costs and what finding it cost, and the worth of every operation. pictures:
+    with that of a front."""
     c, m = result.conditions, result.method
     score = c.score if len(c.scores) == 1 else f"{m['aggregate']} of {c.score}"
     if m["game"] == "shapley":
@@ -23,6 +26,10 @@ def document(result: SearchResult) -> Document:
         )
     facts = _facts(result)
     parts: list[Part] = [Code(result.arch), Facts(list(facts)), _table(result, worth)]
+    asked = result.request.pareto
+    if result.front and asked is not None:
+        parts.append(table(result.front, asked, result.arch))
+        parts += [figure(result.front, asked, result.arch)] if pictures and drawable() else []
     if result.notes:
         parts.append(Notes(result.notes))
     return Document(f"An architecture of the space {result.space.name}", parts, result.to_dict())

@@ -213,7 +213,7 @@ def test_any_edit_gives_the_file_again_or_one_line(
         now[part] = {name: value for name, value in now[part].items() if name in changed[part]}
     if "preprocess" not in changed:
         assert now.pop("preprocess") is None
-    assert now == readable(changed)
+    assert {name: part for name, part in now.items() if name in changed} == readable(changed)
 
 
 @pytest.mark.parametrize("content", ["[" * 200_000, "", "1" * 5000, "\xff\xfe"], ids=lambda text: text[:2])

@@ -10,6 +10,7 @@ import typer
 import znas
 from znas.cli.console import finish, progress_bar, remark, reporter
 from znas.cli.options import ARCHITECTURE, Json, Quiet, asks, path
+from znas.front import file_names
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
 
@@ -37,6 +38,8 @@ def search(
       znas-engine search --space darts --data cifar10 \\
         --data-dir ~/data --out runs/darts
       znas-engine search --data-dir ~/pictures --resolution 64
+      znas-engine search --max-params 300k \\
+        --pareto latency@native:cpu --out runs/front
       znas-engine search --preset paper --data cifar10 \\
         --data-dir ~/data --p 0 --envs 8 --json
       znas-engine search --preset naswot --prior shipped \\
@@ -60,5 +63,5 @@ def search(
         result.to_json() if as_json else result.document(),
         None if out is None else lambda: result.save(out),
         out,
-        FILES,
+        ", ".join([FILES, *file_names(result.front, request.pareto)]),
     )

@@ -45,10 +45,11 @@ def show(
     document = result.document()
 
     def write() -> None:
+        from znas import summary
         from znas.files import write_file
         from znas.output import html as page
 
         assert html is not None
-        write_file(html, page.render(document).encode())
+        write_file(html, page.render(summary.document(result, pictures=True)).encode())
 
     finish(result.to_json() if as_json else document, None if html is None else write, html)

@@ -53,6 +53,7 @@ class Latencies:
         self.space, self.macro, self.target = space, macro, target
         self.seed, self.measured, self._progress, self._report = seed, measured, progress, report
         self.table: LatencyTable | None = None
+        self._taken: dict[str, Latency] = {}
         if target.partition(":")[0] not in DEVICES:
             self.table = _table(table, space, target)
         else:
@@ -90,11 +91,13 @@ class Latencies:
         return self.model.of_masks(masks)
 
     def measure(self, genotype: Genotype) -> Latency | float | None:
-        """Now, on the target; or what the table has, None where that has none."""
+        """On the target, once; or what the table has, None where that has none."""
         if self.table is not None:
             return self.table.find(genotype, self.target)
-        with Meter(self.space, self.macro, Target.parse(self.target)) as meter:
-            return meter.measure(genotype)
+        if (name := str(genotype)) not in self._taken:
+            with Meter(self.space, self.macro, Target.parse(self.target)) as meter:
+                self._taken[name] = meter.measure(genotype)
+        return self._taken[name]
 
     per_operation = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,8 @@ class Counted:
     space: SearchSpace[Any]
     macro: Macro
     count: Callable[[Graph], int]
+    #: Of masks that were counted, where the cost is no sum.
+    _known: dict[bytes, float] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def named(cls, cost: str, space: SearchSpace[Any], macro: Macro) -> Counted:
@@ -67,7 +69,13 @@ class Counted:
         if self.per_operation is not None:
             costs, rest = self.per_operation
             return rest + sums_over(costs, masks)
-        return np.array([self.of(self.space.genotype(mask)) for mask in masks])
+        return np.array([self._once(mask) for mask in masks])
+
+    def _once(self, mask: Mask) -> float:
+        key = mask.tobytes()
+        if key not in self._known:
+            self._known[key] = self.of(self.space.genotype(mask))
+        return self._known[key]
 
     @cached_property
     def per_operation(self) -> tuple[Floats, float] | None:

@@ -32,6 +32,9 @@ EXAMPLES = {
     "memory": "2M, 512KiB or 60%",
     "latency": "3ms@ort:cpu:1, 60%@native:cpu or 20ms@COLUMN with --latency-table",
 }
+#: What a front of scores may be against, as it is written, and where a latency is measured unless told.
+FRONTS = ("params", "flops", "memory", "latency", "latency@TARGET")
+USUAL = "ort:cpu:1"
 _WRITTEN = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ%]*)\s*(?:@\s*(\S+)\s*)?")
 
 
@@ -64,6 +67,25 @@ def limits(cost: str, given: Any) -> tuple[Limit, ...]:
     if cost == "latency":
         raise _refused(cost, given, "")
     return (_limit(cost, f"{number(f'max_{cost}', given):.17g}"),)
+
+
+def against(given: str) -> tuple[str, str | None]:
+    """What `--pareto latency@native:cpu` asks for: the cost, and where it is measured.
+
+    Raises:
+        InvalidValueError: another cost, a target of what is the same on every device.
+    """
+    cost, at, target = given.strip().partition("@")
+    if cost not in UNITS or (at and not target):
+        raise InvalidValueError(
+            f"`pareto` must be one of {', '.join(FRONTS)} but got {briefly(given)}: pass --pareto params, or "
+            f"latency@{USUAL}"
+        )
+    if cost != "latency" and at:
+        raise InvalidValueError(
+            f"`pareto` got {briefly(given)}, and {cost} are the same on every device: pass --pareto {cost}"
+        )
+    return cost, (target or USUAL) if cost == "latency" else None
 
 
 def in_words(cost: str, value: float) -> str:

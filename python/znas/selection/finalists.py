@@ -40,7 +40,7 @@ def finalists(
     if count == 1:
         return [mask]
     sums = best_sums(space, scores, kept, LOOKS * count)
-    others = different(space, sums, {space.function_of(space.genotype(mask))})
+    others = different(space, sums, functions(space, [mask]))
     return [mask, *islice(others, count - 1)]
 
 
@@ -64,14 +64,19 @@ def best_sums(
         yield one_hot(choice, len(space.operations)) * kept[:, None]
 
 
-def different(space: SearchSpace[Any], masks: Iterable[Mask], functions: set[Hashable]) -> Iterator[Mask]:
-    """Those that the space admits; of architectures that compute the same function the first. functions:
-    those that are taken, to which theirs are added."""
+def different(space: SearchSpace[Any], masks: Iterable[Mask], taken: set[Hashable]) -> Iterator[Mask]:
+    """Those that the space admits; of architectures that compute the same function the first. taken:
+    functions that are not wanted, to which theirs are added."""
     for mask in masks:
         function = space.function_of(space.genotype(mask))
-        if function not in functions and space.admits(mask):
-            functions.add(function)
+        if function not in taken and space.admits(mask):
+            taken.add(function)
             yield mask
+
+
+def functions(space: SearchSpace[Any], masks: Iterable[Mask]) -> set[Hashable]:
+    """What architectures compute."""
+    return {space.function_of(space.genotype(mask)) for mask in masks}
 
 
 def losses(scores: Floats) -> Floats:
@@ -98,11 +103,10 @@ def references(
     exaggerate: all are good by what made them finalists, so their ranks by it say little, and yet a low one
     of them would weigh as much as being among the worst of the space.
     """
-    functions = {space.function_of(space.genotype(mask)) for mask in finalists}
     drawn: Iterator[Mask] = (space.random_path(rng) for _ in range(DRAWS * count))
     if budget is not None:
         drawn = kept_by(budget, drawn)
-    return list(islice(different(space, drawn, functions), count))
+    return list(islice(different(space, drawn, functions(space, finalists)), count))
 
 
 def kept_by(budget: Budget, masks: Iterator[Mask]) -> Iterator[Mask]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
 from itertools import combinations, islice
 from typing import Any
 
@@ -43,10 +43,25 @@ def within(
     Raises:
         InvalidValueError: none was found; the message names the least that can be met.
     """
+    found = fitting(budget, scores, worth_of_edge, kept, count)
+    if not found:
+        raise unmet(budget)
+    return found
+
+
+def fitting(
+    budget: Budget,
+    scores: Floats,
+    worth_of_edge: dict[int, float],
+    kept: NDArray[np.bool_],
+    count: int,
+    taken: Set[Hashable] = frozenset(),
+) -> list[Mask]:
+    """As `within`, of other functions than are `taken`; empty where none was found."""
     space, failed = budget.space, 0
     for edges in topologies(space, worth_of_edge, kept):
         found: list[Mask] = []
-        masks = different(space, best_sums(space, scores, edges, LOOKS, budget.relaxed), set())
+        masks = different(space, best_sums(space, scores, edges, LOOKS, budget.relaxed), set(taken))
         while len(found) < count and failed < TRIED and (some := list(islice(masks, TOGETHER))):
             keeps = budget.keeps(np.stack(some))
             found += [mask for mask, kept_all in zip(some, keeps, strict=True) if kept_all]
@@ -55,7 +70,7 @@ def within(
             return found[:count]
         if failed:  # the edges are not what keeps the limits from being met
             break
-    raise unmet(budget)
+    return []
 
 
 def topologies(
