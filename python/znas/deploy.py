@@ -127,18 +127,15 @@ def deploy(
     progress: Progress = QUIET.progress,
     report: Report = QUIET.report,
 ) -> Deployment:
-    """The network of a search with trained weights as one ONNX file, checked against PyTorch on images.
-
-        znas.deploy("runs/first", "weights.pt", data_dir="pictures/val").save("model.onnx")
+    """The network of a search with trained weights as one ONNX file, checked against PyTorch on images:
+    `znas.deploy("runs/first", "weights.pt").save("model.onnx")`.
 
     run: a run folder, or its result. weights: the state dictionary of `build()` in its architecture.py: a
-        file of `torch.save`, a .safetensors file, or the dictionary; its classifier says the classes' number.
+    file of `torch.save`, a .safetensors file, or the dictionary; its classifier says the classes' number.
     opset: of ONNX, the oldest that does by default. dtype: of weights and activations. compute_capability: a
-        TensorRT plan for such GPUs instead of ONNX.
-    data_dir: of images to check on; by default those that the run's data set keeps from searches, or its own.
-    class_names: in the order of the logits, where they are others than the run's.
-    channels, cells: of the network that was trained, where they are not the run's. latency: a target such as
-        ort:cpu:1 on which the network is timed (see `znas.Target`). space: see `znas.load`.
+    TensorRT plan for such GPUs instead of ONNX. data_dir: of images to check on; by default those that the
+    run's data set keeps from searches, or its own. class_names: in the order of the logits. channels, cells:
+    of the network that was trained. latency: where it is timed (see `znas.Target`). space: see `znas.load`.
     progress: called with (images checked, all of them). report: of lines on what takes long.
 
     Raises:
@@ -147,25 +144,18 @@ def deploy(
     from znas_engine.export.network import check_opset, export
 
     version, place = check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES)), _target(compute_capability)
-    target = None if latency is None else Target.parse(latency)
-    if target is not None:
-        target.check()
+    where = _here(latency)
     result = run if isinstance(run, SearchResult) else load(run, space=space)
-    notes: list[str] = []
+    notes = [] if dtype != "bfloat16" else ["not checked: ONNX Runtime has no such convolutions on a CPU"]
     made = _trained(result, weights, channels, cells, notes.append)
     preprocess = _fed(result, made.macro, class_names, notes.append)
     about = about_model(result.space, result.genotype, preprocess, weights="trained")
     model = export(made.graph, made.tensors, dtype=dtype, opset=version, metadata=about)
     check = None
-    if dtype == "bfloat16":
-        notes.append("not checked: ONNX Runtime has no convolutions in bfloat16 on a CPU")
-    else:
+    if dtype != "bfloat16":
         images = images_for(result, made.macro, preprocess, data_dir, notes.append)
         check = hold(compared(made.network, runtime(model, version), images, progress), dtype, result.space)
-    timed = None
-    if target is not None:
-        timed = measure_latency(result.space, result.genotype, made.macro, target)
-        notes += timed.remarks
+    timed = _timed(result, made.macro, where, notes)
     if place is not None:
         model = _plan(model, place, notes.append, report)
     return Deployment(
@@ -181,6 +171,23 @@ def deploy(
         notes=tuple(notes),
         model=model,
     )
+
+
+def _here(latency: str | None) -> Target | None:
+    """Where the network is timed; asked before the work."""
+    if latency is None:
+        return None
+    found = Target.parse(latency)
+    found.check()
+    return found
+
+
+def _timed(result: SearchResult, macro: Macro, where: Target | None, notes: list[str]) -> Latency | None:
+    if where is None:
+        return None
+    found = measure_latency(result.space, result.genotype, macro, where)
+    notes += found.remarks
+    return found
 
 
 def _target(compute_capability: str | None) -> plans.Target | None:

@@ -21,7 +21,7 @@ from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Secon
 from znas.selection.aggregate import Aggregate
 from znas.selection.criteria import spread
 from znas.selection.finalists import different, finalists, functions, losses, references
-from znas.selection.limited import within
+from znas.selection.limited import check_can_be_met, within
 from znas.selection.race import CHUNKS, Race
 from znas.selection.strategies import Decision
 from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
@@ -76,6 +76,8 @@ def select(setup: Setup, method: Method) -> SearchResult:
     instance("setup", setup, Setup, ": znas.Setup(request) is one")
     instance("method", method, Method, ": znas.Method.of(request.settled(), ...) is one")
     space, chance, axis = setup.space, method.rng("ties"), setup.pareto
+    if setup.budget is not None:
+        check_can_be_met(setup.budget)
     ahead = expected(method, space, front=axis is not None)
     setup.expect(ahead.masks, Estimate(setup.hooks.report, ahead.at_most))
     race = None if method.race is None else Race(_chunks(setup), method.race)

@@ -67,8 +67,7 @@ def constrained(
     album = folder.opened(out, "constrained", report=reporter(quiet=quiet))
     setup = Setup(request, Hooks(report=reporter(quiet=quiet)))
     truth = read_table(table, setup.space, report=reporter(quiet=quiet))
-    name, _ = truth.column(column)
-    devices = LatencyTable.read(latency, setup.space)
+    (name, _), devices = truth.column(column), LatencyTable.read(latency, setup.space)
     known = job.Truth.of(setup, truth, name, devices)
     chosen = job.cases(known, names(costs))
     with progress_bar("searches", quiet=quiet) as progress:

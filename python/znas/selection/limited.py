@@ -73,6 +73,15 @@ def fitting(
     return []
 
 
+def check_can_be_met(budget: Budget) -> None:
+    """InvalidValueError, as `within` raises it, where a cost that is a sum is over its limit in every
+    architecture: asked before the first pass. Latencies are measured for their prediction here."""
+    for bound in budget.bounds:
+        least, exact = _least(budget, bound, [])
+        if exact and least is not None and least > bound.most:
+            raise unmet(budget)
+
+
 def topologies(
     space: SearchSpace[Any], worth_of_edge: dict[int, float], kept: NDArray[np.bool_]
 ) -> Iterator[NDArray[np.bool_]]:
