@@ -15,6 +15,8 @@ from znas.cli import run
 from znas.cli.cache import size
 from znas_engine import storage, stored
 
+pytestmark = pytest.mark.ours
+
 Capture = pytest.CaptureFixture[str]
 
 

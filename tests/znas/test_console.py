@@ -24,6 +24,8 @@ from znas.reproduce.trials import run_trials
 from znas.search import searched
 from znas_engine.progress import duration
 
+pytestmark = pytest.mark.ours
+
 SMALL: dict[str, dict[str, Any]] = {
     "nasbench201": {"space": "nasbench201", "channels": 4, "cells": 1, "resolution": 8, "images": 4},
     "darts": {"space": "darts", "channels": 4, "cells": 3, "resolution": 8, "images": 4},

@@ -287,7 +287,7 @@ def test_options_that_cannot_be_met_are_one_line(tiny: Tiny) -> None:
         ({"dtype": "float64"}, "unknown dtype 'float64'"),
         ({"class_names": ["a", "b"]}, "`class_names` must be 10, as the weights have classes, but are 2"),
         ({"class_names": ["a"] * 10}, "`classes` must differ but 'a' is there twice"),
-        ({"data_dir": "nowhere"}, "no folder nowhere"),
+        ({"data_dir": "nowhere"}, "`data_dir` is not used by gaussian"),
     ):
         with pytest.raises(ZnasError, match=message):
             znas.deploy(result, state, **options)

@@ -23,6 +23,8 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv, Mixed, Relu
 from znas_engine.spaces.nasbench201 import NasBench201
 
+pytestmark = pytest.mark.ours
+
 NB201 = NasBench201()
 MACRO = small(NB201)
 

@@ -27,6 +27,8 @@ from znas_engine.spaces import Macro, SearchSpace
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201
 
+pytestmark = pytest.mark.ours
+
 NB201, DARTS = NasBench201(), Darts()
 TINY: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 8}
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"

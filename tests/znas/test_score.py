@@ -36,8 +36,12 @@ from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
 from znas_engine.tables import read_architectures
 
+pytestmark = pytest.mark.ours
+
 NB201, DARTS = NasBench201(), Darts()
-TINY: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 8, "images": 4, "seed": 3}
+#: For scores that read no images, and for others.
+SIZE: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 8, "seed": 3}
+TINY = SIZE | {"images": 4}
 CELLS = ["[3, 3, 3, 1, 2, 3]", "[1, 3, 0, 4, 2, 1]", "[0, 0, 0, 0, 0, 3]"]
 #: The last of them has no way from images to logits.
 DEAD = str(NB201.parse(CELLS[2]))
@@ -47,7 +51,6 @@ class Asked(StaticScore):
     """A score that knows how often it was asked."""
 
     name = "asked"
-    reads_environment = False
     asked = 0
 
     def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
@@ -66,7 +69,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
 
 
 def small(*arguments: str | Path) -> list[str | Path]:
-    return [*arguments, *(f"--{name}={value}" for name, value in TINY.items())]
+    size = SIZE if "params" in arguments else TINY
+    return [*arguments, *(f"--{name}={value}" for name, value in size.items())]
 
 
 # --- what is measured ---
@@ -89,7 +93,7 @@ def test_values_are_those_that_a_search_measures() -> None:
 
 
 def test_what_is_said_of_an_architecture_does_not_depend_on_the_others() -> None:
-    options = TINY | {"score": "params+flops"}
+    options = SIZE | {"score": "params+flops"}
     together = znas.score(CELLS, random=70, references=20, **options)
     alone = znas.score([CELLS[1]], references=20, **options)
     (row,), other = alone.rows, together.rows[1]
@@ -102,15 +106,15 @@ def test_what_is_said_of_an_architecture_does_not_depend_on_the_others() -> None
 
 
 def test_a_whole_request_of_a_search_is_read_as_far_as_it_matters() -> None:
-    request = znas.Request(score="params", p=0.5, game="shapley", finalists=1, **TINY)
+    request = znas.Request(score="params", p=0.5, game="shapley", finalists=1, **SIZE)
     assert (
         znas.score([CELLS[0]], request, references=0).rows
-        == znas.score([CELLS[0]], score="params", references=0, **TINY).rows
+        == znas.score([CELLS[0]], score="params", references=0, **SIZE).rows
     )
 
 
 def test_without_references_ranks_are_among_those_given() -> None:
-    table = znas.score(CELLS, score="params+flops", references=0, **TINY)
+    table = znas.score(CELLS, score="params+flops", references=0, **SIZE)
     values = np.array([[row.values[name][0] for row in table.rows] for name in ("params", "flops")])
     assert [row.aggregate for row in table.rows] == log_rank(values).tolist()
     assert {row.percentile for row in table.rows} == {None}
@@ -131,7 +135,7 @@ def test_one_environment_has_no_interval_and_says_so() -> None:
 
 def test_all_of_a_small_space_and_their_sizes() -> None:
     """Parameters of 15,625 networks are sums, which some networks confirm."""
-    table = znas.score(everything=True, score="params", references=10, **TINY)
+    table = znas.score(everything=True, score="params", references=10, **SIZE)
     assert [row.arch for row in table.rows] == [
         str(NasBench201Genotype(operations)) for operations in product(OPERATIONS, repeat=6)
     ]
@@ -272,7 +276,7 @@ def test_files_of_architectures(tmp_path: Path) -> None:
         table.write_text(text)
         assert read_architectures(table, NB201) == wanted
     said: list[str] = []
-    found = znas.score(file=lines, score="params", references=0, report=said.append, **TINY)
+    found = znas.score(file=lines, score="params", references=0, report=said.append, **SIZE)
     assert [row.arch for row in found.rows] == [first, second]
     assert "1 of 3 architectures repeat another and count once" in said
     genotypes = tmp_path / "genotypes.txt"
@@ -314,7 +318,7 @@ def test_members_of_a_space_are_all_of_it() -> None:
 
 def test_a_space_with_few_architectures_gives_what_it_has() -> None:
     said: list[str] = []
-    table = znas.score(random=9, space=Ragged(), score="params", report=said.append, **TINY)
+    table = znas.score(random=9, space=Ragged(), score="params", report=said.append, **SIZE)
     assert len(table.rows) == len(table.references) == 5  # one of six is not admitted
     assert "ragged gave 5 random architectures that differ, 9 were asked" in said
 
@@ -344,7 +348,7 @@ def test_what_cannot_be_scored_is_refused(options: dict[str, Any], wrong: str) -
 
 
 def test_csv_json_and_frame_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = znas.score(CELLS, score="params+flops", references=5, **TINY)
+    table = znas.score(CELLS, score="params+flops", references=5, **SIZE)
     rows = list(csv.DictReader(io.StringIO(table.to_csv())))
     plain = json.loads(table.to_json())
     assert [row["arch"] for row in rows] == [row["arch"] for row in plain["rows"]]
@@ -364,7 +368,7 @@ def test_csv_json_and_frame_say_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_frame_has_the_records() -> None:
     pytest.importorskip("pandas", reason="no dependency: to_frame alone needs it")
-    table = znas.score(CELLS, score="params", references=5, **TINY)
+    table = znas.score(CELLS, score="params", references=5, **SIZE)
     assert table.to_frame().to_dict("records") == table.records()
 
 

@@ -12,6 +12,8 @@ from znas.cli.options import check_read
 from znas.cli.prior_fit import SUPERNET, fit
 from znas_engine.errors import InvalidValueError
 
+pytestmark = pytest.mark.ours
+
 FIT = ["prior", "fit", "--out", "p.json"]
 TABLE2 = ["reproduce", "table2", "--data", "gaussian", "--out", "t"]
 
