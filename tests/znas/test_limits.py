@@ -397,6 +397,7 @@ def test_a_device_elsewhere_limits_by_its_table(written: str, table: Path) -> No
 
 def test_a_measured_latency_is_under_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latencies, "TEACHING", 0.02)
+    monkeypatch.setattr(latencies, "MEASURED", 8)
     said: list[str] = []
     asked = {"max_latency": "10s@ort:cpu:1,10s@torch:cpu", "max_params": "60%"}
     result = znas.search(preset="naswot", p=0.0, **SMALL, **asked, report=said.append)
