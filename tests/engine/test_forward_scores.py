@@ -445,7 +445,7 @@ def test_bfloat16_is_refused_for_differences(images: Batch) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("naswot+", "unknown score ''"),
+        ("naswot+", "a name of a score is missing in 'naswot\\+': pass naswot"),
         ("naswot+zenn", "unknown score 'zenn': .*did you mean 'zen'"),
         ("flops+naswot+flops", r"every score once but got 'flops\+naswot\+flops'"),
     ],

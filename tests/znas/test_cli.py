@@ -393,7 +393,7 @@ def completed(words: str) -> list[str]:
 
 def test_a_shell_completes_verbs_options_and_values() -> None:
     assert completed("znas-engine ") == list(VERBS)
-    assert completed("znas-engine s") == ["search", "show"]
+    assert completed("znas-engine s") == ["search", "show", "score"]
     assert completed("znas-engine prior f") == ["fit"]
     assert completed("znas-engine search --max-e") == ["--max-evaluations"]
     assert completed("znas-engine search --space nas") == ["nasbench201"]
@@ -409,7 +409,7 @@ def test_the_name_of_a_verb_is_completed_without_loading_any() -> None:
         env=os.environ
         | {"COMP_WORDS": "znas-engine s", "COMP_CWORD": "1", "_ZNAS_ENGINE_COMPLETE": "complete_bash"},
     )
-    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["search", "show"], "")
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["search", "show", "score"], "")
 
 
 def test_completion_is_offered() -> None:

@@ -69,7 +69,7 @@ VERBS: dict[str, tuple[list[str], list[str]]] = {
         [],
     ),
     "score": (
-        ["score", "--file", "t.csv", "--score", "params", "--images", "4", "--out", "a.csv", *SMALL, "-q"],
+        ["score", "--file", "t.csv", "--score", "params", "--out", "a.csv", *SMALL, "-q"],
         ["a.csv.1-of-2.work"],
     ),
     "page": ([str(ROOT / "bench" / "page.py"), "bench.json", "page.md"], ["page.png"]),

@@ -166,7 +166,7 @@ def _misused(error: Any) -> str:
         return f"there is no option {option}: {ELSEWHERE[wanted]}"
     known = [name for each in context.command.params for name in each.opts if name.startswith("--")]
     limits = [name for name in LIMITS if name in known] if option.startswith("--max-") else []
-    near = difflib.get_close_matches(option, limits or known, n=1, cutoff=0.75) or limits
+    near = difflib.get_close_matches(option, known, n=1, cutoff=0.75) or limits
     way_out = f"did you mean {' or '.join(near)}?" if near else f"see {context.command_path} --help"
     return f"there is no option {option}: {way_out}"
 

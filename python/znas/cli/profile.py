@@ -47,7 +47,8 @@ def profile(
     Examples:
       znas-engine profile nasbench201
       znas-engine profile nasbench201 --latency ort:cpu:1
-      znas-engine profile nasbench201 '[3, 3, 3, 1, 2, 3]' --classes 5 --resolution 64 --latency native:cpu
+      znas-engine profile nasbench201 '[3, 3, 3, 1, 2, 3]' \\
+        --resolution 64 --latency native:cpu
     """
     with progress_bar("architectures", quiet=quiet) as progress:
         found = measure(

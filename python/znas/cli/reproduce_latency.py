@@ -38,7 +38,8 @@ def latency(
 
     \b
     Example:
-      znas-engine reproduce latency --table latency.csv --out runs
+      znas-engine reproduce latency \\
+        --table latency.csv --out runs
     """
     from znas.costs.latency_table import LatencyTable
     from znas.reproduce import folder
