@@ -57,7 +57,7 @@ def option(default: Any, help: str, kind: type = str, **facts: Any) -> Any:
 
 def limit_of(cost: str, help: str) -> Any:
     """A field that limits a cost."""
-    return option(None, f"{help}: {EXAMPLES[cost]} of the largest", limit=cost)
+    return option(None, f"{help}: {EXAMPLES[cost]}", limit=cost)
 
 
 def typed(name: str, option: Option, value: Any, default: Any) -> Any:

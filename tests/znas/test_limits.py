@@ -82,7 +82,7 @@ def test_shares_and_several_latencies() -> None:
         ("params", "300", None),
         ("params", "1KiB", "and KiB is of --max-memory"),
         ("flops", "1KiB", "and KiB is of --max-memory"),
-        ("flops", "many", "such as 60M, 1.2G or 60% but got 'many'"),
+        ("flops", "many", "such as 60M, 1.2G or 60% of the largest but got 'many'"),
         ("memory", "-3", "'-3'"),
         ("memory", "0", "must be above 0"),
         ("params", "140%", "at most 100%"),

@@ -27,9 +27,9 @@ UNITS: dict[str, dict[str, float]] = {
 }
 #: By cost, how a limit of it may be written.
 EXAMPLES = {
-    "params": "300k, 1.2M or 60%",
-    "flops": "60M, 1.2G or 60%",
-    "memory": "2M, 512KiB or 60%",
+    "params": "300k, 1.2M or 60% of the largest",
+    "flops": "60M, 1.2G or 60% of the largest",
+    "memory": "2M, 512KiB or 60% of the largest",
     "latency": "3ms@ort:cpu:1, 60%@native:cpu or 20ms@COLUMN with --latency-table",
 }
 #: What a front of scores may be against, as it is written, and where a latency is measured unless told.
