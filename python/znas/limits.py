@@ -17,6 +17,8 @@ from znas_engine.spaces import Genotype, Mask
 Floats = NDArray[np.float64]
 #: Architectures that are measured before a limit of latency is given up.
 MEASURED = 20
+#: What a sum of floats may be over its limit, which is such a sum too where it is a share.
+ROUNDING = 1e-9
 
 
 def settled(
@@ -34,13 +36,16 @@ def settled(
     for tried, mask in enumerate(masks[:MEASURED]):
         limits, remarks = reports(budget, mask, losses)
         over = max((limit.value / limit.most for limit in limits), default=0.0)
-        if over <= 1:
+        if over <= 1 + ROUNDING:
             if tried:
                 remarks.append(f"{tried} architectures before this one were over a limit when measured")
             return mask, limits, remarks
         worst = max(limits, key=lambda limit: limit.value / limit.most)
         if nearest is None or over < nearest[0]:
-            nearest = over, in_words(worst.cost, worst.value) + f" on {worst.target}"
+            nearest = (
+                over,
+                in_words(worst.cost, worst.value) + (f" on {worst.target}" if worst.target else ""),
+            )
     assert nearest is not None
     raise InvalidValueError(
         f"of {min(MEASURED, len(masks))} architectures that were predicted within the limits none was when "

@@ -21,6 +21,7 @@ from znas.costs.counts import COUNTS, memory
 from znas.costs.features import random_masks
 from znas.costs.limits import Additive, Budget
 from znas.costs.quantities import in_words, limits
+from znas.limits import settled
 from znas.selection.finalists import losses
 from znas.selection.in_order import in_order, under
 from znas.selection.limited import topologies, within
@@ -291,6 +292,17 @@ def test_limits_that_do_not_bind_change_nothing() -> None:
     limited = znas.search(preset="naswot", p=0.0, max_params="100%", max_flops="100G", **SMALL)
     assert free.arch == limited.arch
     assert [limit.price for limit in limited.limits] == [0, 0]
+
+
+@pytest.mark.parametrize("cost", ["params", "flops"])
+def test_the_largest_keeps_a_limit_of_all_of_it(cost: str) -> None:
+    """Its count and the limit are sums of floats in different orders."""
+    whole = NB201.mask(NB201.parse([3] * 6))
+    for channels in range(3, 40):
+        budget = budget_of(NB201, Macro(channels, 1, 16, 10), **{cost: "100%"})
+        mask, (limit,), _ = settled([whole], np.zeros((6, 5)), budget)
+        assert mask is whole
+        assert limit.value == pytest.approx(limit.most)
 
 
 def test_the_size_of_the_network_is_not_that_of_the_supernet() -> None:

@@ -71,14 +71,6 @@ class Reader:
         """[n, E, O]"""
         return np.stack([self.space.mask(genotype) for genotype in genotypes])
 
-    def per_operation(self, kinds: Floats) -> Floats:
-        """Weights of `Features.kinds` -> what they make of one operation on one edge, [E, O]."""
-        parts = kinds.reshape(3, len(self.cells), -1)
-        found = np.zeros(self.space.shape)
-        for part, work in zip(parts, self._works(), strict=True):
-            found += np.einsum("co,ce->eo", part, self.cells) * work
-        return found
-
     def _works(self) -> tuple[Floats, ...]:
         """What `Features.kinds` sums up of an operation: itself, its work, its activations, each [E, O]."""
         return (np.ones(self.space.shape), *self.work)

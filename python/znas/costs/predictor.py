@@ -169,26 +169,6 @@ class LatencyModel:
         mean = self._posterior.mean(kernels(own, self._seen, self.name))
         return np.maximum(self._unit * mean, self._least)
 
-    def additive(self) -> Floats | None:
-        """What an operation adds on an edge, float64 [E, O], where the form is such a sum, else None: the sum
-        over an architecture's mask is its prediction, dead operations counted where `scope` is `present`;
-        otherwise it is the prediction of the architecture with its dead operations alive."""
-        if self.name != "additive":
-            return None
-        weights, constant = np.zeros(self.reader.space.shape), 0.0
-        sums = {
-            group: variance * (self._seen[group].T @ self._posterior.alpha) * self._scale.factor(group)
-            for group, variance in zip(FORMS[self.name], self._posterior.variances, strict=True)
-        }
-        constant = gaussian.CONSTANT * float(self._posterior.alpha.sum())
-        constant -= sum(float(w @ getattr(self._scale.middle, group)) for group, w in sums.items())
-        weights += sums["operations"].reshape(weights.shape)
-        weights += self.reader.per_operation(sums["kinds"])
-        # Every architecture has the same number of operations: each carries its share of the constant.
-        count = float(random_masks(self.reader.space, 1, np.random.default_rng(0)).sum())
-        found: Floats = self._unit * (weights + constant / count)
-        return found
-
 
 def sample(space: SearchSpace[Any], k: int, rng: np.random.Generator) -> list[Any]:
     """k different architectures to measure for a fit, of those that the space admits: of random ones, those
