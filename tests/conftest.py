@@ -167,7 +167,7 @@ def targets(*, but: tuple[str, str] = ("", "")) -> list[Any]:
 
 SPACES: dict[str, SearchSpace[Any]] = {name: get_space(name) for name in REGISTRY.builtin}
 SMALL = {
-    name: {"channels": 4, "cells": space.proxy_macro(resolution=16, classes=10).cells}
+    name: {"supernet_channels": 4, "supernet_cells": space.proxy_macro(resolution=16, classes=10).cells}
     for name, space in SPACES.items()
 }
 

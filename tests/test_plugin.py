@@ -18,7 +18,18 @@ from tests.znas.test_cli import refused
 from znas_engine.backends import can_run
 
 ROOT = Path(__file__).parents[1]
-SIZE = ("--space", "chain", "--data", "shapes", "--channels", "4", "--cells", "1", "--resolution", "16")
+SIZE = (
+    "--space",
+    "chain",
+    "--data",
+    "shapes",
+    "--supernet-channels",
+    "4",
+    "--supernet-cells",
+    "1",
+    "--resolution",
+    "16",
+)
 TINY = (*SIZE, "--images", "8")
 NASWOT = ("--preset", "naswot")
 BACKENDS = ("torch", "ort", "native")
@@ -142,8 +153,8 @@ def test_every_way_of_searching(options: tuple[str, ...], verb: Verb) -> None:
 def test_a_result_is_saved_loaded_and_trained(site: Path, tmp_path: Path) -> None:
     code = """
 import sys, znas, torch
-result = znas.search(space="chain", data="shapes", channels=4, cells=1, resolution=16, images=8,
-                     preset="naswot", p=1)
+size = {"supernet_channels": 4, "supernet_cells": 1, "resolution": 16, "images": 8}
+result = znas.search(space="chain", data="shapes", preset="naswot", p=1, **size)
 result.save(sys.argv[1])
 again = znas.load(sys.argv[1])
 assert again.to_dict() == result.to_dict()
@@ -330,7 +341,7 @@ def test_doctor_says_what_cannot_be_used(broken: Verb) -> None:
 def test_the_rest_still_works(broken: Verb) -> None:
     """A package that is broken is in nobody's way."""
     asked = (
-        "--channels",
+        "--supernet-channels",
         "4",
         "--resolution",
         "16",

@@ -39,7 +39,13 @@ from znas_engine.spaces import SPACES, Macro, SearchSpace
 from znas_engine.testing.agreement import small
 
 HERE = re.escape(__name__)
-TINY: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 8, "images": 4, "threads": 1}
+TINY: dict[str, Any] = {
+    "supernet_channels": 4,
+    "supernet_cells": 1,
+    "resolution": 8,
+    "images": 4,
+    "threads": 1,
+}
 CPU = {"cpu": ("float32",)}
 
 
@@ -383,7 +389,7 @@ def test_a_backend_that_keeps_its_promises() -> None:
         ({"envs": 2}, "sets `envs`, which is none of score, p, finalists, images, norm, cells"),
         ({"images": "many"}, "sets `images` to 'many', which is no whole number above 0"),
         ({"finalists": 1.5}, "sets `finalists` to 1.5, which is no whole number above 0"),
-        ({"cells": "two"}, "sets `cells` to 'two', which is no whole number above 0"),
+        ({"supernet_cells": "two"}, "sets `supernet_cells` to 'two', which is no whole number above 0"),
         ({"p": "x"}, r"sets `p` to 'x', which is no number in \[0, 1\]"),
         ({"norm": "nope"}, "sets `norm` to 'nope', which is no member of calibrated, batch, identity"),
         ({"norm": None}, "sets `norm` to None, which is no member of calibrated, batch, identity"),

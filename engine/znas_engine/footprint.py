@@ -38,6 +38,6 @@ def check_memory(graph: Graph, images: int) -> None:
         _, _, side = graph.nodes[0].shape
         raise InvalidValueError(
             f"{images:,} images of {side:,} x {side:,} pixels and this supernet need {needed / 1e9:,.0f} GB "
-            f"and this machine has {there / 1e9:,.0f}: ask for a smaller --resolution, --channels, --cells "
-            "or --images"
+            f"and this machine has {there / 1e9:,.0f}: ask for a smaller --resolution, --supernet-channels, "
+            "--supernet-cells or --images"
         )

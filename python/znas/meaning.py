@@ -145,7 +145,7 @@ RULES = (
 #: Of every verb that measures.
 NORM = Rule("norm", _no_score_reads_norm)
 #: What only a measurement reads: at p = 1 a note says so, since people vary p and leave all else the same.
-OF_MEASURING = ("images", "norm", "init", "dtype", "channels", "cells")
+OF_MEASURING = ("images", "norm", "init", "dtype", "supernet_channels", "supernet_cells")
 #: Edges that a note names.
 _NAMED = 6
 _DEFAULTS = Request()
@@ -211,7 +211,7 @@ def check_size(space: SearchSpace[Any], macro: Macro, graph: Graph) -> None:
         if not _absent(space, space.supernet(replace(macro, cells=cells))):
             raise InvalidValueError(
                 f"the supernet of {space.name} with {macro.cells} {space.cells_are} lacks operations of "
-                f"{which} which could only be drawn: pass --cells {cells} or more"
+                f"{which} which could only be drawn: pass --supernet-cells {cells} or more"
             )
     raise InvalidValueError(
         f"the supernet of {space.name} with {macro.cells} {space.cells_are} lacks operations of {which} "

@@ -20,7 +20,7 @@ ORDINARY: dict[str, Any] = {
     "finalists": 1,
     "images": 64,
     "norm": "calibrated",
-    "cells": None,
+    "supernet_cells": None,
 }
 
 
@@ -40,7 +40,7 @@ class Preset:
         """For that space. PluginError where that sets what it cannot."""
         found = dict(self.common)
         if self.proxy:
-            found["cells"] = space.proxy_macro(resolution=32, classes=10).cells
+            found["supernet_cells"] = space.proxy_macro(resolution=32, classes=10).cells
         own = space.presets.get(self.name, {})
         if (wrong := _wrong_fields(own)) is not None:
             raise PluginError(f"{called('search space', space)} {wrong} in its preset {self.name!r}")
@@ -97,7 +97,7 @@ def _unlike(name: str, value: Any) -> str | None:
                 return "number in [0, 1], 'auto' or one number per edge"
             return None
         case _:
-            right = (type(value) is int and value > 0) or (name == "cells" and value is None)
+            right = (type(value) is int and value > 0) or (name == "supernet_cells" and value is None)
             wanted = "whole number above 0"
     return None if right else wanted
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from znas.front import contradiction as of_front
 from znas.plain import difference, mistyped
+from znas.request import renamed
 from znas.result import EdgeReport, ScoreReport, SearchResult
 from znas.selection.operations import one_hot
 from znas_engine.arguments import check_between
@@ -56,6 +57,7 @@ def check(result: SearchResult, plain: Mapping[str, Any], *, same_space: bool) -
     now = result.to_dict()
     if not same_space:
         now["request"]["space"] = plain["request"]["space"]
+    plain = {**plain, "request": renamed(plain["request"])}
     whole = _NEW | {name: now[name] | part if name in _GROWING else part for name, part in plain.items()}
     if (different := difference(whole, now)) is not None:
         raise DataError(different)

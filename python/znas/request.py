@@ -7,7 +7,8 @@ The fields of `Request` are the options of the command line (`--data-dir` is `da
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from znas_engine.arguments import instance, number, positive
 from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
 from znas_engine.errors import InvalidValueError, briefly, unknown_choice
+from znas_engine.progress import unheard
 from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES, Score
 from znas_engine.spaces import SPACES, SearchSpace, get_space
@@ -84,7 +86,7 @@ class Request:
     )
     preset: str | Preset = option(
         DEFAULT,
-        "What score, p, finalists, images, norm and cells are where they are not given",
+        "What score, p, finalists, images, norm and supernet cells are where they are not given",
         choices=PRESETS,
     )
     score: Any = option(
@@ -172,10 +174,10 @@ class Request:
     threads: int | None = option(
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
-    channels: int | None = option(
+    supernet_channels: int | None = option(
         None, "Width of the supernet; the space's own by default", int, low=CHANNELS[0], high=CHANNELS[1]
     )
-    cells: int | None = option(
+    supernet_cells: int | None = option(
         None,
         "Depth of the supernet: cells per stage or in all, as the space counts",
         int,
@@ -288,13 +290,31 @@ class Request:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:
         """The inverse of `to_dict`, as far as classes can be found again."""
-        known = {name: value for name, value in plain.items() if name in OPTIONS}
+        known = {name: value for name, value in renamed(plain).items() if name in OPTIONS}
         return cls(**known)
 
 
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}
+#: Fields that had another name before; commands and functions still take that, with a remark.
+RENAMED = {"channels": "supernet_channels", "cells": "supernet_cells"}
+
+
+def renamed(options: Mapping[str, Any], told: Callable[[str, str], None] = unheard) -> dict[str, Any]:
+    """Options by the names that they have now. told: of each that had its older name, both names.
+
+    InvalidValueError for one that is given by both names.
+    """
+    found = {name: value for name, value in options.items() if name not in RENAMED}
+    for name, value in options.items():
+        if (now := RENAMED.get(name)) is None:
+            continue
+        if now in found:
+            raise InvalidValueError(f"`{name}` is called `{now}` now, and both were given: drop `{name}`")
+        told(name, now)
+        found[now] = value
+    return found
 
 
 def request_of(
@@ -303,6 +323,7 @@ def request_of(
     """What a public function was given: a whole request, or its fields as keyword arguments. known: those
     that are read. InvalidValueError for others; TypeError for both."""
     if request is None:
+        options = renamed(options, _warn)
         unknown = [name for name in options if name not in known]
         if unknown:
             raise unknown_choice("option", unknown[0], known)
@@ -311,6 +332,11 @@ def request_of(
         raise TypeError("give either a `request` or its fields as keyword arguments, not both")
     found: Request = instance("request", request, Request, ": give its fields as keyword arguments")
     return found
+
+
+def _warn(old: str, now: str) -> None:
+    """Of an argument of a public function, whose caller's caller wrote it."""
+    warnings.warn(f"`{old}` is called `{now}` now", FutureWarning, stacklevel=5)
 
 
 #: Fields whose values registries and `check_p` read.

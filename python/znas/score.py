@@ -39,8 +39,8 @@ CHECKED = 16
 #: The fields of a request that decide a score; others are not read.
 READ = (
     *("space", "data", "data_dir", "channels_in", "backend", "device", "threads", "preset", "score"),
-    *("aggregate", "envs", "images", "norm", "dtype", "init", "seed", "channels", "cells", "resolution"),
-    *("network_channels", "network_cells"),
+    *("aggregate", "envs", "images", "norm", "dtype", "init", "seed", "resolution"),
+    *("supernet_channels", "supernet_cells", "network_channels", "network_cells"),
 )
 
 

@@ -106,7 +106,9 @@ class Setup:
             channels_in=asked.channels_in,
             report=hooks.report,
         )
-        self.macro: Macro = self.space.macro_for(self.dataset, channels=asked.channels, cells=asked.cells)
+        self.macro: Macro = self.space.macro_for(
+            self.dataset, channels=asked.supernet_channels, cells=asked.supernet_cells
+        )
         usual = self.space.evaluation_macro_for(self.dataset)
         self._sizes = sizes(self.space, usual, *asked.sizes())
         if len(self._sizes) > 1 and not asked.limits():

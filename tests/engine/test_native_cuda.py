@@ -118,5 +118,5 @@ def test_a_gpu_that_fails_is_one_line(
 @emulated
 def test_a_memory_too_small_is_one_line(images: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZNAS_EMULATED_GPU_BYTES", "100000")
-    with pytest.raises(DeviceMemoryError, match=r"^the GPU's memory is full \(.*\); search with fewer"):
+    with pytest.raises(DeviceMemoryError, match=r"^the GPU's memory is full \(.*\); take a smaller"):
         evaluate(images, devices=["cuda:0"])

@@ -176,7 +176,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SEARCH = "search --backend native --device cuda:0 --preset naswot --dtype bfloat16 --norm batch --p 0.9"
-SEARCH += " --channels 4 --cells 1 --resolution 8 --images 2 --threads 1 --json"
+SEARCH += " --supernet-channels 4 --supernet-cells 1 --resolution 8 --images 2 --threads 1 --json"
 
 
 def searched(capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

@@ -310,7 +310,17 @@ def test_a_gpu_alone_is_not_enough(capability: str, why: str, driver: Path) -> N
 
 
 def test_export_builds_a_plan_ahead(root: Path, tmp_path: Path) -> None:
-    size = ["--channels", "4", "--cells", "1", "--resolution", "16", "--dtype", "float16", "--codes"]
+    size = [
+        "--supernet-channels",
+        "4",
+        "--supernet-cells",
+        "1",
+        "--resolution",
+        "16",
+        "--dtype",
+        "float16",
+        "--codes",
+    ]
     files = [tmp_path / "one.plan", tmp_path / "two.plan"]
     for file, remarks in zip(files, (1, 0), strict=True):
         done = znas_engine("export", *size, "--compute-capability", BLACKWELL, "--out", file)

@@ -50,7 +50,7 @@ def jobs(data: Path) -> list[Job]:
         "--threads",
         "1",
     )
-    size = ("--channels", "4", "--cells", "1", "--resolution", "16", "--images", "20", "-q")
+    size = ("--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--images", "20", "-q")
     rows = ("--rows", "random,naswot-p0.5,most-parameters", "--seeds", "3")
     return [
         Job("search", (*SEARCH, "--envs", "3", "--out"), _files),

@@ -141,7 +141,7 @@ def little_memory(folder: Path, rng: Random, account: Account) -> None:
                 before=_limit(resource.RLIMIT_AS, megabytes << 20),
             )
             account.add(verdict(done, right=arch(done) == wanted[name]), f"{megabytes} MB, {name}")
-    for options in (("--resolution", "20000"), ("--images", "1000000"), ("--channels", "1000000")):
+    for options in (("--resolution", "20000"), ("--images", "1000000"), ("--supernet-channels", "1000000")):
         done = run([*NATIVE, *options], before=_limit(resource.RLIMIT_AS, 6000 << 20))
         account.add(verdict(done, right=True), " ".join(options))
 
@@ -277,7 +277,7 @@ def paths(folder: Path, rng: Random, account: Account) -> None:
         ("prior", "show"),
         ("prior", "check", "shipped", "--space", "nasbench201", "--table"),
         ("prior", "fit", "--source", "table", "--out", str(folder / "p.json"), "--table"),
-        ("export", "--channels", "2", "--cells", "1", "--out"),
+        ("export", "--supernet-channels", "2", "--supernet-cells", "1", "--out"),
         ("reproduce", "figures", "--out"),
         ("reproduce", "sets", "--out"),
     ]
@@ -313,9 +313,9 @@ def foreign_things(folder: Path, rng: Random, account: Account) -> None:
         "prior": ["prior", "fit", "--envs", "2", *TINY, "--out", "prior.json"],
         "export": [
             "export",
-            "--channels",
+            "--supernet-channels",
             "2",
-            "--cells",
+            "--supernet-cells",
             "1",
             "--resolution",
             "8",
@@ -370,7 +370,8 @@ LARGEST = 600_000_000
 _MUCH = """
 import resource, numpy as np, znas
 from znas.setup import Setup
-request = znas.Request({options}, images=8, channels=2, cells=1, resolution=8, backend="native", threads=2)
+size = dict(supernet_channels=2, supernet_cells=1, resolution=8, images=8)
+request = znas.Request({options}, **size, backend="native", threads=2)
 setup = Setup(request)
 rng = np.random.default_rng(0)
 masks = np.eye(5, dtype=np.float32)[rng.integers(0, 5, ({masks}, 6))]

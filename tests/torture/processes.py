@@ -16,7 +16,19 @@ from tests.torture.account import REFUSED, RIGHT
 
 REPOSITORY = Path(__file__).parents[2]
 #: The smallest supernet that has every operation.
-TINY = ("--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8", "--threads", "2", "-q")
+TINY = (
+    "--supernet-channels",
+    "4",
+    "--supernet-cells",
+    "1",
+    "--resolution",
+    "16",
+    "--images",
+    "8",
+    "--threads",
+    "2",
+    "-q",
+)
 SEARCH = ("search", "--data", "gaussian", "--preset", "naswot", "--p", "0", "--seed", "3", *TINY)
 #: Seconds after which a command hangs.
 PATIENCE = 300.0

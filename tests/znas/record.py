@@ -25,8 +25,8 @@ CLOSE = 1e-3
 #: Say nothing about the architecture.
 VOLATILE = ("seconds", "versions", "device")
 
-TINY = "--channels 4 --cells 1 --resolution 16 --images 16"
-SMALL = "--channels 4 --cells 3 --resolution 16 --images 16"
+TINY = "--supernet-channels 4 --supernet-cells 1 --resolution 16 --images 16"
+SMALL = "--supernet-channels 4 --supernet-cells 3 --resolution 16 --images 16"
 DARTS = f"--space darts {SMALL}"
 NASWOT = f"--preset naswot {TINY}"
 NASWOT_DARTS = f"--preset naswot {DARTS}"

@@ -20,7 +20,7 @@ from znas.cli import VERBS, app, run
 from znas_engine.backends import BACKENDS, can_run, missing
 from znas_engine.tensorrt.flavours import installed
 
-SMALL = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8"]
+SMALL = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--images", "8"]
 
 
 def znas_engine(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -92,6 +92,18 @@ def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> N
 )
 def test_mistakes_are_one_line_and_exit_2(arguments: list[str], message: str) -> None:
     assert message in refused(search(*arguments))
+
+
+def test_older_names_of_options_are_taken_with_a_remark() -> None:
+    older = ["--preset", "naswot", "--p", "1", "--channels", "4", "--cells", "2", "--json"]
+    done = znas_engine("search", *older)
+    remarks = ["--channels is called --supernet-channels now", "--cells is called --supernet-cells now"]
+    assert [line.removeprefix("znas-engine: ") for line in done.stderr.splitlines()[:2]] == remarks
+    assert {"channels": 4, "cells": 2}.items() <= json.loads(done.stdout)["supernet"].items()
+    assert znas_engine("search", *older, "--quiet").stderr == ""
+    both = refused(znas_engine("search", "--channels", "4", "--supernet-channels", "4"))
+    assert "`channels` is called `supernet_channels` now, and both were given: drop `channels`" in both
+    assert "--channels " not in znas_engine("search", "--help").stdout
 
 
 def test_truncated_and_malicious_cifar_files(tmp_path: Path, test_data: Path) -> None:
@@ -213,7 +225,7 @@ def test_a_search_at_p_one_loads_only_what_it_uses() -> None:
 @pytest.mark.parametrize("space", ["nasbench201", "darts"])
 def test_export_writes_the_graph_that_search_runs(space: str, tmp_path: Path) -> None:
     out = tmp_path / "supernet.onnx"
-    size = ["--channels", "4", "--cells", "3", "--resolution", "16"]
+    size = ["--supernet-channels", "4", "--supernet-cells", "3", "--resolution", "16"]
     done = znas_engine("export", "--space", space, "--out", out, "--json", *size)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)

@@ -27,8 +27,14 @@ from znas_engine.progress import duration
 pytestmark = pytest.mark.ours
 
 SMALL: dict[str, dict[str, Any]] = {
-    "nasbench201": {"space": "nasbench201", "channels": 4, "cells": 1, "resolution": 8, "images": 4},
-    "darts": {"space": "darts", "channels": 4, "cells": 3, "resolution": 8, "images": 4},
+    "nasbench201": {
+        "space": "nasbench201",
+        "supernet_channels": 4,
+        "supernet_cells": 1,
+        "resolution": 8,
+        "images": 4,
+    },
+    "darts": {"space": "darts", "supernet_channels": 4, "supernet_cells": 3, "resolution": 8, "images": 4},
 }
 SEARCHES: list[tuple[dict[str, Any], bool]] = [
     ({"p": 0}, False),

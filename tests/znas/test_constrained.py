@@ -16,7 +16,18 @@ from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
 
 pytestmark = pytest.mark.ours
-TINY = ["--preset", "naswot", "--cells", "1", "--finalists", "8", "--images", "10", "--data", "gaussian"]
+TINY = [
+    "--preset",
+    "naswot",
+    "--supernet-cells",
+    "1",
+    "--finalists",
+    "8",
+    "--images",
+    "10",
+    "--data",
+    "gaussian",
+]
 #: Of one operation on one edge.
 ACCURACY = dict(zip(OPERATIONS, (0.0, 1.0, 4.0, 7.0, 2.0), strict=True))
 MS = dict(zip(OPERATIONS, (0.0, 0.1, 1.0, 3.0, 0.5), strict=True))

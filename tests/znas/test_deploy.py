@@ -98,7 +98,18 @@ def one_thread() -> Iterator[None]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search on the committed pictures."""
     out = tmp_path_factory.mktemp("runs") / "first"
-    size = ["--preset", "naswot", "--channels", "4", "--cells", "1", "--images", "20", "--resolution", "32"]
+    size = [
+        "--preset",
+        "naswot",
+        "--supernet-channels",
+        "4",
+        "--supernet-cells",
+        "1",
+        "--images",
+        "20",
+        "--resolution",
+        "32",
+    ]
     pictures = ["--data", "imagefolder", "--data-dir", PICTURES / "train"]
     done = znas_engine("search", *size, *pictures, "--out", out, "-q")
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ from znas_engine.tables import read_table
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
 BOTH_SPACES = pytest.mark.parametrize("space", [NB201, DARTS], ids=["nasbench201", "darts"])
-SIZE = {"channels": 4, "cells": 1, "resolution": 16}
+SIZE = {"supernet_channels": 4, "supernet_cells": 1, "resolution": 16}
 INITS = ("gaussian", "uniform", "constant")
 
 
@@ -190,7 +190,14 @@ ENVS = 40
 def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collector, Any, Any]:
     """The smallest supernet without normalisation, with every family of weights."""
     settings = Request(
-        preset="naswot", envs=ENVS, images=3, norm="identity", threads=1, channels=4, cells=1, resolution=8
+        preset="naswot",
+        envs=ENVS,
+        images=3,
+        norm="identity",
+        threads=1,
+        supernet_channels=4,
+        supernet_cells=1,
+        resolution=8,
     )
     collector = Collector(settings, inits=INITS, depths=2)
     with Journal(tmp_path_factory.mktemp("work") / "work", collector.identity) as journal:
@@ -448,7 +455,7 @@ def test_chance_agrees_by_chance_and_one_search_is_refused() -> None:
 
 # --- robustness ---
 
-FLAGS = ["--channels", "4", "--cells", "1", "--resolution", "16"]
+FLAGS = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16"]
 
 
 def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
@@ -537,7 +544,9 @@ def test_a_killed_run_resumes_to_the_same_files(tmp_path: Path) -> None:
 
 def test_diagnose_resumes_and_writes_a_page_json_and_pictures(tmp_path: Path) -> None:
     """A run interrupted between two pieces ends with the bytes of one that was not."""
-    settings = Request(preset="naswot", envs=20, images=2, threads=1, channels=4, cells=1, resolution=8)
+    settings = Request(
+        preset="naswot", envs=20, images=2, threads=1, supernet_channels=4, supernet_cells=1, resolution=8
+    )
     arguments: dict[str, Any] = {"inits": ["uniform"], "ps": (0.0, 1.0), "depths": 1, "column": None}
     arguments["table"] = read_table(
         write_table(tmp_path / "t.csv", 50, lambda g, rng: rng.uniform(1, 99)), NB201
@@ -578,9 +587,9 @@ def test_diagnose_command_on_real_images(tmp_path: Path, test_data: Path) -> Non
         tmp_path / "out",
         "--space",
         "nasbench201",
-        "--channels",
+        "--supernet-channels",
         "4",
-        "--cells",
+        "--supernet-cells",
         "1",
         "--resolution",
         "8",

@@ -36,7 +36,13 @@ pytestmark = pytest.mark.ours
 
 NB201 = NasBench201()
 SMALL: dict[str, Any] = {
-    **{"channels": 4, "cells": 1, "resolution": 16, "images": 4, "score": "naswot+live_flops"},
+    **{
+        "supernet_channels": 4,
+        "supernet_cells": 1,
+        "resolution": 16,
+        "images": 4,
+        "score": "naswot+live_flops",
+    },
     **{"network_channels": 4, "network_cells": 1, "finalists": FINALISTS},
 }
 PNG = b"\x89PNG"

@@ -14,7 +14,18 @@ import pytest
 
 pytestmark = pytest.mark.ours
 
-SMALL = ["--channels", "4", "--cells", "1", "--resolution", "16", "--images", "8", "--seed", "1"]
+SMALL = [
+    "--supernet-channels",
+    "4",
+    "--supernet-cells",
+    "1",
+    "--resolution",
+    "16",
+    "--images",
+    "8",
+    "--seed",
+    "1",
+]
 
 
 def znas(*arguments: str | Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,13 @@ from znas_engine.scores import Score, get_score
 
 pytestmark = pytest.mark.ours
 
-TINY: dict[str, Any] = {"channels": 2, "cells": 1, "resolution": 8, "images": 8, "preset": "naswot"}
+TINY: dict[str, Any] = {
+    "supernet_channels": 2,
+    "supernet_cells": 1,
+    "resolution": 8,
+    "images": 8,
+    "preset": "naswot",
+}
 SPACE = SPACES["nasbench201"]
 
 

@@ -37,7 +37,7 @@ NB201, DARTS = NasBench201(), Darts()
 NB201_SIZE = NB201.evaluation_macro(resolution=32, classes=10)
 DARTS_SIZE = Macro(channels=4, cells=3, resolution=16, classes=10)
 SMALL: dict[str, Any] = {
-    **{"channels": 4, "cells": 1, "resolution": 16, "images": 8},
+    **{"supernet_channels": 4, "supernet_cells": 1, "resolution": 16, "images": 8},
     **{"network_channels": 4, "network_cells": 1},
 }
 

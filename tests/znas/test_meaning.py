@@ -20,8 +20,8 @@ from znas_engine.spaces import Macro
 
 TINY: dict[str, Any] = {
     "preset": "naswot",
-    "channels": 4,
-    "cells": 1,
+    "supernet_channels": 4,
+    "supernet_cells": 1,
     "resolution": 16,
     "images": 8,
     "threads": 1,
@@ -48,15 +48,23 @@ class Late(Ragged):
 @pytest.mark.parametrize("cells", [1, 2])
 @pytest.mark.parametrize("preset", ["naswot", "log-rank", "paper"])
 def test_darts_without_a_normal_cell_is_refused(cells: int, preset: str) -> None:
-    with pytest.raises(InvalidValueError, match=r"14 of its 28 edges, normal:0->2 .* --cells 3 or more"):
-        znas.Setup(znas.Request(space="darts", preset=preset, cells=cells, score="naswot", channels=4))
+    with pytest.raises(
+        InvalidValueError, match=r"14 of its 28 edges, normal:0->2 .* --supernet-cells 3 or more"
+    ):
+        znas.Setup(
+            znas.Request(
+                space="darts", preset=preset, supernet_cells=cells, score="naswot", supernet_channels=4
+            )
+        )
 
 
 @pytest.mark.parametrize("cells", [1, 3])
 def test_a_foreign_space_is_held_to_the_same(cells: int) -> None:
-    with pytest.raises(InvalidValueError, match=r"1 of its 3 edges, cell:0->2 first, .* --cells 4 or more"):
-        znas.Setup(znas.Request(space=Late(), preset="naswot", cells=cells))
-    znas.Setup(znas.Request(space=Late(), preset="naswot", cells=4))
+    with pytest.raises(
+        InvalidValueError, match=r"1 of its 3 edges, cell:0->2 first, .* --supernet-cells 4 or more"
+    ):
+        znas.Setup(znas.Request(space=Late(), preset="naswot", supernet_cells=cells))
+    znas.Setup(znas.Request(space=Late(), preset="naswot", supernet_cells=4))
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "darts"])
@@ -144,7 +152,16 @@ def test_the_same_options_where_they_are_read(options: dict[str, Any]) -> None:
 #: Fields that something reads whatever the others are, or whose reader refuses them itself: `load` those of
 #: images, `Method` a final round and a race, `Setup` limits and sizes, `choose_backend` what a machine lacks.
 ELSEWHERE = {
-    *("space", "data", "data_dir", "channels_in", "resolution", "channels", "cells", "seed"),
+    *(
+        "space",
+        "data",
+        "data_dir",
+        "channels_in",
+        "resolution",
+        "supernet_channels",
+        "supernet_cells",
+        "seed",
+    ),
     *("preset", "score", "p", "game", "selection", "finalists", "race"),
     *("backend", "device", "threads", "network_channels", "network_cells"),
     *("max_params", "max_flops", "max_memory", "max_latency"),
@@ -169,8 +186,8 @@ def test_the_value_that_an_option_has_anyway_is_not_refused() -> None:
 def test_what_is_not_measured_is_said_at_p_one() -> None:
     asked = {"preset": "naswot", "resolution": 16, "p": 1, "seed": 4}
     assert not any("changed nothing" in note for note in znas.search(**asked).notes)
-    notes = znas.search(**asked, channels=4, images=8, norm="batch").notes
-    assert "at p = 1 nothing is measured: --images, --norm, --channels changed nothing" in notes
+    notes = znas.search(**asked, supernet_channels=4, images=8, norm="batch").notes
+    assert "at p = 1 nothing is measured: --images, --norm, --supernet-channels changed nothing" in notes
 
 
 def test_a_drawn_winner_is_named() -> None:

@@ -22,7 +22,7 @@ HERE = Path(__file__).parents[2]
 SIGSYS = 31
 NB201 = SPACES["nasbench201"]
 
-SIZE = ["--channels", "4", "--cells", "1", "--resolution", "16", "--seed", "1"]
+SIZE = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--seed", "1"]
 SMALL = [*SIZE, "--images", "8"]
 
 
@@ -108,7 +108,18 @@ COMMANDS = {
     "bench": [
         [
             *("bench", "--quick", "--part", "passes", "--space", "nasbench201", "--backend", "ort"),
-            *("--masks", "do", "--images", "8", "--threads", "1", "--channels", "4", "--cells", "1"),
+            *(
+                "--masks",
+                "do",
+                "--images",
+                "8",
+                "--threads",
+                "1",
+                "--supernet-channels",
+                "4",
+                "--supernet-cells",
+                "1",
+            ),
             *("--resolution", "16", "--rounds", "1"),
         ]
     ],

@@ -374,7 +374,16 @@ def command(*arguments: str | Path) -> list[str]:
 @pytest.mark.ours
 def test_a_killed_fit_resumes_to_the_same_prior(test_data: Path, tmp_path: Path) -> None:
     """SIGKILL in the training, which then goes on from its checkpoint; and SIGKILL in the validation."""
-    size = ["--data", "cifar10", "--data-dir", str(test_data), "--channels", "4", "--cells", "1"]
+    size = [
+        "--data",
+        "cifar10",
+        "--data-dir",
+        str(test_data),
+        "--supernet-channels",
+        "4",
+        "--supernet-cells",
+        "1",
+    ]
     size += [
         "--resolution",
         "16",

@@ -205,7 +205,13 @@ def test_records_of_different_fields_share_one_csv() -> None:
 @pytest.fixture(scope="module")
 def found() -> dict[str, Document]:
     """One of every result that is made within seconds; the others are rendered in their own tests."""
-    size: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 16, "images": 8, "threads": 1}
+    size: dict[str, Any] = {
+        "supernet_channels": 4,
+        "supernet_cells": 1,
+        "resolution": 16,
+        "images": 8,
+        "threads": 1,
+    }
     bench = json.loads((ROOT / "bench/results/amd-epyc-25-1-2-cores/88d0675.json").read_text())
     shipped = get_space("nasbench201").prior
     assert shipped is not None
@@ -254,7 +260,14 @@ def _texts(document: Document) -> Iterator[str]:
 def test_a_search_is_told_as_it_was(found: dict[str, Document]) -> None:
     """The selected operation of every edge is marked, what was drawn has its sign, the facts are its own."""
     result = znas.search(
-        preset="naswot", p=0.5, envs=2, channels=4, cells=1, resolution=16, images=8, threads=1
+        preset="naswot",
+        p=0.5,
+        envs=2,
+        supernet_channels=4,
+        supernet_cells=1,
+        resolution=16,
+        images=8,
+        threads=1,
     )
     lines = text.render(result.document().parts, emphasis=False).splitlines()
     assert lines[0] == result.arch

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ours
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SMALL = ["--channels", "2", "--cells", "1", "--resolution", "8"]
+SMALL = ["--supernet-channels", "2", "--supernet-cells", "1", "--resolution", "8"]
 GAUSSIAN = ["--data", "gaussian", *SMALL, "-q"]
 TABLE2 = [
     "reproduce",

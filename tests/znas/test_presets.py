@@ -55,7 +55,7 @@ def test_the_default_is_what_every_door_does() -> None:
     for name, option in OPTIONS.items():
         if option.of_preset:
             assert getattr(Request(), name) is None
-            assert name == "cells" or getattr(settled, name) is not None
+            assert name == "supernet_cells" or getattr(settled, name) is not None
 
 
 def test_what_is_given_replaces_what_the_preset_has() -> None:
@@ -70,7 +70,9 @@ def test_what_is_given_replaces_what_the_preset_has() -> None:
         assert settled(space=name, p=0.0).finalists == own["finalists"]
         assert settled(space=name, p=0.5).finalists == 1
         assert settled(space=name, p=0.5, finalists=7).finalists == 7
-        assert settled(space=name).cells == get_space(name).proxy_macro(resolution=32, classes=10).cells
+        assert (
+            settled(space=name).supernet_cells == get_space(name).proxy_macro(resolution=32, classes=10).cells
+        )
     assert settled().settled() == settled()
     with pytest.raises(InvalidValueError, match=r"unknown preset 'log_rank'.*did you mean 'log-rank'"):
         settled(preset="log_rank")

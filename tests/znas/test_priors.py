@@ -35,7 +35,7 @@ from znas_engine.spaces import get_space
 from znas_engine.tables import read_table
 
 NB201, DARTS = SPACES["nasbench201"], SPACES["darts"]
-SIZE = {"channels": 4, "cells": 1, "resolution": 16, "images": 8}
+SIZE = {"supernet_channels": 4, "supernet_cells": 1, "resolution": 16, "images": 8}
 
 
 def make(space: Any = NB201, seed: int = 0, passed: bool = True, **changes: Any) -> priors.Prior:
@@ -330,7 +330,19 @@ def command(*arguments: str | Path) -> list[str]:
 
 @pytest.mark.ours
 def test_a_killed_fit_resumes_to_the_same_prior(tmp_path: Path) -> None:
-    size = ["--channels", "8", "--cells", "2", "--resolution", "16", "--images", "16", "--envs", "15", "-q"]
+    size = [
+        "--supernet-channels",
+        "8",
+        "--supernet-cells",
+        "2",
+        "--resolution",
+        "16",
+        "--images",
+        "16",
+        "--envs",
+        "15",
+        "-q",
+    ]
     whole, broken = tmp_path / "whole.json", tmp_path / "broken.json"
     work = tmp_path / "broken.json.work"
     process = subprocess.Popen(command("fit", "--out", broken, *size))

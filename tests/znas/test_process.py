@@ -23,7 +23,7 @@ from znas.cli import main, run
 from znas.cli.streams import LOOK_ALIKES
 from znas_engine import interrupts
 
-SIZE = ["--channels", "4", "--cells", "1", "--resolution", "16"]
+SIZE = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16"]
 SMALL = ["search", "--preset", "naswot", *SIZE, "--images", "8"]
 LONG = [*SMALL, "--envs", "300", "--p", "0", "--out", "out"]
 VERBS = {

@@ -26,7 +26,7 @@ from znas_engine.spaces import get_space
 pytestmark = pytest.mark.ours
 
 SPACE = get_space("tests.ragged:Ragged")
-TINY: dict[str, Any] = {"space": "tests.ragged:Ragged", "images": 8, "resolution": 8, "channels": 4}
+TINY: dict[str, Any] = {"space": "tests.ragged:Ragged", "images": 8, "resolution": 8, "supernet_channels": 4}
 
 
 def test_names_and_objects_are_spaces() -> None:

@@ -9,7 +9,19 @@ import pytest
 
 from znas.cli import main
 
-SMALL = ["--data", "gaussian", "--channels", "2", "--cells", "1", "--resolution", "8", "--images", "4", "-q"]
+SMALL = [
+    "--data",
+    "gaussian",
+    "--supernet-channels",
+    "2",
+    "--supernet-cells",
+    "1",
+    "--resolution",
+    "8",
+    "--images",
+    "4",
+    "-q",
+]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -31,7 +43,7 @@ def test_without_matplotlib_the_tables_are_written(
 ) -> None:
     out = tmp_path / "out"
     arguments = ["reproduce", "table1", "--rows", "random", "--seeds", "1", *SMALL[:-1], "--out", str(out)]
-    arguments += ["--cells", "3"]  # with fewer DARTS has no normal cell
+    arguments += ["--supernet-cells", "3"]  # with fewer DARTS has no normal cell
     code, text, err = run(capsys, *arguments)
     assert code == 0, err
     assert "random" in text
@@ -75,7 +87,7 @@ def test_what_is_needed_is_asked_first(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    data = ["--data", "gaussian", "--channels", "2", "--cells", "1", "--resolution", "8"]
+    data = ["--data", "gaussian", "--supernet-channels", "2", "--supernet-cells", "1", "--resolution", "8"]
     code, out, err = run(capsys, *arguments, *data, "--out", "deep/out", "-q")
     assert (code, out) == (2, "")
     assert message in err

@@ -249,9 +249,14 @@ def test_what_an_older_version_did_not_know_has_its_default(plain: dict[str, Any
     older = copy.deepcopy(plain)
     del older["request"]["channels_in"], older["network"]["inputs"], older["preprocess"]
     older["request"]["data_dir"] = "./data/"
+    for name in ("channels", "cells"):
+        older["request"][name] = older["request"].pop(f"supernet_{name}")
     result = opened(older, tmp_path)
     assert result.macro.inputs == 3
     assert result.preprocess is None
+    assert {f"supernet_{name}": older["request"][name] for name in ("channels", "cells")} == {
+        name: getattr(result.request, name) for name in ("supernet_channels", "supernet_cells")
+    }
     assert result.request.data_dir == Path("data")
 
 

@@ -44,7 +44,7 @@ from znas_engine.spaces.nasbench201.isomorphism import canonical
 from znas_engine.tables import read_table
 
 NB201 = NasBench201()
-TINY = {"channels": 2, "cells": 1, "resolution": 8, "images": 10}
+TINY = {"supernet_channels": 2, "supernet_cells": 1, "resolution": 8, "images": 10}
 FREE = "random,most-parameters,paper-prior-p1,paper-g-prior-p1"
 
 
@@ -211,7 +211,9 @@ def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: 
     chosen = [row for name, row in rows(get_space(space)).items() if name not in skipped]
     for row in rows(get_space(space)).values():
         row.adapt(tiny(space=space, data="cifar10", data_dir=test_data))
-    given = tiny(space=space, data="cifar10", data_dir=test_data, cells=1 if space == "nasbench201" else 3)
+    given = tiny(
+        space=space, data="cifar10", data_dir=test_data, supernet_cells=1 if space == "nasbench201" else 3
+    )
     trials = run_trials(chosen, Setup(given), seeds=1, work=tmp_path / "work")
     for row in chosen:
         (trial,) = trials[row.name]
@@ -241,7 +243,16 @@ def test_a_killed_table_goes_on_to_the_same_result(table_file: Path, tmp_path: P
     """SIGKILL in the middle of the searches; the second run ends with what an undisturbed one finds."""
     arguments = [
         *(sys.executable, "-m", "znas", "reproduce", "table2", "--data", "gaussian", "--seeds", "3", "-q"),
-        *("--rows", "random,naswot-p0.5,naswot-10", "--channels", "2", "--cells", "1", "--resolution", "8"),
+        *(
+            "--rows",
+            "random,naswot-p0.5,naswot-10",
+            "--supernet-channels",
+            "2",
+            "--supernet-cells",
+            "1",
+            "--resolution",
+            "8",
+        ),
         *("--images", "10", "--table", str(table_file), "--out"),
     ]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -416,7 +427,7 @@ def test_published_correlations_stand_beside_their_own_space_only(tmp_path: Path
     lines = [f'"{space.genotype(space.random_path(rng))}",{accuracy}' for accuracy in (90, 91, 92)]
     path = tmp_path / "darts.csv"
     path.write_text("\n".join(["arch,cifar10_test_200ep", *lines]))
-    given = proxied(tiny(space="darts", cells=3))
+    given = proxied(tiny(space="darts", supernet_cells=3))
     scored = score_table(
         read_table(path, space), scores("params"), given, architectures=None, work=tmp_path / "work"
     )
@@ -438,7 +449,20 @@ def test_parameters_rank_the_real_table_as_published(test_data: Path, tmp_path: 
 def test_commands_write_every_format(
     table_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = [*("--data", "gaussian", "--channels", "2", "--cells", "1", "--resolution", "8", "--images", "8")]
+    small = [
+        *(
+            "--data",
+            "gaussian",
+            "--supernet-channels",
+            "2",
+            "--supernet-cells",
+            "1",
+            "--resolution",
+            "8",
+            "--images",
+            "8",
+        )
+    ]
     out = tmp_path / "out"
     code, text, _ = command(
         capsys,

@@ -31,8 +31,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("score", {"naswot"}, "`score` must be a name"),
     ("precision", "x", "`precision` must be finite and above 0 but got 'x'"),
     ("race", True, "`race` must be at least 0.5 and below 1 but got True"),
-    ("cells", 1.5, "`cells` must be a whole number but got 1.5"),
-    ("channels", "x", "`channels` must be a whole number but got 'x'"),
+    ("supernet_cells", 1.5, "`supernet_cells` must be a whole number but got 1.5"),
+    ("supernet_channels", "x", "`supernet_channels` must be a whole number but got 'x'"),
     ("seed", True, "`seed` must be a whole number but got True"),
     ("seed", None, "`seed` must be a whole number but got None"),
     ("max_evaluations", 2.0, "`max_evaluations` must be a whole number but got 2.0"),
@@ -45,6 +45,25 @@ def test_another_type_is_one_line(name: str, value: Any, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message) as refused:
         znas.search(**{name: value})
     assert "\n" not in str(refused.value)
+
+
+def test_older_names_are_taken_with_a_remark() -> None:
+    now = znas.search(**TINY | {"p": 1.0})
+    older = {name.removeprefix("supernet_"): value for name, value in TINY.items()}
+    with pytest.warns(FutureWarning) as said:
+        before = znas.search(**older | {"p": 1.0})
+    assert before.request == now.request
+    assert before.arch == now.arch
+    assert {str(warning.message) for warning in said} == {
+        f"`{name}` is called `supernet_{name}` now" for name in ("channels", "cells")
+    }
+    assert {warning.filename for warning in said} == {__file__}
+    with pytest.raises(
+        InvalidValueError, match="`cells` is called `supernet_cells` now, and both were given"
+    ):
+        znas.search(cells=1, supernet_cells=1)
+    with pytest.raises(InvalidValueError, match="`supernet_cells` must be between 1 and 64 but got 0"):
+        znas.Request.from_dict({"cells": 0})
 
 
 def test_what_is_no_request_is_one_line() -> None:

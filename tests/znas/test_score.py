@@ -40,7 +40,7 @@ pytestmark = pytest.mark.ours
 
 NB201, DARTS = NasBench201(), Darts()
 #: For scores that read no images, and for others.
-SIZE: dict[str, Any] = {"channels": 4, "cells": 1, "resolution": 8, "seed": 3}
+SIZE: dict[str, Any] = {"supernet_channels": 4, "supernet_cells": 1, "resolution": 8, "seed": 3}
 TINY = SIZE | {"images": 4}
 CELLS = ["[3, 3, 3, 1, 2, 3]", "[1, 3, 0, 4, 2, 1]", "[0, 0, 0, 0, 0, 3]"]
 #: The last of them has no way from images to logits.
@@ -145,7 +145,7 @@ def test_all_of_a_small_space_and_their_sizes() -> None:
     best = [row for row in table.rows if row.rank == 1]
     assert [row.arch for row in best] == [str(NasBench201Genotype(("nor_conv_3x3",) * 6))]
     with pytest.raises(InvalidValueError, match=r"up to 1,000,000, but darts has 1\.08e\+18: draw some"):
-        znas.score(space="darts", everything=True, **TINY | {"cells": 3})
+        znas.score(space="darts", everything=True, **TINY | {"supernet_cells": 3})
 
 
 @pytest.mark.parametrize("space", [NB201, DARTS, Uneven()], ids=["nasbench201", "darts", "no sums"])

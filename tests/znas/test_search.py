@@ -19,8 +19,8 @@ from tests.conftest import SPACES, backends
 from znas_engine.errors import InvalidValueError, StorageError
 
 SMALL: dict[str, dict[str, Any]] = {
-    "nasbench201": {"space": "nasbench201", "channels": 4, "cells": 1},
-    "darts": {"space": "darts", "channels": 4, "cells": 3},
+    "nasbench201": {"space": "nasbench201", "supernet_channels": 4, "supernet_cells": 1},
+    "darts": {"space": "darts", "supernet_channels": 4, "supernet_cells": 3},
 }
 NEURONS = {"nasbench201": 30, "darts": 196}
 ENSEMBLES = {"nasbench201": 0, "darts": 24}
@@ -252,8 +252,8 @@ def test_an_unwritable_output_folder_leaves_nothing(tmp_path: Path) -> None:
         ({"envs": 0}, "`envs` must be between 1"),
         ({"threads": 0}, "`threads` must be between 1"),
         ({"seed": -1}, "`seed` must be between 0"),
-        ({"channels": 1}, "`channels` must be between 2"),
-        ({"cells": 0}, "`cells` must be between 1"),
+        ({"supernet_channels": 1}, "`supernet_channels` must be between 2"),
+        ({"supernet_cells": 0}, "`supernet_cells` must be between 1"),
         ({"norm": "batchnorm"}, "unknown norm 'batchnorm': .* did you mean 'batch'"),
         ({"init": "normal"}, "unknown initialisation 'normal'"),
         ({"data": "cifar"}, "unknown data set 'cifar': .*did you mean 'cifar10"),

@@ -17,7 +17,13 @@ from znas.cli import run as run_command
 from znas_engine.errors import DataError, InvalidValueError, StorageError
 from znas_engine.scores.naswot import Naswot
 
-TINY: dict[str, Any] = {"preset": "naswot", "channels": 4, "cells": 1, "resolution": 16, "images": 16}
+TINY: dict[str, Any] = {
+    "preset": "naswot",
+    "supernet_channels": 4,
+    "supernet_cells": 1,
+    "resolution": 16,
+    "images": 16,
+}
 ASKED: dict[str, dict[str, Any]] = {
     "plain": {},
     "several scores, a final round": {"score": "naswot+path_norm", "p": 0.0, "finalists": 4, "envs": 2},
@@ -29,7 +35,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "pairs": {"game": "interaction", "p": 0.3},
     "sequential": {"selection": "sequential", "order": "confidence", "criterion": "leave-one-out"},
     "race": {"race": 0.6, "p": 0.2, "images": 64},
-    "a space that gives up edges": {"space": "darts", "cells": 3, "p": 0.9, "envs": 2},
+    "a space that gives up edges": {"space": "darts", "supernet_cells": 3, "p": 0.9, "envs": 2},
 }
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 

@@ -43,7 +43,7 @@ def device_errors() -> Iterator[None]:
         yield
     except _core.CudaMemoryError as error:
         raise DeviceMemoryError(
-            f"the GPU's memory is full ({error}); search with fewer --channels"
+            f"the GPU's memory is full ({error}); take a smaller --supernet-channels"
         ) from error
     except _core.CudaError as error:
         raise DeviceError(f"the GPU failed ({error}); nvidia-smi shows its state") from error

@@ -140,7 +140,7 @@ def device_errors() -> Iterator[None]:
     except ERRORS as error:
         if any(words in str(error) for words in FULL):
             raise DeviceMemoryError(
-                f"the GPU's memory is full ({_line(error)}); free some, or search with fewer --channels"
+                f"the GPU's memory is full ({_line(error)}); free some, or take a smaller --supernet-channels"
             ) from error
         raise DeviceError(f"ONNX Runtime failed on the GPU ({_line(error)})") from error
 

@@ -17,7 +17,8 @@ def device_errors() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise DeviceMemoryError(
-            f"the GPU's memory is full ({_first_line(error)}); free some, or search with fewer --channels"
+            f"the GPU's memory is full ({_first_line(error)}); free some, or take a smaller "
+            "--supernet-channels"
         ) from error
     except torch.AcceleratorError as error:
         raise DeviceError(f"the GPU failed ({_first_line(error)}); nvidia-smi shows its state") from error

@@ -13,8 +13,8 @@ class LinearRegions(ForwardScore):
     """|{activation code of x over all live ReLUs: x an image}|, between 1 and the number of images.
 
     Real images nearly always differ in some unit of a network of the usual size, so that the count is
-    that of the images: TE-NAS counts in a network of one channel. It takes a narrow supernet (--channels 2),
-    small images and thousands of them to see differences.
+    that of the images: TE-NAS counts in a network of one channel. It takes a narrow supernet
+    (--supernet-channels 2), small images and thousands of them to see differences.
     """
 
     name = "linear_regions"

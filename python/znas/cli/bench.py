@@ -122,8 +122,8 @@ def _plan(request: Request, chosen: dict[str, Any], device: str, *, quick: bool)
         **(usual | chosen),
         data=request.data or implied(request.data_dir),
         data_dir=None if request.data_dir is None else str(request.data_dir),
-        channels=request.channels,
-        cells=request.cells,
+        channels=request.supernet_channels,
+        cells=request.supernet_cells,
         resolution=request.resolution,
         device=device,
     )

@@ -108,7 +108,8 @@ def diagnose(
 
     \b
     Examples:
-      znas-engine diagnose --out found --channels 8 --cells 1
+      znas-engine diagnose --out found \\
+        --supernet-channels 8 --supernet-cells 1
       znas-engine diagnose --out found --data cifar10 \\
         --data-dir ~/data --score accuracy --images 64
       znas-engine diagnose --robustness --out again --seeds 10

@@ -17,10 +17,11 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from znas.cli.console import reporter
 from znas.meaning import flag
 from znas.option import Option
 from znas.presets import DEFAULT, ORDINARY, PRESETS
-from znas.request import OPTIONS, SHIPPED, Request
+from znas.request import OPTIONS, RENAMED, SHIPPED, Request, renamed
 from znas_engine import paths
 from znas_engine.errors import InvalidValueError
 
@@ -43,6 +44,7 @@ def asks(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
     defaults: of fields where they are not `Request`'s own; of those that are no option here too.
     """
     assert not set(names) - set(OPTIONS), set(names) - set(OPTIONS)
+    older = [old for old, now in RENAMED.items() if now in names]
 
     def decorate(verb: Verb) -> Verb:
         hints = get_type_hints(verb, include_extras=True)
@@ -50,12 +52,14 @@ def asks(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
         for parameter in inspect.signature(verb).parameters.values():
             if parameter.name == "request":
                 parameters += [_parameter(name, defaults, preset="preset" in names) for name in names]
+                parameters += [_older(old) for old in older]
             else:
                 parameters.append(parameter.replace(annotation=hints[parameter.name]))
 
         @functools.wraps(verb)
         def asked(**given: Any) -> None:
             read = {name: _read(name, given.pop(name)) for name in names}
+            read |= _by_older_names(older, read, given)
             verb(request=Request(**(defaults | read)), **given)
 
         # Options without a default come first in Python's eyes; typer passes all by name.
@@ -94,6 +98,23 @@ def _parameter(name: str, defaults: dict[str, Any], *, preset: bool) -> inspect.
     )
 
 
+def _older(name: str) -> inspect.Parameter:
+    """The option by the name that it had before, which no help shows."""
+    about = typer.Option(flag(name), hidden=True)
+    kind = OPTIONS[RENAMED[name]].kind | None
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Annotated[kind, about]
+    )
+
+
+def _by_older_names(older: list[str], read: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Takes out of `given` what came by an older name: by the name of now, with a remark."""
+    found = {old: value for old in older if (value := given.pop(old)) is not None}
+    now = {RENAMED[old]: read[RENAMED[old]] for old in found if read[RENAMED[old]] is not None}
+    report = reporter(quiet=given.get("quiet", False))
+    return renamed(now | found, lambda old, new: report(f"{flag(old)} is called {flag(new)} now"))
+
+
 def _completed(option: Option) -> Callable[[str], list[str]] | None:
     """What a shell may write for the beginning of a value; None where it knows no values."""
     if not option.names():
@@ -124,7 +145,7 @@ DATA = ("data", "data_dir", "channels_in")
 #: What runs.
 MACHINE = ("backend", "device", "threads")
 #: Another size of supernet.
-SIZE = ("channels", "cells", "resolution")
+SIZE = ("supernet_channels", "supernet_cells", "resolution")
 
 #: Files of an architecture, in words; see `znas.run_folder`.
 ARCHITECTURE = "architecture.py, architecture.untrained.onnx, preprocess.json"

@@ -64,8 +64,8 @@ def _command(title: str, command: Any, level: int = 2) -> Iterator[Part]:
     # Within typer's help \b begins lines that stay as they are.
     for paragraph in inspect.cleandoc(command.help).split("\n\n"):
         yield Code(paragraph.lstrip("\b\n")) if "\b" in paragraph else Paragraph(paragraph)
-    if command.params:
-        yield Table(["option", "what", "default"], list(map(_row, command.params)), left=(0, 1, 2))
+    if shown := [each for each in command.params if not getattr(each, "hidden", False)]:
+        yield Table(["option", "what", "default"], list(map(_row, shown)), left=(0, 1, 2))
 
 
 def _presets() -> Iterator[Part]:

@@ -179,8 +179,8 @@ def correlation(
 ) -> None:
     """Kendall's tau and Spearman's rho of scores with the accuracies of a table, all and unique cells.
 
-    Single architectures are scored in small networks (the space's proxy size, 8 channels) unless --channels
-    and --cells say otherwise.
+    Single architectures are scored in small networks (the space's proxy size, 8 channels) unless
+    --supernet-channels and --supernet-cells say otherwise.
 
     \b
     Examples:

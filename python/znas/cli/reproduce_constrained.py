@@ -26,7 +26,7 @@ from znas_engine.arguments import check_between
     "finalists",
     "images",
     "norm",
-    "cells",
+    "supernet_cells",
     "seed",
     data="cifar10",
 )

@@ -182,7 +182,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
             "a+b: sum over scores of log(rank / n) in this population",
             (
                 f"each architecture is scored as itself, {request.settled().images} images, {request.envs} "
-                f"environment(s), {request.channels} channels, {request.cells} cell(s), "
+                f"environment(s), {request.supernet_channels} channels, {request.supernet_cells} cell(s), "
                 f"seed {request.seed}; params and flops are of that network"
             ),
             "seconds: of measuring every function once (scores without a pass: every architecture)",

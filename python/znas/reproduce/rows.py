@@ -93,7 +93,7 @@ def _default(space: SearchSpace[Any]) -> Row:
     what = (
         f"znas.search with nothing but data: {preset.score}, p = 0, then {preset.finalists:,} architectures "
         f"ranked among as many random ones; {preset.images} images, norm {preset.norm}, "
-        f"{_cells_in_words(space, preset.cells or 0)}"
+        f"{_cells_in_words(space, preset.supernet_cells or 0)}"
     )
     of_preset = dict.fromkeys(ORDINARY)
     return Row("default", what, _with(preset=DEFAULT, aggregate="auto", **of_preset), _engine)
@@ -169,8 +169,8 @@ def _on_half_the_images(space: SearchSpace[Any]) -> Iterator[Row]:
 
 
 def _proxy(space: SearchSpace[Any]) -> Macro:
-    """The size at which single architectures are scored, thousands of them; `--channels` and `--cells`
-    replace it, a supernet has its space's own."""
+    """The size at which single architectures are scored, thousands of them; `--supernet-channels`
+    and `--supernet-cells` replace it, a supernet has its space's own."""
     return space.proxy_macro(resolution=32, classes=10)
 
 
@@ -207,8 +207,8 @@ def proxied(request: Request) -> Request:
     proxy = _proxy(get_space(request.space))
     return replace(
         request,
-        channels=proxy.channels if request.channels is None else request.channels,
-        cells=proxy.cells if request.cells is None else request.cells,
+        supernet_channels=request.supernet_channels or proxy.channels,
+        supernet_cells=request.supernet_cells or proxy.cells,
     )
 
 

@@ -24,7 +24,13 @@ class Masks(Input):
 
         super().__init__(folder)
         request = znas.Request(
-            score="naswot", images=4, channels=2, cells=1, resolution=8, threads=1, backend="native"
+            score="naswot",
+            images=4,
+            supernet_channels=2,
+            supernet_cells=1,
+            resolution=8,
+            threads=1,
+            backend="native",
         )
         self.setup = Setup(request)
 
@@ -77,8 +83,8 @@ class Numbers(Input):
         "envs",
         "p",
         "threads",
-        "channels",
-        "cells",
+        "supernet_channels",
+        "supernet_cells",
         "resolution",
         "channels_in",
         "race",
@@ -139,7 +145,9 @@ class Numbers(Input):
     def use(self, case: dict[str, Any]) -> bool:
         from znas.setup import Setup
 
-        request = znas.Request(**({"channels": 2, "cells": 1, "resolution": 8, "images": 4} | case))
+        request = znas.Request(
+            **({"supernet_channels": 2, "supernet_cells": 1, "resolution": 8, "images": 4} | case)
+        )
         setup = Setup(request)
         ((name, value),) = case.items()
         taken = getattr(request, name)

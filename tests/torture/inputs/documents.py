@@ -189,7 +189,9 @@ class Results(Input):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        result = znas.search(score="params", p=0.0, channels=2, cells=1, resolution=8, finalists=1)
+        result = znas.search(
+            score="params", p=0.0, supernet_channels=2, supernet_cells=1, resolution=8, finalists=1
+        )
         self.document = json.loads(result.to_json())
 
     def make(self, rng: Random) -> str:
