@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from znas.costs.counts import COUNTS
 from znas.costs.features import random_masks
 from znas.costs.latencies import Latencies
-from znas.costs.latency import Latency, Meter, Target
+from znas.costs.latency import Latency, Target, measure_latency
 from znas.costs.limits import Counted
 from znas.costs.live import live
 from znas.costs.predictor import LEAST, MEASURED
@@ -222,8 +222,7 @@ def _of_architecture(
     check_memory(graph, 1)
     measured = None
     if target is not None:
-        with Meter(space, macro, target) as meter:
-            measured = meter.measure(genotype)
+        measured = measure_latency(space, genotype, macro, target)
     return ArchitectureProfile(
         space=space,
         genotype=genotype,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import znas
 from tests.conftest import SPACES, small
 from znas.costs import timing
-from znas.costs.latency import DEVICES, TIGHT, Meter, Target, targets_here
+from znas.costs.latency import DEVICES, PROCESSES, TIGHT, Meter, Target, targets_here
 from znas.costs.latency_table import LatencyTable
 from znas.costs.live import decoded, encoded, live
 from znas.worker_process import WorkerFailed
@@ -226,8 +226,7 @@ def test_the_measuring_process_is_pinned() -> None:
 def test_a_meter_measures_one_architecture_after_another(backend: str) -> None:
     with Meter(NB201, MACRO, Target.parse(f"{backend}:cpu"), batch=2, seconds=0.4) as meter:
         found = [meter.measure(CELL), meter.measure(DEAD)]
-        assert meter._process is not None
-        child = meter._process._process
+        (child,) = (process._process for process in meter._started)
     assert child.poll() is not None  # it ended with the block
     for each in found:
         assert 0 < each.low_ms <= each.median_ms <= each.high_ms
@@ -266,17 +265,31 @@ def test_a_loose_or_disturbed_measurement_says_so() -> None:
         "cores": [1],
         "others": (0.4, 0.7),
     }
-    loose, left_out, others = meter._latency(answer).remarks
+    loose, left_out, others = meter._latency([answer]).remarks
     assert loose == "the median is known within 50 % after 3 s"
     assert left_out == "12 repeats, in which other work had the core, are left out"
     assert others.startswith("other work had 40 % of the cores that it ran on, and 70 % of the machine")
     quiet = answer | {"error": TIGHT, "left_out": 0, "others": (0.0, 0.02)}
-    assert meter._latency(quiet).remarks == ()
-    unknown = meter._latency(quiet | {"cores": [], "others": None}).remarks
+    assert meter._latency([quiet]).remarks == ()
+    unknown = meter._latency([quiet, quiet | {"cores": [], "others": None}]).remarks
     assert [each.partition(":")[0] for each in unknown] == [
         "the process was not pinned to cores",
         "whether other work ran meanwhile is not known",
     ]
+
+
+def test_several_processes_are_one_latency() -> None:
+    quiet: dict[str, Any] = {"error": 0.0, "left_out": 2, "cores": [0], "others": (0.0, 0.0)}
+    times = [[1.0, 2.0, 3.0], [2.0, 2.1, 2.2, 2.3, 2.4], [1.9, 2.0, 2.1]]
+    meter = Meter(NB201, MACRO, Target.parse("torch:cpu"), processes=3)
+    found = meter._latency([quiet | {"milliseconds": each} for each in times])
+    assert (found.low_ms, found.median_ms, found.high_ms) == pytest.approx((1.95, 2.0, 2.3))
+    assert found.by_process == pytest.approx((2.0, 2.2, 2.0))
+    assert found.repeats == 11
+    assert str(found).endswith("11 repeats in 3 processes, 2 to 2.2 ms")
+    apart, left_out = found.remarks
+    assert apart == "the medians of 3 processes are 10 % apart"
+    assert left_out.startswith("6 repeats")
 
 
 @pytest.mark.parametrize("backend", HERE[:1])
@@ -284,6 +297,8 @@ def test_the_short_way_takes_a_text(backend: str) -> None:
     found = znas.measure_latency("nasbench201", str(CELL), MACRO, f"{backend}:cpu:1", seconds=0.1)
     assert isinstance(found, znas.Latency)
     assert found.target == Target(backend, "cpu", 1)
+    assert len(found.by_process) == PROCESSES
+    assert found.repeats >= PROCESSES * timing.LEAST
 
 
 @pytest.mark.parametrize(
@@ -292,6 +307,7 @@ def test_the_short_way_takes_a_text(backend: str) -> None:
         ({"batch": 0}, "`batch` must be between 1 and"),
         ({"seconds": 0}, "`seconds` must be finite and above 0"),
         ({"seed": -1}, "`seed` must be at least 0"),
+        ({"processes": 0}, "`processes` must be between 1 and 100"),
     ],
 )
 def test_what_makes_no_meter_is_refused(options: dict[str, Any], said: str) -> None:

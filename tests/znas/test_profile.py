@@ -15,7 +15,7 @@ import znas
 from tests.ragged import Ragged, Uneven
 from znas.cli import main
 from znas.costs.counts import COUNTS
-from znas.costs.latency import Meter
+from znas.costs.latency import measure_latency
 from znas.output import text
 from znas.profile import ArchitectureProfile, SpaceProfile, depth
 from znas.searchers import MostParameters, Task
@@ -186,7 +186,7 @@ def test_numbers_of_another_kind_are_refused() -> None:
 
 def test_latency_of_an_architecture_and_of_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured of the one; of the other predicted from a few that were measured, and the error is said."""
-    monkeypatch.setattr(sys.modules["znas.profile"], "Meter", partial(Meter, seconds=0.2))
+    monkeypatch.setattr(sys.modules["znas.profile"], "measure_latency", partial(measure_latency, seconds=0.2))
     monkeypatch.setattr("znas.costs.latencies.TEACHING", 0.2)
     found = znas.profile("nasbench201", CELL, latency="native:cpu", **TINY)
     assert isinstance(found, ArchitectureProfile)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from znas.costs.features import Floats, Reader, random_masks
-from znas.costs.latency import DEVICES, Latency, Meter, Target
+from znas.costs.latency import DEVICES, PROCESSES, Latency, Meter, Target
 from znas.costs.latency_table import LatencyTable
 from znas.costs.predictor import CHOICE, MEASURED, LatencyModel, sample, sample_of
 from znas_engine.errors import InvalidValueError, briefly
@@ -95,9 +95,13 @@ class Latencies:
         if self.table is not None:
             return self.table.find(genotype, self.target)
         if (name := str(genotype)) not in self._taken:
-            with Meter(self.space, self.macro, Target.parse(self.target)) as meter:
-                self._taken[name] = meter.measure(genotype)
+            self._taken[name] = self._meter.measure(genotype)
         return self._taken[name]
+
+    @cached_property
+    def _meter(self) -> Meter:
+        """Whose processes end with this object: a front measures some dozens."""
+        return Meter(self.space, self.macro, Target.parse(self.target), processes=PROCESSES)
 
     per_operation = None
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas.costs.live import encoded, live
 from znas.worker_process import WorkerFailed, WorkerProcess, environment
@@ -24,9 +26,12 @@ from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space
 DEVICES = {"ort": ("cpu", "cuda"), "native": ("cpu",), "torch": ("cpu", "cuda"), "trt": ("cuda",)}
 #: Seconds after which repeats end, and how well the median is to be known before: half of its 95 % interval.
 SECONDS, TIGHT = 5.0, 0.02
+#: Processes in which a latency is measured that somebody will rely on: memory lies otherwise in each, and the
+#: machine is in another mood. How far their medians may be apart without a remark, relative to the median.
+PROCESSES, APART = 3, 0.05
 #: Other work on the cores that is not worth a remark, as a share of them.
 QUIET = 0.1
-MOST_THREADS, MOST_IMAGES = 1024, 4096
+MOST_THREADS, MOST_IMAGES, MOST_PROCESSES = 1024, 4096, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +108,18 @@ def targets_here() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of one batch, in milliseconds: the median and the quartiles of `repeats` passes one after another.
+    """Of one batch, in milliseconds: the median and the quartiles of passes one after another, in the process
+    whose are the middle ones.
 
-    resolution: of the images, in pixels. remarks: what a reader has to know, other work on the machine say.
+    repeats: in all processes. by_process: their medians. resolution: of the images, in pixels. remarks: what
+    a reader has to know, other work on the machine say.
     """
 
     median_ms: float
     low_ms: float
     high_ms: float
     repeats: int
+    by_process: tuple[float, ...]
     target: Target
     batch: int
     threads: int
@@ -119,23 +127,25 @@ class Latency:
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        count, least, most = len(self.by_process), min(self.by_process), max(self.by_process)
+        several = f" in {count} processes, {least:.4g} to {most:.4g} ms" if count > 1 else ""
         return (
             f"{self.median_ms:.4g} ms ({self.low_ms:.4g} to {self.high_ms:.4g}) on {self.target}, batch "
-            f"{self.batch}, {self.resolution} x {self.resolution} pixels, {self.repeats:,} repeats"
+            f"{self.batch}, {self.resolution} x {self.resolution} pixels, {self.repeats:,} repeats{several}"
         )
 
 
 class Meter:
     """Measures architectures of one size on one target, one after another; leave the `with` block to end the
-    process in which that happens.
+    processes in which that happens.
 
     What is timed is what is deployed: dead operations cut, normalisation folded, weights drawn from `seed`,
     a batch of noise in and logits out. torch runs the trainable network as it is, in inference mode: it cuts
-    and folds nothing. On a GPU the copies of images and logits are part of it. On a processor the process
+    and folds nothing. On a GPU the copies of images and logits are part of it. On a processor each process
     is pinned to `target.threads` cores, those that are idlest when it begins.
 
     batch: images per pass. seconds: of repeats, at most, per architecture; they end where the median is known
-    within TIGHT.
+    within TIGHT. processes: that measure each architecture, one after another.
 
     Raises:
         InvalidValueError, MissingDependencyError: see `Target.check`.
@@ -150,6 +160,7 @@ class Meter:
         batch: int = 1,
         seed: int = 0,
         seconds: float = SECONDS,
+        processes: int = 1,
     ) -> None:
         instance("target", target, Target, ": Target.parse('ort:cpu:1') makes one")
         target.check()
@@ -157,13 +168,18 @@ class Meter:
         self.batch = check_between("batch", batch, 1, MOST_IMAGES)
         self.seed = check_between("seed", seed, 0, None)
         self.seconds = positive("seconds", seconds)
-        self._process: WorkerProcess | None = None
+        self.processes = check_between("processes", processes, 1, MOST_PROCESSES)
+        self._started: list[WorkerProcess] = []
 
     def measure(self, genotype: Genotype) -> Latency:
         """Of one architecture. Raises WorkerFailed, with what the process said, where it fails."""
         graph = self.space.network(genotype, self.macro)
         check_memory(graph, self.batch)
-        asked: dict[str, Any] = {"graph": encoded(live(graph)), "seconds": self.seconds, "tight": TIGHT}
+        asked: dict[str, Any] = {
+            "graph": encoded(live(graph)),
+            "seconds": self.seconds / self.processes,
+            "tight": TIGHT,
+        }
         if self.target.backend == "torch":
             asked["trainable"] = {
                 "module": self.space.trainable,
@@ -171,16 +187,15 @@ class Meter:
                 "arguments": self.space.network_arguments(self.macro),
             }
         try:
-            return self._latency(self._started().ask(asked))
+            return self._latency([process.ask(asked) for process in self._running()])
         except WorkerFailed as error:
-            self.close()  # the next architecture gets a new process
+            self.close()  # the next architecture gets new ones
             raise WorkerFailed(f"the latency on {self.target} was not measured: {error}") from error
 
     def close(self) -> None:
-        """Ends the process."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
+        """Ends the processes."""
+        while self._started:
+            self._started.pop().close()
 
     def __enter__(self) -> Meter:
         return self
@@ -188,49 +203,61 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _started(self) -> WorkerProcess:
-        if self._process is None:
-            given = {
-                "backend": self.target.backend,
-                "device": self.target.device,
-                "threads": self.target.threads,
-                "batch": self.batch,
-                "seed": self.seed,
-            }
-            here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # a space may be anybody's module
-            self._process = WorkerProcess(
-                ["-m", "znas.costs.timing", json.dumps(given)], environment(self.target.threads) | here
-            )
-        return self._process
+    def _running(self) -> Iterator[WorkerProcess]:
+        """Each started when its turn comes first: nothing else of ours works while one measures."""
+        given = {
+            "backend": self.target.backend,
+            "device": self.target.device,
+            "threads": self.target.threads,
+            "batch": self.batch,
+            "seed": self.seed,
+        }
+        here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # a space may be anybody's module
+        for number in range(self.processes):
+            if number == len(self._started):
+                self._started.append(
+                    WorkerProcess(
+                        ["-m", "znas.costs.timing", json.dumps(given)],
+                        environment(self.target.threads) | here,
+                    )
+                )
+            yield self._started[number]
 
-    def _latency(self, answer: dict[str, Any]) -> Latency:
-        low, median, high = np.percentile(answer["milliseconds"], [25, 50, 75])
+    def _latency(self, answers: list[dict[str, Any]]) -> Latency:
+        """The middle process's quartiles; of an even number the mean of the two."""
+        quartiles = np.array([np.percentile(answer["milliseconds"], [25, 50, 75]) for answer in answers])
+        low, median, high = np.median(quartiles, 0).tolist()
         return Latency(
-            float(median),
-            float(low),
-            float(high),
-            len(answer["milliseconds"]),
+            median,
+            low,
+            high,
+            sum(len(answer["milliseconds"]) for answer in answers),
+            tuple(quartiles[:, 1].tolist()),
             self.target,
             self.batch,
             self.target.threads,
             self.macro.resolution,
-            tuple(self._remarks(answer)),
+            tuple(self._remarks(answers, quartiles[:, 1])),
         )
 
-    def _remarks(self, answer: dict[str, Any]) -> list[str]:
+    def _remarks(self, answers: list[dict[str, Any]], medians: NDArray[np.float64]) -> list[str]:
         found = []
-        if answer["error"] > TIGHT:
-            found.append(f"the median is known within {100 * answer['error']:.0f} % after {self.seconds:g} s")
+        if (apart := np.ptp(medians) / np.median(medians)) > APART:
+            found.append(f"the medians of {len(medians)} processes are {100 * apart:.0f} % apart")
+        if (error := max(answer["error"] for answer in answers)) > TIGHT:
+            seconds = self.seconds / self.processes
+            found.append(f"the median is known within {100 * error:.0f} % after {seconds:g} s")
         if kind_of(self.target.device) != "cpu":
             return found
-        if not answer["cores"]:
+        if not all(answer["cores"] for answer in answers):
             found.append("the process was not pinned to cores: this system cannot")
-        if answer["left_out"]:
-            found.append(f"{answer['left_out']:,} repeats, in which other work had the core, are left out")
-        if answer["others"] is None:
+        if left_out := sum(answer["left_out"] for answer in answers):
+            found.append(f"{left_out:,} repeats, in which other work had the core, are left out")
+        others = [answer["others"] for answer in answers]
+        if None in others:
             found.append("whether other work ran meanwhile is not known: this system does not say")
-        elif max(answer["others"]) > QUIET:
-            here, all_ = (100 * share for share in answer["others"])
+        elif max(map(max, others)) > QUIET:
+            here, all_ = (100 * share for share in max(others, key=max))
             found.append(
                 f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of the machine"
             )
@@ -246,6 +273,7 @@ def measure_latency(
     batch: int = 1,
     seed: int = 0,
     seconds: float = SECONDS,
+    processes: int = PROCESSES,
 ) -> Latency:
     """Of one architecture at the size `macro`; see `Meter`, which measures many.
 
@@ -258,5 +286,5 @@ def measure_latency(
     found = get_space(space)
     genotype = architecture if isinstance(architecture, Genotype) else found.parse(architecture)
     where = Target.parse(target) if isinstance(target, str) else target
-    with Meter(found, macro, where, batch=batch, seed=seed, seconds=seconds) as meter:
+    with Meter(found, macro, where, batch=batch, seed=seed, seconds=seconds, processes=processes) as meter:
         return meter.measure(genotype)
