@@ -385,8 +385,11 @@ def test_a_backend_that_keeps_its_promises() -> None:
 @pytest.mark.parametrize(
     ("common", "says"),
     [
-        ({"scor": "naswot"}, "sets `scor`, which is none of score, p, finalists, images, norm, cells"),
-        ({"envs": 2}, "sets `envs`, which is none of score, p, finalists, images, norm, cells"),
+        (
+            {"scor": "naswot"},
+            "sets `scor`, which is none of score, p, finalists, images, norm, supern",
+        ),
+        ({"envs": 2}, "sets `envs`, which is none of score, p, finalists, images, norm, supern"),
         ({"images": "many"}, "sets `images` to 'many', which is no whole number above 0"),
         ({"finalists": 1.5}, "sets `finalists` to 1.5, which is no whole number above 0"),
         ({"supernet_cells": "two"}, "sets `supernet_cells` to 'two', which is no whole number above 0"),

@@ -29,6 +29,7 @@ from znas.bench.statistics import gflops_of, identity, middle, percentiles, spee
 from znas.bench.suite import run
 from znas.bench.tables import summary
 from znas.cli.console import show
+from znas.meaning import flag
 from znas_engine import __version__, kernels
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -41,7 +42,7 @@ from znas_engine.spaces.darts.eager import Supernet as DartsSupernet
 pytestmark = pytest.mark.ours
 
 ROOT = Path(__file__).parents[2]
-TINY = Supernet("nasbench201", images=5, resolution=16, **SMALL["nasbench201"])
+TINY = Supernet("nasbench201", images=5, resolution=16, channels=4, cells=1)
 EVERY_SPACE = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 
@@ -353,7 +354,8 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         masks=1,
         rounds=2,
         resolution=16,
-        **SMALL["nasbench201"],
+        channels=4,
+        cells=1,
     )
     work = tmp_path / "work"
 
@@ -379,7 +381,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_bench_from_the_command_line(tmp_path: Path) -> None:
     """Passes, starts and a search of one contender; the result is a table, a page, and equal to itself."""
     result, page = tmp_path / "result.json", tmp_path / "page.md"
-    size = [f"--{name}={value}" for name, value in (SMALL["nasbench201"] | {"resolution": 16}).items()]
+    size = [f"{flag(name)}={value}" for name, value in (SMALL["nasbench201"] | {"resolution": 16}).items()]
     parts = [f"--part={part}" for part in ("passes", "start", "search", "instant")]
     one = ["--space=nasbench201", "--backend=native", "--masks=do", "--images=4", "--threads=1"]
     printed = called(

@@ -238,7 +238,7 @@ def test_a_meter_measures_one_architecture_after_another(backend: str) -> None:
 @pytest.mark.parametrize("backend", HERE[:1])
 def test_a_process_that_dies_is_one_line_and_the_next_network_is_measured(backend: str) -> None:
     with Meter(NB201, MACRO, Target.parse(f"{backend}:cpu"), seconds=0.2) as meter:
-        meter._started()._process.kill()
+        next(meter._running())._process.kill()
         with pytest.raises(WorkerFailed, match=f"on {backend}:cpu:1 was not measured: ended with status -9"):
             meter.measure(CELL)
         assert meter.measure(CELL).median_ms > 0

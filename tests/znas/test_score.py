@@ -21,6 +21,7 @@ from tests.ragged import Ragged, Uneven
 from znas.cli import main
 from znas.costs.counts import COUNTS
 from znas.costs.limits import Counted
+from znas.meaning import flag
 from znas.score import counted
 from znas.scoring.batches import BATCH, WHOLE, Pieces, Shard
 from znas.scoring.standing import intervals, percentiles, ranks
@@ -70,7 +71,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple
 
 def small(*arguments: str | Path) -> list[str | Path]:
     size = SIZE if "params" in arguments else TINY
-    return [*arguments, *(f"--{name}={value}" for name, value in size.items())]
+    return [*arguments, *(f"{flag(name)}={value}" for name, value in size.items())]
 
 
 # --- what is measured ---

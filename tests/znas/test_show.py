@@ -14,6 +14,7 @@ import torch
 import znas
 from tests.znas.test_cli import refused, znas_engine
 from znas.cli import run as run_command
+from znas.meaning import flag
 from znas_engine.errors import DataError, InvalidValueError, StorageError
 from znas_engine.scores.naswot import Naswot
 
@@ -86,7 +87,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
 
 
 def test_show_prints_what_search_printed(tmp_path: Path) -> None:
-    size = [f"--{name}={value}" for name, value in TINY.items()]
+    size = [f"{flag(name)}={value}" for name, value in TINY.items()]
     found = znas_engine("search", *size, "--out", tmp_path / "run", "--seed", "4")
     assert found.returncode == 0, found.stderr
     shown = znas_engine("show", tmp_path / "run")

@@ -108,8 +108,7 @@ def diagnose(
 
     \b
     Examples:
-      znas-engine diagnose --out found \\
-        --supernet-channels 8 --supernet-cells 1
+      znas-engine diagnose --out found --supernet-channels 8
       znas-engine diagnose --out found --data cifar10 \\
         --data-dir ~/data --score accuracy --images 64
       znas-engine diagnose --robustness --out again --seeds 10

@@ -87,8 +87,7 @@ def fit(
     Examples:
       znas-engine prior fit --out prior.json --table nb201.csv
       znas-engine prior fit --source one-shot --data cifar10 \\
-        --data-dir ~/data --supernet-cells 1 \\
-        --out one-shot.json
+        --data-dir ~/data --supernet-cells 1 --out one.json
       znas-engine prior fit --source table \\
         --table results.csv --out prior.json
     """
