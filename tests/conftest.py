@@ -37,7 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--versions",
         action="store_true",
         help="what asks about versions of dependencies, where all pass with the newest: none marked `ours`, "
-        "of those that differ in sizes and weights alone the first, of drawn examples a tenth",
+        "of those that differ in sizes and weights alone the first, every other parameter's values once, of "
+        "drawn examples a tenth",
     )
 
 
@@ -52,18 +53,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--versions"):
         return
-    kept: dict[Any, pytest.Item] = {}
+    kept: list[pytest.Item] = []
+    seen: dict[str, set[tuple[str, int]]] = {}
     for item in items:
-        if item.get_closest_marker("ours"):
+        if item.get_closest_marker("ours") or any(mark.args[0] for mark in item.iter_markers("skipif")):
             continue
         sizes = SIZES if item.path.is_relative_to(config.rootpath / "tests" / "engine") else SIZES | {"space"}
         called = getattr(item, "callspec", None)
-        which = {} if called is None else called.indices
-        others = frozenset((name, index) for name, index in which.items() if name not in sizes)
-        kept.setdefault((item.nodeid.partition("[")[0], others), item)
-    chosen = set(kept.values())
+        params = {} if called is None else called.params
+        values = {(name, id(value)) for name, value in params.items() if name not in sizes}
+        test = item.nodeid.partition("[")[0]
+        if test not in seen or values - seen[test]:
+            kept.append(item)
+            seen.setdefault(test, set()).update(values)
+    chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = kept.values()
+    items[:] = kept
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.znas.test_cli import refused
+from tests.command import refused
 from znas_engine.backends import can_run
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.znas.test_cli import search
+from tests.command import SEARCH, apart
 from znas import Request, Setup
 from znas.cli.doctor import _gpus
 from znas.hooks import Hooks
@@ -145,8 +145,8 @@ def test_cuda_gets_a_queue_for_every_worker_thread(driver: Path) -> None:
 def test_a_default_search_says_which_card_it_ran_on(driver: Path) -> None:
     there = {"LD_LIBRARY_PATH": str(driver), "GPUS": "1", "CAPABILITY": "90"}
     tiny = ("--images", "2", "--resolution", "8", "--p", "0.9", "--dtype", "bfloat16")
-    done = search(*tiny, **there)
+    done = apart(*SEARCH, *tiny, **there)
     assert done.returncode == 0, done.stderr
     assert "\ndevice      cuda:0 (First)\n" in done.stdout
-    assert json.loads(search(*tiny, "--json", **there).stdout)["device"] == "cuda:0 (First)"
-    assert "\ndevice      cpu\n" in search(*tiny, "--device", "cpu", **there).stdout
+    assert json.loads(apart(*SEARCH, *tiny, "--json", **there).stdout)["device"] == "cuda:0 (First)"
+    assert "\ndevice      cpu\n" in apart(*SEARCH, *tiny, "--device", "cpu", **there).stdout

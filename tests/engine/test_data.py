@@ -994,6 +994,7 @@ def test_truncated_png_is_named(tmp_path: Path) -> None:
             dataset.batch(12, seed=0)
 
 
+@pytest.mark.ours
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_any_damage_to_a_picture_is_an_error_or_harmless(

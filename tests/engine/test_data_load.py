@@ -270,6 +270,7 @@ def ask(package: Path, name: str, options: str = "") -> str:
 BRINGS = "PluginError the package theirs 1.2 brings the data set {!r} as theirs:{}, which "
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [

@@ -15,8 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.command import SEARCH, apart, refused
 from tests.conftest import SPACES, small
-from tests.znas.test_cli import refused, search
 from znas_engine.backends import BACKENDS, Choice, choose, choose_backend, get_backend, missing, records
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.passes import BatchedPass
@@ -267,10 +267,11 @@ def test_a_full_or_lost_gpu_is_one_line(error: Exception, kind: type[DeviceError
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.ours
 @without_gpu
 @pytest.mark.parametrize("backend", ["native", "ort", "torch", "trt", "auto"])
 def test_without_a_gpu_its_name_is_refused(backend: str) -> None:
-    message = refused(search("--backend", backend, "--device", "cuda:0"))
+    message = refused(apart(*SEARCH, "--backend", backend, "--device", "cuda:0"))
     assert "--device cuda:0 is not here: no NVIDIA driver is installed" in message
     assert message.endswith("; use --device cpu")
 
@@ -300,7 +301,7 @@ def test_without_a_gpu_its_name_is_refused(backend: str) -> None:
 )
 def test_a_gpu_that_cannot_be_used_is_one_line(options: list[str], message: str, driver: Path) -> None:
     place = {"LD_LIBRARY_PATH": str(driver), "GPUS": "2", "CAPABILITY": "86"}
-    assert re.search(message, refused(search(*options, **place)))
+    assert re.search(message, refused(apart(*SEARCH, *options, **place)))
 
 
 @pytest.mark.parametrize(

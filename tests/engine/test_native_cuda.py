@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.command import SEARCH, apart, refused
 from tests.conftest import SPACES, small
-from tests.znas.test_cli import refused, search
 from znas_engine.backends import get_backend, missing
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
@@ -110,7 +110,7 @@ def test_a_gpu_that_fails_is_one_line(
     """In the middle of a search, or before it; nothing is left behind."""
     out = tmp_path / "run"
     there = {"LD_LIBRARY_PATH": str(driver), "GPUS": "1", "CAPABILITY": "90"}
-    done = search("--quiet", "--backend", "native", "--device", "cuda:0", "--out", out, **place, **there)
+    done = apart(*SEARCH, "-q", "--backend", "native", "--device", "cuda:0", "--out", out, **place, **there)
     assert re.search(message, refused(done))
     assert not out.exists()
 

@@ -86,6 +86,7 @@ def test_names_mean_something(kind: str, name: str) -> None:
     assert bool(why) == (kind != "accuracy")
 
 
+@pytest.mark.ours
 @given(st.text(max_size=3000))
 def test_every_name_has_a_meaning(name: str) -> None:
     assert meaning(name)[0] in MEANINGS

@@ -16,35 +16,14 @@ import onnxruntime
 import pytest
 import typer
 
+from tests.command import SEARCH, SMALL, Done, apart, here, refused
 from znas.cli import VERBS, app, run
 from znas_engine.backends import BACKENDS, can_run, missing
 from znas_engine.tensorrt.flavours import installed
 
-SMALL = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--images", "8"]
 
-
-def znas_engine(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "znas", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=300,
-    )
-
-
-def search(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return znas_engine("search", "--preset", "naswot", *SMALL, *arguments, **environment)
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a user's mistake."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("znas-engine: error: ")
-    return lines[0]
+def search(*arguments: str | Path, **environment: str) -> Done:
+    return here(*SEARCH, *arguments, **environment)
 
 
 def test_summary_says_what_was_found_and_what_it_cost() -> None:
@@ -58,7 +37,9 @@ def test_summary_says_what_was_found_and_what_it_cost() -> None:
 def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> None:
     found = []
     for threads in ("1", "2"):
-        done = search("--json", "--quiet", "--seed", "7", "--threads", threads)
+        done = apart(
+            "search", "--preset", "naswot", *SMALL, "--json", "-q", "--seed", "7", "--threads", threads
+        )
         assert done.stderr == ""
         result = json.loads(done.stdout)
         del result["seconds"]
@@ -96,14 +77,14 @@ def test_mistakes_are_one_line_and_exit_2(arguments: list[str], message: str) ->
 
 def test_older_names_of_options_are_taken_with_a_remark() -> None:
     older = ["--preset", "naswot", "--p", "1", "--channels", "4", "--cells", "2", "--json"]
-    done = znas_engine("search", *older)
+    done = here("search", *older)
     remarks = ["--channels is called --supernet-channels now", "--cells is called --supernet-cells now"]
     assert [line.removeprefix("znas-engine: ") for line in done.stderr.splitlines()[:2]] == remarks
     assert {"channels": 4, "cells": 2}.items() <= json.loads(done.stdout)["supernet"].items()
-    assert znas_engine("search", *older, "--quiet").stderr == ""
-    both = refused(znas_engine("search", "--channels", "4", "--supernet-channels", "4"))
+    assert here("search", *older, "--quiet").stderr == ""
+    both = refused(here("search", "--channels", "4", "--supernet-channels", "4"))
     assert "`channels` is called `supernet_channels` now, and both were given: drop `channels`" in both
-    assert "--channels " not in znas_engine("search", "--help").stdout
+    assert "--channels " not in here("search", "--help").stdout
 
 
 def test_truncated_and_malicious_cifar_files(tmp_path: Path, test_data: Path) -> None:
@@ -226,24 +207,24 @@ def test_a_search_at_p_one_loads_only_what_it_uses() -> None:
 def test_export_writes_the_graph_that_search_runs(space: str, tmp_path: Path) -> None:
     out = tmp_path / "supernet.onnx"
     size = ["--supernet-channels", "4", "--supernet-cells", "3", "--resolution", "16"]
-    done = znas_engine("export", "--space", space, "--out", out, "--json", *size)
+    done = here("export", "--space", space, "--out", out, "--json", *size)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     session = onnxruntime.InferenceSession(out)
     assert [i.name for i in session.get_inputs()] == ["images", "mask"]
     assert session.get_inputs()[1].shape == facts["inputs"]["mask"]
     assert session.get_modelmeta().custom_metadata_map["opset"] == "22"
-    assert "exists already" in refused(znas_engine("export", "--space", space, "--out", out, *size))
+    assert "exists already" in refused(here("export", "--space", space, "--out", out, *size))
 
 
 def test_doctor_names_every_backend() -> None:
-    done = znas_engine("doctor", "--json")
+    done = here("doctor", "--json")
     assert done.returncode == 0, done.stdout
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     for name in BACKENDS.names():
         assert checks[f"backend {name}"]["state"] == ("ok" if name != "trt" or can_run(name) else "missing")
     assert checks["cache"]["state"] == "ok"
-    assert len(znas_engine("doctor").stdout.splitlines()) == len(checks)
+    assert len(here("doctor").stdout.splitlines()) == len(checks)
 
 
 def installation(folder: Path, module: str, distribution: str, code: str) -> None:
@@ -262,13 +243,13 @@ def test_doctor_names_both_flavours_of_tensorrt(tmp_path: Path) -> None:
     installation(tmp_path, "tensorrt", "tensorrt-11.4", lost)
     installation(tmp_path, "tensorrt_rtx", "tensorrt_rtx-1.7", lost)
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    done = znas_engine("doctor", "--json", PYTHONPATH=path)
+    done = apart("doctor", "--json", PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
     (line,) = (check for check in json.loads(done.stdout) if check["name"] == "tensorrt")
     assert line["state"] == "missing"
     assert line["detail"].startswith("TensorRT 11.4 cannot be loaded (libnvinfer.so.11: cannot open")
     assert line["detail"].endswith("; TensorRT-RTX 1.7 is installed too: uninstall one to choose")
-    assert "TensorRT 11.4 cannot be loaded" in refused(search("--backend", "trt", PYTHONPATH=path))
+    assert "TensorRT 11.4 cannot be loaded" in refused(apart("search", "--backend", "trt", PYTHONPATH=path))
 
 
 def test_stubs_are_no_installation_of_tensorrt(tmp_path: Path) -> None:
@@ -296,12 +277,12 @@ def test_backend_trt_says_all_that_is_missing() -> None:
         assert "TensorRT is not installed: pip install 'znas-engine[trt]'" in why
         assert why in refused(search("--backend", "trt"))
         out = ["--out", "supernet.plan", "--compute-capability", "8.6"]
-        assert "pip install 'znas-engine[trt]'" in refused(znas_engine("export", *SMALL, *out))
+        assert "pip install 'znas-engine[trt]'" in refused(here("export", *SMALL, *out))
 
 
 def test_doctor_fails_where_the_cache_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = znas_engine("doctor", ZNAS_CACHE=str(tmp_path / "file"))
+    done = here("doctor", ZNAS_CACHE=str(tmp_path / "file"))
     assert done.returncode == 1
     assert "broken  cache" in done.stdout
 
@@ -343,12 +324,12 @@ def test_interrupting_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 
 def test_help_and_version() -> None:
-    assert "Examples:" in znas_engine("search", "--help").stdout
-    assert znas_engine("--version").stdout.startswith("znas-engine ")
-    listing = znas_engine().stdout
+    assert "Examples:" in here("search", "--help").stdout
+    assert here("--version").stdout.startswith("znas-engine ")
+    listing = here().stdout
     assert all(f"\n  {verb} " in listing for verb in VERBS)
-    assert "fit" in znas_engine("prior", "-h").stdout
-    assert "completion" not in znas_engine("prior", "-h").stdout
+    assert "fit" in here("prior", "-h").stdout
+    assert "completion" not in here("prior", "-h").stdout
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -368,8 +349,8 @@ def test_examples_fit_a_narrow_terminal(verb: str) -> None:
 
 
 def test_what_people_ask_for_that_is_no_command() -> None:
-    assert "architecture.py, which `search --out` writes, trains as any" in refused(znas_engine("train"))
-    assert "the same command goes on where it stopped" in refused(znas_engine("resume"))
+    assert "architecture.py, which `search --out` writes, trains as any" in refused(here("train"))
+    assert "the same command goes on where it stopped" in refused(here("resume"))
 
 
 @pytest.mark.parametrize(
@@ -398,7 +379,7 @@ def test_a_misspelt_limit_names_a_limit(
 def completed(words: str) -> list[str]:
     """What bash is told to write for the last of the words."""
     count = len(words.split(" ")) - 1
-    done = znas_engine(COMP_WORDS=words, COMP_CWORD=str(count), _ZNAS_ENGINE_COMPLETE="complete_bash")
+    done = here(COMP_WORDS=words, COMP_CWORD=str(count), _ZNAS_ENGINE_COMPLETE="complete_bash")
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -425,14 +406,14 @@ def test_the_name_of_a_verb_is_completed_without_loading_any() -> None:
 
 
 def test_completion_is_offered() -> None:
-    listing = znas_engine("--help").stdout
+    listing = here("--help").stdout
     assert "--install-completion" in listing
-    script = znas_engine("--show-completion", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    script = here("--show-completion", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert script.returncode == 2  # without a shell to detect it wants its name
-    script = znas_engine("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    script = here("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "_ZNAS_ENGINE_COMPLETE=complete_bash" in script.stdout
 
 
 def test_an_unknown_command_names_the_nearest() -> None:
-    assert "unknown command 'serch'" in (message := refused(znas_engine("serch")))
+    assert "unknown command 'serch'" in (message := refused(here("serch")))
     assert "did you mean 'search'?" in message

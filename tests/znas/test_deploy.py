@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import znas
-from tests.znas.test_cli import znas_engine
+from tests.command import here
 from tests.znas.test_show import TINY
 from znas.checked import runtime
 from znas.cli import run as run_command
@@ -111,7 +111,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "32",
     ]
     pictures = ["--data", "imagefolder", "--data-dir", PICTURES / "train"]
-    done = znas_engine("search", *size, *pictures, "--out", out, "-q")
+    done = here("search", *size, *pictures, "--out", out, "-q")
     assert done.returncode == 0, done.stderr
     return out
 
@@ -132,7 +132,7 @@ def test_from_pictures_to_a_model_in_use(
     model = tmp_path / "model.onnx"
     size = [f"--{name}={value}" for name, value in SIZE.items()]
     size += ["--data-dir", str(PICTURES / "val")]
-    done = znas_engine("deploy", run, "--weights", weights, "--out", model, *size, "--json")
+    done = here("deploy", run, "--weights", weights, "--out", model, *size, "--json")
     assert done.returncode == 0, done.stderr
     check = json.loads(done.stdout)["check"]
     assert check["images"] == 100

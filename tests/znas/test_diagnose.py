@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, kurtosis, norm, skew
 
 import znas
+from tests.command import here
 from tests.conftest import SPACES, small
-from tests.znas.test_cli import znas_engine
 from tests.znas.test_priors import write_table
 from znas.diagnose import closed_forms, lemmas, robustness
 from znas.diagnose.agreement import agreement
@@ -262,6 +262,7 @@ def test_behind_a_relu_the_excess_kurtosis_is_15_over_the_width() -> None:
     assert kurtosis(np.ravel(values)) == pytest.approx(15 / 16, abs=0.2)
 
 
+@pytest.mark.ours
 def test_collected_outputs_are_the_closed_forms_and_the_network(collected: Any) -> None:
     collector, activations, _ = collected
     for found in activations.values():
@@ -532,7 +533,7 @@ def test_a_killed_run_resumes_to_the_same_files(tmp_path: Path) -> None:
     process.wait()
     assert not broken.exists()
     assert 1 < work.read_bytes().count(b"\n") < 13
-    outputs = [znas_engine(*flags, "--out", out).stdout for out in (broken, whole)]
+    outputs = [here(*flags, "--out", out).stdout for out in (broken, whole)]
     assert outputs[0] == outputs[1]
     for name in ("robustness.json", "report.md", "report.html"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
@@ -581,7 +582,7 @@ def test_diagnose_resumes_and_writes_a_page_json_and_pictures(tmp_path: Path) ->
 
 
 def test_diagnose_command_on_real_images(tmp_path: Path, test_data: Path) -> None:
-    done = znas_engine(
+    done = here(
         "diagnose",
         "--out",
         tmp_path / "out",

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import znas
-from tests.znas.test_cli import znas_engine
+from tests.command import here
 from znas.costs import latencies
 from znas.costs.counts import COUNTS
 from znas.costs.predictor import LEAST
@@ -257,7 +257,7 @@ def test_files_of_a_front(run: Path) -> None:
         (point.arch, point.score, point.params, point.flops) for point in front
     ]
     assert (run / "front.png").read_bytes().startswith(PNG)
-    shown = znas_engine("show", run, "--html", run.with_name("page.html"))
+    shown = here("show", run, "--html", run.with_name("page.html"))
     assert shown.returncode == 0, shown.stderr
     assert "the front: none of those compared" in shown.stdout
     assert front[0].arch in shown.stdout

@@ -174,6 +174,7 @@ def test_repeats_end_when_the_median_is_known() -> None:
     assert len(found["milliseconds"]) >= 2 * timing.LEAST
 
 
+@pytest.mark.ours
 def test_on_one_core_repeats_that_others_had_are_left_out() -> None:
     calls = iter(range(10_000))
 
@@ -222,6 +223,7 @@ def test_the_measuring_process_is_pinned() -> None:
     assert json.loads(affinity)[0] in os.sched_getaffinity(0)
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("backend", HERE)
 def test_a_meter_measures_one_architecture_after_another(backend: str) -> None:
     with Meter(NB201, MACRO, Target.parse(f"{backend}:cpu"), batch=2, seconds=0.4) as meter:
@@ -244,6 +246,7 @@ def test_a_process_that_dies_is_one_line_and_the_next_network_is_measured(backen
         assert meter.measure(CELL).median_ms > 0
 
 
+@pytest.mark.ours
 def test_what_goes_wrong_in_the_process_is_said() -> None:
     class Broken(NasBench201):
         def network_arguments(self, macro: Any) -> dict[str, Any]:

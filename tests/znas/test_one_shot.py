@@ -22,6 +22,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import nn
 
+from tests.command import here
 from tests.conftest import SPACES, small
 from znas import priors
 from znas.priors.one_shot import TRAININGS, fit_one_shot
@@ -438,9 +439,7 @@ def test_a_killed_fit_resumes_to_the_same_prior(test_data: Path, tmp_path: Path)
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, test_data: Path, tmp_path: Path) -> None:
     data = ["--data", "cifar10", "--data-dir", test_data, "--train-images", "400"] if arguments else []
-    done = subprocess.run(
-        command("--out", tmp_path / "x.json", *data, *arguments), capture_output=True, text=True
-    )
+    done = here("prior", "fit", "--source", "one-shot", "--out", tmp_path / "x.json", *data, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

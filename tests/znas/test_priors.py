@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import znas
+from tests.command import Done, here
 from tests.conftest import SPACES, small
 from znas import priors
 from znas.interventions.knowledge import FromPrior
@@ -431,8 +432,8 @@ def test_priors_that_do_not_fit_the_search(tmp_path: Path) -> None:
 # --- the command ---
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=os.environ)
+def run(*arguments: str | Path) -> Done:
+    return here("prior", *arguments)
 
 
 def test_fit_show_and_check(tmp_path: Path) -> None:

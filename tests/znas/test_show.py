@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import znas
-from tests.znas.test_cli import refused, znas_engine
+from tests.command import here, refused
 from znas.cli import run as run_command
 from znas.meaning import flag
 from znas_engine.errors import DataError, InvalidValueError, StorageError
@@ -88,31 +88,31 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
 
 def test_show_prints_what_search_printed(tmp_path: Path) -> None:
     size = [f"{flag(name)}={value}" for name, value in TINY.items()]
-    found = znas_engine("search", *size, "--out", tmp_path / "run", "--seed", "4")
+    found = here("search", *size, "--out", tmp_path / "run", "--seed", "4")
     assert found.returncode == 0, found.stderr
-    shown = znas_engine("show", tmp_path / "run")
+    shown = here("show", tmp_path / "run")
     assert shown.returncode == 0, shown.stderr
     printed, _, written = found.stdout.rpartition("\n\nwritten")
     assert written
     assert shown.stdout.rstrip("\n") == printed
-    as_json = znas_engine("show", tmp_path / "run" / "result.json", "--json").stdout
+    as_json = here("show", tmp_path / "run" / "result.json", "--json").stdout
     assert as_json == (tmp_path / "run" / "result.json").read_text()
 
 
 def test_show_writes_a_page_and_replaces_none(run: tuple[znas.SearchResult, Path], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    assert znas_engine("show", run[1], "--html", page).returncode == 0
+    assert here("show", run[1], "--html", page).returncode == 0
     text = page.read_text()
     assert text.startswith("<!DOCTYPE html>")
     assert run[0].arch in text
-    assert "exists already" in refused(znas_engine("show", run[1], "--html", page))
+    assert "exists already" in refused(here("show", run[1], "--html", page))
     assert page.read_text() == text
 
 
 def test_any_architecture_becomes_files_that_train_and_run(tmp_path: Path) -> None:
     size = ["--classes", "7", "--resolution", "16", "--channels-in", "1", "--channels", "4", "--cells", "1"]
     out = tmp_path / "network"
-    done = znas_engine("network", "nasbench201", CELL, "--out", out, *size)
+    done = here("network", "nasbench201", CELL, "--out", out, *size)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(CELL)
     assert {file.name for file in out.iterdir()} == {
@@ -128,18 +128,16 @@ def test_any_architecture_becomes_files_that_train_and_run(tmp_path: Path) -> No
     session = onnxruntime.InferenceSession(out / "architecture.untrained.onnx")
     assert session.run(None, {"images": images.numpy()})[0].shape == (2, 7)
 
-    facts = json.loads(znas_engine("network", "nasbench201", CELL, "--json", *size).stdout)
+    facts = json.loads(here("network", "nasbench201", CELL, "--json", *size).stdout)
     assert facts["arch"] == CELL
     assert facts["params"] == sum(p.numel() for p in scope["build"]().parameters())
     assert facts["network"]["classes"] == 7
-    assert "exists already" in refused(znas_engine("network", "nasbench201", CELL, "--out", out))
+    assert "exists already" in refused(here("network", "nasbench201", CELL, "--out", out))
 
 
 def test_a_network_costs_what_the_search_said_of_it(run: tuple[znas.SearchResult, Path]) -> None:
     result, _ = run
-    facts = json.loads(
-        znas_engine("network", "nasbench201", result.arch, "--resolution", "16", "--json").stdout
-    )
+    facts = json.loads(here("network", "nasbench201", result.arch, "--resolution", "16", "--json").stdout)
     assert {name: facts[name] for name in ("genotype", "params", "flops")} == {
         "genotype": result.genotype.structure(),
         "params": result.params,
@@ -147,6 +145,7 @@ def test_a_network_costs_what_the_search_said_of_it(run: tuple[znas.SearchResult
     }
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -158,7 +157,7 @@ def test_a_network_costs_what_the_search_said_of_it(run: tuple[znas.SearchResult
     ],
 )
 def test_a_mistake_is_one_line(arguments: tuple[str, ...], message: str) -> None:
-    assert message in refused(znas_engine("network", *arguments))
+    assert message in refused(here("network", *arguments))
 
 
 def test_network_refuses_sizes_that_there_are_not() -> None:
