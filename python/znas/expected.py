@@ -30,9 +30,12 @@ class Expected:
     at_most: bool
 
 
-def expected(method: Method, space: SearchSpace[Any], *, front: bool = False) -> Expected:
+def expected(
+    method: Method, space: SearchSpace[Any], *, front: bool = False, limits: bool = False
+) -> Expected:
     """What `znas.search.select` will measure: worths of operations, then of edges, then the final round.
-    front: whether that compares architectures of every cost, about as many as finalists, too."""
+    front: whether that compares architectures of every cost, about as many as finalists, too. limits: whether
+    it goes on to neighbours of its best, as many at most."""
     options = [len(space.options(e)) for e in range(len(space.edges))]
     into = [len(edges) for edges in space.contested_nodes()]
     worths, edges = sum(options), sum(into)
@@ -43,13 +46,14 @@ def expected(method: Method, space: SearchSpace[Any], *, front: bool = False) ->
         edges = sum(1 << players for players in into)
     if method.selection == "sequential" and method.order == "confidence":
         worths *= 2
-    final = 0 if method.finalists == 1 else method.finalists * (1 + method.ranks + front)
+    final = 0 if method.finalists == 1 else method.finalists * (1 + method.ranks + front + limits)
     certain = (
         never(method.p)
         and method.game == "none"
         and method.selection == "algorithm1"
         and method.race is None
         and not front
+        and not limits
         and min(options) > 1  # the only operation of an edge is asked for once for all such edges
         and prod(options) >= PLENTY * final
     )

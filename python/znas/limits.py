@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import compress, islice
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +18,8 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Genotype, Mask
 
 Floats = NDArray[np.float64]
-#: Architectures that are measured before a limit of latency is given up.
+#: Architectures that are measured before a limit of latency is given up: of the best, and then of the best of
+#: those that are predicted within it.
 MEASURED = 20
 #: What a sum of floats may be over its limit, which is such a sum too where it is a share.
 ROUNDING = 1e-9
@@ -28,17 +32,18 @@ def settled(
     limits, and notes. losses: float64 [E, O], of every operation behind its edge's best.
 
     Raises:
-        InvalidValueError: none of the first `MEASURED` does; it names the nearest.
+        InvalidValueError: none of those that are measured does; it names the nearest.
     """
     if budget is None:
         return masks[0], (), []
     nearest: tuple[float, str] | None = None
-    for tried, mask in enumerate(masks[:MEASURED]):
+    tried = 0
+    for tried, mask in enumerate(_in_turn(masks, budget), 1):
         limits, remarks = reports(budget, mask, losses)
         over = max((limit.value / limit.most for limit in limits), default=0.0)
         if over <= 1 + ROUNDING:
-            if tried:
-                remarks.append(f"{tried} architectures before this one were over a limit when measured")
+            if tried > 1:
+                remarks.append(f"{tried - 1} architectures before this one were over a limit when measured")
             return mask, limits, remarks
         worst = max(limits, key=lambda limit: limit.value / limit.most)
         if nearest is None or over < nearest[0]:
@@ -48,10 +53,18 @@ def settled(
             )
     assert nearest is not None
     raise InvalidValueError(
-        f"of {min(MEASURED, len(masks))} architectures that were predicted within the limits none was when "
-        f"measured: the nearest has {nearest[1]}; allow that, or a smaller network, --network-channels or "
+        f"of {tried} architectures that were predicted within the limits, or nearly, none was when measured: "
+        f"the nearest has {nearest[1]}; allow that, or a smaller network, --network-channels or "
         "--network-cells"
     )
+
+
+def _in_turn(masks: list[Mask], budget: Budget) -> Iterator[Mask]:
+    """Those that are measured until one keeps the limits: a prediction may be wrong, and so may the hope be
+    that it is."""
+    yield from masks[:MEASURED]
+    if rest := masks[MEASURED:]:
+        yield from islice(compress(rest, budget.keeps(np.stack(rest))), MEASURED)
 
 
 def reports(budget: Budget, mask: Mask, losses: Floats) -> tuple[tuple[LimitReport, ...], list[str]]:

@@ -12,13 +12,14 @@ from znas.expected import Estimate, expected
 from znas.front import FrontPoint
 from znas.hooks import QUIET, Hooks, Report
 from znas.interventions.scorer import IntervenedScorer
-from znas.limits import MEASURED, settled
+from znas.limits import settled
 from znas.meaning import always, drawn, remarks, ties
 from znas.method import Method
 from znas.packages import outside
 from znas.request import OPTIONS, Request, request_of
 from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
+from znas.selection.climb import climb
 from znas.selection.criteria import spread
 from znas.selection.finalists import different, finalists, functions, losses, references
 from znas.selection.limited import check_can_be_met, within
@@ -32,8 +33,9 @@ from znas_engine.progress import Progress
 from znas_engine.spaces import Mask
 
 Floats = NDArray[np.float64]
-#: Under limits, architectures with the best sums of worths of which the one with the best pairs is selected.
-JOINTLY = 1000
+#: Under limits, architectures with the best sums of worths of which the one with the best pairs is selected,
+#: and those that are handed on to be measured where there is no final round.
+JOINTLY, IN_TURN = 1000, 100
 
 
 def search(
@@ -78,7 +80,7 @@ def select(setup: Setup, method: Method) -> SearchResult:
     space, chance, axis = setup.space, method.rng("ties"), setup.pareto
     if setup.budget is not None:
         check_can_be_met(setup.budget)
-    ahead = expected(method, space, front=axis is not None)
+    ahead = expected(method, space, front=axis is not None, limits=setup.budget is not None)
     setup.expect(ahead.masks, Estimate(setup.hooks.report, ahead.at_most))
     race = None if method.race is None else Race(_chunks(setup), method.race)
     scorer = IntervenedScorer(
@@ -224,11 +226,11 @@ def candidates(
         return finalists(space, scores, kept, method.finalists, selected), selected, notes
     kept = select_edges(space, worth_of_edge, chance)
     selected, joint = decision.selected, decision.joint
-    count = max(method.finalists, MEASURED if joint is None else JOINTLY)
+    count = max(method.finalists, IN_TURN if joint is None else JOINTLY)
     masks = within(budget, scores, worth_of_edge, kept, count)
     if joint is not None:
         masks.sort(key=lambda mask: -joint(mask.argmax(1)))
-    return masks[: max(method.finalists, MEASURED)], selected, []
+    return masks[: max(method.finalists, IN_TURN)], selected, []
 
 
 def final_round(
@@ -244,12 +246,25 @@ def final_round(
     everyone, known = masks + others + apart, len(masks) + len(others)
     values = setup.measure(np.stack(everyone))
     found = method.combine(values, values[:, len(masks) : known] if others else None)
+    climbed: list[Mask] = []
+    if setup.budget is not None:
+        of_references = values[:, len(masks) : known] if others else None
+        climbed, reached = climb(
+            setup.budget,
+            everyone,
+            found,
+            lambda new: method.combine(setup.measure(new), of_references),
+            len(masks),
+        )
+        everyone, found = everyone + climbed, np.concatenate([found, reached])
     order = np.argsort(-found, kind="stable")
     winner = int(order[0])
     ranked = f" among {len(others)} random ones" if others else ""
     beside = f", {len(apart)} more for the front" if apart else ""
+    beside += f", {len(climbed)} neighbours of the best" if climbed else ""
     who = f"number {winner + 1}" if winner < len(masks) else "one of the random ones"
     who = who if winner < known else "one of those for the front"
+    who = who if winner < known + len(apart) else "one of the neighbours"
     note = (
         f"final round: {len(masks)} architectures compared as themselves{ranked}{beside}, {who} won "
         f"({found[winner]:.6g}; the selection before it had {found[0]:.6g})"

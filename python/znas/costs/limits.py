@@ -19,6 +19,9 @@ from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+#: How far above a limit the prediction may be of what is still measured, in median errors of what is held out:
+#: two deviations, as the median of a normal error is 0.67 of its deviation.
+UNSURE = 3.0
 #: Random architectures on which costs are seen to add up, and among which the largest of those that do not
 #: is looked for.
 CHECKED, LOOKED = 16, 200
@@ -99,17 +102,27 @@ class Bound:
 
     @cached_property
     def relaxed(self) -> Additive | None:
-        """Over edges: the limit itself where the cost is a sum; one that keeping it implies, or nearly so,
-        where there is one."""
+        """Over edges: the limit itself where the cost is a sum; one that what `may_keep` it keeps, or nearly
+        all of that, where there is one."""
         if self.cost.relaxed is None:
             return None
         costs, rest = self.cost.relaxed
-        return Additive(np.where(np.isfinite(costs), costs, 0.0), self.most - rest)
+        return Additive(np.where(np.isfinite(costs), costs, 0.0), self._hopeful - rest)
 
     def keeps(self, masks: Mask) -> Bools:
         """masks [n, E, O] -> which are within the limit, by what is counted or predicted, bool [n]."""
         kept: Bools = self.cost.of_masks(masks) <= self.most + 1e-9 * self.most
         return kept
+
+    def may_keep(self, masks: Mask) -> Bools:
+        """The same, with those whose prediction may be wrong by that much."""
+        kept: Bools = self.cost.of_masks(masks) <= self._hopeful + 1e-9 * self.most
+        return kept
+
+    @property
+    def _hopeful(self) -> float:
+        error = self.cost.model.error.median if isinstance(self.cost, Latencies) else 0.0
+        return self.most * (1 + UNSURE * error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,14 +153,21 @@ class Budget:
 
     @property
     def relaxed(self) -> list[Additive]:
-        """Limits on sums over edges which all that keep the others keep, or nearly all."""
+        """Limits on sums over edges which all that may keep the others keep, or nearly all."""
         return [bound.relaxed for bound in self.bounds if bound.relaxed is not None]
 
     def keeps(self, masks: Mask) -> Bools:
         """masks [n, E, O] -> which are within all limits, by what is counted or predicted, bool [n]."""
+        return self._all(masks, Bound.keeps)
+
+    def may_keep(self, masks: Mask) -> Bools:
+        """The same, with those whose predictions may be wrong by that much: what is worth to be measured."""
+        return self._all(masks, Bound.may_keep)
+
+    def _all(self, masks: Mask, keeps: Callable[[Bound, Mask], Bools]) -> Bools:
         kept = np.ones(len(masks), dtype=np.bool_)
         for bound in self.bounds:
-            kept[kept] = bound.keeps(masks[kept])
+            kept[kept] = keeps(bound, masks[kept])
         return kept
 
 

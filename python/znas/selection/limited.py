@@ -64,7 +64,7 @@ def fitting(
         found: list[Mask] = []
         masks = different(space, best_sums(space, scores, edges, LOOKS, budget.relaxed), set(taken))
         while len(found) < count and failed < TRIED and (some := list(islice(masks, TOGETHER))):
-            keeps = budget.keeps(np.stack(some))
+            keeps = budget.may_keep(np.stack(some))
             found += [mask for mask, kept_all in zip(some, keeps, strict=True) if kept_all]
             failed += int((~keeps).sum())
         if found:
