@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import compress, islice
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,20 +51,25 @@ def settled(
                 over,
                 in_words(worst.cost, worst.value) + (f" on {worst.target}" if worst.target else ""),
             )
-    assert nearest is not None
+    smaller = "or a smaller network, --network-channels or --network-cells"
+    if nearest is None:
+        raise InvalidValueError(
+            f"of {len(masks)} architectures none is predicted within the limits: allow more of one, {smaller}"
+        )
     raise InvalidValueError(
         f"of {tried} architectures that were predicted within the limits, or nearly, none was when measured: "
-        f"the nearest has {nearest[1]}; allow that, or a smaller network, --network-channels or "
-        "--network-cells"
+        f"the nearest has {nearest[1]}; allow that, {smaller}"
     )
 
 
 def _in_turn(masks: list[Mask], budget: Budget) -> Iterator[Mask]:
     """Those that are measured until one keeps the limits: a prediction may be wrong, and so may the hope be
     that it is."""
-    yield from masks[:MEASURED]
-    if rest := masks[MEASURED:]:
-        yield from islice(compress(rest, budget.keeps(np.stack(rest))), MEASURED)
+    within = budget.keeps(np.stack(masks))
+    both = zip(masks, within.tolist(), strict=True)
+    worth = [(mask, kept) for mask, kept in both if kept or budget.measurable(mask)]
+    yield from (mask for mask, _ in worth[:MEASURED])
+    yield from islice((mask for mask, kept in worth[MEASURED:] if kept), MEASURED)
 
 
 def reports(budget: Budget, mask: Mask, losses: Floats) -> tuple[tuple[LimitReport, ...], list[str]]:

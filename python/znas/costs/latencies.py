@@ -90,6 +90,10 @@ class Latencies:
         """As predicted, of masks [n, E, O]."""
         return self.model.of_masks(masks)
 
+    def measurable(self, genotype: Genotype) -> bool:
+        """Whether `measure` knows more than a prediction."""
+        return self.table is None or self.table.find(genotype, self.target) is not None
+
     def measure(self, genotype: Genotype) -> Latency | float | None:
         """On the target, once; or what the table has, None where that has none."""
         if self.table is not None:

@@ -19,7 +19,7 @@ from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-#: How far above a limit the prediction may be of what is still measured, in median errors of what is held out:
+#: How far above a limit the prediction of what is still measured may be, in median errors of held-out ones:
 #: two deviations, as the median of a normal error is 0.67 of its deviation.
 UNSURE = 3.0
 #: Random architectures on which costs are seen to add up, and among which the largest of those that do not
@@ -163,6 +163,11 @@ class Budget:
     def may_keep(self, masks: Mask) -> Bools:
         """The same, with those whose predictions may be wrong by that much: what is worth to be measured."""
         return self._all(masks, Bound.may_keep)
+
+    def measurable(self, mask: Mask) -> bool:
+        """Whether what is predicted of an architecture can be measured."""
+        costs = [bound.cost for bound in self.bounds if isinstance(bound.cost, Latencies)]
+        return all(cost.measurable(self.space.genotype(mask)) for cost in costs)
 
     def _all(self, masks: Mask, keeps: Callable[[Bound, Mask], Bools]) -> Bools:
         kept = np.ones(len(masks), dtype=np.bool_)

@@ -28,7 +28,7 @@ def climb(
     score: Callable[[Mask], Floats],
     most: int,
 ) -> tuple[list[Mask], Floats]:
-    """Other architectures that were compared, `most` at most, as one-hot masks, and their scores, float64 [n].
+    """Other architectures that were compared, at most `most`, as one-hot masks; their scores, float64 [n].
 
     It ends when all neighbours of the `WIDTH` best were compared. All may keep the budget, and are of other
     functions than `masks`, whose scores are `scores`. score: of masks [n, E, O], float64 [n], the same
