@@ -238,22 +238,21 @@ def final_round(
 ) -> tuple[list[Mask], Floats, str]:
     """Finalists and others from the best on, their scores float64 [n], and a note. What ranks is ranked among
     as many random architectures as there are finalists, which may win too; so may `more`, those of a front,
-    which change no other's score."""
+    and, under limits, neighbours of the best, which change no other's score."""
     others: list[Mask] = []
     if method.ranks:
         others = references(setup.space, len(masks), masks, method.rng("references"), setup.budget)
     apart = list(different(setup.space, more, functions(setup.space, masks + others)))
-    everyone, known = masks + others + apart, len(masks) + len(others)
+    everyone = masks + others + apart
     values = setup.measure(np.stack(everyone))
-    found = method.combine(values, values[:, len(masks) : known] if others else None)
-    climbed: list[Mask] = []
+    among = values[:, len(masks) : len(masks) + len(others)] if others else values
+    found, climbed = method.combine(values, among), []
     if setup.budget is not None:
-        of_references = values[:, len(masks) : known] if others else None
         climbed, reached = climb(
             setup.budget,
             everyone,
             found,
-            lambda new: method.combine(setup.measure(new), of_references),
+            lambda new: method.combine(setup.measure(new), among),
             len(masks),
         )
         everyone, found = everyone + climbed, np.concatenate([found, reached])
@@ -262,9 +261,9 @@ def final_round(
     ranked = f" among {len(others)} random ones" if others else ""
     beside = f", {len(apart)} more for the front" if apart else ""
     beside += f", {len(climbed)} neighbours of the best" if climbed else ""
-    who = f"number {winner + 1}" if winner < len(masks) else "one of the random ones"
-    who = who if winner < known else "one of those for the front"
-    who = who if winner < known + len(apart) else "one of the neighbours"
+    kinds = ["one of the random ones"] * len(others)
+    kinds += ["one of those for the front"] * len(apart) + ["one of the neighbours"] * len(climbed)
+    who = f"number {winner + 1}" if winner < len(masks) else kinds[winner - len(masks)]
     note = (
         f"final round: {len(masks)} architectures compared as themselves{ranked}{beside}, {who} won "
         f"({found[winner]:.6g}; the selection before it had {found[0]:.6g})"

@@ -118,8 +118,8 @@ def convolutions(mask: Mask) -> float:
 
 
 def budget_of(tmp_path: Path, most: float, slower: float, known: int) -> Budget:
-    """Of a device on which cells with a skip on the last edge, which no row of the fit has, take `slower` times
-    as long."""
+    """Of a device on which cells with a skip on the last edge take `slower` times as long; no row of the fit
+    has one."""
     rng = np.random.default_rng(0)
     lines = ["arch,phone_ms"]
     for mask in members(NB201):
@@ -141,7 +141,7 @@ def budget_of(tmp_path: Path, most: float, slower: float, known: int) -> Budget:
 
 
 def cells(budget: Budget, last: int) -> list[Mask]:
-    """Within the limit as predicted, with the operation `last` on the last edge and neither `none` nor skips on
+    """Within the limit as predicted, with the operation `last` on the last edge, without `none` and skips on
     others."""
     every = [m for m in members(NB201) if m[5, last] == 1 and m[:5, :2].sum() == 0 and NB201.admits(m)]
     return [mask for mask, kept in zip(every, budget.keeps(np.stack(every)), strict=True) if kept]
@@ -175,7 +175,7 @@ def test_what_may_keep_a_limit_is_worth_a_measurement_where_there_can_be_one(tmp
     budget = budget_of(tmp_path, 4.35, slower=1.0, known=60)
     (bound,) = budget.bounds
     assert isinstance(bound.cost, Latencies)
-    every = np.stack([mask for mask in members(NB201) if NB201.admits(mask)])
+    every = np.stack([mask for mask in members(NB201) if NB201.admits(mask)])[::5]
     predicted, error = bound.cost.of_masks(every), bound.cost.model.error.median
     unsure = budget.may_keep(every) & ~budget.keeps(every)
     assert unsure.any()
