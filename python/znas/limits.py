@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas.costs.latencies import Latencies
 from znas.costs.latency import Latency
-from znas.costs.limits import Bound, Budget
+from znas.costs.limits import UNSURE, Bound, Budget
 from znas.costs.quantities import in_words
 from znas.result import LimitReport
 from znas.selection.in_order import duals
@@ -18,9 +17,9 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Genotype, Mask
 
 Floats = NDArray[np.float64]
-#: Architectures that are measured before a limit of latency is given up: of the best, and then of the best of
-#: those that are predicted within it.
-MEASURED = 20
+#: How sure it has to be that an architecture keeps its limits for it to be measured (see `Bound.within`), at
+#: first, then, and at last; and so many are measured each time before a limit of latency is given up.
+SURE, MEASURED = (-UNSURE, 0.0, UNSURE), 20
 #: What a sum of floats may be over its limit, which is such a sum too where it is a share.
 ROUNDING = 1e-9
 
@@ -64,12 +63,15 @@ def settled(
 
 def _in_turn(masks: list[Mask], budget: Budget) -> Iterator[Mask]:
     """Those that are measured until one keeps the limits: a prediction may be wrong, and so may the hope be
-    that it is."""
-    within = budget.keeps(np.stack(masks))
-    both = zip(masks, within.tolist(), strict=True)
-    worth = [(mask, kept) for mask, kept in both if kept or budget.measurable(mask)]
-    yield from (mask for mask, _ in worth[:MEASURED])
-    yield from islice((mask for mask, kept in worth[MEASURED:] if kept), MEASURED)
+    that it is, most of all where many are tried."""
+    together = np.stack(masks)
+    predicted = budget.keeps(together)
+    left = [i for i, mask in enumerate(masks) if predicted[i] or budget.measurable(mask)]
+    for sure in SURE:
+        within = budget.within(together, sure)
+        now = [i for i in left if within[i]][:MEASURED]
+        left = [i for i in left if i not in now]
+        yield from (masks[i] for i in now)
 
 
 def reports(budget: Budget, mask: Mask, losses: Floats) -> tuple[tuple[LimitReport, ...], list[str]]:

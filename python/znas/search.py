@@ -246,7 +246,8 @@ def final_round(
     everyone = masks + others + apart
     values = setup.measure(np.stack(everyone))
     among = values[:, len(masks) : len(masks) + len(others)] if others else values
-    found, climbed = method.combine(values, among), []
+    found = method.combine(values, among)
+    climbed: list[Mask] = []
     if setup.budget is not None:
         climbed, reached = climb(
             setup.budget,

@@ -102,27 +102,22 @@ class Bound:
 
     @cached_property
     def relaxed(self) -> Additive | None:
-        """Over edges: the limit itself where the cost is a sum; one that what `may_keep` it keeps, or nearly
+        """Over edges: the limit itself where the cost is a sum; one that what may keep it keeps, or nearly
         all of that, where there is one."""
         if self.cost.relaxed is None:
             return None
         costs, rest = self.cost.relaxed
-        return Additive(np.where(np.isfinite(costs), costs, 0.0), self._hopeful - rest)
+        return Additive(np.where(np.isfinite(costs), costs, 0.0), self._most(-UNSURE) - rest)
 
-    def keeps(self, masks: Mask) -> Bools:
-        """masks [n, E, O] -> which are within the limit, by what is counted or predicted, bool [n]."""
-        kept: Bools = self.cost.of_masks(masks) <= self.most + 1e-9 * self.most
+    def within(self, masks: Mask, sure: float) -> Bools:
+        """masks [n, E, O] -> which are within the limit, bool [n]: by what is counted, or is predicted to be so
+        many median errors under it, or over it where `sure` is below 0."""
+        kept: Bools = self.cost.of_masks(masks) <= self._most(sure) + 1e-9 * self.most
         return kept
 
-    def may_keep(self, masks: Mask) -> Bools:
-        """The same, with those whose prediction may be wrong by that much."""
-        kept: Bools = self.cost.of_masks(masks) <= self._hopeful + 1e-9 * self.most
-        return kept
-
-    @property
-    def _hopeful(self) -> float:
+    def _most(self, sure: float) -> float:
         error = self.cost.model.error.median if isinstance(self.cost, Latencies) else 0.0
-        return self.most * (1 + UNSURE * error)
+        return self.most * (1 - sure * error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,22 +153,23 @@ class Budget:
 
     def keeps(self, masks: Mask) -> Bools:
         """masks [n, E, O] -> which are within all limits, by what is counted or predicted, bool [n]."""
-        return self._all(masks, Bound.keeps)
+        return self.within(masks, 0.0)
 
     def may_keep(self, masks: Mask) -> Bools:
         """The same, with those whose predictions may be wrong by that much: what is worth to be measured."""
-        return self._all(masks, Bound.may_keep)
+        return self.within(masks, -UNSURE)
+
+    def within(self, masks: Mask, sure: float) -> Bools:
+        """Which are within all limits, bool [n]; see `Bound.within`."""
+        kept = np.ones(len(masks), dtype=np.bool_)
+        for bound in self.bounds:
+            kept[kept] = bound.within(masks[kept], sure)
+        return kept
 
     def measurable(self, mask: Mask) -> bool:
         """Whether what is predicted of an architecture can be measured."""
         costs = [bound.cost for bound in self.bounds if isinstance(bound.cost, Latencies)]
         return all(cost.measurable(self.space.genotype(mask)) for cost in costs)
-
-    def _all(self, masks: Mask, keeps: Callable[[Bound, Mask], Bools]) -> Bools:
-        kept = np.ones(len(masks), dtype=np.bool_)
-        for bound in self.bounds:
-            kept[kept] = keeps(bound, masks[kept])
-        return kept
 
 
 def largest(space: SearchSpace[Any], cost: Counted | Latencies) -> float:

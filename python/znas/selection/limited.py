@@ -146,7 +146,7 @@ def _least(budget: Budget, bound: Bound, others: Sequence[Bound]) -> tuple[float
     if bound.cost.per_operation is None:
         masks = random_masks(space, SAMPLE, np.random.default_rng(0))
         for other in others:
-            masks = masks[other.keeps(masks)]
+            masks = masks[other.within(masks, 0.0)]
         return (float(bound.cost.of_masks(masks).min()) if len(masks) else None), False
     costs, rest = bound.cost.per_operation
     cheapest = {e: -float(row[np.isfinite(row)].min()) for e, row in enumerate(costs)}
