@@ -110,7 +110,7 @@ class Bound:
         return Additive(np.where(np.isfinite(costs), costs, 0.0), self._most(-UNSURE) - rest)
 
     def within(self, masks: Mask, sure: float) -> Bools:
-        """masks [n, E, O] -> which are within the limit, bool [n]: by what is counted, or is predicted to be so
+        """masks [n, E, O] -> which are within the limit, bool [n]: by what is counted, or is predicted so
         many median errors under it, or over it where `sure` is below 0."""
         kept: Bools = self.cost.of_masks(masks) <= self._most(sure) + 1e-9 * self.most
         return kept
