@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,8 @@ DEVICES = {"ort": ("cpu", "cuda"), "native": ("cpu",), "torch": ("cpu", "cuda"),
 #: Seconds after which repeats end, and how well the median is to be known before: half of its 95 % interval.
 SECONDS, TIGHT = 5.0, 0.02
 #: Processes in which a latency is measured that somebody will rely on: memory lies otherwise in each, and the
-#: machine is in another mood. How far their medians may be apart without a remark, relative to the median.
-PROCESSES, APART = 3, 0.05
+#: machine is in another mood. Where their medians are further APART, relative to the middle one, MORE help.
+PROCESSES, APART, MORE = 3, 0.05, 4
 #: Other work on the cores that is not worth a remark, as a share of them.
 QUIET = 0.1
 MOST_THREADS, MOST_IMAGES, MOST_PROCESSES = 1024, 4096, 100
@@ -145,7 +145,8 @@ class Meter:
     is pinned to `target.threads` cores, those that are idlest when it begins.
 
     batch: images per pass. seconds: of repeats, at most, per architecture; they end where the median is known
-    within TIGHT. processes: that measure each architecture, one after another.
+    within TIGHT. processes: that measure each architecture, one after another; at most MORE others help where
+    several do not agree.
 
     Raises:
         InvalidValueError, MissingDependencyError: see `Target.check`.
@@ -187,7 +188,10 @@ class Meter:
                 "arguments": self.space.network_arguments(self.macro),
             }
         try:
-            return self._latency([process.ask(asked) for process in self._running()])
+            answers = [self._asked(number, asked) for number in range(self.processes)]
+            while len(answers) < self.processes + MORE and _apart(_medians(answers)) > APART:
+                answers.append(self._asked(len(answers), asked))
+            return self._latency(answers)
         except WorkerFailed as error:
             self.close()  # the next architecture gets new ones
             raise WorkerFailed(f"the latency on {self.target} was not measured: {error}") from error
@@ -203,25 +207,24 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _running(self) -> Iterator[WorkerProcess]:
-        """Each started when its turn comes first: nothing else of ours works while one measures."""
-        given = {
-            "backend": self.target.backend,
-            "device": self.target.device,
-            "threads": self.target.threads,
-            "batch": self.batch,
-            "seed": self.seed,
-        }
-        here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # a space may be anybody's module
-        for number in range(self.processes):
-            if number == len(self._started):
-                self._started.append(
-                    WorkerProcess(
-                        ["-m", "znas.costs.timing", json.dumps(given)],
-                        environment(self.target.threads) | here,
-                    )
+    def _asked(self, number: int, question: dict[str, Any]) -> dict[str, Any]:
+        """The answer of one process, started when its turn comes first: nothing else of ours works while one
+        measures."""
+        if number == len(self._started):
+            given = {
+                "backend": self.target.backend,
+                "device": self.target.device,
+                "threads": self.target.threads,
+                "batch": self.batch,
+                "seed": self.seed,
+            }
+            here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # a space may be anybody's module
+            self._started.append(
+                WorkerProcess(
+                    ["-m", "znas.costs.timing", json.dumps(given)], environment(self.target.threads) | here
                 )
-            yield self._started[number]
+            )
+        return self._started[number].ask(question)
 
     def _latency(self, answers: list[dict[str, Any]]) -> Latency:
         """The middle process's quartiles; of an even number the mean of the two."""
@@ -237,13 +240,13 @@ class Meter:
             self.batch,
             self.target.threads,
             self.macro.resolution,
-            tuple(self._remarks(answers, quartiles[:, 1])),
+            tuple(self._remarks(answers)),
         )
 
-    def _remarks(self, answers: list[dict[str, Any]], medians: NDArray[np.float64]) -> list[str]:
-        found = []
-        if (apart := np.ptp(medians) / np.median(medians)) > APART:
-            found.append(f"the medians of {len(medians)} processes are {100 * apart:.0f} % apart")
+    def _remarks(self, answers: list[dict[str, Any]]) -> list[str]:
+        found, medians = [], _medians(answers)
+        if (apart := _apart(medians)) > APART:
+            found.append(f"of {len(medians)} processes even the middle three are {100 * apart:.0f} % apart")
         if (error := max(answer["error"] for answer in answers)) > TIGHT:
             seconds = self.seconds / self.processes
             found.append(f"the median is known within {100 * error:.0f} % after {seconds:g} s")
@@ -262,6 +265,18 @@ class Meter:
                 f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of the machine"
             )
         return found
+
+
+def _medians(answers: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    return np.array([np.median(answer["milliseconds"]) for answer in answers])
+
+
+def _apart(medians: NDArray[np.float64]) -> float:
+    """How far the middle three processes are apart, relative to the middle one; of an even number the middle
+    four."""
+    outer = max(0, (len(medians) - 3) // 2)
+    middle = np.sort(medians)[outer : len(medians) - outer]
+    return float(np.ptp(middle) / np.median(middle))
 
 
 def measure_latency(
