@@ -271,7 +271,7 @@ def test_a_loose_or_disturbed_measurement_says_so() -> None:
     }
     loose, left_out, others = meter._latency([answer]).remarks
     assert loose == "the median is known within 50 % after 3 s"
-    assert left_out == "12 repeats, in which other work had the core, are left out"
+    assert left_out == "repeats left out, in which other work had the core: 12"
     assert others.startswith("other work had 40 % of the cores that it ran on, and 70 % of the machine")
     quiet = answer | {"error": TIGHT, "left_out": 0, "others": (0.0, 0.02)}
     assert meter._latency([quiet]).remarks == ()
@@ -293,7 +293,7 @@ def test_several_processes_are_one_latency() -> None:
     assert str(found).endswith("11 repeats in 3 processes, 2 to 2.2 ms")
     apart, left_out = found.remarks
     assert apart == "of 3 processes even the middle three are 10 % apart"
-    assert left_out.startswith("6 repeats")
+    assert left_out.endswith("the core: 6")
 
 
 def test_processes_that_do_not_agree_get_help(monkeypatch: pytest.MonkeyPatch) -> None:

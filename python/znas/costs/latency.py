@@ -255,7 +255,7 @@ class Meter:
         if not all(answer["cores"] for answer in answers):
             found.append("the process was not pinned to cores: this system cannot")
         if left_out := sum(answer["left_out"] for answer in answers):
-            found.append(f"{left_out:,} repeats, in which other work had the core, are left out")
+            found.append(f"repeats left out, in which other work had the core: {left_out:,}")
         others = [answer["others"] for answer in answers]
         if None in others:
             found.append("whether other work ran meanwhile is not known: this system does not say")
