@@ -134,6 +134,20 @@ def test_a_line_now_and_then_where_stderr_is_no_terminal(
     ]
 
 
+def test_what_was_done_before_does_not_make_the_rest_quick(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """100 of 110 pieces come out of a work file at once, the others take 5 s each."""
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.progress_bar("searches", quiet=False) as bar:
+        for done in range(1, 111):
+            now += 0.001 if done <= 100 else 5.0
+            bar(done, 110)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "znas-engine: searches: 102 of 110; about 40 s left"
+
+
 def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(console, "EVERY", 0.0)
     for quiet, lines in ((True, 0), (False, 3)):

@@ -61,8 +61,9 @@ def finish(
         raise lost
 
 
-#: Seconds between two lines of progress where no bar can be drawn.
-EVERY = 10.0
+#: Seconds between two lines of progress where no bar can be drawn; and at the start of a job, in which pieces come
+#: that a work file kept and that say nothing about the time.
+EVERY, KEPT = 10.0, 1.0
 
 
 class Bar:
@@ -150,13 +151,17 @@ class _Lines(Bar):
         self._of_piece = inner
         self._done: tuple[int, int] | None = None
         self._piece: tuple[int, int] | None = None
+        self._began: float | None = None
         self._first: tuple[float, int] | None = None
         self._said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         super().__call__(done, total)
         self._done, self._piece = (done, total), None
-        self._first = self._first or (time.monotonic(), done)
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        if self._first is None or now - self._began < KEPT:
+            self._first = now, done
         self._say()
 
     def inner(self, done: int, total: int) -> None:

@@ -249,7 +249,7 @@ class Meter:
             found.append(f"of {len(medians)} processes even the middle three are {100 * apart:.0f} % apart")
         if (error := max(answer["error"] for answer in answers)) > TIGHT:
             seconds = self.seconds / self.processes
-            found.append(f"the median is known within {100 * error:.0f} % after {seconds:g} s")
+            found.append(f"the median is known within {100 * error:.0f} % after {seconds:.3g} s")
         if kind_of(self.target.device) != "cpu":
             return found
         if not all(answer["cores"] for answer in answers):
