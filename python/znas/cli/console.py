@@ -61,8 +61,8 @@ def finish(
         raise lost
 
 
-#: Seconds between two lines of progress where no bar can be drawn; and at the start of a job, in which pieces come
-#: that a work file kept and that say nothing about the time.
+#: Seconds between two lines of progress where no bar can be drawn; and at the start of a job, in which what a
+#: work file kept comes, which says nothing about the time that the rest takes.
 EVERY, KEPT = 10.0, 1.0
 
 
