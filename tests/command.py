@@ -13,7 +13,15 @@ from unittest import mock
 from znas.cli import run
 
 Done = subprocess.CompletedProcess[str]
-SMALL = ("--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--images", "8")
+
+
+def supernet(channels: int, cells: int, resolution: int, images: int | None = None) -> tuple[str, ...]:
+    """Options of a size."""
+    size = ("--supernet-channels", channels, "--supernet-cells", cells, "--resolution", resolution)
+    return tuple(map(str, size if images is None else (*size, "--images", images)))
+
+
+SMALL = supernet(4, 1, 16, 8)
 SEARCH = ("search", "--preset", "naswot", *SMALL)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import supernet
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -35,7 +37,7 @@ def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("backend", ["torch", "ort", "auto"])
 def test_a_search_needs_no_compiler(backend: str, pure: Path) -> None:
-    size = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--images", "8"]
+    size = [*supernet(4, 1, 16, 8)]
     done = subprocess.run(
         [sys.executable, "-m", "znas", "search", "--finalists", "3", "--backend", backend, *size],
         env=os.environ | {"PYTHONPATH": str(pure)},

@@ -14,22 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.command import refused
+from tests.command import refused, supernet
 from znas_engine.backends import can_run
 
 ROOT = Path(__file__).parents[1]
-SIZE = (
-    "--space",
-    "chain",
-    "--data",
-    "shapes",
-    "--supernet-channels",
-    "4",
-    "--supernet-cells",
-    "1",
-    "--resolution",
-    "16",
-)
+SIZE = ("--space", "chain", "--data", "shapes", *supernet(4, 1, 16))
 TINY = (*SIZE, "--images", "8")
 NASWOT = ("--preset", "naswot")
 BACKENDS = ("torch", "ort", "native")

@@ -25,7 +25,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.command import apart, refused
+from tests.command import apart, refused, supernet
 from tests.conftest import SPACES, small
 from tests.engine.twin import CELLS
 from znas_engine import kernels
@@ -309,17 +309,7 @@ def test_a_gpu_alone_is_not_enough(capability: str, why: str, driver: Path) -> N
 
 
 def test_export_builds_a_plan_ahead(root: Path, tmp_path: Path) -> None:
-    size = [
-        "--supernet-channels",
-        "4",
-        "--supernet-cells",
-        "1",
-        "--resolution",
-        "16",
-        "--dtype",
-        "float16",
-        "--codes",
-    ]
+    size = [*supernet(4, 1, 16), "--dtype", "float16", "--codes"]
     files = [tmp_path / "one.plan", tmp_path / "two.plan"]
     for file, remarks in zip(files, (1, 0), strict=True):
         done = apart("export", *size, "--compute-capability", BLACKWELL, "--out", file)

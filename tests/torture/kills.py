@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.command import supernet
 from tests.torture.account import REFUSED, RIGHT, Account
 from tests.torture.processes import SEARCH, TINY, environment, run, verdict
 
@@ -50,7 +51,7 @@ def jobs(data: Path) -> list[Job]:
         "--threads",
         "1",
     )
-    size = ("--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--images", "20", "-q")
+    size = (*supernet(4, 1, 16, 20), "-q")
     rows = ("--rows", "random,naswot-p0.5,most-parameters", "--seeds", "3")
     return [
         Job("search", (*SEARCH, "--envs", "3", "--out"), _files),

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.command import supernet
 from tests.no_network import SKIPPED
 from tests.torture.account import REFUSED, RIGHT, Account
 from tests.torture.inputs.base import NB201
@@ -311,17 +312,7 @@ def foreign_things(folder: Path, rng: Random, account: Account) -> None:
     verbs: dict[str, list[str]] = {
         "search": [*SEARCH, "--out", "run"],
         "prior": ["prior", "fit", "--envs", "2", *TINY, "--out", "prior.json"],
-        "export": [
-            "export",
-            "--supernet-channels",
-            "2",
-            "--supernet-cells",
-            "1",
-            "--resolution",
-            "8",
-            "--out",
-            "supernet.onnx",
-        ],
+        "export": ["export", *supernet(2, 1, 8), "--out", "supernet.onnx"],
     }
     (folder / "inputs").mkdir()
     for name, arguments in verbs.items():

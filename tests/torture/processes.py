@@ -12,23 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.command import supernet
 from tests.torture.account import REFUSED, RIGHT
 
 REPOSITORY = Path(__file__).parents[2]
 #: The smallest supernet that has every operation.
-TINY = (
-    "--supernet-channels",
-    "4",
-    "--supernet-cells",
-    "1",
-    "--resolution",
-    "16",
-    "--images",
-    "8",
-    "--threads",
-    "2",
-    "-q",
-)
+TINY = (*supernet(4, 1, 16, 8), "--threads", "2", "-q")
 SEARCH = ("search", "--data", "gaussian", "--preset", "naswot", "--p", "0", "--seed", "3", *TINY)
 #: Seconds after which a command hangs.
 PATIENCE = 300.0

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 import typer
 
-from tests.command import SEARCH, SMALL, Done, apart, here, refused
+from tests.command import SEARCH, SMALL, Done, apart, here, refused, supernet
 from znas.cli import VERBS, app, run
 from znas_engine.backends import BACKENDS, can_run, missing
 from znas_engine.tensorrt.flavours import installed
@@ -206,7 +206,7 @@ def test_a_search_at_p_one_loads_only_what_it_uses() -> None:
 @pytest.mark.parametrize("space", ["nasbench201", "darts"])
 def test_export_writes_the_graph_that_search_runs(space: str, tmp_path: Path) -> None:
     out = tmp_path / "supernet.onnx"
-    size = ["--supernet-channels", "4", "--supernet-cells", "3", "--resolution", "16"]
+    size = [*supernet(4, 3, 16)]
     done = here("export", "--space", space, "--out", out, "--json", *size)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, kurtosis, norm, skew
 
 import znas
-from tests.command import here
+from tests.command import here, supernet
 from tests.conftest import SPACES, small
 from tests.znas.test_priors import write_table
 from znas.diagnose import closed_forms, lemmas, robustness
@@ -456,7 +456,7 @@ def test_chance_agrees_by_chance_and_one_search_is_refused() -> None:
 
 # --- robustness ---
 
-FLAGS = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16"]
+FLAGS = [*supernet(4, 1, 16)]
 
 
 def test_robustness_is_the_searches_themselves(tmp_path: Path) -> None:
@@ -588,12 +588,7 @@ def test_diagnose_command_on_real_images(tmp_path: Path, test_data: Path) -> Non
         tmp_path / "out",
         "--space",
         "nasbench201",
-        "--supernet-channels",
-        "4",
-        "--supernet-cells",
-        "1",
-        "--resolution",
-        "8",
+        *supernet(4, 1, 8),
         "--data",
         "cifar10",
         "--data-dir",

@@ -12,20 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import supernet
+
 pytestmark = pytest.mark.ours
 
-SMALL = [
-    "--supernet-channels",
-    "4",
-    "--supernet-cells",
-    "1",
-    "--resolution",
-    "16",
-    "--images",
-    "8",
-    "--seed",
-    "1",
-]
+SMALL = [*supernet(4, 1, 16, 8), "--seed", "1"]
 
 
 def znas(*arguments: str | Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.command import supernet
 from tests.conftest import SPACES
 from tests.no_network import SKIPPED
 from znas_engine import silent
@@ -22,7 +23,7 @@ HERE = Path(__file__).parents[2]
 SIGSYS = 31
 NB201 = SPACES["nasbench201"]
 
-SIZE = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16", "--seed", "1"]
+SIZE = [*supernet(4, 1, 16), "--seed", "1"]
 SMALL = [*SIZE, "--images", "8"]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.command import supernet
 from znas import priors
 from znas_engine.spaces import get_space
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.ours
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SMALL = ["--supernet-channels", "2", "--supernet-cells", "1", "--resolution", "8"]
+SMALL = [*supernet(2, 1, 8)]
 GAUSSIAN = ["--data", "gaussian", *SMALL, "-q"]
 TABLE2 = [
     "reproduce",

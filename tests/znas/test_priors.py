@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import znas
-from tests.command import Done, here
+from tests.command import Done, here, supernet
 from tests.conftest import SPACES, small
 from znas import priors
 from znas.interventions.knowledge import FromPrior
@@ -331,19 +331,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 @pytest.mark.ours
 def test_a_killed_fit_resumes_to_the_same_prior(tmp_path: Path) -> None:
-    size = [
-        "--supernet-channels",
-        "8",
-        "--supernet-cells",
-        "2",
-        "--resolution",
-        "16",
-        "--images",
-        "16",
-        "--envs",
-        "15",
-        "-q",
-    ]
+    size = [*supernet(8, 2, 16, 16), "--envs", "15", "-q"]
     whole, broken = tmp_path / "whole.json", tmp_path / "broken.json"
     work = tmp_path / "broken.json.work"
     process = subprocess.Popen(command("fit", "--out", broken, *size))

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import supernet
 from tests.torture.processes import wait_until_it_listens
 from znas import files
 from znas.cli import main, run
 from znas.cli.streams import LOOK_ALIKES
 from znas_engine import interrupts
 
-SIZE = ["--supernet-channels", "4", "--supernet-cells", "1", "--resolution", "16"]
+SIZE = [*supernet(4, 1, 16)]
 SMALL = ["search", "--preset", "naswot", *SIZE, "--images", "8"]
 LONG = [*SMALL, "--envs", "300", "--p", "0", "--out", "out"]
 VERBS = {

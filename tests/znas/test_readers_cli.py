@@ -7,21 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import supernet
 from znas.cli import main
 
-SMALL = [
-    "--data",
-    "gaussian",
-    "--supernet-channels",
-    "2",
-    "--supernet-cells",
-    "1",
-    "--resolution",
-    "8",
-    "--images",
-    "4",
-    "-q",
-]
+SMALL = ["--data", "gaussian", *supernet(2, 1, 8, 4), "-q"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -87,7 +76,7 @@ def test_what_is_needed_is_asked_first(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    data = ["--data", "gaussian", "--supernet-channels", "2", "--supernet-cells", "1", "--resolution", "8"]
+    data = ["--data", "gaussian", *supernet(2, 1, 8)]
     code, out, err = run(capsys, *arguments, *data, "--out", "deep/out", "-q")
     assert (code, out) == (2, "")
     assert message in err

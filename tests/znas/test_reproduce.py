@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.command import supernet
 from znas.cli import main
 from znas.files import Album
 from znas.output import markdown
@@ -243,16 +244,7 @@ def test_a_killed_table_goes_on_to_the_same_result(table_file: Path, tmp_path: P
     """SIGKILL in the middle of the searches; the second run ends with what an undisturbed one finds."""
     arguments = [
         *(sys.executable, "-m", "znas", "reproduce", "table2", "--data", "gaussian", "--seeds", "3", "-q"),
-        *(
-            "--rows",
-            "random,naswot-p0.5,naswot-10",
-            "--supernet-channels",
-            "2",
-            "--supernet-cells",
-            "1",
-            "--resolution",
-            "8",
-        ),
+        *("--rows", "random,naswot-p0.5,naswot-10", *supernet(2, 1, 8)),
         *("--images", "10", "--table", str(table_file), "--out"),
     ]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -449,20 +441,7 @@ def test_parameters_rank_the_real_table_as_published(test_data: Path, tmp_path: 
 def test_commands_write_every_format(
     table_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = [
-        *(
-            "--data",
-            "gaussian",
-            "--supernet-channels",
-            "2",
-            "--supernet-cells",
-            "1",
-            "--resolution",
-            "8",
-            "--images",
-            "8",
-        )
-    ]
+    small = [*("--data", "gaussian", *supernet(2, 1, 8, 8))]
     out = tmp_path / "out"
     code, text, _ = command(
         capsys,
