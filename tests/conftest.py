@@ -56,6 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     seen: dict[str, set[tuple[str, int]]] = {}
     for item in items:
+        # What is skipped here must not stand for what would run.
         if item.get_closest_marker("ours") or any(mark.args[0] for mark in item.iter_markers("skipif")):
             continue
         sizes = SIZES if item.path.is_relative_to(config.rootpath / "tests" / "engine") else SIZES | {"space"}

@@ -86,7 +86,8 @@ def entries(root: Path, kind: str = "plan") -> list[Path]:
     ("space", "dtype", "capability"),
     [
         *(("nasbench201", *both) for both in product(GRAPH_DTYPES, (AMPERE, BLACKWELL))),
-        # Half a minute: in a type that asks more of a builder than float32 does.
+        # Half a minute each: in the types that ask more of a builder than float32 does.
+        ("darts", "float16", AMPERE),
         ("darts", "bfloat16", BLACKWELL),
     ],
 )

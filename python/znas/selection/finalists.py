@@ -97,7 +97,7 @@ def references(
     budget: Budget | None = None,
 ) -> list[Mask]:
     """Random architectures among which finalists are ranked, as one-hot masks: `count`, or fewer in a space
-    that has no more; all such as may be within the budget, if there is one.
+    that has no more; all of them may keep the budget, if there is one.
 
     Admitted, of different functions, and none of the finalists'. Ranks among the finalists themselves would
     exaggerate: all are good by what made them finalists, so their ranks by it say little, and yet a low one
