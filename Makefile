@@ -145,7 +145,7 @@ $(VENV)-minimum/.installed: $(VENV)/.installed-dev tests/minimum-versions.txt
 	$(PYTHON) -m venv $(VENV)-minimum
 	find $(abspath $(VENV))/lib/python3*/site-packages -maxdepth 1 -regextype egrep -regex '.*/($(OF_TORCH))[^/]*' \
 		-exec ln -s -t $(VENV)-minimum/lib/python3*/site-packages {} +
-	$(VENV)-minimum/bin/pip install --quiet -r tests/minimum-versions.txt $(WHEEL)'[plots,testing,vision]'
+	$(VENV)-minimum/bin/pip install --quiet -r tests/minimum-versions.txt $(WHEEL)'[testing,vision]'
 	touch $@
 
 build/tensorrt/.installed: pyproject.toml $(BIN)/python

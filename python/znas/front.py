@@ -19,7 +19,7 @@ from znas.costs.limits import Bound, Budget, Counted
 from znas.costs.quantities import USUAL, Limit, against, in_words
 from znas.hooks import Report
 from znas.output import Figure, Table
-from znas.output.figures import NO_PICTURES, canvas, drawable, label, png
+from znas.output.figures import canvas, label, png
 from znas.selection.finalists import functions
 from znas.selection.limited import fitting
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
@@ -186,8 +186,6 @@ class Axis:
                 notes.append(f"front: {absent} latencies are predicted; --latency-table has no row for them")
         if not any(point.arch == own for point in front):
             notes.append("front: without what is handed over, whose score others have at a lower cost")
-        if not drawable():
-            notes.append(NO_PICTURES)
         return front, notes
 
     def _point(self, mask: Mask, score: float, cost: float) -> FrontPoint:
@@ -294,7 +292,7 @@ def to_csv(front: Sequence[FrontPoint], asked: str) -> str:
 
 
 def figure(front: Sequence[FrontPoint], asked: str, arch: str) -> Figure:
-    """The picture of a front. arch: what is handed over. Imports matplotlib."""
+    """The picture of a front. arch: what is handed over."""
     name, target = against(asked)
     costs, scores = np.array([(point.cost, point.score) for point in front]).T
     by, unit = _scale(name, float(costs.max()))
@@ -329,10 +327,10 @@ _PREFIXES = ((1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
 
 
 def file_names(front: Sequence[FrontPoint], asked: str | None) -> list[str]:
-    """Of what a run folder has of a front; no picture where there is no matplotlib."""
+    """Of what a run folder has of a front."""
     if asked is None:
         return []
-    return ["front.csv", "front.png"] if front and drawable() else ["front.csv"]
+    return ["front.csv", "front.png"] if front else ["front.csv"]
 
 
 def files(front: Sequence[FrontPoint], asked: str | None, arch: str) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from znas.costs.quantities import in_words
 from znas.front import figure, table
 from znas.output import Code, Document, Facts, Notes, Part, Table
-from znas.output.figures import drawable
 from znas.result import EdgeReport, LimitReport, RaceReport, ScoreReport, SearchResult
 from znas_engine.data.preprocess import Preprocess
 from znas_engine.spaces import Macro
@@ -29,7 +28,7 @@ def document(result: SearchResult, *, pictures: bool = False) -> Document:
     asked = result.request.pareto
     if result.front and asked is not None:
         parts.append(table(result.front, asked, result.arch))
-        parts += [figure(result.front, asked, result.arch)] if pictures and drawable() else []
+        parts += [figure(result.front, asked, result.arch)] if pictures else []
     if result.notes:
         parts.append(Notes(result.notes))
     return Document(f"An architecture of the space {result.space.name}", parts, result.to_dict())

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import re
-import sys
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -25,9 +24,7 @@ from znas.costs.counts import COUNTS
 from znas.costs.predictor import LEAST
 from znas.front import FINALISTS, SHOWN, Axis, FrontPoint, figure, files, table, undominated
 from znas.hooks import Hooks
-from znas.output import Table, html, text
-from znas.output.figures import NO_PICTURES
-from znas.summary import document
+from znas.output import Table, text
 from znas_engine.errors import DataError, ZnasError
 from znas_engine.spaces import Mask
 from znas_engine.spaces.nasbench201 import NasBench201
@@ -289,18 +286,6 @@ def test_a_long_front_is_shown_in_part(asked: str, header: str) -> None:
     assert lines[0] == header
     assert len(lines) == 41
     assert figure(front, asked, front[3].arch).png.startswith(PNG)
-
-
-def test_without_matplotlib_there_is_no_picture(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = znas.load(run)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert set(files(result.front, "params", result.arch)) == {"front.csv"}
-    assert html.render(document(result, pictures=True)) == html.render(result.document())
-    setup = znas.Setup(znas.Request(**SMALL, pareto="params"))
-    assert setup.pareto is not None
-    mask = NB201.mask(result.genotype)
-    _, notes = setup.pareto.front([mask], np.zeros(1), None, mask, print)
-    assert NO_PICTURES in notes
 
 
 # --- what is refused ---

@@ -28,7 +28,6 @@ from znas.output.document import CODE, one_line
 from znas.output.figures import canvas, png
 from znas.output.records import as_csv
 from znas.priors.document import document as priors_document
-from znas_engine.errors import MissingDependencyError
 from znas_engine.spaces import get_space
 
 ROOT = Path(__file__).parents[2]
@@ -186,12 +185,6 @@ def test_a_page_needs_nothing_beside_it() -> None:
     assert document.figures() == {"a b.png": figure.png}
     assert document.json() == '{\n "one": 1\n}\n'
     assert "a b.png" in text.render(document.parts)
-
-
-def test_matplotlib_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'znas-engine\[plots\]'"):
-        canvas(1, 1, width=1, height=1)
 
 
 def test_records_of_different_fields_share_one_csv() -> None:

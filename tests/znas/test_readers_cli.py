@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,34 +17,6 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         main(arguments)
     out, err = capsys.readouterr()
     return int(exit_.value.code or 0), out, err
-
-
-@pytest.fixture
-def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-
-
-def test_without_matplotlib_the_tables_are_written(
-    without_matplotlib: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    arguments = ["reproduce", "table1", "--rows", "random", "--seeds", "1", *SMALL[:-1], "--out", str(out)]
-    arguments += ["--supernet-cells", "3"]  # with fewer DARTS has no normal cell
-    code, text, err = run(capsys, *arguments)
-    assert code == 0, err
-    assert "random" in text
-    assert "matplotlib is not installed: pictures are left out" in err
-    assert {f"table1.{suffix}" for suffix in ("csv", "json", "md", "html")} <= {p.name for p in out.iterdir()}
-    assert not list(out.glob("*.png"))
-    for verb in (
-        ["reproduce", "figures", "--out", str(out)],
-        ["prior", "show", "shipped", "--plot", "x.png"],
-    ):
-        code, text, err = run(capsys, *verb)
-        assert (code, text) == (2, "")
-        assert "pictures need matplotlib" in err
 
 
 @pytest.mark.parametrize(

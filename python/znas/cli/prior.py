@@ -15,7 +15,6 @@ from znas.cli.console import show as show_document
 from znas.cli.options import Column, Json, asks, path
 from znas.cli.prior_fit import fit
 from znas.files import check_new, write_file
-from znas.output.figures import require_matplotlib
 from znas.priors.base import Prior
 from znas.priors.check import checked, rank_check
 from znas.priors.document import document
@@ -45,7 +44,6 @@ def show(
     """Print a prior: mean and deviation of every neuron, where it comes from, how it ranks."""
     if plot is not None:
         check_new(plot)
-        require_matplotlib()
     found = priors.load(_file(file, request), get_space(request.space))
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))

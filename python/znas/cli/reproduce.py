@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from znas.cli.console import progress_bar, remark, reporter
+from znas.cli.console import progress_bar, reporter
 from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
 from znas.cli.reproduce_constrained import constrained
 from znas.cli.reproduce_latency import latency
@@ -141,7 +141,7 @@ def table2(
 
     check_seeds(request.seed, seeds, 1)
     pictures = [] if table is None else ["table2.png"]
-    album = folder.opened(out, "table2", pictures=pictures, report=reporter(quiet=quiet))
+    album = folder.opened(out, "table2", *pictures)
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
     chosen = choose(setup.space, names(rows), prior)
     with progress_bar("files of the table", quiet=quiet) as progress:
@@ -229,7 +229,7 @@ def sets(
     from znas.reproduce import sets as measure
     from znas_engine.spaces import get_space
 
-    album = folder.opened(out, "sets", report=remark)
+    album = folder.opened(out, "sets")
     sheet = measure.sets(
         out, get_space(request.space), largest=largest, top=top, by=by, show=show, column=column
     )
@@ -276,7 +276,7 @@ def _sizes(
     from znas.reproduce.trials import check_seeds, run_trials
 
     check_seeds(request.seed, seeds, 1)
-    album = folder.opened(out, table, pictures=[f"{table}.png"], report=reporter(quiet=quiet))
+    album = folder.opened(out, table, f"{table}.png")
     evaluation = Evaluation.of(table)
     setup = _setup(request, quiet=quiet)
     chosen = choose(setup.space, names(rows) or evaluation.usual_rows, prior)
@@ -306,13 +306,7 @@ def _correlation(
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
-    album = folder.opened(
-        out,
-        "correlation",
-        figures.SCORES_FILE,
-        pictures=["correlation.png"],
-        report=reporter(quiet=quiet),
-    )
+    album = folder.opened(out, "correlation", figures.SCORES_FILE, "correlation.png")
     request = proxied(request)
     distinct("`scores`", scores or ())
     wanted = [get_scores(names) for names in scores or SCORES.names()]

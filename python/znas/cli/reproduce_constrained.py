@@ -64,7 +64,7 @@ def constrained(
 
     check_seeds(request.seed, seeds, 1)
     check_between("measured", measured, LEAST, None)
-    album = folder.opened(out, "constrained", report=reporter(quiet=quiet))
+    album = folder.opened(out, "constrained")
     setup = Setup(request, Hooks(report=reporter(quiet=quiet)))
     truth = read_table(table, setup.space, report=reporter(quiet=quiet))
     (name, _), devices = truth.column(column), LatencyTable.read(latency, setup.space)

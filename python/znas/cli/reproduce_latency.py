@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from znas.cli.console import progress_bar, reporter
+from znas.cli.console import progress_bar
 from znas.cli.options import Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.request import Request
@@ -46,7 +46,7 @@ def latency(
     from znas.reproduce import latency as measure
     from znas_engine.spaces import get_space
 
-    album = folder.opened(out, "latency-predictor", report=reporter(quiet=quiet))
+    album = folder.opened(out, "latency-predictor")
     space = get_space(request.space)
     macro = space.evaluation_macro(resolution=request.resolution or 32, classes=10)
     counts = measure.counts(names(measured) or [])

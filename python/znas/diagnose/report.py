@@ -18,7 +18,6 @@ from znas.diagnose.normality import RULE
 from znas.files import check_new, work_file, write_folder
 from znas.hooks import QUIET, Hooks
 from znas.output import Document
-from znas.output.figures import NO_PICTURES, drawable
 from znas.output.pages import pages
 from znas.request import Request
 from znas_engine import __version__
@@ -55,7 +54,7 @@ class Diagnosis:
         }
 
     def document(self) -> Document:
-        """The content of report.md, with pictures. Imports matplotlib."""
+        """The content of report.md, with pictures."""
         from znas.diagnose.page import document
 
         return document(self)
@@ -88,8 +87,6 @@ def diagnose(
     Raises ZnasError; see `znas.search`.
     """
     check_new(out)
-    if not drawable():
-        hooks.report(NO_PICTURES)
     if table is not None:
         table.column(column)
     collector = Collector(request, inits=inits, depths=depths, hooks=hooks)

@@ -18,7 +18,6 @@ from znas.diagnose.robustness_report import Accuracies, Robustness, Varied
 from znas.files import check_new, work_file, write_folder
 from znas.hooks import QUIET, Hooks
 from znas.method import Method
-from znas.output.figures import NO_PICTURES, drawable
 from znas.output.pages import pages
 from znas.request import SHIPPED, Request
 from znas.search import searched
@@ -87,8 +86,6 @@ def robustness(
     Raises ZnasError; see `znas.search`.
     """
     check_new(out)
-    if not drawable():
-        hooks.report(NO_PICTURES)
     check_between("seeds", seeds, 2, MOST)
     check_between("seed", base.seed, 0, 2**63 - 1 - MOST)
     if table is not None:

@@ -11,7 +11,7 @@ from znas.diagnose.agreement import Agreement
 from znas.diagnose.page import number
 from znas.diagnose.plots import figure
 from znas.output import Document, Figure, Heading, Paragraph, Part, Table
-from znas.output.figures import drawable, png
+from znas.output.figures import png
 from znas.request import Request
 from znas_engine import __version__
 
@@ -83,7 +83,7 @@ class Robustness:
         }
 
     def document(self) -> Document:
-        """The content of report.md, with the picture. Imports matplotlib."""
+        """The content of report.md, with the picture."""
         return document(self)
 
     def summary(self) -> Document:
@@ -92,7 +92,7 @@ class Robustness:
 
 
 def document(found: Robustness) -> Document:
-    """The content of report.md, with the picture unless matplotlib is absent."""
+    """The content of report.md, with the picture."""
     b = found.base.to_dict()
     base = f"{b['space']}, {b['data']}, {b['score']}, init {b['init']}, p {b['p']}, {b['images']} images, "
     base += f"norm {b['norm']}"
@@ -105,9 +105,8 @@ def document(found: Robustness) -> Document:
         Heading("Most frequent operation per edge, and its share"),
         _modes(found),
     ]
-    if drawable():
-        caption = "Agreement by setting and edge, and its kappa"
-        parts.append(Figure("agreement.png", picture(found), caption))
+    caption = "Agreement by setting and edge, and its kappa"
+    parts.append(Figure("agreement.png", picture(found), caption))
     return Document(TITLE, parts, found.to_dict())
 
 

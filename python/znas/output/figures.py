@@ -1,51 +1,119 @@
-"""Drawings as PNG bytes: the only place that knows matplotlib, an optional package."""
+"""Drawings as PNG bytes and as SVG for a page: the only place that knows Matplotlib.
+
+    @style()
+    def draw(values):
+        drawn, axes = canvas(1, 1, width=6, height=4)
+        axes[0, 0].plot(values)
+        return png(drawn)  # or svg(drawn, title="Values", description="One line that rises from 0 to 3.")
+
+Colours are those of this module: `svg` makes variables of the page's style of them, so that one picture is
+right on a light page and on a dark one. docs/decisions/0016-figures.md says why it is so.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from znas_engine.errors import MissingDependencyError, one_line
+from znas.output import svg_text
+from znas.output.labels import overlaps, place_labels
+from znas.output.palette import LINE, PAGE, QUIET, SERIES, TEXT, VARIABLES
+from znas_engine.errors import one_line
+
+__all__ = [
+    "DPI",
+    "LINE",
+    "PAGE",
+    "QUIET",
+    "SERIES",
+    "TEXT",
+    "canvas",
+    "label",
+    "overlaps",
+    "place_labels",
+    "png",
+    "style",
+    "svg",
+]
 
 DPI = 120
-NO_PICTURES = "matplotlib is not installed: pictures are left out (pip install 'znas-engine[plots]')"
 #: Characters of a label, at most.
 LONGEST = 80
+_SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), TEXT),
+    **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), TEXT),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), QUIET),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.0),
+    **dict.fromkeys(("font.size", "axes.labelsize"), 9.0),
+    **{"axes.titlesize": 10.0, "axes.titlelocation": "left", "axes.axisbelow": True},
+    **{"axes.facecolor": "none", "figure.facecolor": PAGE, "savefig.facecolor": "auto", "figure.dpi": DPI},
+    **{"grid.color": LINE, "patch.edgecolor": TEXT, "hatch.color": TEXT, "lines.color": SERIES[0]},
+    **{
+        "legend.facecolor": PAGE,
+        "legend.edgecolor": LINE,
+        "legend.framealpha": 1.0,
+        "legend.fancybox": False,
+    },
+    **{"svg.fonttype": "none", "svg.hashsalt": "znas", "image.cmap": "viridis"},
+}
 
 
-def drawable() -> bool:
-    """Whether pictures can be drawn here; a page that also has tables leaves them out where not."""
+@contextmanager
+def style() -> Iterator[None]:
+    """What is drawn within it looks as ours do, whatever the user's own settings say, which stay as they are.
+    As a decorator, of a function that draws."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)  # where there is no home, its cache of fonts has a temporary folder
     try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        return False
-    return True
+        with warnings.catch_warnings():  # letters that its font lacks are drawn as boxes
+            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+            from cycler import cycler
+            from matplotlib.style import context
+
+            with context(["default", _SETTINGS | {"axes.prop_cycle": cycler(color=SERIES)}]):
+                yield
+    finally:
+        log.setLevel(level)
 
 
-def require_matplotlib() -> None:
-    """MissingDependencyError where it is absent, for what is nothing but a picture."""
-    if not drawable():
-        raise MissingDependencyError("pictures need matplotlib: pip install 'znas-engine[plots]'")
-
-
+@style()
 def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Any, Any]:
-    """(figure, axes [rows, columns]) of `width` x `height` inches."""
-    require_matplotlib()
+    """(figure, axes [rows, columns]) of `width` x `height` inches. What fills them is within `style` too."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(drawn)  # which knows how large letters are
     return drawn, drawn.subplots(rows, columns, squeeze=False)
 
 
+@style()
 def png(drawn: Any) -> bytes:
+    """On white. The same drawing gives the same bytes."""
     data = io.BytesIO()
-    with warnings.catch_warnings():  # letters that its font lacks are drawn as boxes
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        drawn.savefig(data, format="png", dpi=DPI)
+    drawn.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
     return data.getvalue()
 
 
-def label(text: str) -> str:
+@style()
+def svg(drawn: Any, *, title: str, description: str) -> str:
+    """One <svg> element for within a page, as wide as what holds it, on the page's own background.
+
+    title: what it is, description: what is to be seen, for those who do not see it. Letters stay letters,
+    each colour of VARIABLES is `var(--name, colour)`, and ids are of this picture alone. The same drawing,
+    title and description give the same text.
+    """
+    data = io.StringIO()
+    drawn.savefig(data, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
+    return svg_text.inline(data.getvalue(), title, description, VARIABLES)
+
+
+def label(text: str, longest: int = LONGEST) -> str:
     """A name of a file's as it stands there, not as a formula, on one short line."""
-    return one_line(text, LONGEST).replace("$", r"\$")
+    return one_line(text, longest).replace("$", r"\$")

@@ -9,7 +9,7 @@ from znas.priors.base import Prior
 
 
 def plot(prior: Prior) -> bytes:
-    """Two heat maps, edges by operations, as a PNG. Imports matplotlib."""
+    """Two heat maps, edges by operations, as a PNG."""
     space = prior.space
     figure, panels = canvas(1, 2, width=12, height=2 + 0.3 * len(space.edges))
     for axes, values, title in zip(

@@ -14,7 +14,7 @@ import numpy as np
 
 from znas.files import Album
 from znas.output import Figure
-from znas.output.figures import canvas, label, png, require_matplotlib
+from znas.output.figures import canvas, label, png
 from znas.reproduce.folder import SCORES, SEARCHES
 from znas.reproduce.published import column_key
 from znas.reproduce.trials import MOST
@@ -73,7 +73,6 @@ def figures(folder: Path) -> list[Path]:
     Raises InvalidValueError where it holds neither table 2 nor a correlation; DataError where they are not
     as `reproduce` writes them; StorageError.
     """
-    require_matplotlib()
     drawings: dict[str, Callable[[], Figure]] = {}
     album = Album(folder, (SEARCHES, SCORES))
     if paths.is_file(folder / "table2.json"):

@@ -8,7 +8,6 @@ from typing import Any
 
 from znas.files import Album
 from znas.output import Document, Figure, Notes, Table, html, markdown
-from znas.output.figures import drawable
 from znas.output.records import as_csv
 
 
@@ -30,11 +29,8 @@ class Sheet:
         return Document(self.title, [table, Notes(self.notes), *pictures], self.data | {"notes": self.notes})
 
     def save(self, album: Album, name: str, draw: Callable[[dict[str, Any]], Figure] | None = None) -> None:
-        """NAME.md, .html, .csv, .json and the picture of `data`, each whole or as it was before.
-
-        Without matplotlib there is no picture.
-        """
-        page = self.document([draw(self.data)] if draw is not None and drawable() else [])
+        """NAME.md, .html, .csv, .json and the picture of `data`, each whole or as it was before."""
+        page = self.document([draw(self.data)] if draw is not None else [])
         for suffix, text in (
             ("csv", as_csv(self.records)),
             ("json", page.json()),
