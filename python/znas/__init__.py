@@ -6,6 +6,7 @@
     >>> network = result.to_torch(classes=10)
     >>> result.save("runs/first")
     >>> result = znas.load("runs/first")
+    >>> znas.report("runs/first").save("first.html")
     >>> znas.deploy("runs/first", "weights.pt").save("model.onnx")
 
 Importing znas loads nothing: a name loads its module when it is first used, so that a command can listen to
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from znas.method import Method
     from znas.network import network
     from znas.profile import profile
+    from znas.report import report
     from znas.request import Request
     from znas.result import EdgeReport, ScoreReport, SearchResult
     from znas.run_folder import load
@@ -52,6 +54,7 @@ __all__ = [
     "measure_latency",
     "network",
     "profile",
+    "report",
     "score",
     "search",
     "select",
@@ -76,6 +79,7 @@ _HOMES = {
     "measure_latency": "costs.latency",
     "network": "network",
     "profile": "profile",
+    "report": "report",
     "score": "score",
     "search": "search",
     "select": "search",

@@ -18,8 +18,8 @@ from znas.costs.latency import Latency
 from znas.costs.limits import Bound, Budget, Counted
 from znas.costs.quantities import USUAL, Limit, against, in_words
 from znas.hooks import Report
-from znas.output import Figure, Table
-from znas.output.figures import canvas, label, png
+from znas.output import Figure, Picture, Table
+from znas.output.figures import QUIET, canvas, label, png, style, svg
 from znas.selection.finalists import functions
 from znas.selection.limited import fitting
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
@@ -32,6 +32,8 @@ RUNGS, SAMPLE = 8, 200
 FINALISTS = 50
 #: Rows of a printed front, at most.
 SHOWN = 12
+#: Of its picture, in inches.
+WIDTH = 7.0
 #: By cost, the unit of its column.
 _UNITS = {"memory": "memory_bytes", "latency": "latency_ms"}
 
@@ -292,17 +294,35 @@ def to_csv(front: Sequence[FrontPoint], asked: str) -> str:
 
 
 def figure(front: Sequence[FrontPoint], asked: str, arch: str) -> Figure:
-    """The picture of a front. arch: what is handed over."""
+    """The picture of a front, for a file. arch: what is handed over."""
+    return Figure("front.png", png(_drawn(front, asked, arch)), _caption(asked))
+
+
+def picture(front: Sequence[FrontPoint], asked: str, arch: str) -> Picture:
+    """The same for within a page."""
+    best = max(front, key=lambda point: point.score)
+    words = f"{len(front)} architectures, from {_cost(against(asked)[0], front[0])} with the score "
+    words += f"{front[0].score:.5g} to {_cost(against(asked)[0], best)} with {best.score:.5g}"
+    drawn = svg(_drawn(front, asked, arch), title=_caption(asked), description=words)
+    return Picture(drawn, _caption(asked), WIDTH)
+
+
+def _caption(asked: str) -> str:
+    return f"The front of score against {_words(*against(asked))}"
+
+
+@style()
+def _drawn(front: Sequence[FrontPoint], asked: str, arch: str) -> Any:
     name, target = against(asked)
     costs, scores = np.array([(point.cost, point.score) for point in front]).T
     by, unit = _scale(name, float(costs.max()))
-    drawn, panels = canvas(1, 1, width=7, height=4.5)
+    drawn, panels = canvas(1, 1, width=WIDTH, height=4.5)
     axes = panels[0, 0]
     axes.step(costs / by, scores, where="post", color="C0", alpha=0.4, linestyle="--")
     if all(point.quartiles for point in front):
         low, high = np.array([point.quartiles for point in front]).T
         spread = np.maximum([costs - low, high - costs], 0) / by
-        axes.errorbar(costs / by, scores, xerr=spread, fmt="none", ecolor="0.4", capsize=4, label="quartiles")
+        axes.errorbar(costs / by, scores, xerr=spread, fmt="none", ecolor=QUIET, capsize=4, label="quartiles")
     axes.plot(costs / by, scores, "o", color="C0", label="the front")
     for i in [i for i, point in enumerate(front) if point.arch == arch]:
         axes.plot(costs[i] / by, scores[i], "*", color="C3", markersize=16, label="handed over")
@@ -311,7 +331,7 @@ def figure(front: Sequence[FrontPoint], asked: str, arch: str) -> Figure:
     axes.set_title("What a higher score costs")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    return Figure("front.png", png(drawn), f"The front of score against {_words(name, target)}")
+    return drawn
 
 
 def _scale(name: str, most: float) -> tuple[float, str]:

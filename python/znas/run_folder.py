@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import pprint
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from znas import front
 from znas.files import check_new
+from znas.output import html
 from znas.packages import lacking
+from znas.page import Gathered, Run, document
+from znas.page.use import UNSAID
 from znas.reopened import check
 from znas.result import SearchResult
 from znas_engine import __version__, paths, strict_json
@@ -27,9 +32,10 @@ from znas_engine.supernet.initialisation import Weight, draw_weight
 RESULT = "result.json"
 #: What is written of an architecture, and of a search.
 ARCHITECTURE = ("architecture.py", "architecture.untrained.onnx", "preprocess.json")
-FILES = (RESULT, "scores.csv", *ARCHITECTURE)
-#: Of images, where nobody has said how they are made.
-UNSAID = "nobody has said here how images are made of pictures"
+SCORES, REPORT = "scores.csv", "report.html"
+FILES = (RESULT, SCORES, REPORT, *ARCHITECTURE)
+#: What a page names the digests of: what is the same in every run of the same search.
+DIGESTED = (SCORES, *ARCHITECTURE)
 
 
 def write(result: SearchResult, folder: Path) -> Path:
@@ -38,7 +44,7 @@ def write(result: SearchResult, folder: Path) -> Path:
 
     contents = {
         RESULT: (result.to_json() + "\n").encode(),
-        "scores.csv": _scores_csv(result).encode(),
+        SCORES: _scores_csv(result).encode(),
         **front.files(result.front, result.request.pareto, result.arch),
         **architecture_files(
             result.space,
@@ -48,7 +54,14 @@ def write(result: SearchResult, folder: Path) -> Path:
             preprocess=result.preprocess,
         ),
     }
+    contents[REPORT] = _page(result, contents).encode()
     return write_folder(folder, contents)
+
+
+def _page(result: SearchResult, contents: Mapping[str, bytes]) -> str:
+    """What is in the folder, to be looked at; commands are for within it, wherever it is."""
+    digests = {name: hashlib.sha256(contents[name]).hexdigest() for name in DIGESTED}
+    return html.render(document(Gathered([Run("run", ".", result, digests)])))
 
 
 def load(folder: str | Path, *, space: str | SearchSpace[Any] | None = None) -> SearchResult:

@@ -15,16 +15,7 @@ from znas_engine.spaces import Macro
 def document(result: SearchResult, *, pictures: bool = False) -> Document:
     """The architecture, what it costs and what finding it cost, and the worth of every operation. pictures:
     with that of a front."""
-    c, m = result.conditions, result.method
-    score = c.score if len(c.scores) == 1 else f"{m['aggregate']} of {c.score}"
-    if m["game"] == "shapley":
-        worth = f"Shapley values of {score} on every edge"
-    else:
-        worth = (
-            f"{score} under do(edge, operation)" if m["criterion"] == "keep" else f"minus {score} without it"
-        )
-    facts = _facts(result)
-    parts: list[Part] = [Code(result.arch), Facts(list(facts)), _table(result, worth)]
+    parts: list[Part] = [Code(result.arch), Facts(list(facts(result))), worths(result)]
     asked = result.request.pareto
     if result.front and asked is not None:
         parts.append(table(result.front, asked, result.arch))
@@ -42,7 +33,8 @@ def size_in_words(macro: Macro, params: int, flops: int) -> str:
     )
 
 
-def _facts(result: SearchResult) -> Iterator[tuple[str, str]]:
+def facts(result: SearchResult) -> Iterator[tuple[str, str]]:
+    """(label, value) of what was found and of what that took."""
     c = result.conditions
     yield "network", size_in_words(result.macro, result.params, result.flops)
     if result.limits:
@@ -100,14 +92,28 @@ def _p(result: SearchResult) -> str:
     return f"p = {result.p:g}"
 
 
-def _table(result: SearchResult, worth: str) -> Table:
-    """worth: what its numbers are."""
+def score_in_words(result: SearchResult) -> str:
+    """What one number of an architecture is: `naswot`, `log_rank of naswot+flops`."""
+    c = result.conditions
+    return c.score if len(c.scores) == 1 else f"{result.method['aggregate']} of {c.score}"
+
+
+def _worth_in_words(result: SearchResult) -> str:
+    score = score_in_words(result)
+    if result.method["game"] == "shapley":
+        return f"Shapley values of {score} on every edge"
+    keep = result.method["criterion"] == "keep"
+    return f"{score} under do(edge, operation)" if keep else f"minus {score} without it"
+
+
+def worths(result: SearchResult) -> Table:
+    """The worth of every operation on every edge, with those that were selected marked."""
     names = list(dict.fromkeys(name for edge in result.edges for name in edge.operations))
     with_ensembles = any(edge.ensemble is not None for edge in result.edges)
     return Table(
         ["edge", *names, *(["edge worth"] if with_ensembles else [])],
         [_row(edge, names, with_ensembles=with_ensembles) for edge in result.edges],
-        caption=f"{worth}; * selected, ~ drawn, (edge) not kept",
+        caption=f"{_worth_in_words(result)}; * selected, ~ drawn, (edge) not kept",
         marked={(row, 1 + names.index(edge.selected)) for row, edge in enumerate(result.edges)},
     )
 
@@ -122,5 +128,9 @@ def _row(edge: EdgeReport, names: list[str], *, with_ensembles: bool) -> list[st
 
 def _cell(report: ScoreReport) -> str:
     spread = "" if report.std is None else f" ± {report.std:.2g}"
-    value = report.aggregate if report.mean is None else report.mean
-    return f"{'~' if report.intervened else ''}{value:.4g}{spread}"
+    return f"{'~' if report.intervened else ''}{worth_of(report):.4g}{spread}"
+
+
+def worth_of(report: ScoreReport) -> float:
+    """The number that is shown of a worth."""
+    return report.aggregate if report.mean is None else report.mean

@@ -158,6 +158,7 @@ def test_the_run_folder_is_complete_loadable_and_trainable(space: str, tmp_path:
     assert {p.name for p in folder.iterdir()} == {
         "result.json",
         "scores.csv",
+        "report.html",
         "architecture.py",
         "architecture.untrained.onnx",
         "preprocess.json",

@@ -96,6 +96,8 @@ class SearchSpace(ABC, Generic[G]):
     eager: str | None = None
     #: How many in-edges a node of a genotype keeps; None where it keeps all of them.
     in_edges: int | None = None
+    #: Nodes whose outputs a cell concatenates, in every cell; none where its last node is what it gives on.
+    joined: tuple[int, ...] = ()
     #: What `Macro.cells` counts, in words.
     cells_are: str = "cells"
     #: By the name of a preset of searches, the fields that are otherwise in this space.

@@ -43,6 +43,9 @@ def _broken_extras(space: Any) -> str | None:
     in_edges, presets, eager = space.in_edges, space.presets, space.eager
     if in_edges is not None and (type(in_edges) is not int or in_edges < 1):
         return f"has {briefly(in_edges)} for `in_edges`, no int of 1 or more and not None"
+    targets = [edge.target for edge in space.edges]
+    if not isinstance(space.joined, tuple) or not all(node in targets for node in space.joined):
+        return f"has {briefly(space.joined)} for `joined`, no tuple of nodes into which edges lead"
     if not isinstance(space.cells_are, str):
         return f"has {briefly(space.cells_are)} for `cells_are`, no str"
     if not isinstance(presets, Mapping) or not all(isinstance(own, Mapping) for own in presets.values()):

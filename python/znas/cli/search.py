@@ -14,7 +14,7 @@ from znas.front import file_names
 from znas.request import OPTIONS, Request
 from znas_engine import kernels
 
-FILES = f"result.json, scores.csv, {ARCHITECTURE}"
+FILES = f"result.json, scores.csv, report.html, {ARCHITECTURE}"
 
 
 @asks(*OPTIONS)

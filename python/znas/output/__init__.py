@@ -6,6 +6,30 @@
 In every text, what stands between two `backticks` is code, and a line break is a space.
 """
 
-from znas.output.document import Code, Document, Facts, Figure, Heading, Notes, Paragraph, Part, Table
+from znas.output.document import (
+    Code,
+    Document,
+    Facts,
+    Figure,
+    Heading,
+    Notes,
+    Paragraph,
+    Part,
+    Picture,
+    Pictures,
+    Table,
+)
 
-__all__ = ["Code", "Document", "Facts", "Figure", "Heading", "Notes", "Paragraph", "Part", "Table"]
+__all__ = [
+    "Code",
+    "Document",
+    "Facts",
+    "Figure",
+    "Heading",
+    "Notes",
+    "Paragraph",
+    "Part",
+    "Picture",
+    "Pictures",
+    "Table",
+]

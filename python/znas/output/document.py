@@ -41,15 +41,17 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """(label, value) pairs."""
+    """(label, value) pairs. large: the few numbers that a reader came for."""
 
     pairs: Sequence[tuple[str, str]]
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """rows: as long as `headings`. caption: what its numbers are. left: columns of words, the others are
     aligned to the right. marked: (row, column) of cells that stand out; they end in ' *' and are bold.
+    shades: of cells, how dark a page shows them, from 0 to 1: a heat map.
     """
 
     headings: Sequence[str]
@@ -57,6 +59,7 @@ class Table:
     caption: str = ""
     left: Collection[int] = (0,)
     marked: Collection[tuple[int, int]] = ()
+    shades: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     def cells(self) -> list[list[str]]:
         """The rows as they are shown, one line per cell, marks included."""
@@ -78,7 +81,24 @@ class Figure:
     caption: str
 
 
-Part: TypeAlias = Heading | Paragraph | Code | Notes | Facts | Table | Figure
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """svg: one element that needs nothing beside it, and says in words what it shows. width: in inches, as it
+    was drawn."""
+
+    svg: str = field(repr=False)
+    caption: str
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Beside one another where there is room for that. Where nothing is drawn there is the caption alone."""
+
+    pictures: Sequence[Picture]
+
+
+Part: TypeAlias = Heading | Paragraph | Code | Notes | Facts | Table | Figure | Pictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,38 +6,101 @@ from base64 import b64encode
 from collections.abc import Iterable
 from html import escape
 
-from znas.output.document import Code, Document, Facts, Figure, Heading, Notes, Paragraph, Part, Table, pieces
+from znas.output.document import (
+    Code,
+    Document,
+    Facts,
+    Figure,
+    Heading,
+    Notes,
+    Paragraph,
+    Part,
+    Picture,
+    Pictures,
+    Table,
+    pieces,
+)
+from znas.output.palette import SERIES
 
-STYLE = """
-:root {
-  color-scheme: light dark; --text: #1c1e21; --page: #fff; --quiet: #667; --line: #d5d8dd;
-  --code: #f1f3f5
-}
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e6ea; --page: #16181c; --quiet: #9aa2ad; --line: #363b44; --code: #23272e }
-}
-body { margin: 0; padding: 1rem; background: var(--page); color: var(--text) }
-body { font: 1rem/1.5 system-ui, sans-serif }
-main { max-width: 64rem; margin: 0 auto }
-h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere }
-h2 { margin-top: 2.5rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line) }
+#: Of a colour, what the darkest cell of a heat map has of it: letters stay readable on every page.
+DARKEST = 0.5
+_BLUE = " ".join(str(int(SERIES[0][place : place + 2], 16)) for place in (1, 3, 5))
+#: Of a page to the inch.
+PIXELS = 96
+#: Of its width, what a picture has at least on a narrow page.
+SMALLEST = 0.75
+
+#: On a page of its own, and within another's.
+_LIGHT = """
+  color-scheme: light dark; --text: #1c1e21; --page: #ffffff; --quiet: #5f6470; --line: #d5d8dd;
+  --code: #f3f4f6; {series}
+"""
+_DARK = """
+    --text: #e4e6ea; --page: #16181c; --quiet: #a3abb6; --line: #3a404a; --code: #22262c;
+"""
+RULES = """
+h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; text-wrap: balance }
+h1 { font-size: 1.7rem; margin: 1rem 0 }
+h2 { font-size: 1.3rem; margin: 2.75rem 0 1rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line) }
+h3 { font-size: 1.05rem; margin: 1.75rem 0 .5rem }
 p, ul, dd { overflow-wrap: anywhere }
+p { max-width: 46rem }
 ul { padding-left: 1.2rem; color: var(--quiet) }
-code { font-family: ui-monospace, monospace; font-size: .9em; background: var(--code); padding: .1em .3em }
-pre { overflow-x: auto; background: var(--code); padding: .8rem; border-radius: .4rem }
-pre code { padding: 0 }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }
+code { font-family: ui-monospace, monospace; font-size: .9em }
+code { background: var(--code); padding: .1em .3em; border-radius: .25rem }
+pre { overflow-x: auto; background: var(--code); padding: .7rem .8rem; border-radius: .4rem }
+pre code { padding: 0; background: none }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1rem; font-size: .95rem }
 dt { color: var(--quiet) }
 dd { margin: 0 }
+dl.large { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0 }
+dl.large div { display: flex; flex-direction: column-reverse; flex: 1 1 8rem; box-sizing: border-box }
+dl.large div { padding: .6rem .9rem; border: 1px solid var(--line); border-radius: .4rem }
+dl.large dt { font-size: .85rem }
+dl.large dd { font-size: 1.3rem; line-height: 1.3; font-variant-numeric: tabular-nums }
 .wide { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: var(--quiet); padding-bottom: .4rem }
 th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
+th { font-weight: 600 }
 th.left, td.left { text-align: left }
 figure { margin: 1.5rem 0 }
 img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem }
 figcaption { color: var(--quiet); font-size: .9rem }
+.pictures { display: flex; flex-wrap: wrap; gap: 0 2rem; align-items: flex-start }
+.pictures figure { min-width: 0; max-width: 100%; margin: 1rem 0 }
+.picture { overflow-x: auto }
+.picture svg { display: block }
 """
+PRINT = """
+@media print {
+  body { padding: 0; font-size: 10pt }
+  main { max-width: none }
+  h2, h3 { break-after: avoid }
+  td { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+  figure, table, pre, dl { break-inside: avoid }
+  .wide, .picture, pre { overflow: visible }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere }
+  th, td { white-space: normal; padding: .2rem .4rem }
+}
+"""
+
+
+def _variables(of: str) -> str:
+    """The colours of a page as variables of what the selector names; print is always light."""
+    light = "; ".join(f"--series-{number}: {colour}" for number, colour in enumerate(SERIES, 1))
+    return (
+        f"{of} {{{_LIGHT.format(series=light)}}}\n"
+        f"@media screen and (prefers-color-scheme: dark) {{\n  {of} {{{_DARK}  }}\n}}\n"
+    )
+
+
+STYLE = (
+    f"{_variables(':root')}"
+    "body { margin: 0; padding: 1rem; background: var(--page); color: var(--text) }\n"
+    "body { font: 1rem/1.5 system-ui, sans-serif; -webkit-text-size-adjust: 100% }\n"
+    f"main {{ max-width: 64rem; margin: 0 auto }}{RULES}{PRINT}"
+)
 
 
 def render(document: Document) -> str:
@@ -51,6 +114,14 @@ def render(document: Document) -> str:
     )
 
 
+def fragment(document: Document) -> str:
+    """The document for within another page, a notebook's, of whose style it changes nothing."""
+    body = "\n".join(map(_part, document.parts))
+    looks = f".znas {{ color: var(--text); background: var(--page); padding: .5rem\n{RULES}}}"
+    own = f"{_variables('.znas')}{looks}"
+    return f'<div class="znas">\n<style>{own}</style>\n{body}\n</div>\n'
+
+
 def _part(part: Part) -> str:
     match part:
         case Heading(text, level):
@@ -61,16 +132,19 @@ def _part(part: Part) -> str:
             return f"<pre><code>{escape(text)}</code></pre>"
         case Notes(lines):
             return _element("ul", (f"<li>{_inline(line)}</li>" for line in lines))
-        case Facts(pairs):
-            return _element(
-                "dl", (f"<dt>{_inline(label)}</dt><dd>{_inline(value)}</dd>" for label, value in pairs)
-            )
+        case Facts(pairs, large):
+            each = [f"<dt>{_inline(label)}</dt><dd>{_inline(value)}</dd>" for label, value in pairs]
+            if large:
+                return _element("dl", (f"<div>{pair}</div>" for pair in each), ' class="large"')
+            return _element("dl", each)
         case Figure(_, png, caption):
             data = b64encode(png).decode()
             return (
                 f'<figure><img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
                 f"<figcaption>{_inline(caption)}</figcaption></figure>"
             )
+        case Pictures(pictures):
+            return _element("div", map(_picture, pictures), ' class="pictures"')
         case Table():
             return _table(part)
 
@@ -85,22 +159,36 @@ def _table(table: Table) -> str:
         for number, cells in enumerate(table.cells())
     ]
     head = _row("th", map(_inline, table.headings), table)
-    body = "\n".join(_row("td", cells, table) for cells in rows)
+    body = "\n".join(_row("td", cells, table, number) for number, cells in enumerate(rows))
     grid = f"<table>\n{caption}<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
     return f'<div class="wide">{grid}</div>'
 
 
-def _row(kind: str, cells: Iterable[str], table: Table) -> str:
-    opened = (
-        f'<{kind} class="left">{text}' if column in table.left else f"<{kind}>{text}"
-        for column, text in enumerate(cells)
+def _row(kind: str, cells: Iterable[str], table: Table, number: int = -1) -> str:
+    """number: of the row below the headings."""
+    found = []
+    for column, text in enumerate(cells):
+        left = ' class="left"' if column in table.left else ""
+        shade = table.shades.get((number, column))
+        colour = "" if shade is None else f' style="background: rgb({_BLUE} / {DARKEST * shade:.3f})"'
+        found.append(f"<{kind}{left}{colour}>{text}</{kind}>")
+    return f"<tr>{''.join(found)}</tr>"
+
+
+def _picture(picture: Picture) -> str:
+    """As large as it is drawn; a narrow page makes it smaller, and scrolls it where its letters would be too
+    small."""
+    width = PIXELS * picture.width
+    return (
+        f'<figure style="width: {width:.0f}px"><div class="picture"><div style="min-width: '
+        f'{SMALLEST * width:.0f}px">{picture.svg}'
+        f"</div></div><figcaption>{_inline(picture.caption)}</figcaption></figure>"
     )
-    return f"<tr>{''.join(f'{cell}</{kind}>' for cell in opened)}</tr>"
 
 
-def _element(name: str, children: Iterable[str]) -> str:
+def _element(name: str, children: Iterable[str], attributes: str = "") -> str:
     inner = "\n".join(children)
-    return f"<{name}>\n{inner}\n</{name}>"
+    return f"<{name}{attributes}>\n{inner}\n</{name}>"
 
 
 def _inline(text: str) -> str:

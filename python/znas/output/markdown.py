@@ -16,6 +16,7 @@ from znas.output.document import (
     Notes,
     Paragraph,
     Part,
+    Pictures,
     Table,
     one_line,
 )
@@ -50,6 +51,8 @@ def _part(part: Part) -> str:
             return "\n".join(f"* {_block(label)}: {_inline(value)}" for label, value in pairs)
         case Figure(name, _, caption):
             return f"![{_brackets(_inline(caption))}]({quote(name)})"
+        case Pictures(pictures):
+            return "\n".join(f"* {_block(each.caption)}" for each in pictures)
         case Table():
             return _table(part)
 

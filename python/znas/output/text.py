@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from znas.output.document import Code, Facts, Figure, Heading, Notes, Paragraph, Part, Table, one_line
+from znas.output.document import (
+    Code,
+    Facts,
+    Figure,
+    Heading,
+    Notes,
+    Paragraph,
+    Part,
+    Pictures,
+    Table,
+    one_line,
+)
 
 #: Columns of a label; longer ones make room for themselves.
 LABEL = 12
@@ -38,6 +49,8 @@ def _part(part: Part, emphasis: bool) -> str:
             return _labelled(pairs)
         case Figure(name, _, caption):
             return _labelled([("figure", f"{caption} ({name})")])
+        case Pictures(pictures):
+            return _labelled([("picture", each.caption) for each in pictures])
         case Table():
             return _table(part, emphasis)
 

@@ -36,6 +36,7 @@ class Darts(SearchSpace[DartsGenotype]):
     trainable = "znas_engine.spaces.darts.network"
     eager = "znas_engine.spaces.darts.eager:Supernet"
     in_edges = IN_EDGES
+    joined = TARGETS
     presets: Mapping[str, Mapping[str, Any]] = {
         "log-rank": {"score": "swap+path_norm+expressivity+zen+flops", "finalists": 200}
     }
