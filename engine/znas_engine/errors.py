@@ -44,6 +44,10 @@ class NonFiniteScoreError(ZnasError, ArithmeticError):
     """A pass produced NaN or infinity; the message carries the mask that caused it."""
 
 
+class DivergedError(ZnasError, ArithmeticError):
+    """A training produced NaN or infinity."""
+
+
 class StorageError(ZnasError, OSError):
     """The cache or a run folder cannot be read or written."""
 

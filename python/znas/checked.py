@@ -79,14 +79,13 @@ def images_for(
         note("the images of the check are those of the search: pass others of the same kind, --data-dir")
     dataset = held_out or dataset
     try:
-        classes = _classes(dataset, macro, preprocess)
+        classes = numbers_of_classes(dataset, macro, preprocess)
     except DataError as error:
         if data_dir is not None:
             raise
         note(f"no accuracy: {error}")
         classes = None
-    drawn = type(dataset).every is Dataset.every
-    size = min(dataset.size, TOGETHER) if drawn else dataset.size
+    size = dataset.size if dataset.listed else min(dataset.size, TOGETHER)
     return Images(dataset.every(TOGETHER), size, classes, dataset.origin)
 
 
@@ -109,7 +108,7 @@ def _dataset(result: SearchResult, macro: Macro, data_dir: str | Path | None) ->
     return found if found.resolution == macro.resolution else at(macro.resolution)
 
 
-def _classes(dataset: Dataset, macro: Macro, preprocess: Preprocess) -> NDArray[np.int64] | None:
+def numbers_of_classes(dataset: Dataset, macro: Macro, preprocess: Preprocess) -> NDArray[np.int64] | None:
     """The network's number of every class of the data set; None where it has no labels.
 
     Raises:

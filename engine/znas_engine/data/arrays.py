@@ -115,19 +115,18 @@ class Arrays(Dataset):
             index = draw_balanced(
                 among, images, seed=seed, name=self.name, class_names=[str(label) for label in present]
             )
-        return self._at(index)
+        return self.at(index)
 
-    def every(self, at_once: int) -> Iterator[Batch]:
-        for first in range(0, self.size, at_once):
-            yield self._at(np.arange(first, min(first + at_once, self.size)))
+    def labels(self) -> NDArray[np.int64] | None:
+        return self._labels
 
-    def _at(self, index: NDArray[np.int64]) -> Batch:
-        drawn = np.empty((len(index), self.channels, self.resolution, self.resolution), np.float32)
-        for first in range(0, len(index), self._together):
+    def at(self, rows: NDArray[np.int64]) -> Batch:
+        drawn = np.empty((len(rows), self.channels, self.resolution, self.resolution), np.float32)
+        for first in range(0, len(rows), self._together):
             part = slice(first, first + self._together)
             # One channel is repeated where three are asked for: assignment does that.
-            drawn[part] = (resize(self._values(index[part]), self.resolution) - self._mean) / self._std
-        return Batch(drawn, None if self._labels is None else self._labels[index])
+            drawn[part] = (resize(self._values(rows[part]), self.resolution) - self._mean) / self._std
+        return Batch(drawn, None if self._labels is None else self._labels[rows])
 
     def _values(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """Of some centre squares; of one channel where colours become grey."""

@@ -113,10 +113,32 @@ class Dataset(ABC):
         note = f"{self.name} does not say how its images are made of pictures"
         return self.preprocess or Preprocess(size=self.resolution, note=note)
 
+    @property
+    def listed(self) -> bool:
+        """Whether its images have numbers, so that each can be read: not where they are only drawn."""
+        return type(self).at is not Dataset.at
+
+    def at(self, rows: NDArray[np.int64]) -> Batch:
+        """The images of these numbers, int64 [n] from 0 to size - 1, in their order. Raises as `batch`, and
+        InvalidValueError for a data set that only draws."""
+        raise InvalidValueError(f"{self.name} draws images and has no list of them: `at` cannot read one")
+
+    def labels(self) -> NDArray[np.int64] | None:
+        """Of all images by their numbers, int64 [size], read without the pictures where that can be; None
+        without labels. Raises as `at`."""
+        if not self.labelled:
+            return None
+        found = [self.at(np.arange(i, min(i + 512, self.size))).labels for i in range(0, self.size, 512)]
+        return np.concatenate([each for each in found if each is not None])
+
     def every(self, at_once: int) -> Iterator[Batch]:
-        """All images once, in batches of at most so many, in an order of their own; a data set that only
-        draws gives one batch. Raises as `batch`."""
-        yield self.batch(min(self.size, at_once), seed=0)
+        """All images once, by their numbers, in batches of at most so many; a data set that only draws gives
+        one batch. Raises as `batch`."""
+        if not self.listed:
+            yield self.batch(min(self.size, at_once), seed=0)
+            return
+        for first in range(0, self.size, at_once):
+            yield self.at(np.arange(first, min(first + at_once, self.size)))
 
     def batch(self, images: int, *, seed: int) -> Batch:
         """Draw `images` images without replacement; a function of (`images`, `seed`) and the files alone.

@@ -167,20 +167,19 @@ class Cifar(Dataset):
             return None
         return Cifar(self._folder, layout=layout, resolution=self.resolution, channels_in=self.channels)
 
-    def every(self, at_once: int) -> Iterator[Batch]:
-        for first in range(0, self.size, at_once):
-            yield self._at(np.arange(first, min(first + at_once, self.size)))
-
     def _draw(self, images: int, seed: int) -> Batch:
-        return self._at(
+        return self.at(
             draw_balanced(
                 self._labels, images, seed=seed, name=self._layout.name, class_names=self._class_names
             )
         )
 
-    def _at(self, index: NDArray[np.int64]) -> Batch:
+    def labels(self) -> NDArray[np.int64]:
+        return self._labels
+
+    def at(self, rows: NDArray[np.int64]) -> Batch:
         layout = self._layout
-        pixels = self._pixels[index].reshape(len(index), 3, _SIDE, _SIDE)
+        pixels = self._pixels[rows].reshape(len(rows), 3, _SIDE, _SIDE)
         factor = _SIDE // self.resolution
         return Batch(
             images=normalise(
@@ -189,7 +188,7 @@ class Cifar(Dataset):
                 std=layout.std,
                 channels=self.channels,
             ),
-            labels=self._labels[index],
+            labels=self._labels[rows],
         )
 
 

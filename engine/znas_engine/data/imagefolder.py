@@ -152,11 +152,6 @@ class ImageFolder(Dataset):
             )
         return side
 
-    def every(self, at_once: int) -> Iterator[Batch]:
-        """All pictures once, in the order of their names within classes, in batches of at most so many."""
-        for first in range(0, self.size, at_once):
-            yield self._batch(np.arange(first, min(first + at_once, self.size)))
-
     def preprocessing(self) -> Preprocess:
         return of_8_bits(
             size=self.resolution,
@@ -203,14 +198,17 @@ class ImageFolder(Dataset):
             index = draw_balanced(
                 self._labels, images, seed=seed, name=short(self._root), class_names=self._class_names
             )
-        return self._batch(index)
+        return self.at(index)
 
-    def _batch(self, index: NDArray[np.int64]) -> Batch:
+    def labels(self) -> NDArray[np.int64] | None:
+        return self._labels
+
+    def at(self, rows: NDArray[np.int64]) -> Batch:
         """Of the pictures of these numbers."""
-        pixels = decode([self._root / self._files[file] for file in index], self.resolution)
+        pixels = decode([self._root / self._files[file] for file in rows], self.resolution)
         return Batch(
             images=normalise(pixels, mean=_MEAN, std=_STD, channels=self.channels),
-            labels=None if self._labels is None else self._labels[index],
+            labels=None if self._labels is None else self._labels[rows],
         )
 
 
