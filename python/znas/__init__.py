@@ -7,6 +7,7 @@
     >>> result.save("runs/first")
     >>> result = znas.load("runs/first")
     >>> znas.report("runs/first").save("first.html")
+    >>> znas.train("runs/first", "runs/first-trained", data_dir="data")
     >>> znas.deploy("runs/first", "weights.pt").save("model.onnx")
 
 Importing znas loads nothing: a name loads its module when it is first used, so that a command can listen to
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from znas.score import score
     from znas.search import search, select
     from znas.setup import Setup
+    from znas.training.result import TrainingResult
+    from znas.training.train import train
 
 __all__ = [
     "Deployment",
@@ -49,6 +52,7 @@ __all__ = [
     "SearchResult",
     "Setup",
     "Target",
+    "TrainingResult",
     "deploy",
     "load",
     "measure_latency",
@@ -58,6 +62,7 @@ __all__ = [
     "score",
     "search",
     "select",
+    "train",
 ]
 
 #: Where every name of the package lies.
@@ -74,6 +79,7 @@ _HOMES = {
     "SearchResult": "result",
     "Setup": "setup",
     "Target": "costs.latency",
+    "TrainingResult": "training.result",
     "deploy": "deploy",
     "load": "run_folder",
     "measure_latency": "costs.latency",
@@ -83,6 +89,7 @@ _HOMES = {
     "score": "score",
     "search": "search",
     "select": "search",
+    "train": "training.train",
 }
 
 

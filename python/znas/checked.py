@@ -68,7 +68,7 @@ def images_for(
         ZnasError: those of `data_dir` cannot be used, or have other classes.
     """
     try:
-        dataset = _dataset(result, macro, data_dir)
+        dataset = dataset_of(result, macro, data_dir)
         held_out = dataset.held_out()
     except ZnasError as error:
         if data_dir is not None:
@@ -95,7 +95,7 @@ def _noise(macro: Macro) -> Images:
     return Images(iter([Batch(pixels, None)]), TOGETHER, None, "noise")
 
 
-def _dataset(result: SearchResult, macro: Macro, data_dir: str | Path | None) -> Dataset:
+def dataset_of(result: SearchResult, macro: Macro, data_dir: str | Path | None) -> Dataset:
     """The run's data set, perhaps in another folder, as the network reads it."""
     asked = result.request
     name = result.conditions.data if asked.data is None else asked.data

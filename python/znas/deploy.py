@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.checked import Check, compared, hold, images_for, runtime
+from znas.checked import Check, Images, compared, hold, images_for, runtime
 from znas.costs.latency import Latency, Target, measure_latency
 from znas.files import write_file
 from znas.hooks import QUIET, Report
@@ -26,7 +26,7 @@ from znas_engine.errors import InvalidValueError
 from znas_engine.export import GRAPH_DTYPES
 from znas_engine.graph import Graph
 from znas_engine.progress import Progress
-from znas_engine.spaces import Macro, SearchSpace, resize
+from znas_engine.spaces import Genotype, Macro, SearchSpace, resize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,12 +38,13 @@ if TYPE_CHECKING:
 class Deployment:
     """What `znas.deploy` made.
 
-    result: of the search. macro, graph: of the network, at the size that was trained. model: the file, ONNX
-    or a TensorRT plan (built_by: by what). check: None where nothing here runs the graph. latency: where it
-    was asked for. notes: what the user should know.
+    space, genotype: what it is of. macro, graph: of the network, at the size that was trained. model: the
+    file, ONNX or a TensorRT plan (built_by: by what). check: None where nothing here runs the graph. latency:
+    where it was asked for. notes: what the user should know.
     """
 
-    result: SearchResult
+    space: SearchSpace[Any]
+    genotype: Genotype
     macro: Macro
     graph: Graph
     dtype: str
@@ -62,8 +63,8 @@ class Deployment:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; the keys are stable."""
         return {
-            "arch": self.result.arch,
-            "space": self.result.space.name,
+            "arch": str(self.genotype),
+            "space": self.space.name,
             "params": self.graph.parameters,
             "flops": self.graph.flops,
             "network": asdict(self.macro),
@@ -99,7 +100,7 @@ class Deployment:
         parts: list[Part] = [Facts(facts)]
         if self.notes:
             parts.append(Notes(self.notes))
-        return Document(f"A network of the space {self.result.space.name}", parts, self.to_dict())
+        return Document(f"A network of the space {self.space.name}", parts, self.to_dict())
 
 
 def _check_in_words(check: Check) -> Iterator[tuple[str, str]]:
@@ -141,34 +142,87 @@ def deploy(
     Raises:
         ZnasError: weights that do not fit, an opset that there is not, images that cannot be read.
     """
+    from znas_engine.export.network import check_opset
+
+    check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES))
+    place, where = _target(compute_capability), _here(latency)
+    result = run if isinstance(run, SearchResult) else load(run, space=space)
+    notes: list[str] = []
+    made = _trained(result, weights, channels, cells, class_names, notes.append)
+
+    def images(note: Report) -> Images:
+        return images_for(result, made.macro, made.preprocess, data_dir, note)
+
+    return packed(
+        made,
+        images,
+        opset=opset,
+        dtype=dtype,
+        place=place,
+        where=where,
+        notes=notes,
+        progress=progress,
+        report=report,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A network with its weights. graph, network: the same twice, with weights `tensors` by the keys of the
+    network's state dictionary. preprocess: how it is fed."""
+
+    space: SearchSpace[Any]
+    genotype: Genotype
+    macro: Macro
+    graph: Graph
+    network: nn.Module
+    tensors: Mapping[str, NDArray[np.float32]]
+    preprocess: Preprocess
+
+
+def packed(
+    made: Trained,
+    images: Callable[[Report], Images],
+    *,
+    opset: int | None = None,
+    dtype: str = "float32",
+    place: plans.Target | None = None,
+    where: Target | None = None,
+    notes: Sequence[str] = (),
+    progress: Progress = QUIET.progress,
+    report: Report = QUIET.report,
+) -> Deployment:
+    """The file of a trained network. images: gives those of the check, and is told whom to note to. place:
+    of a plan. where: it is timed. notes: that were made before. The others are as for `deploy`."""
     from znas_engine.export.network import check_opset, export
 
-    version, place = check_opset(opset, choice("dtype", dtype, GRAPH_DTYPES)), _target(compute_capability)
-    where = _here(latency)
-    result = run if isinstance(run, SearchResult) else load(run, space=space)
-    notes = [] if dtype != "bfloat16" else ["not checked: ONNX Runtime has no such convolutions on a CPU"]
-    made = _trained(result, weights, channels, cells, notes.append)
-    preprocess = _fed(result, made.macro, class_names, notes.append)
-    about = about_model(result.space, result.genotype, preprocess, weights="trained")
+    version, said = check_opset(opset, dtype), list(notes)
+    about = about_model(made.space, made.genotype, made.preprocess, weights="trained")
     model = export(made.graph, made.tensors, dtype=dtype, opset=version, metadata=about)
     check = None
-    if dtype != "bfloat16":
-        images = images_for(result, made.macro, preprocess, data_dir, notes.append)
-        check = hold(compared(made.network, runtime(model, version), images, progress), dtype, result.space)
-    timed = _timed(result, made.macro, where, notes)
+    if dtype == "bfloat16":
+        said.append("not checked: ONNX Runtime has no such convolutions on a CPU")
+    else:
+        run = runtime(model, version)
+        check = hold(compared(made.network, run, images(said.append), progress), dtype, made.space)
+    timed = None
+    if where is not None:
+        timed = measure_latency(made.space, made.genotype, made.macro, where)
+        said += timed.remarks
     if place is not None:
-        model = _plan(model, place, notes.append, report)
+        model = _plan(model, place, said.append, report)
     return Deployment(
-        result=result,
+        space=made.space,
+        genotype=made.genotype,
         macro=made.macro,
         graph=made.graph,
         dtype=dtype,
         opset=version,
         built_by=None if place is None else str(place),
-        preprocess=preprocess,
+        preprocess=made.preprocess,
         check=check,
         latency=timed,
-        notes=tuple(notes),
+        notes=tuple(said),
         model=model,
     )
 
@@ -179,14 +233,6 @@ def _here(latency: str | None) -> Target | None:
         return None
     found = Target.parse(latency)
     found.check()
-    return found
-
-
-def _timed(result: SearchResult, macro: Macro, where: Target | None, notes: list[str]) -> Latency | None:
-    if where is None:
-        return None
-    found = measure_latency(result.space, result.genotype, macro, where)
-    notes += found.remarks
     return found
 
 
@@ -206,21 +252,14 @@ def _plan(model: bytes, place: plans.Target, note: Report, report: Report) -> by
     return build_alone(model, place, report)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trained:
-    network: nn.Module
-    graph: Graph
-    macro: Macro
-    tensors: Mapping[str, NDArray[np.float32]]
-
-
 def _trained(
     result: SearchResult,
     weights: str | Path | Mapping[str, Any],
     channels: int | None,
     cells: int | None,
+    class_names: Sequence[str] | None,
     note: Report,
-) -> _Trained:
+) -> Trained:
     """The run's network with these weights; the rows of their classifier are its classes."""
     import torch
 
@@ -238,7 +277,15 @@ def _trained(
     tensors = fitted(found, shapes(graph), what)
     network = result.space.to_torch(result.genotype, macro).eval()
     network.load_state_dict({name: torch.from_numpy(each) for name, each in tensors.items()}, strict=False)
-    return _Trained(network, graph, macro, tensors)
+    return Trained(
+        space=result.space,
+        genotype=result.genotype,
+        macro=macro,
+        graph=graph,
+        network=network,
+        tensors=tensors,
+        preprocess=_fed(result, macro, class_names, note),
+    )
 
 
 def _fed(result: SearchResult, macro: Macro, class_names: Sequence[str] | None, note: Report) -> Preprocess:

@@ -67,7 +67,8 @@ def _write_file(path: Path, data: bytes) -> Path:
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
-    """A new folder with these files: all of them or none; StorageError where it cannot be made."""
+    """A new folder with these files, which may lie in folders of it: all of them or none; StorageError where
+    it cannot be made."""
     with held():
         return _write_folder(folder, contents)
 
@@ -79,6 +80,7 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
     try:
         staging.mkdir()
         for name, data in contents.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             paths.write_new(staging / name, data)
         folder.mkdir()  # claims the name; renaming replaces an empty folder, and only that
         made.append(folder)

@@ -19,12 +19,11 @@ from znas_engine.errors import InvalidValueError, ZnasError, in_short, one_line,
 
 #: In the order of --help. The verb `search` is the function (or Typer) `search` of `znas.cli.search`.
 VERBS = (
-    *("search", "show", "report", "score", "profile", "network", "deploy", "export"),
+    *("search", "show", "report", "score", "profile", "network", "train", "deploy", "export"),
     *("prior", "diagnose", "reproduce", "bench", "cache", "doctor"),
 )
 #: What people ask for that is no verb or option -> what does it.
 ELSEWHERE = {
-    "train": "architecture.py, which `search --out` writes, trains as any PyTorch module",
     "resume": "the same command goes on where it stopped; only `search` starts anew",
 }
 #: Of a search, where a misspelt option begins as they do.

@@ -54,7 +54,7 @@ def flipped(images: Tensor) -> Tensor:
 
 
 def shifted(images: Tensor, most: int, beyond: Tensor) -> Tensor:
-    """Each by up to `most` pixels in both directions; beyond: float32 [1, C, 1, 1], the colour that comes in."""
+    """Each by up to `most` pixels in both directions; beyond: what comes in, float32 [1, C, 1, 1]."""
     n, _, height, width = images.shape
     padded = F.pad(images - beyond, (most, most, most, most))
     by = torch.randint(0, 2 * most + 1, (2, n, 1), device=images.device)
@@ -99,14 +99,15 @@ def resized_crop(images: Tensor, least: float) -> Tensor:
 
 def jittered(pixels: Tensor, most: float) -> Tensor:
     """Pixels from 0 to 1 of another brightness, contrast and saturation, each by 1 - most to 1 + most."""
-    brightness, contrast, saturation = (
-        1 + most * (2 * torch.rand(3, len(pixels), 1, 1, 1, device=pixels.device) - 1)
+    brightness, contrast, saturation = 1 + most * (
+        2 * torch.rand(3, len(pixels), 1, 1, 1, device=pixels.device) - 1
     )
     pixels = (pixels * brightness).clamp(0, 1)
     middle = _grey(pixels).mean((1, 2, 3), keepdim=True)
     pixels = (middle + contrast * (pixels - middle)).clamp(0, 1)
     grey = _grey(pixels)
-    return (grey + saturation * (pixels - grey)).clamp(0, 1)
+    mixed: Tensor = grey + saturation * (pixels - grey)
+    return mixed.clamp(0, 1)
 
 
 def _grey(pixels: Tensor) -> Tensor:

@@ -38,8 +38,11 @@ class Safetensors(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write(Path(path), checkpoint, self._job)
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, **_: Any) -> dict[str, Any]:
-        return read(Path(path))[1]
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = read(Path(path))[1]
+        return found
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
@@ -57,7 +60,7 @@ def write(path: Path, tree: Any, job: Mapping[str, Any]) -> None:
         paths.replace(path, data)
     except OSError as error:
         raise StorageError(
-            f"the checkpoint {path} cannot be written ({paths.reason(error)}): what was saved before is kept, "
+            f"the checkpoint {path} cannot be written ({paths.reason(error)}): the one before it is kept, "
             "and the same command goes on from there"
         ) from error
 

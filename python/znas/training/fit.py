@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from znas.training.images import Order, Part, Split, judging_batches, training_b
 from znas.training.learner import Learner
 from znas.training.recipe import Recipe
 from znas_engine import interrupts, paths
+from znas_engine.data.preprocess import Preprocess
 from znas_engine.environment import derive_seed
 from znas_engine.errors import StorageError
 from znas_engine.progress import Progress
@@ -228,7 +229,7 @@ class _Watch(pl.Callback):
         for logger in trainer.loggers:
             numbers = {name: value for name, value in row.items() if name != "epoch"}
             logger.log_metrics(numbers, step=int(row["epoch"]))
-        count = len(self._glance.dataset.labels)
+        count = min(len(task.split.judging.rows), GLANCE)
         task.report(
             f"{task.name}epoch {int(row['epoch'])} of {task.recipe.epochs}: loss {row['loss']:.3f}, "
             f"{row['accuracy']:.1%} of {count:,} images right"
@@ -266,6 +267,14 @@ def table(history: Sequence[Mapping[str, float]]) -> bytes:
     writer.writeheader()
     writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
     return text.getvalue().encode()
+
+
+def augmentation(recipe: Recipe, preprocess: Preprocess) -> Augment:
+    """What the recipe does to images that were made like that."""
+    if preprocess.mean is None or preprocess.std is None:
+        return Augment(recipe, None, None)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std))
+    return Augment(recipe, mean, std)
 
 
 @contextmanager

@@ -119,9 +119,7 @@ class _Read(TorchDataset[tuple[Tensor, Tensor]]):
         self._part = part
         self._kept: Tensor | None = None
         if 4 * len(part.rows) * dataset.channels * dataset.resolution**2 <= IN_MEMORY:
-            self._kept = torch.empty(
-                len(part.rows), dataset.channels, dataset.resolution, dataset.resolution
-            )
+            self._kept = torch.empty(len(part.rows), dataset.channels, dataset.resolution, dataset.resolution)
             for first in range(0, len(part.rows), TOGETHER):
                 here = slice(first, first + TOGETHER)
                 self._kept[here] = torch.from_numpy(dataset.at(part.rows[here]).images)

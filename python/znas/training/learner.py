@@ -80,7 +80,9 @@ class Learner(LightningModule):
         self._sums = {name: torch.zeros((), device=self.device) for name in ("loss", "right", "images")}
 
     def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
-        torch.manual_seed(derive_seed(self.seed, "step", self.current_epoch, number, self.global_rank) & _LARGEST)
+        torch.manual_seed(
+            derive_seed(self.seed, "step", self.current_epoch, number, self.global_rank) & _LARGEST
+        )
         images, labels = batch
         images = self.augment(images)
         if self.theirs is not None:

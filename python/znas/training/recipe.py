@@ -16,8 +16,6 @@ from znas_engine.errors import DataError, InvalidValueError, briefly, one_line, 
 #: In the order in which they are shown.
 RECIPES = ("quick", "nasbench201", "darts-cifar", "darts-imagenet")
 SCHEDULES = ("constant", "cosine", "one-cycle", "exponential")
-#: What computes: float32 alone, or convolutions and products in a shorter format beside it.
-PRECISIONS = ("32", "bf16", "16")
 MOST_EPOCHS, MOST_BATCH = 100_000, 1_000_000
 
 

@@ -44,7 +44,7 @@ class DropPath:
 
 
 class Auxiliary(nn.Module):
-    """A second classifier on the cell at two thirds of the depth; a loss of its own helps what lies before it.
+    """A second classifier on the cell at two thirds of the depth, whose loss helps what lies before it.
 
     Szegedy et al., Going Deeper with Convolutions, CVPR 2015; of this form in Liu et al., DARTS, ICLR 2019.
     logits: float32 [n, classes] of the last images that went through the network in training; None before.

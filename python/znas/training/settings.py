@@ -1,0 +1,139 @@
+"""How a training is done, checked before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from znas.training.recipe import Recipe, recipe
+from znas_engine.arguments import check_between, choice, distinct, truth
+from znas_engine.cores import available_cores
+from znas_engine.devices import kind_of, parse_devices
+from znas_engine.errors import InvalidValueError, MissingDependencyError, briefly, in_short
+from znas_engine.promises import Calling
+from znas_engine.registry import Registry, where_is
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: What computes: float32 alone, or convolutions and products in a shorter format beside it.
+PRECISIONS = ("32", "bf16", "16")
+MOST_SEEDS, MOST_THREADS = 100, 1024
+#: Functions of a batch of images, float32 [n, C, H, W] to the same, or classes that make one.
+AUGMENTATIONS: Registry[Any] = Registry("augmentation", "znas.augmentation", None, {}, make=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """recipe: with what was asked for instead of its own values. baselines: names, trained alike. seeds: of
+    each network. devices: cpu, or GPUs. threads: that compute, and that read pictures. precision: one of
+    `PRECISIONS`. patience: see `znas.train`, as are class_weights, augment and tensorboard.
+
+    Raises InvalidValueError, MissingDependencyError: what cannot be done here.
+    """
+
+    recipe: Recipe
+    baselines: tuple[str, ...]
+    seeds: range
+    devices: tuple[str, ...]
+    threads: int
+    precision: str
+    patience: int | None
+    class_weights: bool
+    augment: Callable[[Tensor], Tensor] | None
+    augment_name: str | None
+    tensorboard: bool
+
+    @classmethod
+    def of(
+        cls,
+        asked: str | Path | Recipe,
+        changes: dict[str, Any],
+        *,
+        baselines: Sequence[str],
+        seed: int,
+        seeds: int,
+        device: str | None,
+        threads: int | None,
+        precision: str,
+        patience: int | None,
+        class_weights: bool,
+        augment: Any,
+        tensorboard: bool,
+    ) -> Settings:
+        """What `znas.train` was asked. changes: of the recipe, None for what stays."""
+        _check_packages(tensorboard=truth("tensorboard", tensorboard))
+        first = check_between("seed", seed, 0, None)
+        function, name = _function(augment)
+        found = cls(
+            recipe=recipe(asked).changed(**changes),
+            baselines=tuple(distinct("baselines", list(baselines))),
+            seeds=range(first, first + check_between("seeds", seeds, 1, MOST_SEEDS)),
+            devices=_devices(device),
+            threads=available_cores()
+            if threads is None
+            else check_between("threads", threads, 1, MOST_THREADS),
+            precision=choice("precision", precision, PRECISIONS),
+            patience=None if patience is None else check_between("patience", patience, 1, None),
+            class_weights=truth("class_weights", class_weights),
+            augment=function,
+            augment_name=name,
+            tensorboard=tensorboard,
+        )
+        if found.precision == "16" and found.devices == ("cpu",):
+            raise InvalidValueError("`precision` must be 32 or bf16 on a CPU but got 16")
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """What weights depend on besides the images and the network, plain JSON."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "devices": [kind_of(device) for device in self.devices],
+            "precision": self.precision,
+            "patience": self.patience,
+            "class_weights": self.class_weights,
+            "augment": self.augment_name,
+        }
+
+
+def _check_packages(*, tensorboard: bool) -> None:
+    try:
+        import lightning.pytorch  # noqa: F401
+
+        if tensorboard:
+            import tensorboard as _  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"training needs lightning and tensorboard ({in_short(error)}): pip install 'znas-engine[train]'"
+        ) from error
+
+
+def _devices(device: str | None) -> tuple[str, ...]:
+    import torch
+
+    if device is None:
+        return ("cuda:0",) if torch.cuda.is_available() else ("cpu",)
+    found = parse_devices(device)
+    here = torch.cuda.device_count()
+    for name in found:
+        if name != "cpu" and int(name.partition(":")[2]) >= here:
+            raise MissingDependencyError(
+                f"the device {name} is not here: PyTorch finds {here or 'no'} GPUs; pass --device cpu"
+            )
+    return found
+
+
+def _function(asked: Any) -> tuple[Callable[[Tensor], Tensor] | None, str | None]:
+    """What is done to a batch besides the recipe, and its name."""
+    if asked is None:
+        return None, None
+    found = AUGMENTATIONS.get(asked)
+    name = asked if isinstance(asked, str) else where_is(asked)
+    if isinstance(found, type):
+        with Calling(f"the augmentation {name}", name):
+            found = found()
+    if not callable(found):
+        raise InvalidValueError(f"`augment` must be a function of a batch of images but got {briefly(found)}")
+    return found, name
