@@ -261,6 +261,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
             "python/znas/bench/machine.py": "/proc, and its own sources",
             "python/znas/cli/streams.py": "/dev/null",
             "python/znas/reproduce/published.py": "a file of this package",
+            "python/znas/training/work.py": "the folder of a training that lasts: its lock, its end",
             "engine/znas_engine/backends/native.py": "a file of this package",
             "engine/znas_engine/promises.py": "sources of modules that are imported",
             "python/znas/sources.py": "sources of modules that are imported",

@@ -349,7 +349,6 @@ def test_examples_fit_a_narrow_terminal(verb: str) -> None:
 
 
 def test_what_people_ask_for_that_is_no_command() -> None:
-    assert "architecture.py, which `search --out` writes, trains as any" in refused(here("train"))
     assert "the same command goes on where it stopped" in refused(here("resume"))
 
 

@@ -104,6 +104,8 @@ class SearchSpace(ABC, Generic[G]):
     presets: Mapping[str, Mapping[str, Any]] = {}
     #: The prior that comes with the space, a file of `znas-engine prior fit`.
     prior: Path | None = None
+    #: The folder of how its community trains what is found: NAME.toml, see `znas.training.recipe`.
+    recipes: Path | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

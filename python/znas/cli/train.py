@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from znas.cli.console import finish, progress_bar, reporter
 from znas.cli.options import Depth, Json, Quiet, Width, path
+from znas.training.recipe import names
 
 What = Annotated[
     str,
@@ -30,9 +31,7 @@ SpaceOf = Annotated[
     str | None,
     typer.Option(help="Search space of an architecture; of a run, where its class does not give it back."),
 ]
-Data = Annotated[
-    str | None, typer.Option(help="Data set: cifar10, cifar100, imagefolder; by default that of the run.")
-]
+Data = Annotated[str | None, typer.Option(help="Data set, as for `search`; by default that of the run.")]
 Images = Annotated[
     Path | None, typer.Option(parser=path, help="Folder of the images; by default that of the run.")
 ]
@@ -46,7 +45,7 @@ Judging = Annotated[
 ]
 RecipeName = Annotated[
     str,
-    typer.Option(help="How: quick, nasbench201, darts-cifar, darts-imagenet, or a .toml file of their form."),
+    typer.Option(help=f"How: {', '.join(names(installed=False))}, or a .toml file of their form."),
 ]
 Baselines = Annotated[
     str,
@@ -118,39 +117,19 @@ def train(
     Examples:
       znas-engine train runs/first --data-dir ~/data \\
         --out runs/first-trained
-      znas-engine train runs/first --baseline resnet20,random \\
-        --recipe nasbench201 --seeds 3 --out runs/compared
+      znas-engine train runs/first --seeds 3 \\
+        --baseline resnet20,random --out runs/compared
     """
     from znas.training.train import FILES
     from znas.training.train import train as trained
 
-    with progress_bar("epochs", "batches", quiet=quiet) as progress:
-        found = trained(
-            what,
-            out,
-            space=space,
-            data=data,
-            data_dir=data_dir,
-            val_dir=val_dir,
-            resolution=resolution,
-            channels=channels,
-            cells=cells,
-            recipe=recipe,
-            epochs=epochs,
-            batch=batch,
-            lr=lr,
-            baselines=[name.strip() for name in baseline.split(",") if name.strip()],
-            seed=seed,
-            seeds=seeds,
-            device=device,
-            threads=threads,
-            precision=precision,
-            patience=patience,
-            class_weights=class_weights,
-            augment=augment,
-            tensorboard=tensorboard,
-            progress=progress,
-            inner=progress.inner,
-            report=reporter(quiet=quiet),
-        )
+    images = {"data": data, "data_dir": data_dir, "val_dir": val_dir, "resolution": resolution}
+    how = {"recipe": recipe, "epochs": epochs, "batch": batch, "lr": lr, "patience": patience}
+    where = {"device": device, "threads": threads, "precision": precision, "tensorboard": tensorboard}
+    more = {"class_weights": class_weights, "augment": augment, "seed": seed, "seeds": seeds}
+    beside = [name.strip() for name in baseline.split(",") if name.strip()]
+    with progress_bar("epochs", "batches", quiet=quiet) as bar:
+        hooks: dict[str, Any] = {"progress": bar, "inner": bar.inner, "report": reporter(quiet=quiet)}
+        given: dict[str, Any] = {**images, **how, **where, **more, **hooks}
+        found = trained(what, out, space=space, channels=channels, cells=cells, baselines=beside, **given)
     finish(found.to_json() if as_json else found.document(), None, out, ", ".join(FILES))

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
-from znas_engine import paths
+from znas_engine import paths, strict_json
 from znas_engine.errors import DataError, StorageError, in_short
 
 #: In the metadata of a file: which form it has, the tree, and what training it is of.
@@ -45,7 +45,7 @@ class Safetensors(CheckpointIO):
         return found
 
     def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
+        raise NotImplementedError("each checkpoint replaces the one before it")
 
 
 def write(path: Path, tree: Any, job: Mapping[str, Any]) -> None:
@@ -76,13 +76,13 @@ def read(path: Path) -> tuple[dict[str, Any], Any]:
     data = paths.read(path, "the checkpoint", limit=paths.status(path, "the checkpoint").st_size)
     try:
         length = int.from_bytes(data[:8], "little")
-        about = json.loads(data[8 : 8 + length])["__metadata__"]
+        about = strict_json.parse(data[8 : 8 + length], "its header", DataError)["__metadata__"]
         if about["format"] != FORMAT:
             raise ValueError(f"it is {about['format']!r:.60}")
         tensors = load(data)
-        job: dict[str, Any] = json.loads(about[_JOB])
-        return job, _tree(json.loads(about[_TREE]), tensors)
-    except (SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
+        job: dict[str, Any] = strict_json.parse(about[_JOB], "its job", DataError)
+        return job, _tree(strict_json.parse(about[_TREE], "its tree", DataError), tensors)
+    except (DataError, SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(
             f"the checkpoint {path} is damaged, or not one of znas-engine's ({in_short(error)}): move it away"
         ) from error

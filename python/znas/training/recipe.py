@@ -1,20 +1,20 @@
-"""How a network is trained, as data: one file of `recipes` each, with its source."""
+"""How a network is trained, as data: a file each, with its source, ours or a space's."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from znas_engine import paths
 from znas_engine.arguments import check_between, choice, number, positive, truth
 from znas_engine.errors import DataError, InvalidValueError, briefly, one_line, unknown_choice
+from znas_engine.spaces import SPACES
 
-#: In the order in which they are shown.
-RECIPES = ("quick", "nasbench201", "darts-cifar", "darts-imagenet")
+#: The one for any space.
+OURS = Path(__file__).with_name("quick.toml")
 SCHEDULES = ("constant", "cosine", "one-cycle", "exponential")
 MOST_EPOCHS, MOST_BATCH = 100_000, 1_000_000
 
@@ -114,8 +114,20 @@ _TABLES = {
 }
 
 
+def names(*, installed: bool = True) -> dict[str, Path]:
+    """The recipes that are known by name, and their files: ours, then those of the spaces. installed: with
+    those of spaces that packages bring."""
+    found = {OURS.stem: OURS}
+    for name in SPACES.names() if installed else SPACES.builtin:
+        folder = SPACES.get(name).recipes
+        if folder is not None and paths.is_folder(folder, "the recipes of a space"):
+            files = sorted(file for file in paths.names(folder, "the recipes") if file.endswith(".toml"))
+            found = {Path(file).stem: folder / file for file in files} | found
+    return found
+
+
 def recipe(asked: str | Path | Recipe) -> Recipe:
-    """One of `RECIPES`, or that of a .toml file in their form.
+    """One of `names`, or that of a .toml file in their form.
 
     Raises:
         InvalidValueError: there is no such recipe. StorageError, DataError: the file cannot be read, or
@@ -123,13 +135,10 @@ def recipe(asked: str | Path | Recipe) -> Recipe:
     """
     if isinstance(asked, Recipe):
         return asked
-    text = str(asked)
-    if text in RECIPES:
-        found = files("znas.training").joinpath("recipes", f"{text}.toml").read_text(encoding="utf-8")
-        return _parsed(found, text, f"the recipe {text}")
-    if not text.endswith(".toml"):
-        raise unknown_choice("recipe", text, [*RECIPES, "FILE.toml"])
-    path = paths.named(asked, "the recipe")
+    path = Path(asked) if str(asked).endswith(".toml") else names().get(str(asked))
+    if path is None:
+        raise unknown_choice("recipe", str(asked), [*names(), "FILE.toml"])
+    path = paths.named(path, "the recipe")
     what = f"the recipe {path}"
     try:
         found = paths.read(path, "the recipe").decode()
@@ -153,7 +162,7 @@ def _parsed(text: str, name: str, what: str) -> Recipe:
         values["schedule"] = values.pop("kind")
     lacking = [each for each in ("title", "source", "epochs", "batch", "lr") if each not in values]
     if lacking:
-        raise DataError(f"{what} must say `{lacking[0]}`: see those of znas.training.recipes")
+        raise DataError(f"{what} must say `{lacking[0]}`: see quick.toml of znas.training")
     try:
         return Recipe(name=name, **values)
     except InvalidValueError as error:

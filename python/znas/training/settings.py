@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from znas.training.recipe import Recipe, recipe
 from znas_engine.arguments import check_between, choice, distinct, truth
@@ -25,11 +25,40 @@ MOST_SEEDS, MOST_THREADS = 100, 1024
 AUGMENTATIONS: Registry[Any] = Registry("augmentation", "znas.augmentation", None, {}, make=False)
 
 
+class Asked(TypedDict, total=False):
+    """How `znas.train` trains.
+
+    recipe: one of `znas.training.recipe.names`, "quick" unless told, a .toml file, or a `Recipe`; epochs,
+    batch, lr: instead of its own. baselines: trained alike; names of `entrants.OF_SPACE` and
+    `baselines.BASELINES`. seed, seeds: the first (0), and how many trainings of each network (1). device: cpu,
+    cuda:0, or several GPUs with commas; None is the first GPU, else cpu. threads: None is every core.
+    precision: "32", "bf16" or "16". patience: ends after so many epochs without a better accuracy on a tenth
+    of the images, which is not learned from then. class_weights: classes count alike in the loss, however
+    many images they have. augment: a further function of a batch of images, float32 [n, C, H, W] to the same,
+    a class that makes one, or `package.module:name` of it. tensorboard: writes its logs too.
+    """
+
+    recipe: str | Path | Recipe
+    epochs: int | None
+    batch: int | None
+    lr: float | None
+    baselines: Sequence[str]
+    seed: int
+    seeds: int
+    device: str | None
+    threads: int | None
+    precision: str
+    patience: int | None
+    class_weights: bool
+    augment: str | Callable[[Tensor], Tensor] | None
+    tensorboard: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """recipe: with what was asked for instead of its own values. baselines: names, trained alike. seeds: of
     each network. devices: cpu, or GPUs. threads: that compute, and that read pictures. precision: one of
-    `PRECISIONS`. patience: see `znas.train`, as are class_weights, augment and tensorboard.
+    `PRECISIONS`. patience: see `Asked`, as are class_weights, augment and tensorboard.
 
     Raises InvalidValueError, MissingDependencyError: what cannot be done here.
     """
@@ -47,37 +76,30 @@ class Settings:
     tensorboard: bool
 
     @classmethod
-    def of(
-        cls,
-        asked: str | Path | Recipe,
-        changes: dict[str, Any],
-        *,
-        baselines: Sequence[str],
-        seed: int,
-        seeds: int,
-        device: str | None,
-        threads: int | None,
-        precision: str,
-        patience: int | None,
-        class_weights: bool,
-        augment: Any,
-        tensorboard: bool,
-    ) -> Settings:
-        """What `znas.train` was asked. changes: of the recipe, None for what stays."""
-        _check_packages(tensorboard=truth("tensorboard", tensorboard))
-        first = check_between("seed", seed, 0, None)
-        function, name = _function(augment)
+    def of(cls, asked: Asked) -> Settings:
+        """What was asked, checked."""
+        given: dict[str, Any] = {**asked}
+        unknown = [name for name in given if name not in Asked.__annotations__]
+        if unknown:
+            raise TypeError(f"train() got an unexpected keyword argument {unknown[0]!r}")
+        tensorboard = truth("tensorboard", given.get("tensorboard", False))
+        _check_packages(tensorboard=tensorboard)
+        changes = {name: given.get(name) for name in ("epochs", "batch", "lr")}
+        first = check_between("seed", given.get("seed", 0), 0, None)
+        seeds = check_between("seeds", given.get("seeds", 1), 1, MOST_SEEDS)
+        threads, patience = given.get("threads"), given.get("patience")
+        function, name = _function(given.get("augment"))
         found = cls(
-            recipe=recipe(asked).changed(**changes),
-            baselines=tuple(distinct("baselines", list(baselines))),
-            seeds=range(first, first + check_between("seeds", seeds, 1, MOST_SEEDS)),
-            devices=_devices(device),
+            recipe=recipe(given.get("recipe", "quick")).changed(**changes),
+            baselines=tuple(distinct("baselines", list(given.get("baselines", ())))),
+            seeds=range(first, first + seeds),
+            devices=_devices(given.get("device")),
             threads=available_cores()
             if threads is None
             else check_between("threads", threads, 1, MOST_THREADS),
-            precision=choice("precision", precision, PRECISIONS),
+            precision=choice("precision", given.get("precision", "32"), PRECISIONS),
             patience=None if patience is None else check_between("patience", patience, 1, None),
-            class_weights=truth("class_weights", class_weights),
+            class_weights=truth("class_weights", given.get("class_weights", False)),
             augment=function,
             augment_name=name,
             tensorboard=tensorboard,

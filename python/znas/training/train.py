@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -16,9 +16,8 @@ from znas.files import check_new, write_folder
 from znas.hooks import QUIET, Report
 from znas.result import SearchResult
 from znas.run_folder import architecture_files
-from znas.training.recipe import Recipe
 from znas.training.result import RESULT, Row, TrainingResult
-from znas.training.settings import Settings
+from znas.training.settings import Asked, Settings
 from znas_engine import __version__, paths
 from znas_engine.environment import derive_seed
 from znas_engine.progress import Progress
@@ -48,23 +47,10 @@ def train(
     resolution: int | None = None,
     channels: int | None = None,
     cells: int | None = None,
-    recipe: str | Path | Recipe = "quick",
-    epochs: int | None = None,
-    batch: int | None = None,
-    lr: float | None = None,
-    baselines: Sequence[str] = (),
-    seed: int = 0,
-    seeds: int = 1,
-    device: str | None = None,
-    threads: int | None = None,
-    precision: str = "32",
-    patience: int | None = None,
-    class_weights: bool = False,
-    augment: str | Callable[[Tensor], Tensor] | None = None,
-    tensorboard: bool = False,
     progress: Progress = QUIET.progress,
     inner: Progress = QUIET.inner,
     report: Report = QUIET.report,
+    **asked: Unpack[Asked],
 ) -> TrainingResult:
     """Trains what a search found; writes a new folder with the weights, the deployed file and a comparison.
 
@@ -75,15 +61,8 @@ def train(
     on a CPU to the weights of an unbroken training. space: of an architecture; of a run, see `znas.load`.
     data, data_dir, resolution: the images, as for a search; by default those of the run. val_dir: a folder of
     images to judge by; by default what lies beside the others and is kept from searches, else a tenth of
-    them. channels, cells: another size of network. recipe: one of `znas.training.recipe.RECIPES`, a .toml
-    file, or a `Recipe`; epochs, batch, lr: instead of its own. baselines: trained alike; names of
-    `entrants.OF_SPACE` and `baselines.BASELINES`. seed, seeds: the first, and how many trainings of each.
-    device: cpu, cuda:0, or several GPUs with commas; None is the first GPU, else cpu. threads: None is every
-    core. precision: 32, bf16 or 16. patience: ends after so many epochs without a better accuracy on a tenth
-    of the images, which is not learned from then. class_weights: classes count alike in the loss, however
-    many images they have. augment: a further function of a batch of images, float32 [n, C, H, W] to the same,
-    a class that makes one, or `package.module:name` of it. tensorboard: writes its logs too.
-    progress, inner: called with (epochs done, all), of all trainings, and (batches done, all) of an epoch.
+    them. channels, cells: another size of network. progress, inner: called with (epochs done, all), of all
+    trainings, and (batches done, all) of an epoch. asked: see `Asked`.
 
     Raises:
         MissingDependencyError: without lightning (pip install 'znas-engine[train]').
@@ -92,33 +71,12 @@ def train(
     """
     folder = paths.named(out, "`out`")
     check_new(folder)
-    settings = Settings.of(
-        recipe,
-        {"epochs": epochs, "batch": batch, "lr": lr},
-        baselines=baselines,
-        seed=seed,
-        seeds=seeds,
-        device=device,
-        threads=threads,
-        precision=precision,
-        patience=patience,
-        class_weights=class_weights,
-        augment=augment,
-        tensorboard=tensorboard,
-    )
+    settings = Settings.of(asked)
     from znas.training.subject import subject
 
-    about = subject(
-        what,
-        space,
-        data,
-        data_dir=data_dir,
-        val_dir=val_dir,
-        resolution=resolution,
-        channels=channels,
-        cells=cells,
-        report=report,
-    )
+    place: dict[str, Any] = {"data_dir": data_dir, "val_dir": val_dir}
+    size: dict[str, Any] = {"resolution": resolution, "channels": channels, "cells": cells}
+    about = subject(what, space, data, **place, **size, report=report)
     return _Trainings(about, settings, progress, inner, report).run(folder)
 
 
@@ -219,14 +177,13 @@ class _Trainings:
         import torch
 
         from znas.training.fit import Machine, Task, augmentation
+        from znas.training.work import folder_of
 
         settings, recipe = self.settings, self.settings.recipe
         torch.manual_seed(derive_seed(seed, "train", "weights") & ((1 << 63) - 1))
-        folder = work / f"{entrant.name}-{seed}"
-        folder.mkdir(exist_ok=True)
         first = done * recipe.epochs
         return Task(
-            folder=folder,
+            folder=folder_of(work, f"{entrant.name}-{seed}"),
             job=self._job(entrant, seed),
             network=entrant.make(),
             recipe=recipe,

@@ -55,3 +55,13 @@ def _make(folder: Path) -> None:
         paths.write_new(folder / _MARK, b"")
     except OSError as error:
         raise StorageError(f"the work folder {folder} cannot be made ({paths.reason(error)})") from error
+
+
+def folder_of(work: Path, name: str) -> Path:
+    """That of one training in the work folder. StorageError where it cannot be made."""
+    folder = work / name
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the work folder {folder} cannot be made ({paths.reason(error)})") from error
+    return folder

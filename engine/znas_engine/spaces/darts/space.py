@@ -41,6 +41,7 @@ class Darts(SearchSpace[DartsGenotype]):
         "log-rank": {"score": "swap+path_norm+expressivity+zen+flops", "finalists": 200}
     }
     prior = Path(__file__).with_name("prior.json")
+    recipes = Path(__file__).with_name("recipes")
 
     @cached_property
     def candidates(self) -> Bools:

@@ -32,6 +32,7 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
         "log-rank": {"score": "naswot+path_norm+trainability+live_flops", "finalists": 500}
     }
     prior = Path(__file__).with_name("prior.json")
+    recipes = Path(__file__).with_name("recipes")
 
     def search_macro(self, *, resolution: int, classes: int) -> Macro:
         return Macro(channels=16, cells=5, resolution=resolution, classes=classes)
