@@ -128,8 +128,8 @@ def train(
     where = {"device": device, "threads": threads, "precision": precision, "tensorboard": tensorboard}
     more = {"class_weights": class_weights, "augment": augment, "seed": seed, "seeds": seeds}
     beside = [name.strip() for name in baseline.split(",") if name.strip()]
-    with progress_bar("epochs", "batches", quiet=quiet) as bar:
-        hooks: dict[str, Any] = {"progress": bar, "inner": bar.inner, "report": reporter(quiet=quiet)}
+    with progress_bar("batches", quiet=quiet) as bar:
+        hooks: dict[str, Any] = {"progress": bar, "report": reporter(quiet=quiet)}
         given: dict[str, Any] = {**images, **how, **where, **more, **hooks}
         found = trained(what, out, space=space, channels=channels, cells=cells, baselines=beside, **given)
     finish(found.to_json() if as_json else found.document(), None, out, ", ".join(FILES))

@@ -63,7 +63,8 @@ class Machine:
 class Task:
     """What is to be trained. folder: holds its checkpoint, its metrics and what `tensorboard` writes. job:
     all that the weights depend on, plain JSON. weights: of the classes in the loss. theirs: see `Learner`.
-    patience: epochs without a better accuracy of `split.stopping` after which it ends."""
+    patience: epochs without a better accuracy of `split.stopping` after which it ends. name: said before what
+    is said of an epoch. progress: called with (batches done, all of them)."""
 
     folder: Path
     job: Mapping[str, Any]
@@ -80,7 +81,6 @@ class Task:
     tensorboard: bool = False
     name: str = ""
     progress: Progress = QUIET.progress
-    inner: Progress = QUIET.progress
     report: Report = QUIET.report
 
 
@@ -194,13 +194,13 @@ class _Watch(pl.Callback):
         self._since = 0.0
 
     def on_train_epoch_start(self, trainer: Any, learner: Any) -> None:
-        self._task.progress(trainer.current_epoch, self._task.recipe.epochs)
         learner.trainer.train_dataloader.sampler.rank = trainer.global_rank
         learner.trainer.train_dataloader.sampler.ranks = trainer.world_size
         self._since = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, learner: Any, outputs: Any, batch: Any, number: int) -> None:
-        self._task.inner(number + 1, self._steps)
+        done = trainer.current_epoch * self._steps + number + 1
+        self._task.progress(done, self._task.recipe.epochs * self._steps)
 
     def on_train_epoch_end(self, trainer: Any, learner: Any) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1} | learner.learned()

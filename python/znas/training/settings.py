@@ -30,8 +30,8 @@ class Asked(TypedDict, total=False):
 
     recipe: one of `znas.training.recipe.names`, "quick" unless told, a .toml file, or a `Recipe`; epochs,
     batch, lr: instead of its own. baselines: trained alike; names of `entrants.OF_SPACE` and
-    `baselines.BASELINES`. seed, seeds: the first (0), and how many trainings of each network (1). device: cpu,
-    cuda:0, or several GPUs with commas; None is the first GPU, else cpu. threads: None is every core.
+    `baselines.BASELINES`. seed, seeds: the first (0), and how many trainings of each network (1). device:
+    cpu, cuda:0, or several GPUs with commas; None is the first GPU, else cpu. threads: None is every core.
     precision: "32", "bf16" or "16". patience: ends after so many epochs without a better accuracy on a tenth
     of the images, which is not learned from then. class_weights: classes count alike in the loss, however
     many images they have. augment: a further function of a batch of images, float32 [n, C, H, W] to the same,

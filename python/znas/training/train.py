@@ -48,7 +48,6 @@ def train(
     channels: int | None = None,
     cells: int | None = None,
     progress: Progress = QUIET.progress,
-    inner: Progress = QUIET.inner,
     report: Report = QUIET.report,
     **asked: Unpack[Asked],
 ) -> TrainingResult:
@@ -61,8 +60,8 @@ def train(
     on a CPU to the weights of an unbroken training. space: of an architecture; of a run, see `znas.load`.
     data, data_dir, resolution: the images, as for a search; by default those of the run. val_dir: a folder of
     images to judge by; by default what lies beside the others and is kept from searches, else a tenth of
-    them. channels, cells: another size of network. progress, inner: called with (epochs done, all), of all
-    trainings, and (batches done, all) of an epoch. asked: see `Asked`.
+    them. channels, cells: another size of network. progress: called with (batches done, all of them), of all
+    trainings. asked: see `Asked`.
 
     Raises:
         MissingDependencyError: without lightning (pip install 'znas-engine[train]').
@@ -77,7 +76,7 @@ def train(
     place: dict[str, Any] = {"data_dir": data_dir, "val_dir": val_dir}
     size: dict[str, Any] = {"resolution": resolution, "channels": channels, "cells": cells}
     about = subject(what, space, data, **place, **size, report=report)
-    return _Trainings(about, settings, progress, inner, report).run(folder)
+    return _Trainings(about, settings, progress, report).run(folder)
 
 
 @dataclass(slots=True)
@@ -87,7 +86,6 @@ class _Trainings:
     about: Subject
     settings: Settings
     progress: Progress
-    inner: Progress
     report: Report
     notes: list[str] = field(default_factory=list)
 
@@ -155,7 +153,6 @@ class _Trainings:
         packed = entrant.pack(fitted.network, judged(split.judging, split.judging.dataset.origin))
         if not done:
             self.notes += packed.notes
-        self.progress((done + 1) * task.recipe.epochs, total * task.recipe.epochs)
         check = packed.check
         assert check.torch is not None
         assert check.onnx is not None
@@ -181,7 +178,6 @@ class _Trainings:
 
         settings, recipe = self.settings, self.settings.recipe
         torch.manual_seed(derive_seed(seed, "train", "weights") & ((1 << 63) - 1))
-        first = done * recipe.epochs
         return Task(
             folder=folder_of(work, f"{entrant.name}-{seed}"),
             job=self._job(entrant, seed),
@@ -197,8 +193,7 @@ class _Trainings:
             patience=settings.patience,
             tensorboard=settings.tensorboard,
             name="" if total == 1 else f"{entrant.name}, seed {seed}, ",
-            progress=lambda epochs, _: self.progress(first + epochs, total * recipe.epochs),
-            inner=self.inner,
+            progress=lambda batches, all_: self.progress(done * all_ + batches, total * all_),
             report=self.report,
         )
 
