@@ -214,6 +214,8 @@ class _Watch(pl.Callback):
         trainer.save_checkpoint(str(self._task.folder / CHECKPOINT))
         trainer.should_stop = _stops(learner.history, self._task.patience)
         interrupts.keeps(self._task.folder / CHECKPOINT, f"{len(learner.history)} epochs")
+        if trainer.is_global_zero:
+            self._say(row)
 
     def _record(self, trainer: Any, learner: Any, row: dict[str, float]) -> None:
         task = self._task
@@ -229,6 +231,9 @@ class _Watch(pl.Callback):
         for logger in trainer.loggers:
             numbers = {name: value for name, value in row.items() if name != "epoch"}
             logger.log_metrics(numbers, step=int(row["epoch"]))
+
+    def _say(self, row: dict[str, float]) -> None:
+        task = self._task
         count = min(len(task.split.judging.rows), GLANCE)
         task.report(
             f"{task.name}epoch {int(row['epoch'])} of {task.recipe.epochs}: loss {row['loss']:.3f}, "

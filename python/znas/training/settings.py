@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -11,7 +12,7 @@ from znas.training.recipe import Recipe, recipe
 from znas_engine.arguments import check_between, choice, distinct, truth
 from znas_engine.cores import available_cores
 from znas_engine.devices import kind_of, parse_devices
-from znas_engine.errors import InvalidValueError, MissingDependencyError, briefly, in_short
+from znas_engine.errors import InvalidValueError, MissingDependencyError, PluginError, briefly, in_short
 from znas_engine.promises import Calling
 from znas_engine.registry import Registry, where_is
 
@@ -158,4 +159,16 @@ def _function(asked: Any) -> tuple[Callable[[Tensor], Tensor] | None, str | None
             found = found()
     if not callable(found):
         raise InvalidValueError(f"`augment` must be a function of a batch of images but got {briefly(found)}")
-    return found, name
+    return partial(_augmented, found, name), name
+
+
+def _augmented(function: Callable[[Tensor], Tensor], name: str, images: Tensor) -> Tensor:
+    """What it makes of a batch. PluginError: it raises, or gives something else."""
+    with Calling(f"the augmentation {name}", name):
+        found = function(images)
+    if getattr(found, "shape", None) != images.shape or found.dtype != images.dtype:
+        raise PluginError(
+            f"the augmentation {name} must give a batch {list(images.shape)} of {images.dtype} but gave "
+            f"{briefly(found)}"
+        )
+    return found

@@ -17,7 +17,7 @@ from znas.run_folder import load
 from znas.training.images import TOGETHER, Part
 from znas_engine import data, paths
 from znas_engine.data import Batch, Dataset
-from znas_engine.errors import DataError, InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError, StorageError
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
 
 
@@ -67,12 +67,21 @@ def subject(
 
 
 def _run(what: str | Path | SearchResult, space: str | SearchSpace[Any] | None) -> SearchResult | None:
-    """The run, where it is one; a text that names no file is an architecture."""
+    """The run, where it is one; beside a space, a text that names no file is an architecture."""
     if isinstance(what, SearchResult):
         return what
-    if isinstance(what, Path) or paths.itself(paths.named(what, "`what`"), "the run") is not None:
+    if isinstance(what, Path) or _there(what, alone=space is None):
         return load(what, space=space)
     return None
+
+
+def _there(text: str, *, alone: bool) -> bool:
+    try:
+        return paths.itself(paths.named(text, "`what`"), "the run") is not None
+    except (StorageError, InvalidValueError):  # a notation that is too long for a name, say
+        if alone:
+            raise
+        return False
 
 
 def _space_of(run: SearchResult | None) -> SearchSpace[Any]:

@@ -1,0 +1,716 @@
+"""From what was found to a file that classifies: real trainings by Lightning on real pictures, small."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import znas
+from tests.command import here, refused
+from znas.checked import runtime
+from znas.training import checkpoint
+from znas.training.augment import cut_out, flipped, jittered, resized_crop, shifted
+from znas.training.baselines import BASELINES, baseline, flops, to_onnx
+from znas.training.images import Order, split
+from znas.training.learner import one_cycle, schedule
+from znas.training.recipe import Recipe, names, recipe
+from znas.training.regularise import Auxiliary, DropPath
+from znas.training.result import interval
+from znas.training.train import FILES
+from znas_engine.data import load
+from znas_engine.errors import DataError, DivergedError, InvalidValueError, StorageError, ZnasError
+from znas_engine.spaces import SPACES
+
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "examples" / "five-classes"
+ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+#: Of a training that takes a second.
+SMALL: dict[str, Any] = {
+    "space": "nasbench201",
+    "data_dir": PICTURES,
+    "resolution": 8,
+    "channels": 4,
+    "cells": 1,
+}
+QUICK: dict[str, Any] = SMALL | {"epochs": 3, "batch": 60, "threads": 1}
+ARGUMENTS = (
+    *("train", ARCH, "--space", "nasbench201", "--data-dir", PICTURES, "--resolution", "8"),
+    *("--channels", "4", "--cells", "1", "--epochs", "3", "--batch", "60", "--threads", "1"),
+)
+
+
+# --- recipes ----------------------------------------------------------------------------------------------
+
+
+def test_every_recipe_says_where_it_is_from() -> None:
+    found = {name: recipe(name) for name in names()}
+    of_spaces = {
+        file.stem for name in SPACES.builtin for file in (SPACES.get(name).recipes or PICTURES).glob("*")
+    }
+    assert set(found) >= {"quick"} | of_spaces
+    assert len(of_spaces) >= 3
+    for name, one in found.items():
+        assert one.name == name
+        assert any(year in one.source for year in ("2016", "2018", "2019", "2020"))
+        assert not one.differs or "original" in one.differs
+
+
+def test_what_was_asked_for_instead_is_said() -> None:
+    changed = recipe("quick").changed(epochs=3, lr=None, batch=recipe("quick").batch)
+    assert (changed.epochs, changed.lr) == (3, recipe("quick").lr)
+    assert changed.differs == "asked for: epochs 3"
+
+
+GOOD = 'title = "t"\nsource = "s"\nepochs = 2\nbatch = 4\n[optimiser]\nlr = 0.1\n'
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD)
+    found = recipe(file)
+    assert (found.name, found.epochs, found.lr, found.schedule) == ("mine", 2, 0.1, "constant")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.replace("epochs = 2", "epochs = 0"), "`epochs` must be"),
+        (GOOD.replace("epochs = 2\n", ""), "must say `epochs`"),
+        (GOOD + "nestorov = true\n", "says 'nestorov' [optimiser]"),
+        (GOOD + "[augment]\nflip = true\n", "says 'augment' at its top"),
+        (GOOD + "[images]\nflip = 1\n", "`flip` must be True or False"),
+        (GOOD + "[images]\ncrop = 1.5\n", "`crop` must be a number from 0 to 1 but got 1.5"),
+        (GOOD + '[schedule]\nkind = "step"\n', "step"),
+        (GOOD + '[schedule]\nkind = "exponential"\n', "`gamma` goes with the schedule"),
+        (GOOD.replace("lr = 0.1", "lr = nan"), "`lr` must be"),
+        (GOOD.replace('title = "t"', "title = 3"), "`title` must be text"),
+        (GOOD + "[network]\ndrop_path = 1\n", "`drop_path` must be below 1"),
+        ("epochs = ", "no TOML"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(DataError) as error:
+        recipe(file)
+    assert said in str(error.value)
+    assert str(file) in str(error.value)
+
+
+def test_there_is_no_such_recipe() -> None:
+    with pytest.raises(InvalidValueError, match="quick"):
+        recipe("quik")
+
+
+def test_learning_rates() -> None:
+    """Of every schedule: it begins at or below its largest, which is 1, and ends where its source says."""
+    quick = recipe("quick").changed(epochs=10)
+    for kind, last in (("cosine", 0.0), ("one-cycle", 0.0), ("constant", 1.0)):
+        factor = schedule(quick.changed(schedule=kind), 7)
+        values = [factor(step) for step in range(71)]
+        assert max(values) == pytest.approx(1.0, abs=0.01)
+        assert values[-1] == pytest.approx(last, abs=1e-9)
+    assert one_cycle(0.3) == pytest.approx(1.0)
+    decay = schedule(recipe("darts-imagenet"), 7)
+    assert [decay(step) for step in (0, 6, 7, 14)] == pytest.approx([1, 1, 0.97, 0.97**2])
+
+
+# --- images -----------------------------------------------------------------------------------------------
+
+
+def test_shifts_are_windows_of_the_padded_image() -> None:
+    torch.manual_seed(0)
+    images, beyond = torch.rand(40, 3, 6, 6), torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    found = shifted(images, 2, beyond)
+    padded = beyond.expand(40, 3, 10, 10).clone()
+    padded[:, :, 2:8, 2:8] = images
+    at = []
+    for each, source in zip(found, padded, strict=True):
+        windows = [
+            (i, j) for i in range(5) for j in range(5)
+            if torch.allclose(each, source[:, i : i + 6, j : j + 6], atol=1e-6)
+        ]  # fmt: skip
+        assert len(windows) == 1
+        at += windows
+    assert len(set(at)) > 10
+
+
+def test_half_of_the_images_are_flipped() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(400, 1, 3, 3)
+    found = flipped(images)
+    same = [torch.equal(a, b) for a, b in zip(found, images, strict=True)]
+    back = [torch.equal(a.flip(2), b) for a, b in zip(found, images, strict=True)]
+    assert all(a != b for a, b in zip(same, back, strict=True))
+    assert 150 < sum(same) < 250
+
+
+def test_a_square_is_cut_out() -> None:
+    torch.manual_seed(0)
+    found = cut_out(torch.ones(200, 2, 16, 16), 8)
+    holes = (found == 0).all(1).sum((1, 2))
+    assert holes.max() == 64
+    assert holes.min() >= 16  # a corner
+    assert set(found.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_window_fills_the_image() -> None:
+    """What is one colour stays so; what rises to the right still does."""
+    torch.manual_seed(0)
+    assert torch.allclose(resized_crop(torch.full((9, 3, 8, 8), 2.0), 0.08), torch.tensor(2.0))
+    ramp = torch.arange(8.0).expand(50, 1, 8, 8)
+    found = resized_crop(ramp, 0.08)
+    assert (found.diff(dim=3) >= -1e-5).all()
+    assert found.min() >= 0
+    assert found.max() <= 7
+    spans = (found.amax((1, 2, 3)) - found.amin((1, 2, 3))).tolist()
+    assert min(spans) < 3
+    assert max(spans) > 5
+
+
+@given(most=st.floats(0, 1), seed=st.integers(0, 99))
+def test_jitter_keeps_pixels(most: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    pixels = torch.rand(4, 3, 5, 5)
+    found = jittered(pixels, most)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    if most == 0:
+        assert torch.allclose(found, pixels, atol=1e-6)
+
+
+@given(size=st.integers(1, 60), batch=st.integers(1, 20), ranks=st.integers(1, 3), epoch=st.integers(0, 3))
+def test_every_image_is_seen_once_an_epoch(size: int, batch: int, ranks: int, epoch: int) -> None:
+    if size < ranks:
+        return
+    seen: list[int] = []
+    orders = [Order(size, batch, 5, rank, ranks) for rank in range(ranks)]
+    for order in orders:
+        order.set_epoch(epoch)
+    each = [list(order) for order in orders]
+    assert {len(batches) for batches in each} == {len(orders[0])}
+    for together in zip(*each, strict=True):
+        assert all(together)
+        seen += [row for of_rank in together for row in of_rank]
+    assert set(seen) == set(range(size))
+    if ranks == 1:
+        assert len(seen) == size
+        assert all(len(batches) <= batch for batches in each[0])
+
+
+def test_orders_differ_between_epochs_and_seeds() -> None:
+    first, other = Order(50, 10, 1), Order(50, 10, 2)
+    before = list(first)
+    assert before == list(Order(50, 10, 1))
+    assert before != list(other)
+    first.set_epoch(1)
+    assert before != list(first)
+
+
+def test_a_tenth_is_set_apart() -> None:
+    notes: list[str] = []
+    dataset = load("imagefolder", data_dir=PICTURES / "train", resolution=8)
+    found = split(dataset, None, early=True, seed=0, note=notes.append)
+    assert found.stopping is not None
+    parts = [found.training.rows, found.judging.rows, found.stopping.rows]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(300))
+    assert np.bincount(found.judging.labels).tolist() == [6] * 5
+    assert "30 of the images are set apart to judge by" in notes[0]
+
+
+# --- what is added while it is trained ----------------------------------------------------------------------
+
+
+def darts(cells: int = 3, resolution: int = 32) -> nn.Module:
+    space = SPACES.get("darts")
+    genotype = space.genotype(space.random_path(np.random.default_rng(0)))
+    return znas.network("darts", str(genotype), channels=4, cells=cells, resolution=resolution)
+
+
+def test_paths_are_dropped_in_training_alone() -> None:
+    torch.manual_seed(0)
+    network, images = darts(), torch.rand(4, 3, 32, 32)
+    paths = DropPath(network)
+    network.eval()
+    with torch.no_grad():
+        before = network(images)
+        paths.rate = 0.5
+        assert torch.equal(network(images), before)
+        network.train()
+        assert not torch.equal(network(images), network(images))
+        paths.rate = 0.0
+        assert torch.equal(network(images), network(images))
+
+
+def test_the_second_classifier_is_no_part_of_the_network() -> None:
+    torch.manual_seed(0)
+    network, images = darts(), torch.rand(2, 3, 32, 32)
+    keys = set(network.state_dict())
+    auxiliary = Auxiliary(network, images, 7)
+    assert auxiliary.logits is None
+    network.train()(images)
+    assert auxiliary.logits is not None
+    assert auxiliary.logits.shape == (2, 7)
+    assert set(network.state_dict()) == keys
+    network.eval()(images)
+    assert auxiliary.logits is None
+
+
+@pytest.mark.parametrize("add", [DropPath, lambda network: Auxiliary(network, torch.rand(2, 3, 32, 32), 10)])
+def test_a_network_without_cells_is_refused(add: Any) -> None:
+    with pytest.raises(InvalidValueError, match="pass --recipe quick"):
+        add(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)))
+
+
+def test_maps_that_are_too_small_are_refused() -> None:
+    with pytest.raises(InvalidValueError, match="7 x 7 or more"):
+        Auxiliary(darts(resolution=16), torch.rand(2, 3, 16, 16), 10)
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+TREES = st.recursive(
+    LEAVES | st.text(max_size=5) | st.integers(0, 4).map(lambda n: torch.arange(n, dtype=torch.float32)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and torch.equal(a, b) and a.dtype == b.dtype
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+@given(tree=TREES)
+def test_what_is_saved_comes_back(tree: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "tree.safetensors"
+    checkpoint.write(path, tree, {"seed": 3})
+    job, found = checkpoint.read(path)
+    assert job == {"seed": 3}
+    assert same(found, tree)
+
+
+def test_what_cannot_be_saved_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="holds no object"):
+        checkpoint.write(tmp_path / "x", {"a": object()}, {})
+    assert not list(tmp_path.iterdir())
+
+
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_one_error(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    checkpoint.write(path, {"w": torch.arange(6.0), "epoch": 3}, {"seed": 3})
+    whole = path.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    kind = data.draw(st.sampled_from(["cut", "flip"]))
+    flipped = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    path.write_bytes(whole[:at] if kind == "cut" else flipped)
+    try:
+        checkpoint.read(path)  # a weight that is another number is not seen
+    except DataError as error:
+        assert "move it away" in str(error)  # noqa: PT017
+
+
+# --- trainings --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One training that others are compared with."""
+    out: Path = tmp_path_factory.mktemp("whole") / "trained"
+    znas.train(ARCH, out, **QUICK, tensorboard=True)
+    return out
+
+
+def test_the_folder_is_a_network_in_use(trained: Path) -> None:
+    """Its file, its weights and its table agree, and TensorBoard reads what it logged."""
+    assert {path.name for path in trained.iterdir()} == {*FILES, "tensorboard"}
+    (row,) = json.loads((trained / "training.json").read_text())["rows"]
+    judging = load("imagefolder", data_dir=PICTURES / "val", resolution=8)
+    batch = next(judging.every(100))
+    assert row["images"] == 100
+    run = runtime((trained / "model.onnx").read_bytes(), 17)
+    right = (run(batch.images).argmax(1) == batch.labels).mean()
+    assert row["deployed_accuracy"] == pytest.approx(right)
+    assert row["interval"][0] < row["accuracy"] < row["interval"][1]
+    space: dict[str, Any] = {}
+    exec((trained / "architecture.py").read_text(), space)
+    network = space["build"]().eval()
+    network.load_state_dict(load_file(trained / "weights.safetensors"))
+    with torch.inference_mode():
+        assert np.allclose(network(torch.from_numpy(batch.images)).numpy(), run(batch.images), atol=1e-4)
+    lines = (trained / "metrics.csv").read_text().splitlines()
+    assert lines[0] == "epoch,loss,training_accuracy,lr,seconds,accuracy"
+    assert len(lines) == 4
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained / "tensorboard" / "found-0"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """Better than one class of five by far more than chance."""
+    found = znas.train(ARCH, tmp_path / "t", **QUICK | {"epochs": 15, "channels": 8, "batch": 30})
+    low, _ = interval(found.rows[0].right, found.rows[0].images)
+    assert low > 0.22
+    assert found.accuracy == found.rows[0].accuracy
+    assert "found" in repr(found)
+    assert "\n" not in repr(found)
+
+
+def test_seeds_and_baselines_get_the_same(tmp_path: Path) -> None:
+    asked = QUICK | {"epochs": 1, "seeds": 2, "baselines": ["most-parameters", "random", "resnet20"]}
+    found = znas.train(ARCH, tmp_path / "t", **asked)
+    assert [row.name for row in found.rows][::2] == ["found", "most-parameters", "random", "resnet20"]
+    assert {row.epochs for row in found.rows} == {1}
+    assert {row.images for row in found.rows} == {100}
+    sizes = {row.name: row.params for row in found.rows}
+    assert sizes["most-parameters"] >= max(sizes["found"], sizes["random"])
+    assert abs(sizes["resnet20"] - 270_000) < 1_000  # of the paper's table 6
+    for row in found.rows:
+        assert abs(row.right - row.deployed) <= 1
+    assert {"resnet20.onnx", "random.safetensors"} <= {path.name for path in (tmp_path / "t").iterdir()}
+    assert "2 seeds" in json.dumps(
+        [list(part.rows) for part in found.document().parts if hasattr(part, "rows")]
+    )
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_are_written_as_they_are(name: str) -> None:
+    torch.manual_seed(0)
+    network = baseline(name, classes=7, inputs=1).eval()
+    images = torch.rand(3, 1, 32, 32)
+    run = runtime(to_onnx(network, images[:1], {"arch": name}), 18)
+    with torch.inference_mode():
+        assert np.allclose(run(images.numpy()), network(images).numpy(), atol=1e-4)
+
+
+def test_resnet20_costs_what_its_paper_says() -> None:
+    """41 million multiply-accumulates, of which the paper's table counts all but the classifier's."""
+    counted = flops(baseline("resnet20", classes=10, inputs=3), torch.rand(1, 3, 32, 32))
+    assert counted == pytest.approx(40.55e6, rel=0.01)
+
+
+def test_a_training_of_cells_with_everything(tmp_path: Path) -> None:
+    """Dropped paths, a second classifier, cutout, clipped gradients, smoothed labels, jitter."""
+    space = SPACES.get("darts")
+    arch = str(space.genotype(space.random_path(np.random.default_rng(1))))
+    all_ = Recipe(
+        **{
+            "name": "all",
+            "title": "all",
+            "source": "here",
+            "epochs": 2,
+            "batch": 100,
+            "lr": 0.02,
+            "momentum": 0.9,
+            "clip": 1.0,
+        },
+        **{
+            "flip": True,
+            "crop": 0.1,
+            "cutout": 0.3,
+            "resized_crop": 0.5,
+            "jitter": 0.2,
+            "label_smoothing": 0.1,
+        },
+        **{"drop_path": 0.3, "auxiliary": 0.4, "schedule": "cosine"},
+    )
+    size: dict[str, Any] = {"space": "darts", "data_dir": PICTURES, "channels": 2, "cells": 3}
+    found = znas.train(arch, tmp_path / "t", **size, recipe=all_, threads=1)
+    assert abs(found.rows[0].right - found.rows[0].deployed) <= 1
+
+
+def test_it_ends_early_with_the_best(tmp_path: Path) -> None:
+    found = znas.train(ARCH, tmp_path / "t", **QUICK | {"epochs": 40, "lr": 1e-6, "patience": 2})
+    lines = (tmp_path / "t" / "metrics.csv").read_text().splitlines()
+    assert len(lines) - 1 < 40
+    accuracies = [float(line.split(",")[-1]) for line in lines[1:]]
+    assert found.rows[0].epochs == 1 + int(np.argmax(accuracies))
+
+
+def test_classes_can_count_alike(tmp_path: Path) -> None:
+    """Of pictures that are nearly all of one class, the others' are found more often."""
+    few = tmp_path / "few"
+    shutil.copytree(PICTURES, few)
+    for name in ("automobile", "cat", "frog", "ship"):
+        for file in sorted((few / "train" / name).iterdir())[6:]:
+            file.unlink()
+    said: list[str] = []
+    asked = QUICK | {"data_dir": few, "epochs": 6, "batch": 20}
+    plain = znas.train(ARCH, tmp_path / "a", **asked, report=said.append)
+    alike = znas.train(ARCH, tmp_path / "b", **asked, class_weights=True)
+    assert any("classes have 6 to 60 images: --class-weights" in line for line in said)
+    assert (tmp_path / "a" / "weights.safetensors").read_bytes() != (
+        tmp_path / "b" / "weights.safetensors"
+    ).read_bytes()
+    assert plain.rows[0].images == alike.rows[0].images == 100
+
+
+def test_the_same_seed_is_the_same_training(trained: Path, tmp_path: Path) -> None:
+    znas.train(ARCH, tmp_path / "again", **QUICK)
+    znas.train(ARCH, tmp_path / "other", **QUICK, seed=1)
+    weights = [folder / "weights.safetensors" for folder in (trained, tmp_path / "again", tmp_path / "other")]
+    first, again, other = (path.read_bytes() for path in weights)
+    assert first == again
+    assert first != other
+
+
+def killed(
+    arguments: tuple[Any, ...], lines: int, number: int = signal.SIGKILL
+) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal once it has said that many epochs are done."""
+    command = [sys.executable, "-m", "znas", *map(str, arguments)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        lines -= "epoch" in line
+        if not lines:
+            process.send_signal(number)
+            break
+    out, rest = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(command, process.returncode, out, "".join(said) + rest)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_training_goes_on_to_the_same_weights(trained: Path, tmp_path: Path, number: int) -> None:
+    out = tmp_path / "out"
+    done = killed((*ARGUMENTS, "--out", out), random.Random(number).randint(1, 2), number)
+    assert done.returncode == (-number if number == signal.SIGKILL else 128 + number), done.stderr
+    assert not out.exists()
+    assert (tmp_path / "out.work" / "found-0" / "checkpoint.safetensors").is_file()
+    if number != signal.SIGKILL:
+        assert "epoch" in done.stderr.splitlines()[-1], done.stderr
+    done = here(*ARGUMENTS, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1 of 3" not in done.stderr
+    assert (out / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+    assert not (tmp_path / "out.work").exists()
+
+
+# --- what cannot be done ------------------------------------------------------------------------------------
+
+
+def attempt(tmp_path: Path, **asked: Any) -> str:
+    """The one line; nothing is left behind."""
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ZnasError) as error:
+        znas.train(asked.pop("what", ARCH), tmp_path / "out", **QUICK | asked)
+    assert set(tmp_path.iterdir()) - before <= {tmp_path / "out.work"}
+    shutil.rmtree(tmp_path / "out.work", ignore_errors=True)
+    return str(error.value)
+
+
+def raises(images: Tensor) -> Tensor:
+    raise RuntimeError("not today")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"recipe": "quik"}, "quick"),
+        ({"baselines": ["resnet200"]}, "resnet20"),
+        ({"baselines": ["random", "random"]}, "random"),
+        ({"precision": "16"}, "32 or bf16 on a CPU"),
+        ({"precision": "64"}, "64"),
+        ({"device": "cuda:7"}, "cuda:7 is not here"),
+        ({"device": "tpu"}, "`device` must be"),
+        ({"space": None}, "an architecture needs --space too"),
+        ({"what": "|nor_conv~0|"}, "nor_conv"),
+        ({"epochs": 0}, "`epochs` must be"),
+        ({"patience": 0}, "`patience` must be"),
+        ({"seeds": 0}, "`seeds` must be"),
+        ({"lr": -1.0}, "`lr` must be"),
+        ({"data": "gaussian", "data_dir": None}, "have no labels to learn"),
+        ({"val_dir": PICTURES / "nowhere"}, "nowhere"),
+        ({"resolution": 6}, "`resolution` must be"),
+        ({"recipe": "darts-cifar", "resolution": 8}, "7 x 7 or more"),
+        ({"augment": raises}, "not today"),
+        ({"augment": "tests.znas.nowhere:f"}, "nowhere"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmp_path: Path, asked: dict[str, Any], said: str) -> None:
+    assert said in attempt(tmp_path, **asked)
+
+
+def folder(tmp_path: Path, counts: dict[str, dict[str, int]]) -> Path:
+    """Of the example's pictures, so many of each class and part."""
+    for part, of_part in counts.items():
+        for name, count in of_part.items():
+            made = tmp_path / "pictures" / part / name
+            made.mkdir(parents=True)
+            for file in sorted((PICTURES / part / name).iterdir())[:count]:
+                shutil.copy(file, made)
+    return tmp_path / "pictures"
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    pictures = folder(tmp_path, {"train": {"cat": 4}})
+    assert "class" in attempt(tmp_path, data_dir=pictures)
+    assert "class" in attempt(
+        tmp_path,
+        data=(np.zeros((4, 3, 8, 8), np.uint8) + np.arange(8, dtype=np.uint8), np.zeros(4, int)),
+        data_dir=None,
+    )
+
+
+def test_an_empty_validation_set_is_refused(tmp_path: Path) -> None:
+    pictures = folder(tmp_path, {"train": {"cat": 4, "ship": 4}, "val": {"cat": 0, "ship": 0}})
+    assert str(pictures / "val") in attempt(tmp_path, data_dir=pictures)
+
+
+def test_classes_that_were_not_learned_are_refused(tmp_path: Path) -> None:
+    pictures = folder(tmp_path, {"train": {"cat": 4, "ship": 4}, "val": {"cat": 2, "ship": 2, "frog": 2}})
+    assert "frog" in attempt(tmp_path, data_dir=pictures)
+    assert "frog" in attempt(tmp_path, data_dir=pictures / "train", val_dir=pictures / "val")
+
+
+def test_labels_are_those_of_the_training_whatever_their_order(tmp_path: Path) -> None:
+    """A folder to judge by that lacks a class has other numbers; the accuracy is of the same classes."""
+    pictures = folder(
+        tmp_path, {"train": dict.fromkeys(("airplane", "cat", "ship"), 8), "val": {"cat": 8, "ship": 8}}
+    )
+    asked = QUICK | {"data_dir": pictures / "train", "epochs": 30, "batch": 8, "lr": 0.05}
+    found = znas.train(ARCH, tmp_path / "out", **asked, val_dir=pictures / "val")
+    network: dict[str, Any] = {}
+    exec((tmp_path / "out" / "architecture.py").read_text(), network)
+    assert network["CLASSES"] == ("airplane", "cat", "ship")
+    assert network["build"]().classifier.out_features == 3
+    assert found.rows[0].images == 16
+
+
+def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    """The epochs before it are kept."""
+    with pytest.raises(DivergedError, match="NaN or infinite in epoch 1, by step") as error:
+        znas.train(ARCH, tmp_path / "out", **QUICK | {"lr": 1e30})
+    assert "smaller --lr than 1e+30" in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("room", [0, 20_000, 60_000])
+def test_a_full_disk_keeps_the_last_checkpoint(trained: Path, tmp_path: Path, room: int) -> None:
+    out = tmp_path / "out"
+    program = "from znas.cli import main; main()"
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); {program}"
+    done = subprocess.run(
+        [sys.executable, "-c", limit, *map(str, ARGUMENTS), "--out", str(out)], capture_output=True, text=True
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "File too large" in last or "No usable temporary directory" in last
+    assert not out.exists()
+    done = here(*ARGUMENTS, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A work folder with the checkpoint of a first epoch."""
+    out = tmp_path / "begun"
+    killed((*ARGUMENTS, "--out", out), 1)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--lr", "0.01"), "its recipe is"),
+        (("--class-weights",), "its class_weights is False, not True"),
+        (("--precision", "bf16"), "its precision is 32, not bf16"),
+    ],
+)
+def test_another_training_does_not_go_on_with_it(begun: Path, more: tuple[str, ...], said: str) -> None:
+    work = begun.with_name("begun.work") / "found-0" / "checkpoint.safetensors"
+    before = work.read_bytes()
+    line = here(*ARGUMENTS, *more, "--out", begun, "-q").stderr
+    assert said in line
+    assert "name another --out" in line
+    assert work.read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_said(begun: Path) -> None:
+    work = begun.with_name("begun.work") / "found-0" / "checkpoint.safetensors"
+    work.write_bytes(work.read_bytes()[:-10])
+    assert "is damaged" in refused(here(*ARGUMENTS, "--out", begun, "-q"))
+
+
+def test_a_work_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out.work").mkdir()
+    (tmp_path / "out.work" / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match="is not of a training"):
+        znas.train(ARCH, tmp_path / "out", **QUICK)
+    assert [path.name for path in (tmp_path / "out.work").iterdir()] == ["notes.txt"]
+
+
+def test_an_output_that_exists_is_left_alone(trained: Path) -> None:
+    assert "exists already" in refused(here(*ARGUMENTS, "--out", trained, "-q"))
+
+
+def test_without_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    monkeypatch.delitem(sys.modules, "lightning.pytorch", raising=False)
+    line = refused(here(*ARGUMENTS, "--out", tmp_path / "out", "-q"))
+    assert "pip install 'znas-engine[train]'" in line
+
+
+def test_a_run_is_trained_as_it_was_searched(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = here("search", "--preset", "naswot", "--data-dir", PICTURES, "--supernet-channels", "4",
+                "--supernet-cells", "1", "--resolution", "8", "--images", "20", "--out", run, "-q")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = here(
+        "train",
+        run,
+        "--epochs",
+        "1",
+        "--channels",
+        "4",
+        "--cells",
+        "1",
+        "--json",
+        "-q",
+        "--out",
+        tmp_path / "out",
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["arch"] == znas.load(run).arch
+    assert row["images"] == 100
+    assert done.stderr == ""
