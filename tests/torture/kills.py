@@ -20,10 +20,17 @@ import numpy as np
 
 from tests.command import supernet
 from tests.torture.account import REFUSED, RIGHT, Account
-from tests.torture.processes import SEARCH, TINY, environment, run, verdict
+from tests.torture.processes import REPOSITORY, SEARCH, TINY, environment, run, verdict
 
 #: Of a one-shot supernet, a checkpoint after every step.
 _OFTEN = "from znas_engine.supernet import training\ntraining.CHECKPOINT_EVERY = 0.0\n"
+#: Of a network of all operations on real pictures, a checkpoint after every epoch.
+_ARCH = "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+TRAINING = (
+    *("train", _ARCH, "--space", "nasbench201", "--data-dir", str(REPOSITORY / "examples" / "five-classes")),
+    *("--resolution", "16", "--channels", "4", "--cells", "1", "--batch", "30", "--epochs", "12"),
+    *("--threads", "1", "--patience", "9"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,12 @@ def jobs(data: Path) -> list[Job]:
         Job("search", (*SEARCH, "--envs", "3", "--out"), _files),
         Job("prior fit", ("prior", "fit", "--envs", "12", *TINY, "--out"), Path.read_bytes),
         Job("reproduce", ("reproduce", "table2", "--data", "gaussian", *rows, *TINY, "--out"), _rows),
-        Job("train", ("prior", "fit", *shot, "--envs", "3", *images, *size, "--out"), Path.read_bytes),
+        Job("a training", (*TRAINING, "-q", "--out"), _trained),
+        Job(
+            "one-shot training",
+            ("prior", "fit", *shot, "--envs", "3", *images, *size, "--out"),
+            Path.read_bytes,
+        ),
     ]
 
 
@@ -148,7 +160,7 @@ def _kill_once(command: list[str], env: dict[str, str], moment: float) -> int:
 
 def _whole(out: Path) -> bool:
     """Whether the last attempt came to its end; a folder that is added to goes on in any case."""
-    return out.is_file() or (out / "result.json").exists()
+    return out.is_file() or any((out / name).exists() for name in ("result.json", "training.json"))
 
 
 def _files(folder: Path) -> dict[str, Any]:
@@ -157,6 +169,11 @@ def _files(folder: Path) -> dict[str, Any]:
     result = json.loads(found["result.json"])
     del result["seconds"]
     return found | {"result.json": result}
+
+
+def _trained(folder: Path) -> tuple[bytes, bytes]:
+    """The weights of a training, and the file that classifies."""
+    return (folder / "weights.safetensors").read_bytes(), (folder / "model.onnx").read_bytes()
 
 
 def _rows(folder: Path) -> Any:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import znas
-from tests.command import here, refused
+from tests.command import here, refused, supernet
 from znas.checked import runtime
 from znas.training import checkpoint
 from znas.training.augment import cut_out, flipped, jittered, resized_crop, shifted
@@ -428,27 +428,10 @@ def test_a_training_of_cells_with_everything(tmp_path: Path) -> None:
     """Dropped paths, a second classifier, cutout, clipped gradients, smoothed labels, jitter."""
     space = SPACES.get("darts")
     arch = str(space.genotype(space.random_path(np.random.default_rng(1))))
-    all_ = Recipe(
-        **{
-            "name": "all",
-            "title": "all",
-            "source": "here",
-            "epochs": 2,
-            "batch": 100,
-            "lr": 0.02,
-            "momentum": 0.9,
-            "clip": 1.0,
-        },
-        **{
-            "flip": True,
-            "crop": 0.1,
-            "cutout": 0.3,
-            "resized_crop": 0.5,
-            "jitter": 0.2,
-            "label_smoothing": 0.1,
-        },
-        **{"drop_path": 0.3, "auxiliary": 0.4, "schedule": "cosine"},
-    )
+    images: Any = {"flip": True, "crop": 0.1, "cutout": 0.3, "resized_crop": 0.5, "jitter": 0.2}
+    network: Any = {"drop_path": 0.3, "auxiliary": 0.4, "label_smoothing": 0.1}
+    steps: Any = {"epochs": 2, "batch": 100, "lr": 0.02, "momentum": 0.9, "clip": 1.0, "schedule": "cosine"}
+    all_ = Recipe(name="all", title="all", source="here", **images, **network, **steps)
     size: dict[str, Any] = {"space": "darts", "data_dir": PICTURES, "channels": 2, "cells": 3}
     found = znas.train(arch, tmp_path / "t", **size, recipe=all_, threads=1)
     assert abs(found.rows[0].right - found.rows[0].deployed) <= 1
@@ -691,24 +674,11 @@ def test_without_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_run_is_trained_as_it_was_searched(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    done = here("search", "--preset", "naswot", "--data-dir", PICTURES, "--supernet-channels", "4",
-                "--supernet-cells", "1", "--resolution", "8", "--images", "20", "--out", run, "-q")  # fmt: skip
+    run, images = tmp_path / "run", ("--data-dir", PICTURES, *supernet(4, 1, 8, 20))
+    done = here("search", "--preset", "naswot", *images, "--out", run, "-q")
     assert done.returncode == 0, done.stderr
-    done = here(
-        "train",
-        run,
-        "--epochs",
-        "1",
-        "--channels",
-        "4",
-        "--cells",
-        "1",
-        "--json",
-        "-q",
-        "--out",
-        tmp_path / "out",
-    )
+    small = ("--epochs", "1", "--channels", "4", "--cells", "1")
+    done = here("train", run, *small, "--json", "-q", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["rows"]
     assert row["arch"] == znas.load(run).arch
