@@ -17,13 +17,16 @@ from znas.costs.limits import Counted
 from znas.costs.live import live
 from znas.costs.predictor import LEAST, MEASURED
 from znas.costs.quantities import in_words
+from znas.costs.reference import ReferenceProfile, profile_reference
 from znas.hooks import QUIET
-from znas.network import read, trained_macro
+from znas.network import MOST_CLASSES, MOST_PIXELS, read, trained_macro
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.selection.members import count, members
 from znas.selection.members import in_words as many
+from znas.vision import is_reference
 from znas_engine.arguments import check_between, function
 from znas_engine.environment import derive_seed
+from znas_engine.errors import InvalidValueError, briefly
 from znas_engine.footprint import check_memory
 from znas_engine.graph import Conv, Graph, Linear
 from znas_engine.progress import Progress
@@ -174,13 +177,15 @@ def profile(
     latency: str | None = None,
     measured: int = MEASURED,
     progress: Progress = QUIET.progress,
-) -> SpaceProfile | ArchitectureProfile:
+) -> SpaceProfile | ArchitectureProfile | ReferenceProfile:
     """What networks of a space cost, or what one does; nothing is trained, nothing is scored.
 
         znas.profile("nasbench201").costs["params"].smallest
         znas.profile("nasbench201", "|nor_conv_3x3~0|+|...|", classes=100).costs["flops"]
+        znas.profile("torchvision:resnet18", resolution=224, latency="ort:cpu:1").latency
 
-    space, architecture, classes, resolution, channels_in, channels, cells: as of `znas.network`.
+    space, architecture, classes, resolution, channels_in, channels, cells: as of `znas.network`. Instead of a
+    space, `torchvision:NAME` is a well-known network of that package, in the size it has.
     samples: random architectures (of `seed`, admitted) for what cannot be counted for all.
     latency: where it is measured, such as "ort:cpu:1"; of a space it is predicted from so many `measured`.
     progress: called with (architectures built and measured, all of them).
@@ -189,6 +194,14 @@ def profile(
         InvalidValueError: a space, architecture, size or target that there is not. MissingDependencyError: a
             target that is not here.
     """
+    if is_reference(space):
+        _no_size(space, architecture, channels_in, channels, cells)
+        return profile_reference(
+            str(space),
+            classes=check_between("classes", classes, 1, MOST_CLASSES),
+            resolution=check_between("resolution", resolution, 1, MOST_PIXELS),
+            target=None if latency is None else Target.parse(latency),
+        )
     found = get_space(space)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
     check_between("samples", samples, 1, LISTED)
@@ -213,6 +226,17 @@ def profile(
             progress=lambda done, total: progress(samples + done, work),
         )
     return _of_space(found, macro, sample, latencies, lambda done: progress(done, work))
+
+
+def _no_size(
+    space: object, architecture: Any, channels_in: int, channels: int | None, cells: int | None
+) -> None:
+    """InvalidValueError for what torchvision's networks do not have."""
+    given = {"architecture": architecture, "channels": channels, "cells": cells}
+    given["channels_in"] = None if channels_in == 3 else channels_in
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidValueError(f"`{name}` is not used by {space} but got {briefly(value)}: leave it out")
 
 
 def _of_architecture(

@@ -58,14 +58,14 @@ class Request:
     )
     data: Any = option(
         None,
-        "Images, by name or package.module:Name; gaussian needs no files",
+        "Images, by name, torchvision:Name or package.module:Name; gaussian needs no files",
         choices=DATASETS,
         absent="what --data-dir holds, or gaussian",
     )
     data_dir: Path | None = option(
         None,
-        "Folder that holds cifar-10-batches-py or cifar-100-python, one folder of pictures per class, or "
-        "pictures without classes",
+        "Folder that holds cifar-10-batches-py or cifar-100-python, one folder of pictures per class, "
+        "pictures without classes, or what torchvision reads",
         Path,
     )
     channels_in: int | None = option(

@@ -269,13 +269,13 @@ def test_a_loose_or_disturbed_measurement_says_so() -> None:
         "cores": [1],
         "others": (0.4, 0.7),
     }
-    loose, left_out, others = meter._latency([answer]).remarks
+    loose, left_out, others = meter._latency([answer], 8).remarks
     assert loose == "the median is known within 50 % after 3 s"
     assert left_out == "repeats left out, in which other work had the core: 12"
     assert others.startswith("other work had 40 % of the cores that it ran on, and 70 % of the machine")
     quiet = answer | {"error": TIGHT, "left_out": 0, "others": (0.0, 0.02)}
-    assert meter._latency([quiet]).remarks == ()
-    unknown = meter._latency([quiet, quiet | {"cores": [], "others": None}]).remarks
+    assert meter._latency([quiet], 8).remarks == ()
+    unknown = meter._latency([quiet, quiet | {"cores": [], "others": None}], 8).remarks
     assert [each.partition(":")[0] for each in unknown] == [
         "the process was not pinned to cores",
         "whether other work ran meanwhile is not known",
@@ -286,7 +286,7 @@ def test_several_processes_are_one_latency() -> None:
     quiet: dict[str, Any] = {"error": 0.0, "left_out": 2, "cores": [0], "others": (0.0, 0.0)}
     times = [[1.0, 2.0, 3.0], [2.0, 2.1, 2.2, 2.3, 2.4], [1.9, 2.0, 2.1]]
     meter = Meter(NB201, MACRO, Target.parse("torch:cpu"), processes=3)
-    found = meter._latency([quiet | {"milliseconds": each} for each in times])
+    found = meter._latency([quiet | {"milliseconds": each} for each in times], 8)
     assert (found.low_ms, found.median_ms, found.high_ms) == pytest.approx((1.95, 2.0, 2.3))
     assert found.by_process == pytest.approx((2.0, 2.2, 2.0))
     assert found.repeats == 11

@@ -4,6 +4,7 @@
     dataset = load((images, labels))            # NumPy arrays
     dataset = load(TensorDataset(images, labels))  # a map-style PyTorch data set
     dataset = load("package.module:Theirs")     # a Dataset, or what makes one
+    dataset = load("torchvision:CIFAR10", data_dir="data")  # a class of torchvision.datasets
     batch = dataset.batch(256, seed=0)  # images float32 [256, 3, 32, 32], labels int64 [256]
 
 `DATASETS` is the whole registry; a new data set is one file beside this one and one line in it, or the
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from znas_engine import paths
+from znas_engine.data import torchvision_sets
 from znas_engine.data.base import Batch, Dataset, broken_promise, short
 from znas_engine.errors import InvalidValueError, PluginError, ZnasError, in_short, one_line
 from znas_engine.registry import Registry, hold_to, name_of, where_is
@@ -66,9 +68,12 @@ def load(
 
     asked: None for what is `implied` by `data_dir`, or one of
 
-    - a name of `DATASETS`, or `package.module:Name`, which is any of the following;
+    - a name of `DATASETS`, `torchvision:Name` for a class of torchvision.datasets, or `package.module:Name`,
+      which is any of the following;
     - a class or function that makes one of the following. It is called with those of the keywords
       `data_dir`, `resolution` and `channels_in` that it takes and that are given;
+    - a class of torchvision.datasets, or one made of it: the part to train on that lies in `data_dir`;
+      nothing is downloaded;
     - a `Dataset`;
     - pictures: a NumPy array `images` or the pair `(images, labels)`, see `arrays.Arrays`, or a map-style
       PyTorch data set, see `mapstyle.read`.
@@ -86,14 +91,14 @@ def load(
         InvalidValueError: an unknown name, an argument that is missing, superfluous or outside its domain,
             arrays that cannot be images, or something that is no data set.
         DataError: files absent, damaged or malicious.
-        MissingDependencyError: image folders without Pillow.
+        MissingDependencyError: image folders without Pillow; torchvision's sets without it.
         PluginError: a package whose data set breaks its promise; the message names it.
     """
     if isinstance(asked, str) and asked == IN_MEMORY:
         raise InvalidValueError("the images of this request were in memory: give them again, as `data`")
     if asked is None:
         return _by_folder(data_dir, resolution, channels_in, report)
-    found = DATASETS.get(asked)
+    found = _found(asked)
     source, title = _source(asked), _title(asked)
     options = {
         "data_dir": None if data_dir is None else paths.named(data_dir, "`data_dir`"),
@@ -132,9 +137,16 @@ def _by_folder(
 
 def check_without_files(name: str) -> None:
     """Raises what keeps a data set from being used; of one that reads a folder, what is seen without it."""
-    found = DATASETS.get(name)
+    found = _found(name)
     if isinstance(found, Dataset) or not callable(found) or "data_dir" not in _parameters(found):
         load(name)
+
+
+def _found(asked: Any) -> Any:
+    """What is registered or given; what makes it, of a class of torchvision's."""
+    named = isinstance(asked, str) and asked.startswith(torchvision_sets.PREFIX)
+    found = torchvision_sets.kind(asked) if named else DATASETS.get(asked)
+    return torchvision_sets.maker(found) if torchvision_sets.is_kind(found) else found
 
 
 class _Source(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,10 +19,11 @@ from znas_engine.data.base import (
 )
 from znas_engine.data.content import digest
 from znas_engine.data.pixels import centre_square, luminance, resize
-from znas_engine.data.preprocess import CENTRE_SQUARE, LUMINANCE, Preprocess
+from znas_engine.data.preprocess import CENTRE_SQUARE, LUMINANCE, Preprocess, names_of_classes
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import InvalidValueError
 
+_Floats = NDArray[np.float64]
 _LAYOUTS = ("auto", "NCHW", "NHWC")
 _CHANNELS = (1, 3)
 _TOGETHER = 512  # images of 32 x 32 pixels in float64 at a time, fewer of larger ones
@@ -43,6 +44,9 @@ class Arrays(Dataset):
         filter of image folders, but not rounded to 8 bits.
     channels_in: 3 (None means that; one channel is repeated) or 1 (colours become their luminance).
     name: what messages call it.
+    class_names: of the classes from 0, which are as many where `classes` is not told.
+    like: images of the same kind, whose size, channels, classes, mean and standard deviation these have; None
+        means their own.
 
     Mean and standard deviation are those of all centre squares before they are resized, so the range of
     the values does not matter. A channel that has one value everywhere becomes zero.
@@ -63,8 +67,15 @@ class Arrays(Dataset):
         resolution: int | None = None,
         channels_in: int | None = None,
         name: str = "arrays",
+        class_names: Sequence[str] | None = None,
+        like: Arrays | None = None,
     ) -> None:
+        if like is not None:
+            resolution, channels_in, classes = like.resolution, like.channels, like.classes
         self.name = name
+        self._class_names = None if class_names is None else names_of_classes(class_names)
+        if self._class_names is not None and classes is None:
+            classes = len(self._class_names)
         stored = _channels_first(as_array(images, "`images`"), layout)
         if _may_change(stored):
             stored = stored.copy()
@@ -76,8 +87,10 @@ class Arrays(Dataset):
         self._labels = None if labels is None else _checked_labels(as_array(labels, "`labels`"), self.size)
         self.labelled = self._labels is not None
         self.classes = _checked_classes(self._labels, classes)
-        self._mean, self._std = self._statistics()
-        self.preprocess = self._facts(stored.shape[1])
+        self._mean: _Floats
+        self._std: _Floats
+        self._mean, self._std = self._statistics() if like is None else (like._mean, like._std)
+        self.preprocess = like.preprocess if like is not None else self._facts(stored)
         channels, height, width = stored.shape[1:]
         what = f"{self.size:,} images" + (f" of {self.classes} classes" if self.labelled else ", unlabelled")
         self.origin = (
@@ -85,10 +98,13 @@ class Arrays(Dataset):
             f"({digest(stored, self._labels)[:12]})"
         )
 
-    def _facts(self, stored: int) -> Preprocess:
-        """stored: channels of an image in the array."""
+    def _facts(self, images: NDArray[Any]) -> Preprocess:
+        """images: [N, C, H, W], as they are stored."""
+        stored, scale = images.shape[1], 255.0 if images.dtype == np.uint8 else 1.0
         side, grey = self._squares.shape[-1], self.channels < stored
-        mean, std = (np.broadcast_to(v.reshape(-1), self.channels).tolist() for v in (self._mean, self._std))
+        mean, std = (
+            np.broadcast_to(v.reshape(-1) / scale, self.channels).tolist() for v in (self._mean, self._std)
+        )
         repeated = "; the one channel is repeated" if stored < self.channels else ""
         as_grey = f"; then {LUMINANCE}" if grey else ""
         resized = "none" if side == self.resolution else "bilinear with antialiasing (Pillow's), not rounded"
@@ -97,10 +113,11 @@ class Arrays(Dataset):
             channels="grey" if grey or stored == self.channels == 1 else "as given",
             crop=f"{CENTRE_SQUARE}{as_grey}",
             resize=f"{resized}{repeated}",
-            scale=1.0,
+            scale=scale,
             mean=tuple(mean),
             std=tuple(std),
-            note="mean and std are those of the arrays that were searched with, in their own units",
+            classes=self._class_names,
+            note="mean and std are those of the images that were searched with",
         )
 
     @cached_property

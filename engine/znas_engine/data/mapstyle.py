@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.data import torchvision_sets
 from znas_engine.data.arrays import Arrays, as_array
 from znas_engine.data.pictures import MODES
 from znas_engine.errors import DataError, InvalidValueError, briefly
@@ -18,20 +19,37 @@ from znas_engine.errors import DataError, InvalidValueError, briefly
 _PATIENCE = 1.0
 
 
+class MapStyle(Arrays):
+    """What `read` has read of `data`."""
+
+    def __init__(self, data: Any, images: NDArray[Any], labels: NDArray[Any] | None, **options: Any) -> None:
+        names = torchvision_sets.class_names(data, 0 if labels is None else int(labels.max()) + 1)
+        super().__init__(images, labels, name=type(data).__name__, class_names=names, **options)
+        self._data = data
+
+    def held_out(self) -> Arrays | None:
+        """The test part of a set of torchvision of which this is the part to train on, shown in the same way;
+        None where it is no such set, or its test part does not lie beside it. Raises like `read`."""
+        other = torchvision_sets.test_part(self._data)
+        return None if other is None else read(other, like=self)
+
+
 def read(
     data: Any,
     *,
     resolution: int | None = None,
     channels_in: int | None = None,
     report: Callable[[str], None] = lambda line: None,
+    like: Arrays | None = None,
 ) -> Arrays:
     """Read every picture of `data` once, in order, and keep them all in memory.
 
     data: has `len(data)`, and `data[i]` is `(image, label)`, `(image,)` or an image, one and the same way
         for all. An image is a tensor or array [H, W], [C, H, W] or [H, W, C], uint8 or float32, or a Pillow
         picture of up to 8 bits per channel (grey, or made RGB). All have one size, number of channels and
-        dtype. A label is a whole number.
-    resolution, channels_in: see `Arrays`.
+        dtype. A label is a whole number. Its attribute `classes`, as sets of torchvision have it (or the set
+        of which it is a Subset), names the classes.
+    resolution, channels_in, like: see `Arrays`.
     report: is told how long reading takes, where it takes longer than a second.
 
     What is random in `data` (augmentation) is drawn once, here; `origin` then differs between processes.
@@ -69,13 +87,14 @@ def read(
             told = True
     assert pixels is not None  # size is above zero
     pixels.flags.writeable = False  # nobody else has it: it need not be copied
-    return Arrays(
+    return MapStyle(
+        data,
         pixels,
         np.array(labels) if labels else None,
         layout=layout,
         resolution=resolution,
         channels_in=channels_in,
-        name=name,
+        like=like,
     )
 
 

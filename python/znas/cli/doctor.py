@@ -22,7 +22,7 @@ from znas.presets import PRESETS, Preset
 from znas_engine import __version__, kernels, paths
 from znas_engine.backends import BACKENDS, can_run, choose_backend, evaluator_of, missing
 from znas_engine.cores import available_cores
-from znas_engine.data import DATASETS, check_without_files
+from znas_engine.data import DATASETS, check_without_files, torchvision_sets
 from znas_engine.devices import FIRST
 from znas_engine.errors import (
     MissingDependencyError,
@@ -74,6 +74,7 @@ def _checks() -> Iterator[Check]:
         ("backends", _backends),
         ("onnx", lambda: _package("onnx", "writes exported graphs", "pip install onnx")),
         ("pillow", lambda: _package("pillow", "reads image folders", "pip install 'znas-engine[vision]'")),
+        ("torchvision", _torchvision),
         ("tensorrt", _tensorrt),
         ("nvcc", _nvcc),
         ("gpu", _gpus),
@@ -227,6 +228,20 @@ def _package(package: str, use: str, remedy: str) -> Iterator[Check]:
         yield Check(package, "missing", f"{remedy} ({use})")
     else:
         yield Check(package, "ok", f"{found} ({use})")
+
+
+def _torchvision() -> Iterator[Check]:
+    """Imported where it is installed: it may be a build for another torch."""
+    use = "data sets, networks to compare with"
+    if (found := _version("torchvision")) is None:
+        yield Check("torchvision", "missing", f"{torchvision_sets.INSTALL} ({use})")
+        return
+    try:
+        torchvision_sets.torchvision()
+    except MissingDependencyError as error:
+        yield Check("torchvision", "missing", str(error))
+    else:
+        yield Check("torchvision", "ok", f"{found} ({use})")
 
 
 def _tensorrt() -> Iterator[Check]:

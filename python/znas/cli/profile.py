@@ -38,10 +38,11 @@ def profile(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what the networks of a space cost and which limits can be met, or what one architecture costs.
+    """Say what the networks of a space cost and which limits can be met, or what one network costs.
 
     Parameters and multiply-accumulates are counted as the communities count them, dead operations included.
-    Memory is that of the activations which are alive at once, of one image in float32.
+    Memory is that of the activations which are alive at once, of one image in float32. In place of a space,
+    torchvision:NAME is a well-known network of that package, with random weights.
 
     \b
     Examples:
@@ -49,6 +50,7 @@ def profile(
       znas-engine profile nasbench201 --latency ort:cpu:1
       znas-engine profile nasbench201 '[3, 3, 3, 1, 2, 3]' \\
         --resolution 64 --latency native:cpu
+      znas-engine profile torchvision:resnet18 --latency ort:cpu
     """
     with progress_bar("architectures", quiet=quiet) as progress:
         found = measure(

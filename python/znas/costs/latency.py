@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,18 +135,16 @@ class Latency:
         )
 
 
-class Meter:
-    """Measures architectures of one size on one target, one after another; leave the `with` block to end the
-    processes in which that happens.
+class Stopwatch:
+    """Times networks on one target, one after another; leave the `with` block to end the processes in which
+    that happens.
 
-    What is timed is what is deployed: dead operations cut, normalisation folded, weights drawn from `seed`,
-    a batch of noise in and logits out. torch runs the trainable network as it is, in inference mode: it cuts
-    and folds nothing. On a GPU the copies of images and logits are part of it. On a processor each process
-    is pinned to `target.threads` cores, those that are idlest when it begins.
+    On a GPU the copies of images and logits are part of it. On a processor each process is pinned to
+    `target.threads` cores, those that are idlest when it begins.
 
-    batch: images per pass. seconds: of repeats, at most, per architecture; they end where the median is known
-    within TIGHT. processes: that measure each architecture, one after another; at most MORE others help where
-    several do not agree.
+    batch: images per pass. seed: of the noise that is passed. seconds: of repeats, at most, per network; they
+    end where the median is known within TIGHT. processes: that measure each network, one after another; at
+    most MORE others help where several do not agree.
 
     Raises:
         InvalidValueError, MissingDependencyError: see `Target.check`.
@@ -154,8 +152,6 @@ class Meter:
 
     def __init__(
         self,
-        space: SearchSpace[Any],
-        macro: Macro,
         target: Target,
         *,
         batch: int = 1,
@@ -165,35 +161,24 @@ class Meter:
     ) -> None:
         instance("target", target, Target, ": Target.parse('ort:cpu:1') makes one")
         target.check()
-        self.space, self.macro, self.target = space, macro, target
+        self.target = target
         self.batch = check_between("batch", batch, 1, MOST_IMAGES)
         self.seed = check_between("seed", seed, 0, None)
         self.seconds = positive("seconds", seconds)
         self.processes = check_between("processes", processes, 1, MOST_PROCESSES)
         self._started: list[WorkerProcess] = []
 
-    def measure(self, genotype: Genotype) -> Latency:
-        """Of one architecture. Raises WorkerFailed, with what the process said, where it fails."""
-        graph = self.space.network(genotype, self.macro)
-        check_memory(graph, self.batch)
-        asked: dict[str, Any] = {
-            "graph": encoded(live(graph)),
-            "seconds": self.seconds / self.processes,
-            "tight": TIGHT,
-        }
-        if self.target.backend == "torch":
-            asked["trainable"] = {
-                "module": self.space.trainable,
-                "structure": genotype.structure(),
-                "arguments": self.space.network_arguments(self.macro),
-            }
+    def timed(self, network: Mapping[str, Any], resolution: int) -> Latency:
+        """Of what `timing.prepared` makes of `network`. Raises WorkerFailed, with what the process said,
+        where it fails."""
+        asked = {**network, "seconds": self.seconds / self.processes, "tight": TIGHT}
         try:
             answers = [self._asked(number, asked) for number in range(self.processes)]
             while len(answers) < self.processes + MORE and _apart(_medians(answers)) > APART:
                 answers.append(self._asked(len(answers), asked))
-            return self._latency(answers)
+            return self._latency(answers, resolution)
         except WorkerFailed as error:
-            self.close()  # the next architecture gets new ones
+            self.close()  # the next network gets new ones
             raise WorkerFailed(f"the latency on {self.target} was not measured: {error}") from error
 
     def close(self) -> None:
@@ -201,7 +186,7 @@ class Meter:
         while self._started:
             self._started.pop().close()
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -226,7 +211,7 @@ class Meter:
             )
         return self._started[number].ask(question)
 
-    def _latency(self, answers: list[dict[str, Any]]) -> Latency:
+    def _latency(self, answers: list[dict[str, Any]], resolution: int) -> Latency:
         """The middle process's quartiles; of an even number the mean of the two."""
         quartiles = np.array([np.percentile(answer["milliseconds"], [25, 50, 75]) for answer in answers])
         low, median, high = np.median(quartiles, 0).tolist()
@@ -239,7 +224,7 @@ class Meter:
             self.target,
             self.batch,
             self.target.threads,
-            self.macro.resolution,
+            resolution,
             tuple(self._remarks(answers)),
         )
 
@@ -265,6 +250,32 @@ class Meter:
                 f"other work had {here:.0f} % of the cores that it ran on, and {all_:.0f} % of the machine"
             )
         return found
+
+
+class Meter(Stopwatch):
+    """Measures architectures of one size on one target, one after another; see `Stopwatch`.
+
+    What is timed is what is deployed: dead operations cut, normalisation folded, weights drawn from `seed`,
+    a batch of noise in and logits out. torch runs the trainable network as it is, in inference mode: it cuts
+    and folds nothing.
+    """
+
+    def __init__(self, space: SearchSpace[Any], macro: Macro, target: Target, **options: Any) -> None:
+        super().__init__(target, **options)
+        self.space, self.macro = space, macro
+
+    def measure(self, genotype: Genotype) -> Latency:
+        """Of one architecture. Raises WorkerFailed, with what the process said, where it fails."""
+        graph = self.space.network(genotype, self.macro)
+        check_memory(graph, self.batch)
+        asked: dict[str, Any] = {"graph": encoded(live(graph))}
+        if self.target.backend == "torch":
+            asked["trainable"] = {
+                "module": self.space.trainable,
+                "structure": genotype.structure(),
+                "arguments": self.space.network_arguments(self.macro),
+            }
+        return self.timed(asked, self.macro.resolution)
 
 
 def _medians(answers: Sequence[dict[str, Any]]) -> NDArray[np.float64]:

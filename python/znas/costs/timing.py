@@ -2,9 +2,11 @@
 
     python -m znas.costs.timing '{"backend": "ort", "device": "cpu", "threads": 1, "batch": 1, "seed": 0}'
 
-A question holds a `graph` (see `live.encoded`), for torch what builds the `trainable` network, and how long
-to repeat. Its answer: `milliseconds` per pass, the `error` of their median, how many repeats are `left_out`,
-the `cores` that this process is pinned to, and the share of them, and of all, that `others` had meanwhile.
+A question holds a `graph` (see `live.encoded`), for torch what builds the `trainable` network, or, instead,
+the `shape` of an image and the file of an ONNX `model` or, for torch, which `reference` of torchvision it is;
+and how long to repeat. Its answer: `milliseconds` per pass, the `error` of their median, how many repeats are
+`left_out`, the `cores` that this process is pinned to, and the share of them, and of all, that `others` had
+meanwhile.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas.costs.live import decoded
 from znas.middle import middle
+from znas.vision import torchvision_network
 from znas_engine.cores import allowed_cores
 from znas_engine.devices import kind_of
 from znas_engine.environment import derive_seed
@@ -31,6 +34,9 @@ from znas_engine.graph import Conv, Graph, Linear
 from znas_engine.spaces import trainable
 from znas_engine.supernet.initialisation import draw_weight
 from znas_engine.supernet.normalisation import Statistics
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Images = NDArray[np.float32]
 #: One pass over the batch.
@@ -58,17 +64,23 @@ def main() -> None:
 
 def prepared(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Run:
     """The network on its device, as deployed."""
-    graph = decoded(asked["graph"])
+    graph = decoded(asked["graph"]) if "graph" in asked else None
+    shape = asked["shape"] if graph is None else graph.nodes[0].shape
     rng = np.random.default_rng(given["seed"])
-    images = rng.standard_normal((given["batch"], *graph.nodes[0].shape), dtype=np.float32)
+    images = rng.standard_normal((given["batch"], *shape), dtype=np.float32)
     if given["backend"] == "torch":
-        return _torch(asked["trainable"], images, given["device"], given["threads"])
-    if given["backend"] == "native":
+        known = asked.get("reference")
+        network = trainable.build(**asked["trainable"]) if known is None else torchvision_network(**known)
+        return _torch(network, images, given["device"], given["threads"])
+    if graph is None:
+        model = Path(asked["model"]).read_bytes()
+    elif given["backend"] == "native":
         return _native(graph, _weights(given["seed"]), images)
-    from znas_engine.export.network import export, untrained
+    else:
+        from znas_engine.export.network import export, untrained
 
-    opset = None if kind_of(given["device"]) == "cpu" else CUDA_OPSET
-    model = export(graph, untrained(graph, _weights(given["seed"])), opset=opset)
+        opset = None if kind_of(given["device"]) == "cpu" else CUDA_OPSET
+        model = export(graph, untrained(graph, _weights(given["seed"])), opset=opset)
     if given["backend"] == "ort":
         return _ort(model, images, given["device"], given["threads"])
     return _trt(model, images, given["device"])
@@ -213,11 +225,11 @@ def _ort(model: bytes, images: Images, device: str, threads: int) -> Run:
     return lambda: bound.run(["logits"], {"images": images})
 
 
-def _torch(architecture: dict[str, Any], images: Images, device: str, threads: int) -> Run:
+def _torch(made: nn.Module, images: Images, device: str, threads: int) -> Run:
     import torch
 
     torch.set_num_threads(threads)
-    network = trainable.build(**architecture).eval().to(device)
+    network = made.eval().to(device)
     batch = torch.from_numpy(images)
 
     def run() -> object:

@@ -1,0 +1,148 @@
+"""What a well-known network costs, beside which one that was found is seen: torchvision's, random weights."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from znas.costs.latency import PROCESSES, Latency, Stopwatch, Target
+from znas.costs.quantities import in_words
+from znas.output import Document, Facts, Notes, Part
+from znas.vision import torchvision_network
+from znas_engine.data.torchvision_sets import PREFIX
+from znas_engine.errors import InvalidValueError, in_short
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Of the ONNX file that is timed, as of those that are deployed.
+_OPSET = 17
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceProfile:
+    """params: trainable. flops: multiply-accumulates of one image, as `Graph.flops` counts them. latency:
+    None where no target was given."""
+
+    name: str
+    classes: int
+    resolution: int
+    params: int
+    flops: int
+    latency: Latency | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        latency = self.latency
+        timed = None if latency is None else asdict(latency) | {"target": str(latency.target)}
+        return asdict(self) | {"latency": timed}
+
+    def document(self) -> Document:
+        """What the command prints."""
+        size = f"{self.resolution} x {self.resolution} pixels, {self.classes} classes, random weights"
+        facts = [
+            ("network", f"{self.name}, {size}"),
+            ("params", f"{in_words('params', self.params)} parameters"),
+            ("flops", f"{in_words('flops', self.flops)} multiply-accumulates"),
+        ]
+        if self.latency is not None:
+            facts.append(("latency", str(self.latency)))
+        parts: list[Part] = [Facts(facts)]
+        if self.latency is not None and self.latency.remarks:
+            parts.append(Notes(self.latency.remarks))
+        return Document(f"The network {self.name}", parts, self.to_dict())
+
+
+def profile_reference(name: str, *, classes: int, resolution: int, target: Target | None) -> ReferenceProfile:
+    """Of `torchvision:NAME`, of images [1, 3, resolution, resolution].
+
+    Raises:
+        InvalidValueError: a network that there is not, or does not take such images; a target on which it
+            does not run. MissingDependencyError: no torchvision, or a target that is not here.
+    """
+    if target is not None and target.backend == "native":
+        raise InvalidValueError(
+            f"`target` must be of ort, torch or trt for {name}, as native runs networks of spaces alone, but "
+            f"got {target}"
+        )
+    short = name.removeprefix(PREFIX)
+    network = torchvision_network(short, classes).eval()
+    flops = multiply_accumulates(network, name, classes, resolution)
+    latency = None
+    if target is not None:
+        with TemporaryDirectory() as folder, Stopwatch(target, processes=PROCESSES) as watch:
+            asked = {"shape": [3, resolution, resolution]}
+            if target.backend == "torch":
+                made = {"name": short, "classes": classes}
+                latency = watch.timed(asked | {"reference": made}, resolution)
+            else:
+                file = Path(folder) / "reference.onnx"
+                _write(network, resolution, file)
+                latency = watch.timed(asked | {"model": str(file)}, resolution)
+    return ReferenceProfile(
+        name=name,
+        classes=classes,
+        resolution=resolution,
+        params=sum(each.numel() for each in network.parameters()),
+        flops=flops,
+        latency=latency,
+    )
+
+
+def multiply_accumulates(network: nn.Module, name: str, classes: int, resolution: int) -> int:
+    """Of one image, in evaluation mode: of what torch counts, and of the biases of linear layers, as
+    `Graph.flops` counts them. InvalidValueError where the network does not take such images."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    biases: list[int] = []
+
+    def count(layer: Any, inputs: Any, output: torch.Tensor) -> None:
+        biases.append(output.numel() if layer.bias is not None else 0)
+
+    hooks = [
+        layer.register_forward_hook(count)
+        for layer in network.modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    # The counter sees neither into the fast path nor into fused attention.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            logits = network(torch.zeros(1, 3, resolution, resolution))
+    except Exception as error:  # each network has its own way to refuse images
+        raise InvalidValueError(
+            f"{name} does not take images of {resolution} x {resolution} pixels ({in_short(error)}): name "
+            "another --resolution, such as 224"
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes):
+        raise InvalidValueError(f"{name} gives no logits of {classes} classes: name a classifier")
+    total: int = counter.get_total_flops()
+    return total // 2 + sum(biases)
+
+
+def _write(network: nn.Module, resolution: int, file: Path) -> None:
+    """As ONNX, normalisation folded; by the exporter of torch that needs no other package."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is another exporter
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 3, resolution, resolution),),
+            str(file),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes={"images": {0: "n"}, "logits": {0: "n"}},
+        )
