@@ -10,10 +10,14 @@ WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
 CUDA ?= AUTO
 
+# torch of the environments here, which every change is tested with: of the range in pyproject.toml the last whose
+# newest release is small where a wheel for the CPU lies at hand. `make test-vision` has the newest.
+TORCH ?= torch<2.14
+
 # A worker that has nothing left takes tests over from the others.
 WORKERS := -n auto --dist worksteal
 
-.PHONY: search test bench docs lint format test-cpp test-sanitized test-minimum test-tensorrt cuda torture clean
+.PHONY: search test bench docs lint format test-cpp test-sanitized test-minimum test-tensorrt test-vision cuda torture clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
@@ -116,6 +120,12 @@ cuda: $(VENV)/.installed-dev
 test-tensorrt: $(VENV)/.installed-dev build/tensorrt/.installed
 	PYTHONPATH=$(CURDIR)/build/tensorrt ZNAS_REQUIRE_TENSORRT=1 $(BIN)/python -m pytest $(WORKERS) tests/engine/test_tensorrt.py
 
+# What torchvision and timm do here, and with the newest torch what a version can change, in an environment of its own:
+# torchvision can only be imported beside the very torch that it was built with, a download of gigabytes.
+test-vision: $(VENV)-vision/.installed
+	env -u ZNAS_TEST_DATA ZNAS_REQUIRE_TORCHVISION=1 $(VENV)-vision/bin/python -m pytest $(WORKERS) --versions \
+		tests/vision tests/engine tests/znas
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "znas-engine needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -130,12 +140,12 @@ build/wheel/.built: $(BIN)/python $(SOURCES)
 WHEEL = "$$(ls $(CURDIR)/build/wheel/*.whl)"
 $(VENV)/.installed: build/wheel/.built
 	$(BIN)/pip uninstall --quiet --quiet --yes znas-engine
-	$(BIN)/pip install --quiet $(WHEEL)
+	$(BIN)/pip install --quiet $(WHEEL) '$(TORCH)'
 	touch $@
 
 $(VENV)/.installed-dev: build/wheel/.built
 	$(BIN)/pip uninstall --quiet --quiet --yes znas-engine
-	$(BIN)/pip install --quiet $(WHEEL)'[dev]'
+	$(BIN)/pip install --quiet $(WHEEL)'[dev]' '$(TORCH)'
 	touch $@ $(VENV)/.installed
 
 # torch, of which the newest is tested here too, and what it brings are those of $(VENV), by links.
@@ -148,6 +158,12 @@ $(VENV)-minimum/.installed: $(VENV)/.installed-dev tests/minimum-versions.txt
 	$(VENV)-minimum/bin/pip install --quiet -r tests/minimum-versions.txt $(WHEEL)'[testing,vision]'
 	touch $@
 
+$(VENV)-vision/.installed: build/wheel/.built
+	$(PYTHON) -m venv $(VENV)-vision
+	$(VENV)-vision/bin/pip uninstall --quiet --quiet --yes znas-engine
+	$(VENV)-vision/bin/pip install --quiet $(WHEEL)'[testing,torchvision,vision]' 'torch>=2.14' timm pytest-xdist
+	touch $@
+
 build/tensorrt/.installed: pyproject.toml $(BIN)/python
 	rm -rf build/tensorrt
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["trt-rtx"])' \
@@ -155,4 +171,4 @@ build/tensorrt/.installed: pyproject.toml $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-minimum build dist
+	rm -rf $(VENV) $(VENV)-minimum $(VENV)-vision build dist

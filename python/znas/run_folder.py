@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from znas import front
+from znas import front, timm_model
 from znas.files import check_new
 from znas.output import html
 from znas.packages import lacking
@@ -140,8 +140,10 @@ def architecture_files(
     """ARCHITECTURE: architecture.py, which imports only torch, the graph with random weights, and how both
     are fed."""
     fed = preprocess or Preprocess(size=macro.resolution, note=UNSAID)
+    classifier = space.network(genotype, macro).nodes[-1].name
+    for_timm = timm_model.source(classes=macro.classes, inputs=macro.inputs, classifier=classifier)
     contents = (
-        f"{space.source(genotype, macro)}{_constants(fed)}".encode(),
+        f"{space.source(genotype, macro)}{_constants(fed)}{for_timm}".encode(),
         _onnx(space, genotype, macro, seed, fed),
         f"{json.dumps(fed.to_dict(), indent=1)}\n".encode(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,7 +51,8 @@ def read(source: str | Path | Mapping[str, Any], report: Report) -> tuple[str, d
             from safetensors.torch import load
 
             return what, load(data)
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # timm's checkpoints hold its arguments; it runs nothing
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # whatever a damaged or hostile file makes the readers raise

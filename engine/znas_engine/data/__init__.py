@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from znas_engine import paths
-from znas_engine.data import torchvision_sets
 from znas_engine.data.base import Batch, Dataset, broken_promise, short
 from znas_engine.errors import InvalidValueError, PluginError, ZnasError, in_short, one_line
 from znas_engine.registry import Registry, hold_to, name_of, where_is
@@ -144,8 +143,13 @@ def check_without_files(name: str) -> None:
 
 def _found(asked: Any) -> Any:
     """What is registered or given; what makes it, of a class of torchvision's."""
-    named = isinstance(asked, str) and asked.startswith(torchvision_sets.PREFIX)
-    found = torchvision_sets.kind(asked) if named else DATASETS.get(asked)
+    named = isinstance(asked, str) and asked.startswith("torchvision:")
+    found = None if named else DATASETS.get(asked)
+    if not named and (not inspect.isclass(found) or issubclass(found, Dataset)):
+        return found
+    from znas_engine.data import torchvision_sets
+
+    found = torchvision_sets.kind(asked) if named else found
     return torchvision_sets.maker(found) if torchvision_sets.is_kind(found) else found
 
 

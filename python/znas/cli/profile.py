@@ -50,7 +50,8 @@ def profile(
       znas-engine profile nasbench201 --latency ort:cpu:1
       znas-engine profile nasbench201 '[3, 3, 3, 1, 2, 3]' \\
         --resolution 64 --latency native:cpu
-      znas-engine profile torchvision:resnet18 --latency ort:cpu
+      znas-engine profile torchvision:resnet18 \\
+        --latency ort:cpu:1
     """
     with progress_bar("architectures", quiet=quiet) as progress:
         found = measure(
