@@ -258,6 +258,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
             "python/znas/bench/worker.py": "/proc",
             "python/znas/costs/timing.py": "/proc",
             "python/znas/worker_process.py": "temporary folders of its own",
+            "python/znas/costs/reference.py": "a temporary folder for what another process times",
             "python/znas/bench/machine.py": "/proc, and its own sources",
             "python/znas/cli/streams.py": "/dev/null",
             "python/znas/reproduce/published.py": "a file of this package",

@@ -19,7 +19,7 @@ from znas.costs.predictor import LEAST, MEASURED
 from znas.costs.quantities import in_words
 from znas.costs.reference import ReferenceProfile, profile_reference
 from znas.hooks import QUIET
-from znas.network import MOST_CLASSES, MOST_PIXELS, read, trained_macro
+from znas.network import read, trained_macro
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.selection.members import count, members
 from znas.selection.members import in_words as many
@@ -196,12 +196,7 @@ def profile(
     """
     if is_reference(space):
         _no_size(space, architecture, channels_in, channels, cells)
-        return profile_reference(
-            str(space),
-            classes=check_between("classes", classes, 1, MOST_CLASSES),
-            resolution=check_between("resolution", resolution, 1, MOST_PIXELS),
-            target=None if latency is None else Target.parse(latency),
-        )
+        return profile_reference(str(space), classes=classes, resolution=resolution, latency=latency)
     found = get_space(space)
     macro = trained_macro(found, classes, resolution, channels_in, channels, cells)
     check_between("samples", samples, 1, LISTED)

@@ -13,8 +13,8 @@ _TEXT = '''
 def register_timm(name: str = "{name}") -> None:
     """Makes the network a model of timm: timm.create_model("{name}"), and --model of its scripts.
 
-    Its images are what is said above. It takes num_classes (0 gives what the classifier reads) and what `build`
-    takes; its weights have the keys of `build`'s.
+    Its images are what is said above. It takes num_classes (0 gives what the classifier reads) and what
+    `build` takes; its weights have the keys of `build`'s.
     """
     import sys
     from types import ModuleType
@@ -23,11 +23,13 @@ def register_timm(name: str = "{name}") -> None:
     from timm.models import build_model_with_cfg, register_model
     from torch import nn
 
-    def create(num_classes: int = {classes}, in_chans: int = {inputs}, drop_rate: float = 0.0, **size: int) -> Any:
+    def create(
+        num_classes: int = {classes}, in_chans: int = {inputs}, drop_rate: float = 0.0, **size: int
+    ) -> nn.Module:
         if in_chans != {inputs}:
-            raise ValueError(f"the network reads {inputs} channels, not {{in_chans}}: pass --in-chans {inputs}")
+            raise ValueError(f"the network reads {inputs} channels but in_chans={{in_chans}}: leave that out")
         if drop_rate:
-            raise ValueError(f"the network has no dropout for drop_rate={{drop_rate}}: leave --drop out")
+            raise ValueError(f"the network has no dropout for drop_rate={{drop_rate}}: leave that out")
         network: Any = build(**size)
 
         class Found(type(network)):
@@ -45,7 +47,7 @@ def register_timm(name: str = "{name}") -> None:
             network.reset_classifier(num_classes)
         return network
 
-    def entry(pretrained: bool = False, **asked: Any) -> Any:
+    def entry(pretrained: bool = False, **asked: Any) -> nn.Module:
         return build_model_with_cfg(create, name, pretrained, **asked)
 
     about = {{"input_size": ({inputs}, SIZE, SIZE), "interpolation": "bilinear", "crop_pct": 1.0}}

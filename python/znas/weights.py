@@ -51,7 +51,8 @@ def read(source: str | Path | Mapping[str, Any], report: Report) -> tuple[str, d
             from safetensors.torch import load
 
             return what, load(data)
-        with torch.serialization.safe_globals([Namespace]):  # timm's checkpoints hold its arguments; it runs nothing
+        # The arguments in timm's checkpoints: a class that runs nothing when it is read.
+        with torch.serialization.safe_globals([Namespace]):
             loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except MemoryError:
         raise

@@ -1,4 +1,4 @@
-"""One epoch as timm's own train.py does it, which its package does not hold: timm's parts and nothing of ours.
+"""Training as timm's own train.py does it, which its package does not hold: timm's parts and nothing of ours.
 
 python architecture.py timm_script.py --model znas_found --data-dir FOLDER --output FOLDER
 """
@@ -6,6 +6,7 @@ python architecture.py timm_script.py --model znas_found --data-dir FOLDER --out
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from timm.utils import CheckpointSaver, ModelEmaV3, accuracy
 def loader(folder: str, config: dict[str, Any], *, train: bool) -> Any:
     return create_loader(
         create_dataset("", root=folder, is_training=train),
-        batch_size=50,
+        batch_size=15,
         is_training=train,
         use_prefetcher=False,
         no_aug=True,
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--num-classes", type=int)
     parser.add_argument("--in-chans", type=int)
+    parser.add_argument("--epochs", type=int, default=1)
     asked = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -47,20 +49,20 @@ def main() -> None:
     task = ClassificationTask(model, verbose=False)
     saver = CheckpointSaver(model, optimiser, args=asked, model_ema=average, checkpoint_dir=asked.output)
     model.train()
-    for images, labels in loader(f"{asked.data_dir}/train", config, train=True):
-        optimiser.zero_grad()
-        loss = task(images, labels)["loss"]
-        loss.backward()
-        optimiser.step()
-        average.update(model)
+    for _ in range(asked.epochs):
+        for images, labels in loader(f"{asked.data_dir}/train", config, train=True):
+            optimiser.zero_grad()
+            task(images, labels)["loss"].backward()
+            optimiser.step()
+            average.update(model)
     model.eval()
     right, total = 0.0, 0
     for images, labels in loader(f"{asked.data_dir}/val", config, train=False):
         with torch.inference_mode():
-            right += float(accuracy(model(images), labels)[0]) * len(labels)
+            right += float(accuracy(model(images), labels)[0]) / 100 * len(labels)
         total += len(labels)
     saver.save_checkpoint(0, metric=right / total)
-    print(config, f"{loss.item():.3f}", right / total)
+    print(json.dumps({"accuracy": right / total}))
 
 
 if __name__ == "__main__":

@@ -67,18 +67,15 @@ def load(
 
     asked: None for what is `implied` by `data_dir`, or one of
 
-    - a name of `DATASETS`, `torchvision:Name` for a class of torchvision.datasets, or `package.module:Name`,
-      which is any of the following;
-    - a class or function that makes one of the following. It is called with those of the keywords
-      `data_dir`, `resolution` and `channels_in` that it takes and that are given;
-    - a class of torchvision.datasets, or one made of it: the part to train on that lies in `data_dir`;
-      nothing is downloaded;
+    - a name of `DATASETS`, `torchvision:Name` or `package.module:Name`, which is any of the following;
+    - a class or function that makes one of the following, called with those of `data_dir`, `resolution` and
+      `channels_in` that it takes and that are given; torchvision's make the part to train on, of the folder;
     - a `Dataset`;
     - pictures: a NumPy array `images` or the pair `(images, labels)`, see `arrays.Arrays`, or a map-style
       PyTorch data set, see `mapstyle.read`.
 
-    data_dir: for CIFAR the folder that holds `cifar-10-batches-py` or `cifar-100-python`, for image folders
-        their root; for others what they say. An error where it is not used.
+    data_dir: for CIFAR the folder that holds its folder, for image folders their root; for others what they
+        say. An error where it is not used.
     resolution: side of the square images in pixels; None means the data set's own (32 for CIFAR and
         gaussian, up to 224 for image folders, their own size for arrays). An error where it is not used.
     channels_in: channels of an image; None means the data set's own (3 for all that are built in: arrays
@@ -90,7 +87,7 @@ def load(
         InvalidValueError: an unknown name, an argument that is missing, superfluous or outside its domain,
             arrays that cannot be images, or something that is no data set.
         DataError: files absent, damaged or malicious.
-        MissingDependencyError: image folders without Pillow; torchvision's sets without it.
+        MissingDependencyError: what reads the images is not installed.
         PluginError: a package whose data set breaks its promise; the message names it.
     """
     if isinstance(asked, str) and asked == IN_MEMORY:
@@ -144,12 +141,13 @@ def check_without_files(name: str) -> None:
 def _found(asked: Any) -> Any:
     """What is registered or given; what makes it, of a class of torchvision's."""
     named = isinstance(asked, str) and asked.startswith("torchvision:")
-    found = None if named else DATASETS.get(asked)
+    found: Any = None if named else DATASETS.get(asked)
     if not named and (not inspect.isclass(found) or issubclass(found, Dataset)):
         return found
     from znas_engine.data import torchvision_sets
 
-    found = torchvision_sets.kind(asked) if named else found
+    if named:
+        found = torchvision_sets.kind(asked)
     return torchvision_sets.maker(found) if torchvision_sets.is_kind(found) else found
 
 

@@ -47,8 +47,7 @@ def read(
     data: has `len(data)`, and `data[i]` is `(image, label)`, `(image,)` or an image, one and the same way
         for all. An image is a tensor or array [H, W], [C, H, W] or [H, W, C], uint8 or float32, or a Pillow
         picture of up to 8 bits per channel (grey, or made RGB). All have one size, number of channels and
-        dtype. A label is a whole number. Its attribute `classes`, as sets of torchvision have it (or the set
-        of which it is a Subset), names the classes.
+        dtype. A label is a whole number. `classes`, an attribute of torchvision's sets, are their names.
     resolution, channels_in, like: see `Arrays`.
     report: is told how long reading takes, where it takes longer than a second.
 
@@ -87,15 +86,8 @@ def read(
             told = True
     assert pixels is not None  # size is above zero
     pixels.flags.writeable = False  # nobody else has it: it need not be copied
-    return MapStyle(
-        data,
-        pixels,
-        np.array(labels) if labels else None,
-        layout=layout,
-        resolution=resolution,
-        channels_in=channels_in,
-        like=like,
-    )
+    shown = {"layout": layout, "resolution": resolution, "channels_in": channels_in, "like": like}
+    return MapStyle(data, pixels, np.array(labels) if labels else None, **shown)
 
 
 def _room(size: int, image: NDArray[Any], name: str) -> NDArray[Any]:

@@ -121,10 +121,12 @@ def class_names(data: Any, least: int) -> Sequence[str] | None:
         break
     if not isinstance(names, list | tuple) or len(names) < max(least, 2):
         return None
-    if not all(isinstance(name, str) and name for name in names):
+    # ImageNet's have synonyms.
+    several = [name if isinstance(name, list | tuple) else (name,) for name in names]
+    if not all(isinstance(name, str) and name for names in several for name in names):
         return None
-    found = [readable(name) for name in names]
-    return found if len({*found}) == len(found) else None
+    found = [readable(", ".join(names)) for names in several]
+    return found if all(found) and len({*found}) == len(found) else None
 
 
 def _other_parts(

@@ -12,12 +12,14 @@ from znas.costs.latency import PROCESSES, Latency, Stopwatch, Target
 from znas.costs.quantities import in_words
 from znas.output import Document, Facts, Notes, Part
 from znas.vision import torchvision_network
+from znas_engine.arguments import check_between
 from znas_engine.data.torchvision_sets import PREFIX
 from znas_engine.errors import InvalidValueError, in_short
 
 if TYPE_CHECKING:
     from torch import nn
 
+MOST_PIXELS = 8192
 #: Of the ONNX file that is timed, as of those that are deployed.
 _OPSET = 17
 
@@ -56,13 +58,15 @@ class ReferenceProfile:
         return Document(f"The network {self.name}", parts, self.to_dict())
 
 
-def profile_reference(name: str, *, classes: int, resolution: int, target: Target | None) -> ReferenceProfile:
-    """Of `torchvision:NAME`, of images [1, 3, resolution, resolution].
+def profile_reference(name: str, *, classes: int, resolution: int, latency: str | None) -> ReferenceProfile:
+    """Of `torchvision:NAME`, of images [1, 3, resolution, resolution]. latency: where it is timed, as text.
 
     Raises:
         InvalidValueError: a network that there is not, or does not take such images; a target on which it
             does not run. MissingDependencyError: no torchvision, or a target that is not here.
     """
+    check_between("resolution", resolution, 1, MOST_PIXELS)
+    target = None if latency is None else Target.parse(latency)
     if target is not None and target.backend == "native":
         raise InvalidValueError(
             f"`target` must be of ort, torch or trt for {name}, as native runs networks of spaces alone, but "
@@ -71,24 +75,27 @@ def profile_reference(name: str, *, classes: int, resolution: int, target: Targe
     short = name.removeprefix(PREFIX)
     network = torchvision_network(short, classes).eval()
     flops = multiply_accumulates(network, name, classes, resolution)
-    latency = None
+    timed = None
     if target is not None:
-        with TemporaryDirectory() as folder, Stopwatch(target, processes=PROCESSES) as watch:
+        with (
+            TemporaryDirectory(prefix="znas-", ignore_cleanup_errors=True) as folder,
+            Stopwatch(target, processes=PROCESSES) as watch,
+        ):
             asked = {"shape": [3, resolution, resolution]}
             if target.backend == "torch":
                 made = {"name": short, "classes": classes}
-                latency = watch.timed(asked | {"reference": made}, resolution)
+                timed = watch.timed(asked | {"reference": made}, resolution)
             else:
                 file = Path(folder) / "reference.onnx"
-                _write(network, resolution, file)
-                latency = watch.timed(asked | {"model": str(file)}, resolution)
+                write_onnx(network, resolution, file)
+                timed = watch.timed(asked | {"model": str(file)}, resolution)
     return ReferenceProfile(
         name=name,
         classes=classes,
         resolution=resolution,
         params=sum(each.numel() for each in network.parameters()),
         flops=flops,
-        latency=latency,
+        latency=timed,
     )
 
 
@@ -130,7 +137,7 @@ def multiply_accumulates(network: nn.Module, name: str, classes: int, resolution
     return total // 2 + sum(biases)
 
 
-def _write(network: nn.Module, resolution: int, file: Path) -> None:
+def write_onnx(network: nn.Module, resolution: int, file: Path) -> None:
     """As ONNX, normalisation folded; by the exporter of torch that needs no other package."""
     import torch
 
