@@ -17,7 +17,7 @@ TORCH ?= torch<2.14
 # A worker that has nothing left takes tests over from the others.
 WORKERS := -n auto --dist worksteal
 
-.PHONY: search test bench docs lint format test-cpp test-sanitized test-minimum test-tensorrt test-vision cuda torture clean
+.PHONY: search test bench docs pictures lint format test-cpp test-sanitized test-minimum test-tensorrt test-vision cuda torture clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
@@ -37,6 +37,10 @@ bench: $(VENV)/.installed
 # The pages that are made of the program: docs/cli.md.
 docs: $(VENV)/.installed
 	$(BIN)/python -m znas.cli.reference
+
+# The committed pictures, from the numbers that are committed beside them.
+pictures: $(VENV)/.installed
+	$(BIN)/python bench/pictures.py
 
 # Style, types and layers of everything that is committed.
 lint: $(VENV)/.installed-dev

@@ -19,7 +19,8 @@ from znas.costs.limits import Bound, Budget, Counted
 from znas.costs.quantities import USUAL, Limit, against, in_words
 from znas.hooks import Report
 from znas.output import Figure, Picture, Table
-from znas.output.figures import QUIET, canvas, label, png, style, svg
+from znas.output.figures import QUIET, SERIES, canvas, label, legend, place_labels, png, style, svg
+from znas.output.scales import beyond, focus
 from znas.selection.finalists import functions
 from znas.selection.limited import fitting
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
@@ -295,7 +296,7 @@ def to_csv(front: Sequence[FrontPoint], asked: str) -> str:
 
 def figure(front: Sequence[FrontPoint], asked: str, arch: str) -> Figure:
     """The picture of a front, for a file. arch: what is handed over."""
-    return Figure("front.png", png(_drawn(front, asked, arch)), _caption(asked))
+    return Figure("front.png", png(drawing(front, asked, arch)), _caption(asked))
 
 
 def picture(front: Sequence[FrontPoint], asked: str, arch: str) -> Picture:
@@ -303,7 +304,7 @@ def picture(front: Sequence[FrontPoint], asked: str, arch: str) -> Picture:
     best = max(front, key=lambda point: point.score)
     words = f"{len(front)} architectures, from {_cost(against(asked)[0], front[0])} with the score "
     words += f"{front[0].score:.5g} to {_cost(against(asked)[0], best)} with {best.score:.5g}"
-    drawn = svg(_drawn(front, asked, arch), title=_caption(asked), description=words)
+    drawn = svg(drawing(front, asked, arch), title=_caption(asked), description=words)
     return Picture(drawn, _caption(asked), WIDTH)
 
 
@@ -312,25 +313,33 @@ def _caption(asked: str) -> str:
 
 
 @style()
-def _drawn(front: Sequence[FrontPoint], asked: str, arch: str) -> Any:
+def drawing(front: Sequence[FrontPoint], asked: str, arch: str) -> Any:
     name, target = against(asked)
     costs, scores = np.array([(point.cost, point.score) for point in front]).T
     by, unit = _scale(name, float(costs.max()))
+    own = [i for i, point in enumerate(front) if point.arch == arch]
+    low, high = focus(scores, keep=scores[own])
     drawn, panels = canvas(1, 1, width=WIDTH, height=4.5)
     axes = panels[0, 0]
-    axes.step(costs / by, scores, where="post", color="C0", alpha=0.4, linestyle="--")
+    axes.step(costs / by, scores, where="post", color=SERIES[0], alpha=0.4, linestyle="--")
+    shown = (scores >= low) & (scores <= high)
+    ends = costs[None]
     if all(point.quartiles for point in front):
-        low, high = np.array([point.quartiles for point in front]).T
-        spread = np.maximum([costs - low, high - costs], 0) / by
-        axes.errorbar(costs / by, scores, xerr=spread, fmt="none", ecolor=QUIET, capsize=4, label="quartiles")
-    axes.plot(costs / by, scores, "o", color="C0", label="the front")
-    for i in [i for i, point in enumerate(front) if point.arch == arch]:
-        axes.plot(costs[i] / by, scores[i], "*", color="C3", markersize=16, label="handed over")
-    axes.set_xlabel(label(f"{_words(name, target)} ({unit})"))
-    axes.set_ylabel("score in the final round")
-    axes.set_title("What a higher score costs")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+        ends = np.array([point.quartiles for point in front]).T
+        spread = np.maximum([costs - ends[0], ends[1] - costs], 0)[:, shown] / by
+        look = {"fmt": "none", "ecolor": QUIET, "capsize": 4, "label": "quartiles"}
+        axes.errorbar(costs[shown] / by, scores[shown], xerr=spread, **look)
+    axes.plot(costs[shown] / by, scores[shown], "o", color=SERIES[0], label="the front")
+    for i in own:
+        axes.plot(costs[i] / by, scores[i], "*", color=SERIES[1], markersize=16, label="handed over")
+    axes.set(ylim=(low, high), xlim=focus([], keep=[*costs / by, *ends.ravel() / by], least=0))
+    axes.set(xlabel=label(f"{_words(name, target)} ({unit})"), ylabel="score in the final round")
+    axes.grid()
+    outside = [(costs[i] / by, *beyond(scores[i], low, high), scores[i]) for i in np.flatnonzero(~shown)]
+    for x, y, mark, _ in outside:
+        axes.plot(x, y, "v" if mark == "<" else "^", color=SERIES[0], clip_on=False)
+    legend(drawn)
+    place_labels(axes, [(x, y) for x, y, _, _ in outside], [f"{score:.3g}" for *_, score in outside])
     return drawn
 
 

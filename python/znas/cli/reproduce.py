@@ -132,7 +132,7 @@ def table2(
       znas-engine reproduce table2 --data-dir ~/data \\
         --rows random,default --seeds 3 --out runs/quick
     """
-    from znas.reproduce import figures, folder
+    from znas.reproduce import drawings, folder
     from znas.reproduce.published import space_of
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
@@ -152,7 +152,7 @@ def table2(
         hooks = Hooks(bar, inner=bar.inner)
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = tabulate(chosen, trials, truth, setup.conditions())
-    save(sheet, album, "table2", None if truth is None else figures.draw_accuracies, as_json=as_json)
+    save(sheet, album, "table2", None if truth is None else drawings.draw_accuracies, as_json=as_json)
     show_sheets([sheet], as_json=as_json)
 
 
@@ -270,7 +270,7 @@ def _sizes(
     as_json: bool,
     quiet: bool,
 ) -> Sheet:
-    from znas.reproduce import figures, folder
+    from znas.reproduce import drawings, folder
     from znas.reproduce.rows import choose
     from znas.reproduce.sizes import Evaluation, sizes
     from znas.reproduce.trials import check_seeds, run_trials
@@ -284,7 +284,7 @@ def _sizes(
         hooks = Hooks(bar, inner=bar.inner)
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
     sheet = sizes(evaluation, chosen, trials, setup.conditions())
-    save(sheet, album, evaluation.name, figures.draw_sizes, as_json=as_json)
+    save(sheet, album, evaluation.name, drawings.draw_sizes, as_json=as_json)
     return sheet
 
 
@@ -300,7 +300,7 @@ def _correlation(
 ) -> Callable[[], Sheet]:
     """Asks for all that it needs; what it returns measures."""
     from znas.reproduce import correlation as measure
-    from znas.reproduce import figures, folder
+    from znas.reproduce import drawings, figures, folder
     from znas.reproduce.rows import proxied
     from znas_engine.scores import SCORES, get_scores
     from znas_engine.spaces import get_space
@@ -327,7 +327,7 @@ def _correlation(
             )
         sheet = measure.correlation(scored, names, truth, request)
         others = {figures.SCORES_FILE: measure.scores_csv(scored).encode()}
-        save(sheet, album, "correlation", figures.draw_correlations, others, as_json=as_json)
+        save(sheet, album, "correlation", drawings.draw_correlations, others, as_json=as_json)
         return sheet
 
     measure.check_sample(truth, architectures)

@@ -9,9 +9,10 @@ import numpy as np
 
 from znas.diagnose.agreement import Agreement
 from znas.diagnose.page import number
-from znas.diagnose.plots import figure
 from znas.output import Document, Figure, Heading, Paragraph, Part, Table
-from znas.output.figures import png
+from znas.output.figures import QUIET, SERIES, canvas, label, png, style
+from znas.output.heat import NAME, heat_map, size
+from znas.output.scales import focus
 from znas.request import Request
 from znas_engine import __version__
 
@@ -169,20 +170,25 @@ def _legend(found: Robustness) -> str:
 
 
 def picture(found: Robustness) -> bytes:
+    return png(drawing(found))
+
+
+@style()
+def drawing(found: Robustness) -> Any:
     """Left: share of the most frequent operation, settings by edges. Right: kappa per setting."""
     labels = [one.label for one in found.varied]
-    drawn, axes = figure(1, 2, width=3 + 0.2 * len(found.edges), height=1.2 + 0.28 * len(labels))
-    shares, bars = axes[0]
+    width, height = size(len(labels), len(found.edges))
+    drawn, panels = canvas(1, 2, width=width + 5, height=height)
+    shares, kappas = panels[0]
     values = np.array([one.agreement.modal_share for one in found.varied])
-    image = shares.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=1)
-    shares.set_title("share of the most frequent operation", fontsize=9)
-    shares.set_xticks(range(len(found.edges)), found.edges, rotation=90, fontsize=7)
-    shares.set_yticks(range(len(labels)), labels, fontsize=7)
-    drawn.colorbar(image, ax=shares)
-    kappas = [one.agreement.uniform_kappa for one in found.varied]
-    bars.barh(range(len(labels)), kappas, color="tab:blue")
-    bars.axvline(0, color="black", linewidth=0.8)
-    bars.set_yticks(range(len(labels)), labels, fontsize=7)
-    bars.set_ylim(len(labels) - 0.5, -0.5)
-    bars.set_title("kappa against a uniform draw (0: chance, 1: all alike)", fontsize=9)
-    return png(drawn)
+    heat_map(drawn, shares, values, labels, found.edges, digits=2, limits=(0, 1))
+    shares.set_title("share of the most frequent operation")
+    known = [one.agreement.uniform_kappa for one in found.varied]
+    kappas.axvline(0, color=QUIET, linewidth=0.8)
+    kappas.plot(known, range(len(labels)), "o", color=SERIES[0], clip_on=False)
+    kappas.set_yticks(range(len(labels)), [label(name, NAME) for name in labels])
+    kappas.set(ylim=(len(labels) - 0.5, -0.5), xlim=focus([0, 1], keep=known, most=1))
+    kappas.set_xlabel("0: as a uniform draw, 1: all searches alike")
+    kappas.set_title("kappa against a uniform draw")
+    kappas.grid(axis="y")
+    return drawn

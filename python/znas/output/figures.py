@@ -33,6 +33,7 @@ __all__ = [
     "TEXT",
     "canvas",
     "label",
+    "legend",
     "overlaps",
     "place_labels",
     "png",
@@ -117,3 +118,13 @@ def svg(drawn: Any, *, title: str, description: str) -> str:
 def label(text: str, longest: int = LONGEST) -> str:
     """A name of a file's as it stands there, not as a formula, on one short line."""
     return one_line(text, longest).replace("$", r"\$")
+
+
+def legend(drawn: Any, columns: int = 4) -> None:
+    """Above all panels, each entry once: what is drawn is never under it."""
+    named: dict[str, Any] = {}
+    for axes in drawn.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    if named:
+        drawn.legend(named.values(), named.keys(), loc="outside upper left", ncols=columns, frameon=False)

@@ -20,16 +20,21 @@ LEADER = 7.0
 #: First to the right, then left, above, below and between.
 TURNS = np.array([0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 13, 5, 11]) * np.pi / 8
 #: What a line that crosses a name costs, in points of distance.
-CROSSING = 60.0
+CROSSING = 150.0
 #: Steps at which names are tried anywhere in the axes, if no place near the point is free.
 GRID = 48
 
 
 def place_labels(
-    axes: Any, points: Sequence[tuple[float, float]], texts: Sequence[str], *, colour: str | None = None
+    axes: Any,
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    *,
+    avoid: Sequence[tuple[float, float]] = (),
 ) -> list[str]:
     """Writes `texts` beside `points` (data coordinates) so that none covers another, a point, a legend, a
     text that is there already, or the border of the axes; a thin line leads to a name far from its point.
+    avoid: further points that none may cover.
 
     Called last, when nothing else moves the axes. Returns the texts for which there was no room, which are
     not written; those of points outside of the axes are among them.
@@ -44,7 +49,8 @@ def place_labels(
     seen: NDArray[np.bool_] = np.all(there, axis=1)
     sizes = [_size(figure, text) + 2 * PAD * unit for text in texts]
     reach = POINT * unit
-    dots = [np.array([x - reach, y - reach, x + reach, y + reach]) for x, y in where[seen]]
+    kept = axes.transData.transform(np.array(avoid, np.float64).reshape(-1, 2))
+    dots = [np.array([x - reach, y - reach, x + reach, y + reach]) for x, y in [*where[seen], *kept]]
     boxes = [*dots, *_taken(axes)]
     leaders: list[Floats] = []
     missing = [text for text, shown in zip(texts, seen, strict=True) if not shown]
@@ -60,7 +66,7 @@ def place_labels(
         boxes.append(box)
         if far:
             leaders.append(_line(where[i], box))
-        _write(axes, points[i], texts[i], (_middle(box) - where[i]) / unit, far, colour)
+        _write(axes, points[i], texts[i], (_middle(box) - where[i]) / unit, far)
     return missing
 
 
@@ -153,9 +159,7 @@ def _middle(box: Floats) -> Floats:
     return middle
 
 
-def _write(
-    axes: Any, point: tuple[float, float], text: str, offset: Floats, far: bool, colour: str | None
-) -> None:
+def _write(axes: Any, point: tuple[float, float], text: str, offset: Floats, far: bool) -> None:
     line = {"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2, "color": QUIET}
     note = axes.annotate(
         text,
@@ -166,7 +170,6 @@ def _write(
         ha="center",
         va="center",
         arrowprops=line if far else None,
-        **({} if colour is None else {"color": colour}),
     )
     note.set_in_layout(False)
 

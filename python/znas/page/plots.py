@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from znas.output import Picture
-from znas.output.figures import QUIET, SERIES, TEXT, canvas, label, place_labels, style, svg
+from znas.output.figures import QUIET, SERIES, canvas, label, place_labels, style, svg
 from znas.page.gathered import Run, Standing
 
 #: Of a diagram, in inches.
@@ -32,7 +32,7 @@ def standing(found: Standing, caption: str) -> Picture:
     axes.margins(0.12)
     axes.grid(alpha=0.5)
     names = {(each.params / 1e6, each.value): each.name for each in reversed(found.placed)}
-    place_labels(axes, list(names), list(names.values()), colour=TEXT)
+    place_labels(axes, list(names), list(names.values()))
     words = "; ".join(
         f"{each.name}: {each.params:,} parameters, better than {each.percentile:.1f} % of the random ones"
         for each in found.placed

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from znas.reproduce.correlation import unique_rows
-from znas.reproduce.figures import CORRELATION, SCORES_FILE, load, scores_of
+from znas.reproduce.drawings import scores_of
+from znas.reproduce.figures import CORRELATION, SCORES_FILE, load
 from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
