@@ -44,6 +44,8 @@ __all__ = [
 DPI = 120
 #: Characters of a label, at most.
 LONGEST = 80
+#: Likewise of what is said of a picture.
+SAID = 5000
 _SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), TEXT),
     **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), TEXT),
@@ -112,7 +114,8 @@ def svg(drawn: Any, *, title: str, description: str) -> str:
     """
     data = io.StringIO()
     drawn.savefig(data, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
-    return svg_text.inline(data.getvalue(), title, description, VARIABLES)
+    said = [one_line(text, SAID) for text in (title, description)]
+    return svg_text.inline(data.getvalue(), *said, VARIABLES)
 
 
 def label(text: str, longest: int = LONGEST) -> str:

@@ -54,16 +54,21 @@ dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25r
 dt { color: var(--quiet) }
 dd { margin: 0 }
 dl.large { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0 }
-dl.large div { display: flex; flex-direction: column-reverse; flex: 1 1 8rem; box-sizing: border-box }
+dl.large div { display: flex; flex-direction: column-reverse; justify-content: flex-end }
+dl.large div { flex: 1 1 8rem; box-sizing: border-box }
 dl.large div { padding: .6rem .9rem; border: 1px solid var(--line); border-radius: .4rem }
 dl.large dt { font-size: .85rem }
 dl.large dd { font-size: 1.3rem; line-height: 1.3; font-variant-numeric: tabular-nums }
 .wide { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: var(--quiet); padding-bottom: .4rem }
+caption { position: sticky; left: 0; max-width: min(calc(100vw - 2rem), 46rem) }
 th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
 th { font-weight: 600 }
 th.left, td.left { text-align: left }
+th.left:first-child, td.left:first-child { position: sticky; left: 0; background: var(--page) }
+.heat { font-size: .82rem }
+.heat th, .heat td { padding: .28rem .45rem }
 figure { margin: 1.5rem 0 }
 img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem }
 figcaption { color: var(--quiet); font-size: .9rem }
@@ -106,12 +111,13 @@ STYLE = (
 def render(document: Document) -> str:
     title = escape(document.title)
     body = "\n".join(map(_part, document.parts))
-    return (
+    page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{_inline(document.title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
+    return _whole(page)
 
 
 def fragment(document: Document) -> str:
@@ -119,7 +125,12 @@ def fragment(document: Document) -> str:
     body = "\n".join(map(_part, document.parts))
     looks = f".znas {{ color: var(--text); background: var(--page); padding: .5rem\n{RULES}}}"
     own = f"{_variables('.znas')}{looks}"
-    return f'<div class="znas">\n<style>{own}</style>\n{body}\n</div>\n'
+    return _whole(f'<div class="znas">\n<style>{own}</style>\n{body}\n</div>\n')
+
+
+def _whole(page: str) -> str:
+    """With half characters, which names of files may hold, written out: the page is always UTF-8."""
+    return page.encode(errors="backslashreplace").decode()
 
 
 def _part(part: Part) -> str:
@@ -160,7 +171,8 @@ def _table(table: Table) -> str:
     ]
     head = _row("th", map(_inline, table.headings), table)
     body = "\n".join(_row("td", cells, table, number) for number, cells in enumerate(rows))
-    grid = f"<table>\n{caption}<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    kind = ' class="heat"' if table.shades else ""
+    grid = f"<table{kind}>\n{caption}<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
     return f'<div class="wide">{grid}</div>'
 
 

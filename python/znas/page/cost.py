@@ -21,7 +21,7 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
         yield Facts([("passes", passes), *named])
     else:
         yield _table(runs)
-    yield Pictures([plots.timeline(runs, "Where the time went")])
+    yield Pictures([plots.timeline(runs, "Where the time went, by phase")])
 
 
 def _table(runs: Sequence[Run]) -> Table:

@@ -24,17 +24,14 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
         yield Facts([(k, v) for k, v in summary.facts(run.result) if k in ("network", "limits", "images")])
         return
     yield _sizes(runs)
-    for run in runs:
-        yield Heading(run.name, 3)
-        yield Code(run.result.arch)
-        yield from _pictures(run.result)
+    yield from _pictures(runs)
 
 
 def head(run: Run) -> Iterator[Part]:
     """The architecture, the numbers that one asks for first, and the cells."""
     yield Code(run.result.arch)
     yield Facts(_numbers(run), large=True)
-    yield from _pictures(run.result)
+    yield from _pictures([run])
 
 
 def _numbers(run: Run) -> list[tuple[str, str]]:
@@ -80,26 +77,41 @@ def _sizes(runs: Sequence[Run]) -> Table:
                 in_words("flops", result.flops),
                 in_words("memory", memory(_graph(result))),
                 "" if latency is None else f"{in_words('latency', latency[0])} on {latency[1]}",
+                result.arch,
             ]
         )
-    headings = ["run", "space", "parameters", "multiply-accumulates", "activations", "latency"]
-    return Table(headings, rows, left=(0, 1))
+    headings = [
+        "run",
+        "space",
+        "parameters",
+        "multiply-accumulates",
+        "activations",
+        "latency",
+        "architecture",
+    ]
+    return Table(headings, rows, left=(0, 1, len(headings) - 1))
 
 
-def _pictures(result: SearchResult) -> Iterator[Part]:
-    cells = cells_of(result.space, result.genotype)
-    pictures = [_picture(cell, cells) for cell in cells if len(cell.terms) <= MOST]
-    found = [each for each in pictures if each is not None]
+def _pictures(runs: Sequence[Run]) -> Iterator[Part]:
+    """All cells of all runs."""
+    found, missing = [], 0
+    for run in runs:
+        cells = cells_of(run.result.space, run.result.genotype)
+        of = f"{run.name}: " if len(runs) > 1 else ""
+        pictures = [_picture(cell, cells, of) for cell in cells if len(cell.terms) <= MOST]
+        found += [each for each in pictures if each is not None]
+        missing += len(cells) - sum(each is not None for each in pictures)
     if found:
         yield Pictures(found)
-    if len(found) < len(cells):
+    if missing:
         yield Paragraph(
-            f"Not drawn: {len(cells) - len(found)} of its cells, with more than {MOST} operations or a way "
-            "that runs in a circle."
+            f"Not drawn: {missing} of the cells, with more than {MOST} operations or a way that runs in a "
+            "circle."
         )
 
 
-def _picture(cell: Cell, cells: Sequence[Cell]) -> Picture | None:
+def _picture(cell: Cell, cells: Sequence[Cell], of: str) -> Picture | None:
+    """of: which run, before what the cell is called."""
     dead = [term for term in cell.terms if not term.computes]
     faint = f"; faint: {dead[0].operation}, which adds nothing" if dead else ""
-    return drawn.cell(cell, f"{title(cell, cells)}{faint}")
+    return drawn.cell(cell, f"{of}{title(cell, cells)}{faint}")

@@ -12,8 +12,8 @@ from znas.page.gathered import Run, Standing
 
 #: Of a diagram, in inches.
 WIDTH = 6.5
-#: Characters of a run's name beside its bar, at most.
-NAME = 24
+#: Characters of a run's name beside its bar, and of a score along its axis, at most.
+NAME, SCORE = 24, 44
 
 
 @style()
@@ -28,7 +28,7 @@ def standing(found: Standing, caption: str) -> Picture:
         axes.plot(each.params / 1e6, each.value, "D", color=SERIES[1], markersize=7)
     axes.plot(own.params / 1e6, own.value, "*", color=SERIES[0], markersize=16)
     axes.set_xlabel("million parameters")
-    axes.set_ylabel(label(found.score))
+    axes.set_ylabel(label(found.score, SCORE))
     axes.margins(0.12)
     axes.grid(alpha=0.5)
     names = {(each.params / 1e6, each.value): each.name for each in reversed(found.placed)}
