@@ -1,6 +1,6 @@
-"""`make screenshots`: report pages of real searches, photographed at both widths and in both schemes of colours.
+"""`make screenshots`: report pages of real searches, at both widths and in both schemes of colours.
 
-Writes build/screenshots, to be looked at by whoever changed a page, and docs/report.png, which the README shows.
+Writes build/screenshots, to be looked at by whoever changed a page, and docs/report.png of the README.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from tests.browser import CHROMIUM, SCHEMES, WIDTHS, browser
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "screenshots"
-PICTURES = ROOT / "examples" / "five-classes"
+#: As the pages name it: from where `make` is run.
+PICTURES = Path("examples/five-classes")
 #: Of the README's picture: pixels of the page, and colours.
-SHOWN, COLOURS = (1000, 860), 64
+SHOWN, COLOURS = (1000, 860), 160
 SEARCHES: dict[str, dict[str, Any]] = {
     "nasbench201": {"max_params": "300k", "max_latency": "3ms@ort:cpu:1", "pareto": "flops"},
     "naswot": {"preset": "naswot", "p": 0, "envs": 4, "seed": 1},

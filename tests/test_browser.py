@@ -25,6 +25,11 @@ TINY: dict[str, Any] = {"supernet_channels": 4, "supernet_cells": 1, "resolution
 PAGES = ("run folder", "darts", "chain", "ragged", "side by side")
 
 
+ROW = {"name": "<b>found</b>", "arch": "a", "params": 1, "flops": 2, "seed": 0, "epochs": 3, "seconds": 4.5}
+ROW |= {"accuracy": 0.5, "interval": [0.4, 0.6], "images": 100, "deployed_accuracy": 0.5}
+TRAINING = {"rows": [ROW, ROW | {"name": "resnet20"}], "recipe": {"name": "quick"}, "judged_on": "val"}
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with browser() as opened:
@@ -47,12 +52,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         patched.syspath_prepend(ROOT / "examples" / "plugin" / "src")
         chain = znas.search(space="znas_plugin_example.space:Chain", preset="naswot", **TINY)
     ragged = znas.search(space=Ragged(), score="naswot+params", p=0, **TINY)
-    training = {"name": "<b>found</b>", "arch": first.arch, "params": 1, "flops": 2, "recipe": "quick"}
-    training |= {"epochs": 3, "seconds": 4.5, "accuracy": 0.5, "interval": [0.4, 0.6], "images": 100}
-    for name, accuracy in (("a", 0.5), ("b", 0.55)):
+    for name in ("a", "b"):
         (folder / name).mkdir()
-        content = training | {"accuracy": accuracy, "deployed_accuracy": None}
-        (folder / name / "training.json").write_text(json.dumps(content))
+        (folder / name / "training.json").write_text(json.dumps(TRAINING))
     made = {"darts": darts, "chain": chain, "ragged": ragged}
     found = {
         name: znas.report(of, random=6, envs=2).save(folder / f"{name}.html") for name, of in made.items()

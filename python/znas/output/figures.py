@@ -114,8 +114,8 @@ def svg(drawn: Any, *, title: str, description: str) -> str:
     """
     data = io.StringIO()
     drawn.savefig(data, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
-    said = [one_line(text, SAID) for text in (title, description)]
-    return svg_text.inline(data.getvalue(), *said, VARIABLES)
+    title, description = one_line(title, SAID), one_line(description, SAID)
+    return svg_text.inline(data.getvalue(), title, description, VARIABLES)
 
 
 def label(text: str, longest: int = LONGEST) -> str:

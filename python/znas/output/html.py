@@ -25,6 +25,8 @@ from znas.output.palette import SERIES
 #: Of a colour, what the darkest cell of a heat map has of it: letters stay readable on every page.
 DARKEST = 0.5
 _BLUE = " ".join(str(int(SERIES[0][place : place + 2], 16)) for place in (1, 3, 5))
+#: Columns of a table whose letters are as usual, at most.
+DENSE = 7
 #: Of a page to the inch.
 PIXELS = 96
 #: Of its width, what a picture has at least on a narrow page.
@@ -67,8 +69,8 @@ th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bo
 th { font-weight: 600 }
 th.left, td.left { text-align: left }
 th.left:first-child, td.left:first-child { position: sticky; left: 0; background: var(--page) }
-.heat { font-size: .82rem }
-.heat th, .heat td { padding: .28rem .45rem }
+.dense { font-size: .8rem }
+.dense th, .dense td { padding: .28rem .4rem }
 figure { margin: 1.5rem 0 }
 img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem }
 figcaption { color: var(--quiet); font-size: .9rem }
@@ -171,7 +173,7 @@ def _table(table: Table) -> str:
     ]
     head = _row("th", map(_inline, table.headings), table)
     body = "\n".join(_row("td", cells, table, number) for number, cells in enumerate(rows))
-    kind = ' class="heat"' if table.shades else ""
+    kind = ' class="dense"' if len(table.headings) > DENSE else ""
     grid = f"<table{kind}>\n{caption}<thead>\n{head}\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
     return f'<div class="wide">{grid}</div>'
 

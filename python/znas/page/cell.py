@@ -73,6 +73,6 @@ def cells_of(space: SearchSpace[Any], genotype: Genotype) -> tuple[Cell, ...]:
 
 
 def title(cell: Cell, cells: Sequence[Cell]) -> str:
-    """`The normal cell`; of a space with one, `The cell`."""
+    """`the normal cell`; of a space with one, `the cell`."""
     kind = "chain" if cell.is_chain else "cell"
-    return f"The {kind}" if len(cells) == 1 else f"The {cell.name} {kind}"
+    return f"the {kind}" if len(cells) == 1 else f"the {cell.name} {kind}"

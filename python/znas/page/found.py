@@ -114,4 +114,5 @@ def _picture(cell: Cell, cells: Sequence[Cell], of: str) -> Picture | None:
     """of: which run, before what the cell is called."""
     dead = [term for term in cell.terms if not term.computes]
     faint = f"; faint: {dead[0].operation}, which adds nothing" if dead else ""
-    return drawn.cell(cell, f"{of}{title(cell, cells)}{faint}")
+    name = title(cell, cells)
+    return drawn.cell(cell, f"{of}{name if of else name[0].upper() + name[1:]}{faint}")

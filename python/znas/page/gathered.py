@@ -51,23 +51,22 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training left in its folder, training.json.
-
-    accuracy, deployed_accuracy: shares of `images` that are classified rightly, of the network and of what
-    was deployed. interval: of the accuracy.
-    """
+    """A row of what a training left. recipe: its name. accuracy, deployed_accuracy: shares of `images` that
+    the network and its deployed file classify rightly. interval: of the accuracy. judged: on which images."""
 
     name: str
     arch: str
     params: int
     flops: int
+    seed: int
     recipe: str
     epochs: int
     seconds: float
     accuracy: float
     interval: tuple[float, float]
     images: int
-    deployed_accuracy: float | None
+    deployed_accuracy: float
+    judged: str
 
 
 @dataclass(frozen=True, slots=True)

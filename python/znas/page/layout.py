@@ -217,7 +217,26 @@ class _Board:
                     weights.append(total or 1.0)
                 placed = _apart([self.all[key].width for key in row], wanted, weights)
                 xs |= dict(zip(row, placed, strict=True))
+        self._align(xs)
         return xs
+
+    def _align(self, xs: dict[Hashable, float]) -> None:
+        """Makes an arrow's way through several ranks one straight line where its neighbours leave room."""
+        beside: dict[Hashable, tuple[Hashable | None, Hashable | None]] = {}
+        for row in self.rows:
+            for left, key, right in zip([None, *row], row, [*row[1:], None], strict=False):
+                beside[key] = left, right
+        for chain in self.chains:
+            low, high = -np.inf, np.inf
+            for key in chain[1:-1]:
+                left, right = beside[key]
+                if left is not None:
+                    low = max(low, xs[left] + (self.all[left].width + PASSING) / 2 + GAP)
+                if right is not None:
+                    high = min(high, xs[right] - (self.all[right].width + PASSING) / 2 - GAP)
+            if len(chain) > 3 and low <= high:
+                middle = float(np.clip(np.mean([xs[key] for key in chain[1:-1]]), low, high))
+                xs |= dict.fromkeys(chain[1:-1], middle)
 
 
 def _apart(widths: Sequence[float], wanted: Sequence[float], weights: Sequence[float]) -> list[float]:

@@ -8,6 +8,7 @@ from znas.costs.quantities import in_words
 from znas.output import Code, Heading, Notes, Paragraph, Part, Pictures, Table
 from znas.page import plots
 from znas.page.gathered import Placed, Run, Standing, Trained
+from znas_engine.progress import duration
 
 
 def parts(runs: Sequence[Run], trained: Sequence[Trained]) -> Iterator[Part]:
@@ -68,24 +69,24 @@ def _trained(trained: Sequence[Trained]) -> Table:
     rows = [
         [
             each.name,
-            f"{each.accuracy:.2%} ({each.interval[0]:.2%} to {each.interval[1]:.2%})",
-            "" if each.deployed_accuracy is None else f"{each.deployed_accuracy:.2%}",
+            f"{each.accuracy:.2%}",
+            f"{each.interval[0]:.2%} to {each.interval[1]:.2%}",
+            f"{each.deployed_accuracy:.2%}",
             f"{each.params:,}",
             in_words("flops", each.flops),
-            each.recipe,
-            f"{each.epochs:,}",
-            f"{each.seconds:,.0f}",
-            f"{each.images:,}",
+            f"{each.recipe}, {each.epochs:,} epochs, seed {each.seed}",
+            duration(each.seconds),
         ]
         for each in trained
     ]
+    judged = dict.fromkeys(f"{each.images:,} images: {each.judged}" for each in trained)
     return Table(
         [
-            *("network", "accuracy and its interval", "deployed", "parameters", "multiply-accumulates"),
-            *("recipe", "epochs", "seconds", "images"),
+            *("network", "accuracy", "95 % interval", "ONNX Runtime", "parameters", "multiply-accumulates"),
+            *("trained by", "in"),
         ],
         rows,
-        caption="accuracy on images that were not trained on",
-        left=(0, 5),
+        caption=f"accuracy on {'; '.join(judged)}",
+        left=(0, 6),
         marked={(best, 1)} if len(trained) > 1 else (),
     )

@@ -26,8 +26,8 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
             continue
         agreed = agreement(group)
         yield Paragraph(
-            f"All {len(group)} have the same operation on {sum(agreed)} of {len(agreed)} edges; their "
-            f"architectures are {len({run.result.arch for run in group})} different ones."
+            f"{len(group)} runs have the same operation on {sum(agreed)} of {len(agreed)} edges, and "
+            f"{len({run.result.arch for run in group})} different architectures."
         )
         yield _edges(group, agreed)
     different = differing(runs)

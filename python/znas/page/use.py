@@ -26,14 +26,18 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
     """Commands, and how pictures become images."""
     yield Heading("How to use it")
     yield Paragraph(
-        "`architecture.py` of the run folder builds the network with PyTorch alone, to be trained as any "
-        "other. `deploy` makes one ONNX file of trained weights, checks it against PyTorch and times it."
+        "`train` trains it and writes the file that classifies, with its accuracy. Or train it your own way: "
+        "`architecture.py` of the run folder builds the network with PyTorch alone, and `deploy` makes one "
+        "ONNX file of your weights, checks it against PyTorch and times it."
     )
     for run in runs:
         if len(runs) > 1:
             yield Heading(run.name, 3)
         where = shlex.quote(run.where)
-        yield Code(f"znas-engine deploy {where} --weights weights.pt --out model.onnx")
+        yield Code(
+            f"znas-engine train {where} --out trained\n"
+            f"znas-engine deploy {where} --weights weights.pt --out model.onnx"
+        )
         yield Facts(list(_fed(run.result.preprocess)))
 
 

@@ -88,7 +88,7 @@ def report(
     found = opened(_several(runs), space)
     if not found:
         raise InvalidValueError("there is no run to report on: name a folder that `search --out` wrote")
-    accuracies = [read(named(folder, "`trained`")) for folder in _several(trained)]
+    accuracies = [row for folder in _several(trained) for row in read(named(folder, "`trained`"))]
     if random:
         folder = None if data_dir is None else named(data_dir, "`data_dir`")
         found = measured(found, random, envs, folder, progress, remarks)

@@ -14,7 +14,7 @@ from znas.hooks import Report
 from znas.page import Placed, Run, Standing
 from znas.request import Request
 from znas.result import SearchResult
-from znas.score import score
+from znas.score import Scoring
 from znas.scoring import asked
 from znas.scoring.standing import intervals, percentiles
 from znas.scoring.table import ScoreRow, ScoreTable
@@ -22,6 +22,7 @@ from znas.searchers.base import Task
 from znas.searchers.most_parameters import MostParameters
 from znas.selection.aggregate import get_aggregate
 from znas_engine.environment import derive_seed
+from znas_engine.errors import ZnasError
 from znas_engine.progress import Progress
 from znas_engine.spaces import SearchSpace
 
@@ -37,22 +38,31 @@ def measured(
     runs: Sequence[Run], random: int, envs: int, data_dir: Path | None, progress: Progress, report: Report
 ) -> list[Run]:
     """The same runs with their standing; random ones are the same for all of one space."""
-    found, done = [], 0
     drawn = [_drawn(run.result.space, random, report) for run in runs]
     rivals = [_rivals(run.result, each) for run, each in zip(runs, drawn, strict=True)]
-    total = sum(map(len, rivals))
-    for run, named, chosen in zip(runs, rivals, drawn, strict=True):
-        before = done
+    # All are set up before the first is measured: what cannot be is refused first.
+    scorings = [_scoring(run, named, envs, data_dir) for run, named in zip(runs, rivals, strict=True)]
+    found, before, total = [], 0, sum(map(len, rivals))
+    for run, named, chosen, scoring in zip(runs, rivals, drawn, scorings, strict=True):
 
         def counted(now: int, _: int, before: int = before) -> None:
             progress(before + now, total)
 
-        table = score(
-            list(named.values()), _request(run.result, envs, data_dir), references=0, progress=counted
-        )
+        with scoring.pieces(None) as pieces:
+            table = scoring.table(pieces, counted)
         found.append(replace(run, standing=_standing(run.result, table, named, chosen)))
-        done += len(named)
+        before += len(named)
     return found
+
+
+def _scoring(run: Run, named: dict[str, str], envs: int, data_dir: Path | None) -> Scoring:
+    try:
+        return Scoring(_request(run.result, envs, data_dir), architectures=list(named.values()), references=0)
+    except ZnasError as error:
+        raise type(error)(
+            f"{run.where} cannot be placed among random architectures ({error}): say where its images lie "
+            "now, --data-dir, or leave that out, --random 0"
+        ) from error
 
 
 def _drawn(space: SearchSpace[Any], random: int, report: Report) -> list[str]:
