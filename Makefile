@@ -169,7 +169,7 @@ $(VENV)-minimum/.installed: $(VENV)/.installed-dev tests/minimum-versions.txt
 $(VENV)-vision/.installed: build/wheel/.built
 	$(PYTHON) -m venv $(VENV)-vision
 	$(VENV)-vision/bin/pip uninstall --quiet --quiet --yes znas-engine
-	$(VENV)-vision/bin/pip install --quiet $(WHEEL)'[testing,torchvision,vision]' 'torch>=2.14' timm pytest-xdist
+	$(VENV)-vision/bin/pip install --quiet $(WHEEL)'[testing,torchvision,train,vision]' 'torch>=2.14' timm pytest-xdist
 	touch $@
 
 build/tensorrt/.installed: pyproject.toml $(BIN)/python

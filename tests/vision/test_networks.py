@@ -31,8 +31,8 @@ def test_counts_are_those_that_torchvision_publishes(name: str) -> None:
 def test_counting_leaves_no_trace() -> None:
     network = torchvision_network("shufflenet_v2_x1_0", 7).eval()
     before = torch.backends.mha.get_fastpath_enabled()
-    first = multiply_accumulates(network, "x", 7, 32)
-    assert multiply_accumulates(network, "x", 7, 32) == first
+    first = multiply_accumulates(network, torch.zeros(1, 3, 32, 32))
+    assert multiply_accumulates(network, torch.zeros(1, 3, 32, 32)) == first
     assert torch.backends.mha.get_fastpath_enabled() == before
     assert not any(layer._forward_hooks for layer in network.modules())
 
@@ -41,7 +41,7 @@ def test_counting_leaves_no_trace() -> None:
 def test_what_is_timed_is_the_network(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = torchvision_network(name, 7).eval()
-    write_onnx(network, 64, tmp_path / "x.onnx")
+    write_onnx(network, torch.zeros(1, 3, 64, 64), tmp_path / "x.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
     images = torch.randn(3, 3, 64, 64)
     (found,) = session.run(["logits"], {"images": images.numpy()})

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 import znas
 from tests.command import here, refused, supernet
 from znas.checked import runtime
+from znas.costs.reference import multiply_accumulates
 from znas.training import checkpoint
 from znas.training.augment import cut_out, flipped, jittered, resized_crop, shifted
-from znas.training.baselines import BASELINES, baseline, flops, to_onnx
+from znas.training.baselines import BASELINES, baseline, to_onnx
 from znas.training.images import Order, split
 from znas.training.learner import one_cycle, schedule
 from znas.training.recipe import Recipe, names, recipe
@@ -420,7 +421,7 @@ def test_baselines_are_written_as_they_are(name: str) -> None:
 
 def test_resnet20_costs_what_its_paper_says() -> None:
     """41 million multiply-accumulates, of which the paper's table counts all but the classifier's."""
-    counted = flops(baseline("resnet20", classes=10, inputs=3), torch.rand(1, 3, 32, 32))
+    counted = multiply_accumulates(baseline("resnet20", classes=10, inputs=3), torch.rand(1, 3, 32, 32))
     assert counted == pytest.approx(40.55e6, rel=0.01)
 
 
@@ -545,6 +546,8 @@ def raises(images: Tensor) -> Tensor:
         ({"recipe": "darts-cifar", "resolution": 8}, "7 x 7 or more"),
         ({"augment": raises}, "not today"),
         ({"augment": "tests.znas.nowhere:f"}, "nowhere"),
+        ({"augment": "torchvision:RandomCrop"}, "torchvision"),  # with it, what that transform takes
+        ({"baselines": ["torchvision:resnet19"]}, "torchvision"),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path: Path, asked: dict[str, Any], said: str) -> None:

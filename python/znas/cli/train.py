@@ -51,7 +51,7 @@ Baselines = Annotated[
     str,
     typer.Option(
         help="Also trained, alike, separated by commas: most-parameters and random of the space, resnet20, "
-        "mobilenet."
+        "mobilenet, and where that is installed torchvision:resnet18 and others."
     ),
 ]
 Device = Annotated[
@@ -77,7 +77,10 @@ Weighed = Annotated[
 ]
 Augment = Annotated[
     str | None,
-    typer.Option(help="A further function of a batch of images, as package.module:name."),
+    typer.Option(
+        help="A further function of a batch of images, as package.module:name, or a transform of "
+        "torchvision, as torchvision:TrivialAugmentWide."
+    ),
 ]
 
 

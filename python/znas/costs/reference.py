@@ -17,7 +17,7 @@ from znas_engine.data.torchvision_sets import PREFIX
 from znas_engine.errors import InvalidValueError, in_short
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 MOST_PIXELS = 8192
 #: Of the ONNX file that is timed, as of those that are deployed.
@@ -65,6 +65,8 @@ def profile_reference(name: str, *, classes: int, resolution: int, latency: str 
         InvalidValueError: a network that there is not, or does not take such images; a target on which it
             does not run. MissingDependencyError: no torchvision, or a target that is not here.
     """
+    import torch
+
     check_between("resolution", resolution, 1, MOST_PIXELS)
     target = None if latency is None else Target.parse(latency)
     if target is not None and target.backend == "native":
@@ -74,7 +76,8 @@ def profile_reference(name: str, *, classes: int, resolution: int, latency: str 
         )
     short = name.removeprefix(PREFIX)
     network = torchvision_network(short, classes).eval()
-    flops = multiply_accumulates(network, name, classes, resolution)
+    images = torch.zeros(1, 3, resolution, resolution)
+    check_images(network, name, images, classes)
     timed = None
     if target is not None:
         with (
@@ -87,57 +90,64 @@ def profile_reference(name: str, *, classes: int, resolution: int, latency: str 
                 timed = watch.timed(asked | {"reference": made}, resolution)
             else:
                 file = Path(folder) / "reference.onnx"
-                write_onnx(network, resolution, file)
+                write_onnx(network, images, file)
                 timed = watch.timed(asked | {"model": str(file)}, resolution)
     return ReferenceProfile(
         name=name,
         classes=classes,
         resolution=resolution,
         params=sum(each.numel() for each in network.parameters()),
-        flops=flops,
+        flops=multiply_accumulates(network, images),
         latency=timed,
     )
 
 
-def multiply_accumulates(network: nn.Module, name: str, classes: int, resolution: int) -> int:
-    """Of one image, in evaluation mode: of what torch counts, and of the biases of linear layers, as
-    `Graph.flops` counts them. InvalidValueError where the network does not take such images."""
+def check_images(network: nn.Module, name: str, images: Tensor, classes: int) -> None:
+    """InvalidValueError where a network gives no logits of `classes` for such images, float32
+    [1, C, H, W]."""
+    import torch
+
+    side = images.shape[-1]
+    try:
+        with torch.inference_mode():
+            logits = network.eval()(images)
+    except Exception as error:  # each network has its own way to refuse images
+        raise InvalidValueError(
+            f"{name} does not take images of {side} x {side} pixels ({in_short(error)}): name another "
+            "--resolution, such as 224"
+        ) from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes):
+        raise InvalidValueError(f"{name} gives no logits of {classes} classes: name a classifier")
+
+
+def multiply_accumulates(network: nn.Module, images: Tensor) -> int:
+    """Of one image, float32 [1, C, H, W], in evaluation mode: of what torch counts, and of the biases of
+    linear layers, as `Graph.flops` counts them."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     biases: list[int] = []
 
-    def count(layer: Any, inputs: Any, output: torch.Tensor) -> None:
+    def count(layer: Any, inputs: Any, output: Tensor) -> None:
         biases.append(output.numel() if layer.bias is not None else 0)
 
-    hooks = [
-        layer.register_forward_hook(count)
-        for layer in network.modules()
-        if isinstance(layer, torch.nn.Linear)
-    ]
+    linear = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in linear]
     # The counter sees neither into the fast path nor into fused attention.
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            logits = network(torch.zeros(1, 3, resolution, resolution))
-    except Exception as error:  # each network has its own way to refuse images
-        raise InvalidValueError(
-            f"{name} does not take images of {resolution} x {resolution} pixels ({in_short(error)}): name "
-            "another --resolution, such as 224"
-        ) from error
+            network.eval()(images)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for hook in hooks:
             hook.remove()
-    if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes):
-        raise InvalidValueError(f"{name} gives no logits of {classes} classes: name a classifier")
-    total: int = counter.get_total_flops()
-    return total // 2 + sum(biases)
+    return int(counter.get_total_flops()) // 2 + sum(biases)
 
 
-def write_onnx(network: nn.Module, resolution: int, file: Path) -> None:
+def write_onnx(network: nn.Module, images: Tensor, file: Path) -> None:
     """As ONNX, normalisation folded; by the exporter of torch that needs no other package."""
     import torch
 
@@ -145,7 +155,7 @@ def write_onnx(network: nn.Module, resolution: int, file: Path) -> None:
         warnings.simplefilter("ignore")  # that there is another exporter
         torch.onnx.export(
             network,
-            (torch.zeros(1, 3, resolution, resolution),),
+            (images,),
             str(file),
             dynamo=False,
             opset_version=_OPSET,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,22 @@ class Augment:
         if self.mean is None or self.std is None:
             return images.new_zeros(1, images.shape[1], 1, 1)
         return (-self.mean / self.std).to(images)
+
+
+@dataclass(frozen=True, slots=True)
+class OnBytes:
+    """A transform of pictures of 8 bits, uint8 [C, H, W], as a function of a batch of normalised images, of
+    which each is drawn for apart. mean, std: as of `Augment`."""
+
+    transform: Callable[[Tensor], Tensor]
+    mean: Tensor
+    std: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        mean, std = self.mean.to(images), self.std.to(images)
+        pixels = (255 * (images * std + mean)).round().clamp(0, 255).to(torch.uint8)
+        changed = torch.stack([self.transform(each) for each in pixels])
+        return (changed.to(images) / 255 - mean) / std
 
 
 def flipped(images: Tensor) -> Tensor:

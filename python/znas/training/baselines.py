@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from znas.vision import is_reference, torchvision_network
 from znas_engine.errors import MissingDependencyError, in_short, unknown_choice
 
 _WIDTH = 0.5
@@ -107,19 +108,12 @@ BASELINES: dict[str, Callable[[int, int], nn.Module]] = {"resnet20": ResNet20, "
 
 
 def baseline(name: str, *, classes: int, inputs: int) -> nn.Module:
-    """The network of that name, freshly initialised. InvalidValueError: there is none."""
+    """The network of that name, freshly initialised; torchvision's too. InvalidValueError: there is none."""
+    if is_reference(name):
+        return torchvision_network(name, classes)
     if name not in BASELINES:
         raise unknown_choice("baseline", name, BASELINES)
     return BASELINES[name](classes, inputs)
-
-
-def flops(network: nn.Module, images: Tensor) -> int:
-    """Multiply-accumulates of one image. images: float32 [1, C, H, W]."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network.eval()(images)
-    return int(counter.get_total_flops()) // 2
 
 
 def check_onnx() -> None:

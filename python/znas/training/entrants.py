@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.checked import Check, Images, compared, runtime
+from znas.costs.reference import check_images, multiply_accumulates
 from znas.deploy import Trained, packed
 from znas.searchers.base import Task
 from znas.searchers.most_parameters import MostParameters
-from znas.training.baselines import BASELINES, baseline, check_onnx, flops, to_onnx
+from znas.training.baselines import BASELINES, baseline, check_onnx, to_onnx
+from znas.vision import REFERENCES, is_reference
 from znas.weights import fitted
 from znas_engine.data.preprocess import Preprocess
+from znas_engine.data.torchvision_sets import PREFIX
 from znas_engine.environment import derive_seed
-from znas_engine.errors import unknown_choice
+from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.export.network import shapes
 from znas_engine.spaces import Genotype, Macro, SearchSpace
 
@@ -89,9 +92,11 @@ def of_space(
 
 
 def well_known(name: str, macro: Macro, preprocess: Preprocess) -> Entrant:
-    """One of `BASELINES`, written as ONNX by PyTorch."""
+    """One of `BASELINES` or of torchvision, written as ONNX by PyTorch."""
     import torch
 
+    if is_reference(name) and macro.inputs != 3:
+        raise InvalidValueError(f"{name} reads 3 channels, and the images have {macro.inputs}: leave it out")
     check_onnx()
     images = torch.zeros(1, macro.inputs, macro.resolution, macro.resolution)
 
@@ -104,8 +109,9 @@ def well_known(name: str, macro: Macro, preprocess: Preprocess) -> Entrant:
         return Packed(model, compared(network, runtime(model, _OPSET), judged, lambda *_: None), ())
 
     made = make()
+    check_images(made, name, images, macro.classes)
     params = sum(each.numel() for each in made.parameters())
-    return Entrant(name, name, params, flops(made, images), make, pack)
+    return Entrant(name, name, params, multiply_accumulates(made, images), make, pack)
 
 
 def entrants(
@@ -126,10 +132,10 @@ def entrants(
         if name in OF_SPACE:
             mask = _mask(name, space, macro, np.random.default_rng(derive_seed(seed, "train", name)))
             found.append(of_space(name, space, space.genotype(mask), macro, preprocess))
-        elif name in BASELINES:
+        elif name in BASELINES or is_reference(name):
             found.append(well_known(name, macro, preprocess))
         else:
-            raise unknown_choice("baseline", name, [*OF_SPACE, *BASELINES])
+            raise unknown_choice("baseline", name, [*OF_SPACE, *BASELINES, f"{PREFIX}{REFERENCES[0]}"])
     return found
 
 

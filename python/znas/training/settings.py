@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from znas.training.recipe import Recipe, recipe
+from znas.vision import augmentation
 from znas_engine.arguments import check_between, choice, distinct, truth
 from znas_engine.cores import available_cores
+from znas_engine.data.torchvision_sets import PREFIX
 from znas_engine.devices import kind_of, parse_devices
 from znas_engine.errors import InvalidValueError, MissingDependencyError, PluginError, briefly, in_short
 from znas_engine.promises import Calling
@@ -18,6 +20,8 @@ from znas_engine.registry import Registry, where_is
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from znas.training.augment import Augment
 
 #: What computes: float32 alone, or convolutions and products in a shorter format beside it.
 PRECISIONS = ("32", "bf16", "16")
@@ -31,12 +35,14 @@ class Asked(TypedDict, total=False):
 
     recipe: one of `znas.training.recipe.names`, "quick" unless told, a .toml file, or a `Recipe`; epochs,
     batch, lr: instead of its own. baselines: trained alike; names of `entrants.OF_SPACE` and
-    `baselines.BASELINES`. seed, seeds: the first (0), and how many trainings of each network (1). device:
-    cpu, cuda:0, or several GPUs with commas; None is the first GPU, else cpu. threads: None is every core.
+    `baselines.BASELINES`, or `torchvision:NAME`. seed, seeds: the first (0), and how many trainings of each
+    network (1). device: cpu, cuda:0, or several GPUs with commas; None is the first GPU, else cpu. threads:
+    None is every core.
     precision: "32", "bf16" or "16". patience: ends after so many epochs without a better accuracy on a tenth
     of the images, which is not learned from then. class_weights: classes count alike in the loss, however
     many images they have. augment: a further function of a batch of images, float32 [n, C, H, W] to the same,
-    a class that makes one, or `package.module:name` of it. tensorboard: writes its logs too.
+    a class that makes one, `package.module:name` of it, or `torchvision:NAME`, a transform of pictures of 8
+    bits. tensorboard: writes its logs too.
     """
 
     recipe: str | Path | Recipe
@@ -121,6 +127,24 @@ class Settings:
         }
 
 
+def on_images(settings: Settings, shown: Augment, scale: float | None) -> Any:
+    """`settings.augment` as a function of images that were normalised so. scale: see `Preprocess`.
+
+    Raises InvalidValueError: a transform of pictures, for images of which nobody says what pictures they are.
+    """
+    from znas.training.augment import OnBytes
+
+    name, transform = settings.augment_name, settings.augment
+    if name is None or transform is None or not name.startswith(PREFIX):
+        return transform
+    if shown.mean is None or shown.std is None or scale != 255:
+        raise InvalidValueError(
+            f"`augment` {name} changes pictures of 8 bits, and the data set does not say how its images were "
+            "made of such: give a function of normalised images"
+        )
+    return partial(_augmented, OnBytes(transform, shown.mean, shown.std), name)
+
+
 def _check_packages(*, tensorboard: bool) -> None:
     try:
         import lightning.pytorch  # noqa: F401
@@ -152,6 +176,8 @@ def _function(asked: Any) -> tuple[Callable[[Tensor], Tensor] | None, str | None
     """What is done to a batch besides the recipe, and its name."""
     if asked is None:
         return None, None
+    if isinstance(asked, str) and asked.startswith(PREFIX):
+        return augmentation(asked.removeprefix(PREFIX)), asked
     found = AUGMENTATIONS.get(asked)
     name = asked if isinstance(asked, str) else where_is(asked)
     if isinstance(found, type):

@@ -17,7 +17,7 @@ from znas.hooks import QUIET, Report
 from znas.result import SearchResult
 from znas.run_folder import architecture_files
 from znas.training.result import RESULT, Row, TrainingResult
-from znas.training.settings import Asked, Settings
+from znas.training.settings import Asked, Settings, on_images
 from znas_engine import __version__, paths
 from znas_engine.environment import derive_seed
 from znas_engine.progress import Progress
@@ -177,6 +177,8 @@ class _Trainings:
         from znas.training.work import folder_of
 
         settings, recipe = self.settings, self.settings.recipe
+        preprocess = self.about.dataset.preprocessing()
+        shown = augmentation(recipe, preprocess)
         torch.manual_seed(derive_seed(seed, "train", "weights") & ((1 << 63) - 1))
         return Task(
             folder=folder_of(work, f"{entrant.name}-{seed}"),
@@ -185,11 +187,11 @@ class _Trainings:
             recipe=recipe,
             split=split,
             outputs=self.about.macro.classes,
-            augment=augmentation(recipe, self.about.dataset.preprocessing()),
+            augment=shown,
             machine=Machine(settings.devices, settings.precision, settings.threads),
             seed=seed,
             weights=_alike(split) if settings.class_weights else None,
-            theirs=settings.augment,
+            theirs=on_images(settings, shown, preprocess.scale),
             patience=settings.patience,
             tensorboard=settings.tensorboard,
             name="" if total == 1 else f"{entrant.name}, seed {seed}, ",
