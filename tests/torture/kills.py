@@ -167,7 +167,7 @@ def _files(folder: Path) -> dict[str, Any]:
     """A run folder but for its seconds."""
     found: dict[str, Any] = {path.name: path.read_bytes() for path in folder.iterdir()}
     result = json.loads(found["result.json"])
-    del result["seconds"]
+    del result["seconds"], found["report.html"]  # which shows them
     return found | {"result.json": result}
 
 

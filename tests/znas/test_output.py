@@ -131,6 +131,23 @@ def test_code_is_shown_letter_by_letter(raw: str) -> None:
     assert text.render(document.parts) == raw
 
 
+def test_what_steers_a_terminal_is_written_out() -> None:
+    """And halves of characters, which no file holds."""
+    raw = "a\x1b[31m\x07\udcff\x7fb"
+    parts = [
+        Heading(raw),
+        Paragraph(raw),
+        Code(raw),
+        Notes([raw]),
+        Facts([(raw, raw)]),
+        Table([raw], [[raw]]),
+    ]
+    document = Document(raw, parts)
+    for page in (html.render(document), markdown.render(document), text.render(parts, emphasis=False)):
+        assert not {*"\x1b\x07\x7f\udcff"} & {*page}
+        assert page.replace("\\\\", "\\").count(r"a\x1b[31m\x07\udcff\x7fb") >= len(parts)
+
+
 def test_columns_are_aligned_and_marks_keep_them_so() -> None:
     table = Table(["edge", "a"], [["x", "1.25"], ["longer", "3"]], marked={(0, 1)})
     plain = text.render([table], emphasis=False)

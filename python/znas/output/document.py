@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 #: Code within a text; a backtick that has no partner is itself.
 CODE = re.compile(r"(?<!`)`([^`\s](?:[^`]*[^`\s])?)`(?!`)")
+#: Control characters that break no line, and halves of surrogate pairs.
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,13 @@ class Document:
         return json.dumps(self.data, indent=1) + "\n"
 
 
+def visible(text: str) -> str:
+    """With what steers terminals, and half characters, which names of files may hold, written out."""
+    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
 def one_line(text: str) -> str:
-    return " ".join(line.strip() for line in text.splitlines())
+    return visible(" ".join(line.strip() for line in text.splitlines()))
 
 
 def pieces(text: str) -> Iterator[tuple[str, bool]]:

@@ -18,7 +18,9 @@ from znas.output.document import (
     Picture,
     Pictures,
     Table,
+    one_line,
     pieces,
+    visible,
 )
 from znas.output.palette import SERIES
 
@@ -111,15 +113,14 @@ STYLE = (
 
 
 def render(document: Document) -> str:
-    title = escape(document.title)
+    title = escape(one_line(document.title))
     body = "\n".join(map(_part, document.parts))
-    page = (
+    return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{_inline(document.title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
     )
-    return _whole(page)
 
 
 def fragment(document: Document) -> str:
@@ -127,12 +128,7 @@ def fragment(document: Document) -> str:
     body = "\n".join(map(_part, document.parts))
     looks = f".znas {{ color: var(--text); background: var(--page); padding: .5rem\n{RULES}}}"
     own = f"{_variables('.znas')}{looks}"
-    return _whole(f'<div class="znas">\n<style>{own}</style>\n{body}\n</div>\n')
-
-
-def _whole(page: str) -> str:
-    """With half characters, which names of files may hold, written out: the page is always UTF-8."""
-    return page.encode(errors="backslashreplace").decode()
+    return f'<div class="znas">\n<style>{own}</style>\n{body}\n</div>\n'
 
 
 def _part(part: Part) -> str:
@@ -142,7 +138,7 @@ def _part(part: Part) -> str:
         case Paragraph(text):
             return f"<p>{_inline(text)}</p>"
         case Code(text):
-            return f"<pre><code>{escape(text)}</code></pre>"
+            return f"<pre><code>{escape(visible(text))}</code></pre>"
         case Notes(lines):
             return _element("ul", (f"<li>{_inline(line)}</li>" for line in lines))
         case Facts(pairs, large):

@@ -19,6 +19,7 @@ from znas.output.document import (
     Pictures,
     Table,
     one_line,
+    visible,
 )
 
 #: What would begin emphasis, a link's end, a tag, an entity or an escape, outside of code. Nothing else is
@@ -41,7 +42,8 @@ def _part(part: Part) -> str:
             return f"{'#' * level} {_heading(text)}"
         case Paragraph(text):
             return _block(text)
-        case Code(text):
+        case Code(raw):
+            text = visible(raw)
             longest = max(map(len, re.findall("`+", text)), default=0)
             fence = "`" * max(3, longest + 1)
             return f"{fence}\n{text}\n{fence}"

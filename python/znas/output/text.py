@@ -16,6 +16,7 @@ from znas.output.document import (
     Pictures,
     Table,
     one_line,
+    visible,
 )
 
 #: Columns of a label; longer ones make room for themselves.
@@ -42,7 +43,7 @@ def _part(part: Part, emphasis: bool) -> str:
         case Heading(text) | Paragraph(text):
             return one_line(text)
         case Code(text):
-            return text
+            return visible(text)
         case Notes(lines):
             return _labelled([("note", line) for line in lines])
         case Facts(pairs):
@@ -56,8 +57,9 @@ def _part(part: Part, emphasis: bool) -> str:
 
 
 def _labelled(pairs: Sequence[tuple[str, str]]) -> str:
-    width = max([LABEL, *(len(label) + 2 for label, _ in pairs)])
-    return "\n".join(f"{label:<{width}}{one_line(value)}".rstrip() for label, value in pairs)
+    lines = [(one_line(label), one_line(value)) for label, value in pairs]
+    width = max([LABEL, *(len(label) + 2 for label, _ in lines)])
+    return "\n".join(f"{label:<{width}}{value}".rstrip() for label, value in lines)
 
 
 def _table(table: Table, emphasis: bool) -> str:

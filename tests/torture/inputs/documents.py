@@ -202,6 +202,7 @@ class Results(Input):
 
         found = znas.load(self.put("result.json", case))
         shown = text.render(found.document().parts) + html.render(found.document()) + found.to_json()
+        shown += znas.report(found, random=0).to_html()
         return found.arch == json.loads(case)["arch"] and "\x1b" not in shown
 
 
