@@ -17,7 +17,7 @@ TORCH ?= torch<2.14
 # A worker that has nothing left takes tests over from the others.
 WORKERS := -n auto --dist worksteal
 
-.PHONY: search test bench docs pictures screenshots lint format test-cpp test-sanitized test-minimum test-tensorrt test-vision cuda torture clean
+.PHONY: search test bench docs pictures screenshots tutorial lint format test-cpp test-sanitized test-minimum test-tensorrt test-vision cuda torture clean
 
 search: $(VENV)/.installed
 	$(BIN)/znas-engine search
@@ -45,6 +45,10 @@ pictures: $(VENV)/.installed
 # Report pages of real searches, to be looked at: build/screenshots, and the README's docs/report.png.
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.screenshots
+
+# The tutorial, with the outputs of a run.
+tutorial: $(VENV)/.installed-dev
+	$(BIN)/python bench/tutorial.py
 
 # Style, types and layers of everything that is committed.
 lint: $(VENV)/.installed-dev

@@ -15,14 +15,16 @@ from znas.costs.latency import Latency, Target, measure_latency
 from znas.files import write_file
 from znas.hooks import QUIET, Report
 from znas.network import MOST_CLASSES
+from znas.notebook import shown
 from znas.output import Document, Facts, Notes, Part
+from znas.output.notebook import Shown
 from znas.result import SearchResult
 from znas.run_folder import about_model, load
 from znas.summary import how_fed, size_in_words
 from znas_engine import paths
 from znas_engine.arguments import check_between, choice
 from znas_engine.data.preprocess import Preprocess, names_of_classes
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, one_line
 from znas_engine.export import GRAPH_DTYPES
 from znas_engine.graph import Graph
 from znas_engine.progress import Progress
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(Shown):
     """What `znas.deploy` made.
 
     space, genotype: what it is of. macro, graph: of the network, at the size that was trained. model: the
@@ -55,6 +57,11 @@ class Deployment:
     latency: Latency | None
     notes: tuple[str, ...]
     model: bytes
+
+    def __repr__(self) -> str:
+        kind = f"{self.built_by} plan" if self.built_by else f"ONNX, opset {self.opset}"
+        size = f"{len(self.model) / 1e6:.2f} MB, {self.dtype}"
+        return f"<Deployment {self.space.name} {one_line(str(self.genotype), 100)}: {kind}, {size}>"
 
     def save(self, file: str | Path) -> Path:
         """Writes the model to a new file, whole or not at all; StorageError if it cannot."""
@@ -153,17 +160,9 @@ def deploy(
     def images(note: Report) -> Images:
         return images_for(result, made.macro, made.preprocess, data_dir, note)
 
-    return packed(
-        made,
-        images,
-        opset=opset,
-        dtype=dtype,
-        place=place,
-        where=where,
-        notes=notes,
-        progress=progress,
-        report=report,
-    )
+    asked: dict[str, Any] = {"opset": opset, "dtype": dtype, "place": place, "where": where, "notes": notes}
+    with shown("images", progress) as told:
+        return packed(made, images, **asked, progress=told, report=report)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from znas.output.figures import QUIET, SERIES, canvas, label, legend, place_labe
 from znas.output.scales import beyond, focus
 from znas.selection.finalists import functions
 from znas.selection.limited import fitting
+from znas_engine.errors import one_line
 from znas_engine.spaces import Genotype, Macro, Mask, SearchSpace
 
 Floats = NDArray[np.float64]
@@ -56,6 +57,9 @@ class FrontPoint:
     quartiles: tuple[float, float] | None
     params: int
     flops: int
+
+    def __repr__(self) -> str:
+        return f"<FrontPoint {one_line(self.arch, 100)}: score {self.score:.6g}, cost {self.cost:,.6g}>"
 
     @property
     def arch(self) -> str:

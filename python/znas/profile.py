@@ -20,13 +20,15 @@ from znas.costs.quantities import in_words
 from znas.costs.reference import ReferenceProfile, profile_reference
 from znas.hooks import QUIET
 from znas.network import read, trained_macro
+from znas.notebook import shown
 from znas.output import Code, Document, Facts, Notes, Part, Table
+from znas.output.notebook import Shown
 from znas.selection.members import count, members
 from znas.selection.members import in_words as many
 from znas.vision import is_reference
 from znas_engine.arguments import check_between, function
 from znas_engine.environment import derive_seed
-from znas_engine.errors import InvalidValueError, briefly
+from znas_engine.errors import InvalidValueError, briefly, one_line
 from znas_engine.footprint import check_memory
 from znas_engine.graph import Conv, Graph, Linear
 from znas_engine.progress import Progress
@@ -66,7 +68,7 @@ class Predicted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceProfile:
+class SpaceProfile(Shown):
     """macro: the size of the networks. architectures: of the space, those that are not admitted included.
     functions: that differ and are admitted; None where the space does not list them. costs: by name. latency:
     None where no target was given."""
@@ -77,6 +79,10 @@ class SpaceProfile:
     functions: int | None
     costs: dict[str, Spread]
     latency: Predicted | None
+
+    def __repr__(self) -> str:
+        size = f"{many(self.architectures)} architectures at {_size(self.macro)}"
+        return f"<SpaceProfile of {self.space.name}: {size}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -117,7 +123,7 @@ class SpaceProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArchitectureProfile:
+class ArchitectureProfile(Shown):
     """costs: by name, as the communities count them, dead operations included. live: params and flops of what
     the images pass on their way to the logits. depth: layers with weights on the longest such way. latency:
     measured; None where no target was given."""
@@ -129,6 +135,10 @@ class ArchitectureProfile:
     live: dict[str, int]
     depth: int
     latency: Latency | None
+
+    def __repr__(self) -> str:
+        costs = ", ".join(f"{in_words(name, value)} {name}" for name, value in self.costs.items())
+        return f"<ArchitectureProfile {self.space.name} {one_line(str(self.genotype), 100)}: {costs}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -211,16 +221,17 @@ def profile(
     sample = random_masks(found, samples, np.random.default_rng(derive_seed(seed, "profile")))
     latencies = None
     work = samples + (measured if target is not None else 0)
-    if target is not None:
-        latencies = Latencies(
-            found,
-            macro,
-            str(target),
-            seed=seed,
-            measured=measured,
-            progress=lambda done, total: progress(samples + done, work),
-        )
-    return _of_space(found, macro, sample, latencies, lambda done: progress(done, work))
+    with shown("architectures", progress) as told:
+        if target is not None:
+            latencies = Latencies(
+                found,
+                macro,
+                str(target),
+                seed=seed,
+                measured=measured,
+                progress=lambda done, total: told(samples + done, work),
+            )
+        return _of_space(found, macro, sample, latencies, lambda done: told(done, work))
 
 
 def _no_size(

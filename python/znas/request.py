@@ -278,6 +278,12 @@ class Request:
         costs = {name: about.limit for name, about in OPTIONS.items() if about.limit is not None}
         return tuple(each for name, cost in costs.items() for each in limits(cost, getattr(self, name)))
 
+    def __repr__(self) -> str:
+        """What is not as it would be without being asked for."""
+        asked = [(each.name, getattr(self, each.name), each.default) for each in fields(self)]
+        told = [f"{n}={briefly(v, 80)}" for n, v, usual in asked if type(v) is not type(usual) or v != usual]
+        return f"Request({', '.join(told)})"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
         backends: those are their names if these lead to them."""

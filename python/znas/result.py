@@ -25,6 +25,7 @@ from znas.setup import Conditions, Setup
 from znas_engine import paths
 from znas_engine.arguments import check_between
 from znas_engine.data.preprocess import Preprocess
+from znas_engine.errors import one_line
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class EdgeReport:
     operations: dict[str, ScoreReport]
     ensemble: ScoreReport | None
     race: Heat | None
+
+    def __repr__(self) -> str:
+        return f"<EdgeReport {self.edge}: {self.selected} of {', '.join(self.operations)}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,18 @@ class SearchResult:
     notes: tuple[str, ...]
     versions: dict[str, str]
 
+    def __repr__(self) -> str:
+        size = f"{self.params:,} parameters, {self.flops / 1e6:.1f} M multiply-accumulates"
+        cost = f"{self.evaluations:,} masked passes, {self.seconds.total:.3g} s"
+        return f"<SearchResult {self.space.name} {one_line(self.arch, 100)}: {size}; {cost}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the head of a page."""
+        from znas.output import html
+        from znas.page import head
+
+        return html.fragment(head(self))
+
     @property
     def arch(self) -> str:
         """The community's string."""
@@ -194,6 +210,14 @@ class SearchResult:
         from znas.summary import document
 
         return document(self)
+
+    def to_frame(self) -> Any:
+        """A pandas.DataFrame, one row per edge and operation, as in scores.csv; MissingDependencyError
+        without pandas."""
+        from znas.output.records import as_frame
+        from znas.summary import records
+
+        return as_frame([record for record in records(self) if record["operation"]])
 
     def to_json(self) -> str:
         """One object; the keys are stable, the same seed and backend give the same text but for seconds."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import pprint
 import re
@@ -16,11 +14,13 @@ from typing import Any
 from znas import front, timm_model
 from znas.files import check_new
 from znas.output import html
+from znas.output.records import as_csv
 from znas.packages import lacking
 from znas.page import Gathered, Run, document
 from znas.page.use import UNSAID
 from znas.reopened import check
 from znas.result import SearchResult
+from znas.summary import records
 from znas_engine import __version__, paths, strict_json
 from znas_engine.data.preprocess import FORMULA, Preprocess
 from znas_engine.environment import derive_seed
@@ -168,25 +168,7 @@ def _constants(preprocess: Preprocess) -> str:
 
 
 def _scores_csv(result: SearchResult) -> str:
-    """One row per operation of an edge and per edge (operation empty): its worth in every environment, and by
-    every score if there are several."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    rows = result.conditions.rows
-    single = len(result.conditions.scores) == 1
-    columns = [f"environment_{k}" if single else f"{score}_environment_{k}" for k, score in rows]
-    writer.writerow(["edge", "operation", "source", "selected", "aggregate", "mean", "std", *columns])
-    for edge in result.edges:
-        reports = [(name, report, name == edge.selected) for name, report in edge.operations.items()]
-        if edge.ensemble is not None:
-            reports.append(("", edge.ensemble, edge.kept))
-        for name, report, selected in reports:
-            source = {True: "intervened", False: "observed", None: "game"}[report.intervened]
-            moments = ["" if x is None else x for x in (report.mean, report.std)]
-            writer.writerow(
-                [edge.edge, name, source, int(selected), report.aggregate, *moments, *report.values]
-            )
-    return text.getvalue()
+    return as_csv([record | {"selected": int(record["selected"])} for record in records(result)])
 
 
 def _onnx(

@@ -16,6 +16,7 @@ from znas.costs.limits import Counted
 from znas.hooks import QUIET, Hooks, Report
 from znas.meaning import remarks
 from znas.method import Method
+from znas.notebook import shown
 from znas.packages import outside
 from znas.request import Request, request_of
 from znas.scoring import asked
@@ -250,8 +251,8 @@ def score(
         references=references,
         report=report,
     )
-    with scoring.pieces(where) as pieces:
-        table = scoring.table(pieces, progress)
+    with scoring.pieces(where) as pieces, shown("architectures", progress) as told:
+        table = scoring.table(pieces, told)
         if where is not None:
             table.save(where)
             pieces.discard()

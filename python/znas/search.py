@@ -15,6 +15,7 @@ from znas.interventions.scorer import IntervenedScorer
 from znas.limits import settled
 from znas.meaning import always, drawn, remarks, ties
 from znas.method import Method
+from znas.notebook import shown
 from znas.packages import outside
 from znas.request import OPTIONS, Request, request_of
 from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
@@ -55,7 +56,8 @@ def search(
 
     Args:
         request: a whole `znas.Request`; or give its fields as keyword arguments.
-        progress: called with (masked passes done, those that will be needed at most).
+        progress: called with (masked passes done, those that will be needed at most); without one, a notebook
+            shows a bar.
         report: called with one-line remarks worth showing.
         OPTIONS
 
@@ -64,7 +66,9 @@ def search(
     Raises:
         ZnasError: bad arguments, bad images, a missing package, a score that is not finite; one line each.
     """
-    return searched(request_of(request, options), Hooks(progress, report))
+    asked = request_of(request, options)
+    with shown("masked passes", progress) as told:
+        return searched(asked, Hooks(told, report))
 
 
 def searched(request: Request, hooks: Hooks = QUIET) -> SearchResult:

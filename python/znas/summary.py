@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from znas.costs.quantities import in_words
 from znas.front import figure, table
@@ -23,6 +24,25 @@ def document(result: SearchResult, *, pictures: bool = False) -> Document:
     if result.notes:
         parts.append(Notes(result.notes))
     return Document(f"An architecture of the space {result.space.name}", parts, result.to_dict())
+
+
+def records(result: SearchResult) -> list[dict[str, Any]]:
+    """A flat dictionary per operation of an edge and per edge (operation empty): its worth in every
+    environment, and by every score if there are several. What scores.csv and the data frame hold."""
+    c = result.conditions
+    single = len(c.scores) == 1
+    columns = [f"environment_{k}" if single else f"{score}_environment_{k}" for k, score in c.rows]
+    found = []
+    for edge in result.edges:
+        reports = [(name, report, name == edge.selected) for name, report in edge.operations.items()]
+        if edge.ensemble is not None:
+            reports.append(("", edge.ensemble, edge.kept))
+        for name, report, selected in reports:
+            source = {True: "intervened", False: "observed", None: "game"}[report.intervened]
+            own = {"edge": edge.edge, "operation": name, "source": source, "selected": selected}
+            worth = {"aggregate": report.aggregate, "mean": report.mean, "std": report.std}
+            found.append(own | worth | dict(zip(columns, report.values, strict=True)))
+    return found
 
 
 def size_in_words(macro: Macro, params: int, flops: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,11 @@ class LatencyTable:
     space: SearchSpace[Any]
     genotypes: list[Genotype]
     columns: dict[str, NDArray[np.float64]]
-    _rows: dict[bytes, int] = field(repr=False)
+    _rows: dict[bytes, int]
+
+    def __repr__(self) -> str:
+        columns = ", ".join(self.columns)
+        return f"<LatencyTable {self.path}: {len(self.genotypes):,} of {self.space.name}; {columns}>"
 
     @classmethod
     def read(cls, path: Path | str, space: SearchSpace[Any]) -> LatencyTable:

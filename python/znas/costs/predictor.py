@@ -107,6 +107,9 @@ class LatencyModel:
     _unit: float
     _least: float
 
+    def __repr__(self) -> str:
+        return f"<LatencyModel: {self.form}; held out: {self.error}>"
+
     @classmethod
     def fit(
         cls,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from znas.costs.latency import PROCESSES, Latency, Stopwatch, Target
 from znas.costs.quantities import in_words
 from znas.output import Document, Facts, Notes, Part
+from znas.output.notebook import Shown
 from znas.vision import torchvision_network
 from znas_engine.arguments import check_between
 from znas_engine.data.torchvision_sets import PREFIX
@@ -25,7 +26,7 @@ _OPSET = 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceProfile:
+class ReferenceProfile(Shown):
     """params: trainable. flops: multiply-accumulates of one image, as `Graph.flops` counts them. latency:
     None where no target was given."""
 

@@ -1,4 +1,4 @@
-"""Flat rows as CSV."""
+"""Flat rows as CSV and as a data frame."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from znas_engine.errors import MissingDependencyError
 
 
 def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
@@ -17,3 +19,12 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()
+
+
+def as_frame(records: Sequence[Mapping[str, Any]]) -> Any:
+    """A pandas.DataFrame with a row per record; MissingDependencyError without pandas."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingDependencyError("a data frame needs pandas: pip install pandas") from error
+    return pandas.DataFrame.from_records(records)

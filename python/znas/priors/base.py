@@ -60,6 +60,10 @@ class Prior:
     provenance: dict[str, Any]
     check: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        known = int(np.isfinite(self.mean).sum())
+        return f"<Prior of {self.score}: {known} neurons of {self.space.name}>"
+
     def __post_init__(self) -> None:
         space = instance("space", self.space, SearchSpace, ": znas_engine.spaces.get_space gives it")
         instance("score", self.score, str)

@@ -10,7 +10,9 @@ from typing import Any
 from znas.files import check_new, write_file
 from znas.hooks import QUIET
 from znas.hooks import Report as Remarks
+from znas.notebook import shown
 from znas.output import Document, html
+from znas.output.notebook import Shown
 from znas.page import Gathered, document
 from znas.report.runs import Given, opened
 from znas.report.standing import ENVS, RANDOM, measured
@@ -28,11 +30,16 @@ __all__ = ["ENVS", "RANDOM", "Page", "report"]
 MOST_ENVS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+@dataclass(frozen=True, slots=True, repr=False)
+class Page(Shown):
     """The answer of `znas.report`."""
 
     gathered: Gathered
+
+    def __repr__(self) -> str:
+        runs = self.gathered.runs
+        names = ", ".join(run.name for run in runs[:4]) + (", ..." if len(runs) > 4 else "")
+        return f"<Page of {len(runs)} runs: {names}>"
 
     def document(self) -> Document:
         """What the command prints, for any renderer of `znas.output`."""
@@ -91,7 +98,8 @@ def report(
     accuracies = [row for folder in _several(trained) for row in read(named(folder, "`trained`"))]
     if random:
         folder = None if data_dir is None else named(data_dir, "`data_dir`")
-        found = measured(found, random, envs, folder, progress, remarks)
+        with shown("architectures", progress) as told:
+            found = measured(found, random, envs, folder, told, remarks)
     page = Page(Gathered(tuple(found), tuple(accuracies)))
     if where is not None:
         page.save(where)

@@ -12,15 +12,18 @@ import numpy as np
 
 from znas.files import check_new, write_file
 from znas.output import Document, Facts, Notes, Part, Table
-from znas.output.records import as_csv
+from znas.output.notebook import Shown
+from znas.output.records import as_csv, as_frame
 from znas.request import Request
 from znas.setup import Conditions
-from znas_engine.errors import InvalidValueError, MissingDependencyError
+from znas_engine.errors import InvalidValueError, one_line
 from znas_engine.paths import named
 from znas_engine.spaces import Macro, SearchSpace
 
 #: Rows that are shown on a terminal.
 SHOWN = 20
+#: Characters of an architecture in one line of many.
+ARCH = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,11 @@ class ScoreRow:
     params: int
     flops: int
 
+    def __repr__(self) -> str:
+        among = "" if self.percentile is None else f", percentile {self.percentile:.1f}"
+        arch = one_line(self.arch, ARCH)
+        return f"<ScoreRow {arch}: {self.aggregate:.6g}, rank {self.rank}{among}>"
+
     def record(self) -> dict[str, Any]:
         """Flat: by score its mean and, of several environments, its standard deviation."""
         found: dict[str, Any] = {"arch": self.arch}
@@ -63,7 +71,7 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreTable:
+class ScoreTable(Shown):
     """The answer of `znas.score`.
 
     request: what was asked. space, conditions: what that resolved to. rows: in the order in which the
@@ -84,6 +92,13 @@ class ScoreTable:
     seconds: float
     notes: tuple[str, ...]
     versions: dict[str, str]
+
+    def __repr__(self) -> str:
+        c = self.conditions
+        return (
+            f"<ScoreTable of {self.space.name}: {len(self.rows):,} architectures by {c.score}, "
+            f"{len(self.references):,} random ones, {c.envs} environments of {c.images} images>"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, strings and numbers: the same whether or not the job was interrupted, so
@@ -126,11 +141,7 @@ class ScoreTable:
 
     def to_frame(self) -> Any:
         """A pandas.DataFrame of `records`; MissingDependencyError without pandas."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingDependencyError("a data frame needs pandas: pip install pandas") from error
-        return pandas.DataFrame.from_records(self.records())
+        return as_frame(self.records())
 
     def save(self, path: str | Path) -> Path:
         """Writes a new file, as CSV or JSON by the end of its name; StorageError where it cannot."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from znas.output import Document, Facts, Notes, Part, Table
+from znas.output.notebook import Shown
 from znas.training.recipe import Recipe
 from znas_engine.progress import duration
 
@@ -74,7 +75,7 @@ def interval(right: int, images: int) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
+class TrainingResult(Shown):
     """The answer of `znas.train`.
 
     out: the folder, see `znas.training.train.FILES`. rows: by network, then by seed; the first is what was

@@ -14,6 +14,7 @@ import numpy as np
 from znas import jobs
 from znas.files import check_new, write_folder
 from znas.hooks import QUIET, Report
+from znas.notebook import shown
 from znas.result import SearchResult
 from znas.run_folder import architecture_files
 from znas.training.result import RESULT, Row, TrainingResult
@@ -76,7 +77,8 @@ def train(
     place: dict[str, Any] = {"data_dir": data_dir, "val_dir": val_dir}
     size: dict[str, Any] = {"resolution": resolution, "channels": channels, "cells": cells}
     about = subject(what, space, data, **place, **size, report=report)
-    return _Trainings(about, settings, progress, report).run(folder)
+    with shown("batches", progress) as told:
+        return _Trainings(about, settings, told, report).run(folder)
 
 
 @dataclass(slots=True)
