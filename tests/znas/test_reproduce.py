@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from tests.command import supernet
 from znas.cli import main
 from znas.files import Album
+from znas.hooks import Hooks
 from znas.output import markdown
 from znas.reproduce.correlation import correlation, score_table, scores_csv, unique_rows
 from znas.reproduce.figures import SCORES_FILE
@@ -30,20 +32,24 @@ from znas.reproduce.rows import choose, proxied, rows
 from znas.reproduce.sets import sets
 from znas.reproduce.statistics import paired_p, rank_correlations, summary
 from znas.reproduce.table2 import table2
-from znas.reproduce.trials import run_trials
-from znas.request import Request
+from znas.reproduce.sizes import Evaluation, sizes
+from znas.reproduce.trained import Plan, train_rows
+from znas.reproduce.trials import Trial, run_trials
+from znas.request import SHIPPED, Request
+from znas.result import Seconds
 from znas.scoring.batches import BATCH
 from znas.selection.aggregate import log_rank
 from znas.setup import Setup
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.scores import Score, get_score
-from znas_engine.spaces import SearchSpace, get_space
+from znas_engine.spaces import Macro, SearchSpace, get_space
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
 from znas_engine.spaces.nasbench201.isomorphism import canonical
 from znas_engine.tables import read_table
 
+ROOT = Path(__file__).parents[2]
 NB201 = NasBench201()
 TINY = {"supernet_channels": 2, "supernet_cells": 1, "resolution": 8, "images": 10}
 FREE = "random,most-parameters,paper-prior-p1,paper-g-prior-p1"
@@ -543,3 +549,57 @@ def test_importing_the_command_loads_nothing_heavy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert found.stdout.strip() == "[]"
+
+
+class Small(Darts):
+    """DARTS, trained at a size that takes seconds."""
+
+    def evaluation_macro(self, *, resolution: int, classes: int) -> Macro:
+        macro = super().evaluation_macro(resolution=resolution, classes=classes)
+        return replace(macro, channels=2, cells=3)
+
+
+@pytest.mark.ours
+def test_rows_are_trained_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is trained is not trained again; the table holds its errors, and says of how many epochs."""
+    pictures = ROOT / "examples" / "five-classes"
+    evaluation = replace(Evaluation.of("table1"), space=f"{__name__}:Small")
+    rng = np.random.default_rng(0)
+    spent = Seconds(1.0, 0.1, 0.8, 0.1)
+    archs = [str(Darts().genotype(Darts().random_path(rng))) for _ in range(2)]
+    trials = {"random": [Trial(seed, arch, 3, spent, "cpu") for seed, arch in enumerate(archs)]}
+    request = Request(space=evaluation.space, data="imagefolder", data_dir=pictures, threads=1)
+    said: list[str] = []
+    hooks = Hooks(report=said.append)
+    plan = Plan(2, epochs=1)
+    drawn = replace(request, data="gaussian", data_dir=None)
+    with pytest.raises(InvalidValueError, match="have no labels to learn"):
+        train_rows(evaluation, trials, drawn, plan, tmp_path, hooks)
+    said.clear()
+    found = train_rows(evaluation, trials, request, plan, tmp_path / "trained", hooks)
+    assert "to train: 2 networks for 1 epochs of 300 images" in said[0]
+    assert [each.arch for each in found["random"]] == archs
+    assert {(each.epochs, each.images, each.learned) for each in found["random"]} == {(1, 100, 300)}
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("weights.safetensors")}
+    assert train_rows(evaluation, trials, request, plan, tmp_path / "trained", hooks) == found
+    assert "to train: 0 networks" in said[-1]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("weights.safetensors")} == kept
+    with pytest.raises(DataError, match="another architecture, recipe or number of epochs"):
+        train_rows(evaluation, trials, request, Plan(1, epochs=2), tmp_path / "trained", hooks)
+    sheet = sizes(evaluation, [rows(None, SHIPPED)[0]], trials, conditions, found)
+    errors = [100 - 100 * each.accuracy for each in found["random"]]
+    assert f"{np.mean(errors):.2f} ± {np.std(errors, ddof=1):.2f}" in sheet.cells[0][1]
+    assert "after 1 epochs by the recipe darts-cifar on 300 images" in sheet.notes[0]
+    assert sheet.records[0]["test_error"] == pytest.approx(np.mean(errors))
+
+
+def test_training_is_asked_for_as_it_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["table1", "--data", "gaussian", "--seeds", "1", "--out", str(tmp_path / "a")]
+    for more, message in (
+        (["--train", "2"], "`train` must be between 0 and 1"),
+        (["--train-epochs", "3"], "pass --train N too"),
+        (["--train", "1", "--train-epochs", "0"], "`train_epochs` must be"),
+    ):
+        code, out, err = command(capsys, *place, *more)
+        assert (code, out) == (2, "")
+        assert message in err

@@ -18,10 +18,12 @@ from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.hooks import Hooks
 from znas.request import SHIPPED, Request
 from znas.setup import Setup
-from znas_engine.arguments import distinct
+from znas_engine.arguments import check_between, distinct
+from znas_engine.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from znas.reproduce.sheet import Sheet
+    from znas.reproduce.trained import Plan
 
 reproduce = typer.Typer(
     help="The paper's tables with baselines beside them: repeated over seeds, resumable, with intervals.",
@@ -37,6 +39,13 @@ TableFile = Annotated[
     ),
 ]
 Rows = Annotated[str | None, typer.Option(help="Rows to run, separated by commas; all by default.")]
+Train = Annotated[
+    int,
+    typer.Option(help="Architectures of every row to train, those of its first seeds, in OUT/trained."),
+]
+TrainEpochs = Annotated[
+    int | None, typer.Option(help="Instead of the recipe's: quicker, and no longer the paper's test error.")
+]
 #: What every table asks of its searches.
 SEARCHES = (*DATA, *MACHINE, "images", "seed", *SIZE)
 USUAL = {"preset": "naswot", "data": "cifar10", "device": "default", "images": 64}
@@ -55,12 +64,15 @@ def table1(
     seeds: Seeds = 10,
     rows: Rows = None,
     prior: Prior = SHIPPED,
+    train: Train = 0,
+    train_epochs: TrainEpochs = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """DARTS space, CIFAR-10: genotypes, their sizes and what the searches cost; no test errors.
+    """DARTS space, CIFAR-10: genotypes, their sizes and what the searches cost; test errors with --train.
 
-    A test error needs 600 epochs of training per genotype and is not measured. With --table, genotypes of
+    A test error needs 600 epochs of training per genotype; --train 1 trains one of every row and
+    says first what that takes here. With --table, genotypes of
     known accuracy, the rank correlation of naswot with it is measured as `reproduce correlation` does.
 
     \b
@@ -77,7 +89,8 @@ def table1(
         correlate = _correlation(
             request, table, ["naswot", "params", "flops"], None, out, as_json=as_json, quiet=quiet
         )
-    first = _sizes("table1", request, rows, prior, seeds, out, as_json=as_json, quiet=quiet)
+    plan = _plan(train, train_epochs, seeds)
+    first = _sizes("table1", request, rows, prior, seeds, plan, out, as_json=as_json, quiet=quiet)
     show_sheets([first, *([] if correlate is None else [correlate()])], as_json=as_json)
 
 
@@ -89,10 +102,12 @@ def table3(
     seeds: Seeds = 10,
     rows: Rows = None,
     prior: Prior = SHIPPED,
+    train: Train = 0,
+    train_epochs: TrainEpochs = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """DARTS space, ImageNet: the same at the sizes that are trained on ImageNet; no test errors.
+    """DARTS space, ImageNet: the same at the sizes that are trained on ImageNet; test errors with --train.
 
     The paper searched on batches of 1,024 ImageNet images: --data imagefolder --images 1024 does, given them.
     On CIFAR-10 images (the default) the genotypes are transferred.
@@ -106,9 +121,9 @@ def table3(
     from znas.reproduce.published import space_of
 
     request = replace(request, space=space_of("table3"))
-    show_sheets(
-        [_sizes("table3", request, rows, prior, seeds, out, as_json=as_json, quiet=quiet)], as_json=as_json
-    )
+    plan = _plan(train, train_epochs, seeds)
+    sheet = _sizes("table3", request, rows, prior, seeds, plan, out, as_json=as_json, quiet=quiet)
+    show_sheets([sheet], as_json=as_json)
 
 
 @reproduce.command()
@@ -259,12 +274,26 @@ def _setup(request: Request, *, quiet: bool) -> Setup:
     return Setup(request, Hooks(report=reporter(quiet=quiet)))
 
 
+def _plan(count: int, epochs: int | None, seeds: int) -> Plan:
+    """Checked before the searches."""
+    from znas.reproduce.trained import Plan
+    from znas.training.settings import check_packages
+
+    check_between("train", count, 0, seeds)
+    if count:
+        check_packages(tensorboard=False)
+    elif epochs is not None:
+        raise InvalidValueError(f"--train-epochs {epochs} is of trainings: pass --train N too, or drop it")
+    return Plan(count, epochs if epochs is None else check_between("train_epochs", epochs, 1, None))
+
+
 def _sizes(
     table: str,
     request: Request,
     rows: str | None,
     prior: str,
     seeds: int,
+    plan: Plan,
     out: Path,
     *,
     as_json: bool,
@@ -273,6 +302,7 @@ def _sizes(
     from znas.reproduce import drawings, folder
     from znas.reproduce.rows import choose
     from znas.reproduce.sizes import Evaluation, sizes
+    from znas.reproduce.trained import train_rows
     from znas.reproduce.trials import check_seeds, run_trials
 
     check_seeds(request.seed, seeds, 1)
@@ -283,7 +313,12 @@ def _sizes(
     with progress_bar("searches", "masked passes", quiet=quiet) as bar:
         hooks = Hooks(bar, inner=bar.inner)
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
-    sheet = sizes(evaluation, chosen, trials, setup.conditions())
+    trained = {}
+    if plan.count:
+        with progress_bar("networks", "batches", quiet=quiet) as bar:
+            hooks = Hooks(bar, reporter(quiet=quiet), inner=bar.inner)
+            trained = train_rows(evaluation, trials, setup.request, plan, out / folder.TRAINED, hooks)
+    sheet = sizes(evaluation, chosen, trials, setup.conditions(), trained)
     save(sheet, album, evaluation.name, drawings.draw_sizes, as_json=as_json)
     return sheet
 

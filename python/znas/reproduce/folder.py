@@ -8,6 +8,8 @@ from znas.files import Album
 
 #: The finished searches of a folder, those under limits, and its measured scores.
 SEARCHES, LIMITED, SCORES = "searches.work", "limited.work", "scores.work"
+#: The folder of its trained networks, a folder each.
+TRAINED = "trained"
 #: Of every table NAME the files NAME.SUFFIX.
 SUFFIXES = ("csv", "json", "md", "html")
 
@@ -17,6 +19,6 @@ def opened(out: Path, name: str, *others: str) -> Album:
 
     Raises StorageError.
     """
-    album = Album(out, (SEARCHES, LIMITED, SCORES))
+    album = Album(out, (SEARCHES, LIMITED, SCORES, TRAINED))
     album.check(*(f"{name}.{suffix}" for suffix in SUFFIXES), *others)
     return album

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from znas.reproduce.rows import Row
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import summary
 from znas.reproduce.table2 import phases
+from znas.reproduce.trained import Trained
 from znas.reproduce.trials import Trial
 from znas.setup import Conditions
 from znas_engine.spaces import Macro, get_space
@@ -22,14 +24,15 @@ from znas_engine.spaces import Macro, get_space
 class Evaluation:
     """How the community trains what a search found.
 
-    name: of the table in `published.json`. usual_rows: what the paper's own rows need, and their baselines;
-    the other rows cost minutes per seed.
+    name: of the table in `published.json`. recipe: see `znas.training.recipe`. usual_rows: what the paper's
+    own rows need, and their baselines; the other rows cost minutes per seed.
     """
 
     name: str
     title: str
     space: str
     epochs: int
+    recipe: str
     resolution: int
     classes: int
     usual_rows: tuple[str, ...]
@@ -38,7 +41,7 @@ class Evaluation:
     def of(name: str) -> Evaluation:
         """What `published.json` says of that table."""
         table = published()["tables"][name]
-        facts = {key: table[key] for key in ("title", "space", "epochs", "resolution", "classes")}
+        facts = {key: table[key] for key in ("title", "space", "epochs", "recipe", "resolution", "classes")}
         return Evaluation(name, **facts, usual_rows=tuple(table["usual_rows"]))
 
     @property
@@ -48,11 +51,16 @@ class Evaluation:
 
 
 def sizes(
-    evaluation: Evaluation, rows: Sequence[Row], trials: dict[str, list[Trial]], conditions: Conditions
+    evaluation: Evaluation,
+    rows: Sequence[Row],
+    trials: dict[str, list[Trial]],
+    conditions: Conditions,
+    trained: Mapping[str, Sequence[Trained]] = MappingProxyType({}),
 ) -> Sheet:
-    """Genotypes, their sizes and what finding them cost; the test error is named as not measured."""
+    """Genotypes, their sizes and what finding them cost; the test error of those that were `trained`, by row,
+    and else named as not measured."""
     missing = f"needs {evaluation.epochs} epochs of training: not measured"
-    entries = [_entry(evaluation, row, trials[row.name]) for row in rows]
+    entries = [_entry(evaluation, row, trials[row.name], trained.get(row.name, ())) for row in rows]
     others = apart(evaluation.name, [row.name for row in rows])
     macro = evaluation.macro
     return Sheet(
@@ -63,7 +71,7 @@ def sizes(
         ],
         cells=[_cells(entry, missing) for entry in entries] + [_other(entry) for entry in others],
         notes=[
-            f"test error: {missing}; znas.search(...).save(FOLDER) writes the network to train",
+            _about_errors(missing, trained),
             (
                 f"sizes: of the network that is trained, {macro.channels} channels, {macro.cells} cells, "
                 f"{macro.resolution} x {macro.resolution} pixels, {macro.classes} classes; mean ± deviation"
@@ -76,7 +84,7 @@ def sizes(
             "table": evaluation.name,
             "seeds": [t.seed for t in trials[rows[0].name]],
             "settings": {n: getattr(conditions, n) for n in ("data", "backend", "images", "norm", "threads")},
-            "test_error": missing,
+            "test_error": missing if not any(trained.values()) else "measured",
             "network": asdict(macro),
             "rows": entries,
             "published": methods(evaluation.name),
@@ -84,7 +92,21 @@ def sizes(
     )
 
 
-def _entry(evaluation: Evaluation, row: Row, trials: list[Trial]) -> dict[str, Any]:
+def _about_errors(missing: str, trained: Mapping[str, Sequence[Trained]]) -> str:
+    all_ = [each for of_row in trained.values() for each in of_row]
+    if not all_:
+        return f"test error: {missing}; --train trains, and `znas-engine train` any one of them"
+    first = all_[0]
+    return (
+        f"test error: of {first.images:,} images after {first.epochs} epochs by the recipe {first.recipe} on "
+        f"{first.learned:,} images, mean ± deviation over the architectures that were trained; `trained` in "
+        "the JSON holds each, with its interval and seconds"
+    )
+
+
+def _entry(
+    evaluation: Evaluation, row: Row, trials: list[Trial], trained: Sequence[Trained]
+) -> dict[str, Any]:
     space = get_space(evaluation.space)
     networks = [space.network(space.parse(trial.arch), evaluation.macro) for trial in trials]
     return {
@@ -96,6 +118,7 @@ def _entry(evaluation: Evaluation, row: Row, trials: list[Trial]) -> dict[str, A
         "seconds": phases(trials),
         "device": trials[0].device,
         "architectures": [t.arch for t in trials],
+        "trained": [asdict(each) for each in trained],
         "published": beside(evaluation.name, row.name),
     }
 
@@ -107,12 +130,20 @@ def _cells(entry: dict[str, Any], missing: str) -> list[str]:
     )
     return [
         entry["row"],
-        f"{missing} {error}".strip(),
+        f"{_measured(entry, missing)} {error}".strip(),
         f"{_millions(entry['params'])} {params}".strip(),
         _millions(entry["flops"]),
         f"{entry['evaluations']:,.0f}",
         f"{total:.2f} = {setup:.2f} + {evaluate:.2f} + {rest:.2f} {spent}".strip(),
     ]
+
+
+def _measured(entry: dict[str, Any], missing: str) -> str:
+    if not entry["trained"]:
+        return missing
+    found = summary(100 - 100 * np.array([each["accuracy"] for each in entry["trained"]]))
+    spread = "" if found.std is None else f" ± {found.std:.2f}"
+    return f"{found.mean:.2f}{spread}"
 
 
 def _other(entry: dict[str, Any]) -> list[str]:
@@ -141,7 +172,9 @@ def _record(entry: dict[str, Any]) -> dict[str, Any]:
     record = {"row": entry["row"]}
     for name in ("params", "flops"):
         record |= {f"{name}_{part}": entry[name][part] for part in ("mean", "std")}
-    record |= {"test_error": "not measured", "evaluations": entry["evaluations"]}
+    errors = [100 - 100 * each["accuracy"] for each in entry["trained"]]
+    record |= {"test_error": float(np.mean(errors)) if errors else "not measured", "trained": len(errors)}
+    record |= {"evaluations": entry["evaluations"]}
     record |= {f"seconds_{phase}": s["mean"] for phase, s in entry["seconds"].items()}
     record["device"] = entry["device"]
     if entry["published"] is not None:

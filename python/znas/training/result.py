@@ -79,13 +79,15 @@ class TrainingResult(Shown):
     """The answer of `znas.train`.
 
     out: the folder, see `znas.training.train.FILES`. rows: by network, then by seed; the first is what was
-    asked for. data, judged: in words. machine: devices, precision, threads.
+    asked for. data, judged: in words; learned: images that were learned from. machine: devices, precision,
+    threads.
     """
 
     out: Path
     recipe: Recipe
     rows: tuple[Row, ...]
     data: str
+    learned: int
     judged: str
     machine: Mapping[str, Any]
     notes: tuple[str, ...]
@@ -109,6 +111,7 @@ class TrainingResult(Shown):
             "rows": [row.to_dict() for row in self.rows],
             "recipe": self.recipe.to_dict(),
             "data": self.data,
+            "learned_from": self.learned,
             "judged_on": self.judged,
             "machine": dict(self.machine),
             "notes": list(self.notes),

@@ -90,7 +90,7 @@ class Settings:
         if unknown:
             raise TypeError(f"train() got an unexpected keyword argument {unknown[0]!r}")
         tensorboard = truth("tensorboard", given.get("tensorboard", False))
-        _check_packages(tensorboard=tensorboard)
+        check_packages(tensorboard=tensorboard)
         changes = {name: given.get(name) for name in ("epochs", "batch", "lr")}
         first = check_between("seed", given.get("seed", 0), 0, None)
         seeds = check_between("seeds", given.get("seeds", 1), 1, MOST_SEEDS)
@@ -145,7 +145,8 @@ def on_images(settings: Settings, shown: Augment, scale: float | None) -> Any:
     return partial(_augmented, OnBytes(transform, shown.mean, shown.std), name)
 
 
-def _check_packages(*, tensorboard: bool) -> None:
+def check_packages(*, tensorboard: bool) -> None:
+    """MissingDependencyError where a training cannot be done."""
     try:
         import lightning.pytorch  # noqa: F401
 

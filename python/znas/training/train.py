@@ -248,6 +248,7 @@ class _Trainings:
             recipe=settings.recipe,
             rows=tuple(rows),
             data=learned,
+            learned=len(split.training.rows),
             judged=f"{len(split.judging.rows):,} images of {split.judging.dataset.origin}",
             machine={
                 "devices": list(settings.devices),
