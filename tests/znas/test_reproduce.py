@@ -26,13 +26,14 @@ from znas.files import Album
 from znas.hooks import Hooks
 from znas.output import markdown
 from znas.reproduce.correlation import correlation, score_table, scores_csv, unique_rows
+from znas.reproduce.evaluation import Evaluation
 from znas.reproduce.figures import SCORES_FILE
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
 from znas.reproduce.sets import sets
+from znas.reproduce.sizes import sizes
 from znas.reproduce.statistics import paired_p, rank_correlations, summary
 from znas.reproduce.table2 import table2
-from znas.reproduce.sizes import Evaluation, sizes
 from znas.reproduce.trained import Plan, train_rows
 from znas.reproduce.trials import Trial, run_trials
 from znas.request import SHIPPED, Request
@@ -586,7 +587,8 @@ def test_rows_are_trained_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {path: path.read_bytes() for path in tmp_path.rglob("weights.safetensors")} == kept
     with pytest.raises(DataError, match="another architecture, recipe or number of epochs"):
         train_rows(evaluation, trials, request, Plan(1, epochs=2), tmp_path / "trained", hooks)
-    sheet = sizes(evaluation, [rows(None, SHIPPED)[0]], trials, conditions, found)
+    chosen = choose(Darts(), ["random"], SHIPPED)
+    sheet = sizes(evaluation, chosen, trials, Setup(tiny(data="gaussian")).conditions(), found)
     errors = [100 - 100 * each.accuracy for each in found["random"]]
     assert f"{np.mean(errors):.2f} ± {np.std(errors, ddof=1):.2f}" in sheet.cells[0][1]
     assert "after 1 epochs by the recipe darts-cifar on 300 images" in sheet.notes[0]

@@ -300,8 +300,9 @@ def _sizes(
     quiet: bool,
 ) -> Sheet:
     from znas.reproduce import drawings, folder
+    from znas.reproduce.evaluation import Evaluation
     from znas.reproduce.rows import choose
-    from znas.reproduce.sizes import Evaluation, sizes
+    from znas.reproduce.sizes import sizes
     from znas.reproduce.trained import train_rows
     from znas.reproduce.trials import check_seeds, run_trials
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from znas.reproduce.published import apart, beside, methods, published
+from znas.reproduce.evaluation import Evaluation
+from znas.reproduce.published import apart, beside, methods
 from znas.reproduce.rows import Row
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import summary
@@ -17,37 +18,7 @@ from znas.reproduce.table2 import phases
 from znas.reproduce.trained import Trained
 from znas.reproduce.trials import Trial
 from znas.setup import Conditions
-from znas_engine.spaces import Macro, get_space
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How the community trains what a search found.
-
-    name: of the table in `published.json`. recipe: see `znas.training.recipe`. usual_rows: what the paper's
-    own rows need, and their baselines; the other rows cost minutes per seed.
-    """
-
-    name: str
-    title: str
-    space: str
-    epochs: int
-    recipe: str
-    resolution: int
-    classes: int
-    usual_rows: tuple[str, ...]
-
-    @staticmethod
-    def of(name: str) -> Evaluation:
-        """What `published.json` says of that table."""
-        table = published()["tables"][name]
-        facts = {key: table[key] for key in ("title", "space", "epochs", "recipe", "resolution", "classes")}
-        return Evaluation(name, **facts, usual_rows=tuple(table["usual_rows"]))
-
-    @property
-    def macro(self) -> Macro:
-        """The size at which parameters and multiply-accumulates are counted."""
-        return get_space(self.space).evaluation_macro(resolution=self.resolution, classes=self.classes)
+from znas_engine.spaces import get_space
 
 
 def sizes(

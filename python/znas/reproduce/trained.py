@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from znas.hooks import Hooks
+from znas.reproduce.evaluation import Evaluation
 from znas.reproduce.trials import Trial
 from znas.request import Request
 from znas_engine import paths, strict_json
 from znas_engine.errors import DataError
 from znas_engine.progress import duration
-
-if TYPE_CHECKING:
-    from znas.reproduce.sizes import Evaluation
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,6 @@ def seconds_of(network: nn.Module, dataset: Dataset, name: str, epochs: int) -> 
         network.zero_grad()
         loss = network(images).float().square().mean()
         loss.backward()
-        float(loss)  # waits for the device
+        loss.detach().item()  # waits for the device
         took = time.perf_counter() - began
     return took * epochs * -(-dataset.size // batch), device
