@@ -359,6 +359,7 @@ def training(folder: Path, right: int = 60) -> Path:
         recipe=recipe("quick"),
         rows=(row, replace(row, name="resnet20", right=50)),
         data="some",
+        learned=100,
         judged="100 images that were kept",
         machine={},
         notes=(),
