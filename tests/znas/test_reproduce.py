@@ -560,7 +560,7 @@ class Small(Darts):
         return replace(macro, channels=2, cells=3)
 
 
-@pytest.mark.ours
+@pytest.mark.ours  # nor are its packages among the oldest
 def test_rows_are_trained_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is trained is not trained again; the table holds its errors, and says of how many epochs."""
     pictures = ROOT / "examples" / "five-classes"

@@ -280,11 +280,15 @@ def _plan(count: int, epochs: int | None, seeds: int) -> Plan:
     from znas.training.settings import check_packages
 
     check_between("train", count, 0, seeds)
+    if epochs is not None:
+        check_between("train_epochs", epochs, 1, None)
+        if not count:
+            raise InvalidValueError(
+                f"--train-epochs {epochs} is of trainings: pass --train N too, or drop it"
+            )
     if count:
         check_packages(tensorboard=False)
-    elif epochs is not None:
-        raise InvalidValueError(f"--train-epochs {epochs} is of trainings: pass --train N too, or drop it")
-    return Plan(count, epochs if epochs is None else check_between("train_epochs", epochs, 1, None))
+    return Plan(count, epochs)
 
 
 def _sizes(
