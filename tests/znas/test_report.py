@@ -355,7 +355,6 @@ def training(folder: Path, right: int = 60) -> Path:
         deployed=right,
     )
     result = TrainingResult(
-        learned=300,
         out=folder,
         recipe=recipe("quick"),
         rows=(row, replace(row, name="resnet20", right=50)),
