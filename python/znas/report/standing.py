@@ -18,8 +18,7 @@ from znas.score import Scoring
 from znas.scoring import asked
 from znas.scoring.standing import intervals, percentiles
 from znas.scoring.table import ScoreRow, ScoreTable
-from znas.searchers.base import Task
-from znas.searchers.most_parameters import MostParameters
+from znas.searchers.most_parameters import largest as most_parameters
 from znas.selection.aggregate import get_aggregate
 from znas_engine.environment import derive_seed
 from znas_engine.errors import ZnasError
@@ -72,22 +71,12 @@ def _drawn(space: SearchSpace[Any], random: int, report: Report) -> list[str]:
 
 def _rivals(result: SearchResult, drawn: Sequence[str]) -> dict[str, str]:
     """By name what stands in the table, and by notation the random ones; each once."""
-    task = Task(
-        space=result.space,
-        macro=result.macro,
-        observe=_unasked,
-        aggregate=_unasked,
-        rng=np.random.default_rng(derive_seed(0, "most parameters")),
-    )
-    largest = str(result.space.genotype(MostParameters().choose(task)))
+    rng = np.random.default_rng(derive_seed(0, "most parameters"))
+    largest = str(result.space.genotype(most_parameters(result.space, result.macro, rng)))
     named = {"found": result.arch, "most parameters": largest}
     if largest == result.arch:
         named = {"found, which has most parameters": largest}
     return named | {arch: arch for arch in drawn if arch not in named.values()}
-
-
-def _unasked(_: Any) -> Any:
-    raise AssertionError("the largest network is found by counting")
 
 
 def _request(result: SearchResult, envs: int, data_dir: Path | None) -> Request:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from znas.checked import Check, Images, compared, runtime
 from znas.costs.reference import check_images, multiply_accumulates
 from znas.deploy import Trained, packed
-from znas.searchers.base import Task
-from znas.searchers.most_parameters import MostParameters
+from znas.searchers.most_parameters import largest
 from znas.training.baselines import BASELINES, baseline, check_onnx, to_onnx
 from znas.vision import REFERENCES, is_reference
 from znas.weights import fitted
@@ -47,7 +45,7 @@ class Packed:
 class Entrant:
     """name: unique among those that are trained together. arch: what it is. make: the network, freshly
     initialised from torch's generator. pack: of the trained network on a CPU in inference mode, with the
-    images to judge by and whom to tell remarks."""
+    images to judge by."""
 
     name: str
     arch: str
@@ -55,7 +53,6 @@ class Entrant:
     flops: int
     make: Callable[[], nn.Module]
     pack: Callable[[nn.Module, Images], Packed]
-    genotype: Genotype | None = None
 
 
 def of_space(
@@ -87,7 +84,6 @@ def of_space(
         graph.flops,
         lambda: space.to_torch(genotype, macro),
         pack,
-        genotype,
     )
 
 
@@ -130,20 +126,11 @@ def entrants(
     found = [first]
     for name in names:
         if name in OF_SPACE:
-            mask = _mask(name, space, macro, np.random.default_rng(derive_seed(seed, "train", name)))
+            rng = np.random.default_rng(derive_seed(seed, "train", name))
+            mask = space.random_path(rng) if name == "random" else largest(space, macro, rng)
             found.append(of_space(name, space, space.genotype(mask), macro, preprocess))
         elif name in BASELINES or is_reference(name):
             found.append(well_known(name, macro, preprocess))
         else:
             raise unknown_choice("baseline", name, [*OF_SPACE, *BASELINES, f"{PREFIX}{REFERENCES[0]}"])
     return found
-
-
-def _mask(name: str, space: SearchSpace[Any], macro: Macro, rng: np.random.Generator) -> NDArray[np.float32]:
-    if name == "random":
-        return space.random_path(rng)
-    return MostParameters().choose(Task(space, macro, _unasked, _unasked, rng))
-
-
-def _unasked(*_: Any) -> NDArray[np.float64]:
-    raise AssertionError("the largest network is found without scores")

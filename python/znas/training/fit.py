@@ -40,7 +40,7 @@ GLANCE = 1000
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where a training runs. devices: names such as cpu, or cuda:0 and cuda:1. precision: one of
-    `recipe.PRECISIONS`. workers: processes that read pictures."""
+    `settings.PRECISIONS`. workers: processes that read pictures."""
 
     devices: tuple[str, ...]
     precision: str

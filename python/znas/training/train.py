@@ -211,6 +211,7 @@ class _Trainings:
             "images": jobs.images(about.dataset),
             "images to judge by": None if judging is None else jobs.images(judging.dataset),
             "seed": seed,
+            "seed of what is set apart": self.settings.seeds[0],
             **self.settings.facts(),
         }
 
