@@ -14,7 +14,6 @@ from znas.checked import Check, Images, compared, hold, images_for, runtime
 from znas.costs.latency import Latency, Target, measure_latency
 from znas.files import write_file
 from znas.hooks import QUIET, Report
-from znas.network import MOST_CLASSES
 from znas.notebook import shown
 from znas.output import Document, Facts, Notes, Part
 from znas.output.notebook import Shown
@@ -29,6 +28,7 @@ from znas_engine.export import GRAPH_DTYPES
 from znas_engine.graph import Graph
 from znas_engine.progress import Progress
 from znas_engine.spaces import Genotype, Macro, SearchSpace, resize
+from znas_engine.spaces.parts import MOST_CLASSES
 
 if TYPE_CHECKING:
     from torch import nn

@@ -67,10 +67,12 @@ def network(graph: Graph) -> str:
 def code(*objects: Any, packages: Sequence[str] = ()) -> dict[str, str]:
     """Which code makes the values: our version, that of other packages, digests of other modules' files.
 
-    objects: scores, spaces, data sets, backends: what may be somebody else's. packages: that ours call.
+    objects: scores, spaces, data sets, backends, functions: what may be somebody else's. packages: that ours
+    call.
     """
     found = {"znas-engine": __version__} | {package: version(package) for package in packages}
-    return found | sources.code([each if inspect.isclass(each) else type(each) for each in objects])
+    made_of = [each if inspect.isclass(each) or inspect.isfunction(each) else type(each) for each in objects]
+    return found | sources.code(made_of)
 
 
 def check_work(path: Path) -> None:

@@ -9,9 +9,7 @@ from znas_engine.arguments import check_between
 from znas_engine.errors import InvalidValueError
 from znas_engine.footprint import check_memory
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
-
-#: Of what `network` makes: what trains on any machine is far below.
-MOST_PIXELS, MOST_CLASSES, MOST_CHANNELS = 8192, 1_000_000, 4096
+from znas_engine.spaces.parts import MOST_CHANNELS, MOST_CLASSES, MOST_PIXELS
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from znas.front import FrontPoint
 from znas.interventions.probability import AutoP
 from znas.method import MethodFacts
-from znas.network import MOST_CLASSES, read
+from znas.network import read
 from znas.request import Request
 from znas.selection.aggregate import stability
 from znas.selection.criteria import Worth
@@ -27,6 +27,7 @@ from znas_engine.arguments import check_between
 from znas_engine.data.preprocess import Preprocess
 from znas_engine.errors import one_line
 from znas_engine.spaces import Genotype, Macro, SearchSpace, get_space, resize
+from znas_engine.spaces.parts import MOST_CLASSES
 
 if TYPE_CHECKING:
     from torch import nn

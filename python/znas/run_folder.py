@@ -31,7 +31,8 @@ from znas_engine.supernet.initialisation import Weight, draw_weight
 
 RESULT = "result.json"
 #: What is written of an architecture, and of a search.
-ARCHITECTURE = ("architecture.py", "architecture.untrained.onnx", "preprocess.json")
+SOURCE, UNTRAINED, FED = "architecture.py", "architecture.untrained.onnx", "preprocess.json"
+ARCHITECTURE = (SOURCE, UNTRAINED, FED)
 SCORES, REPORT = "scores.csv", "report.html"
 FILES = (RESULT, SCORES, REPORT, *ARCHITECTURE)
 #: What a page names the digests of: what is the same in every run of the same search.
@@ -140,14 +141,20 @@ def architecture_files(
     """ARCHITECTURE: architecture.py, which imports only torch, the graph with random weights, and how both
     are fed."""
     fed = preprocess or Preprocess(size=macro.resolution, note=UNSAID)
+    files = source_files(space, genotype, macro, fed)
+    return {SOURCE: files[SOURCE], UNTRAINED: _onnx(space, genotype, macro, seed, fed), FED: files[FED]}
+
+
+def source_files(
+    space: SearchSpace[Any], genotype: Genotype, macro: Macro, fed: Preprocess
+) -> dict[str, bytes]:
+    """SOURCE and FED: what `architecture_files` writes without weights."""
     classifier = space.network(genotype, macro).nodes[-1].name
     for_timm = timm_model.source(classes=macro.classes, inputs=macro.inputs, classifier=classifier)
-    contents = (
-        f"{space.source(genotype, macro)}{_constants(fed)}{for_timm}".encode(),
-        _onnx(space, genotype, macro, seed, fed),
-        f"{json.dumps(fed.to_dict(), indent=1)}\n".encode(),
-    )
-    return dict(zip(ARCHITECTURE, contents, strict=True))
+    return {
+        SOURCE: f"{space.source(genotype, macro)}{_constants(fed)}{for_timm}".encode(),
+        FED: f"{json.dumps(fed.to_dict(), indent=1)}\n".encode(),
+    }
 
 
 def _constants(preprocess: Preprocess) -> str:

@@ -19,7 +19,7 @@ from functools import cache
 from importlib.machinery import BuiltinImporter, ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,11 @@ _DEEPEST = 4
 Plain = tuple[type, ...]
 
 
-def code(kinds: Sequence[type]) -> dict[str, str]:
-    """By package its version, by module a digest: of what the classes are made of and what that imports."""
+def code(kinds: Sequence[type | FunctionType]) -> dict[str, str]:
+    """By package its version, by module a digest: of what classes and functions are made of and what that
+    imports."""
     found: dict[str, str] = {}
-    bases = [base for kind in kinds for base in kind.__mro__]
+    bases = [base for kind in kinds for base in getattr(kind, "__mro__", (kind,))]
     for base in bases:
         module = base.__module__
         root = module.partition(".")[0]
@@ -185,13 +186,15 @@ def _spec(name: str) -> ModuleSpec | None:
     return found
 
 
-def _of_class(kind: type) -> list[Any]:
-    """Names and code of its methods, and of the functions and plain values that they name."""
+def _of_class(kind: type | FunctionType) -> list[Any]:
+    """Names and code of its methods, or of the function, and of the functions and plain values that they
+    name."""
     scope = vars(sys.modules.get(kind.__module__, kind))
-    members = {name: _function(value) for name, value in vars(kind).items()}
+    inside = {kind.__name__: kind} if isinstance(kind, FunctionType) else vars(kind)
+    members = {name: _function(value) for name, value in inside.items()}
     bodies = {name: body for name, body in members.items() if body is not None}
     plain = (str, int, float, bool)
-    values = {n: v for n, v in vars(kind).items() if n not in bodies and _is_plain(v, plain)}
+    values = {n: v for n, v in inside.items() if n not in bodies and _is_plain(v, plain)}
     seen: dict[str, Any] = {}
     waiting = [*bodies.values()]
     while waiting:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from znas_engine.arguments import check_between
 from znas_engine.data.torchvision_sets import PREFIX, torchvision
 from znas_engine.errors import InvalidValueError, briefly, in_short
+from znas_engine.spaces.parts import MOST_CLASSES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 #: Small networks that others compare with.
 REFERENCES = ("mobilenet_v2", "resnet18", "shufflenet_v2_x1_0")
-MOST_CLASSES = 1_000_000
 #: Arguments of those that give more than logits while they train, unless told otherwise.
 _PLAIN = {name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")}
 

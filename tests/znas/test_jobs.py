@@ -190,9 +190,11 @@ def test_code_is_all_that_it_imports_and_nothing_else(
         del sys.modules[module]
 
 
-def test_code_of_a_notebook_is_its_bytecode() -> None:
+@pytest.mark.parametrize("name", ["Theirs", "made"])
+def test_code_of_a_notebook_is_its_bytecode(name: str) -> None:
     text = "F = {f}\ndef helper(x):\n    return x {sign} F\nclass Theirs(Naswot):\n    limit = {limit}\n"
     text += "    def __call__(self, seen):\n        return helper(self.limit)\n"
+    text += "def made(x):\n    return helper(x * {limit})\n"
 
     def made(f: int = 1, sign: str = "+", limit: int = 3, more: str = "") -> dict[str, str]:
         scope: dict[str, Any] = {"Naswot": type(get_score("naswot")), "__name__": "notebook"}
@@ -201,7 +203,7 @@ def test_code_of_a_notebook_is_its_bytecode() -> None:
         sys.modules["notebook"] = module
         exec(more + text.format(f=f, sign=sign, limit=limit), module.__dict__)
         try:
-            return jobs.code(module.Theirs)
+            return jobs.code(getattr(module, name))
         finally:
             del sys.modules["notebook"]
 

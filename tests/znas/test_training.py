@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -649,6 +650,19 @@ def test_another_training_does_not_go_on_with_it(begun: Path, more: tuple[str, .
     assert said in line
     assert "name another --out" in line
     assert work.read_bytes() == before
+
+
+def test_an_augmentation_that_was_edited_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "their_augmentation.py"
+    source.write_text("def turned(images):\n    return images.flip(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    command = (*ARGUMENTS, "--augment", "their_augmentation:turned", "--out", tmp_path / "out")
+    assert killed(command, 1).returncode == -signal.SIGKILL
+    source.write_text("def turned(images):\n    return images.flip(2)\n")
+    assert "is of another training: its code is" in refused(here(*command, "-q"))
+    source.write_text("def turned(images):\n    return images.flip(3)\n")
+    assert here(*command, "-q").returncode == 0
 
 
 def test_a_damaged_checkpoint_is_said(begun: Path) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 from znas_engine.arguments import check_between
 
+#: Of a network that is asked for: what trains on any machine is far below.
+MOST_PIXELS, MOST_CLASSES, MOST_CHANNELS = 8192, 1_000_000, 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:

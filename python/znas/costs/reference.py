@@ -16,11 +16,11 @@ from znas.vision import torchvision_network
 from znas_engine.arguments import check_between
 from znas_engine.data.torchvision_sets import PREFIX
 from znas_engine.errors import InvalidValueError, in_short
+from znas_engine.spaces.parts import MOST_PIXELS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MOST_PIXELS = 8192
 #: Of the ONNX file that is timed, as of those that are deployed.
 _OPSET = 17
 

@@ -51,8 +51,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A row of what a training left. recipe: its name. accuracy, deployed_accuracy: shares of `images` that
-    the network and its deployed file classify rightly. interval: of the accuracy. judged: on which images."""
+    """A row of what a training left. recipe: its name. learned: images that it was trained on. accuracy,
+    deployed_accuracy: shares of other `images` that the network and its deployed file classify rightly.
+    interval: of the accuracy. judged: on which images."""
 
     name: str
     arch: str
@@ -61,6 +62,7 @@ class Trained:
     seed: int
     recipe: str
     epochs: int
+    learned: int
     seconds: float
     accuracy: float
     interval: tuple[float, float]

@@ -16,8 +16,8 @@ from znas.output.notebook import Shown
 from znas.page import Gathered, document
 from znas.report.runs import Given, opened
 from znas.report.standing import ENVS, RANDOM, measured
-from znas.report.trained import read
 from znas.scoring.asked import number_of
+from znas.training.written import read
 from znas_engine.arguments import check_between, function
 from znas_engine.errors import InvalidValueError, briefly
 from znas_engine.paths import named

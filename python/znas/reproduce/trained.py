@@ -8,28 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from znas.hooks import Hooks
+from znas.page import Trained
 from znas.reproduce.evaluation import Evaluation
 from znas.reproduce.trials import Trial
 from znas.request import Request
-from znas_engine import paths, strict_json
+from znas_engine import paths
 from znas_engine.errors import DataError
 from znas_engine.progress import duration
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """One trained architecture. seed: of its search and of its training. learned: images that it was trained
-    on. accuracy: share of other `images`, with its interval."""
-
-    seed: int
-    arch: str
-    recipe: str
-    epochs: int
-    learned: int
-    images: int
-    accuracy: float
-    interval: tuple[float, float]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +57,8 @@ def _done(folder: Path) -> bool:
 def _one(
     evaluation: Evaluation, trial: Trial, request: Request, plan: Plan, folder: Path, hooks: Hooks
 ) -> Trained:
-    from znas.training.result import RESULT
     from znas.training.train import train
+    from znas.training.written import read
 
     if not _done(folder):
         given: dict[str, Any] = {"data": request.data, "data_dir": request.data_dir}
@@ -90,30 +75,13 @@ def _one(
             report=hooks.report,
             **given,
         )
-    path = folder / RESULT
-    plain = strict_json.parse(paths.read(path, "the training"), f"the training {path}", DataError)
-    try:
-        (row,) = plain["rows"]
-        recipe, asked = plain["recipe"], plan.epochs or evaluation.epochs
-        same = (row["arch"], recipe["name"], recipe["epochs"]) == (trial.arch, evaluation.recipe, asked)
-        found = Trained(
-            trial.seed,
-            row["arch"],
-            recipe["name"],
-            row["epochs"],
-            plain["learned_from"],
-            row["images"],
-            row["accuracy"],
-            (row["interval"][0], row["interval"][1]),
-            row["seconds"],
-        )
-    except (LookupError, TypeError, ValueError) as error:
-        raise DataError(f"the training {path} is not what `train` writes: move {folder} away") from error
-    if not same:
+    found = read(folder)
+    asked = (trial.arch, evaluation.recipe, plan.epochs or evaluation.epochs)
+    if [(row.arch, row.recipe, row.epochs) for row in found] != [asked]:
         raise DataError(
-            f"the training {path} is of another architecture, recipe or number of epochs: move {folder} away"
+            f"the training {folder} is of another architecture, recipe or number of epochs: move it away"
         )
-    return found
+    return found[0]
 
 
 def _what_it_takes(evaluation: Evaluation, trial: Trial, request: Request, plan: Plan, left: int) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from znas import jobs
 from znas.training.recipe import Recipe, recipe
 from znas.vision import augmentation
 from znas_engine.arguments import check_between, choice, distinct, truth
@@ -123,7 +124,7 @@ class Settings:
             "precision": self.precision,
             "patience": self.patience,
             "class_weights": self.class_weights,
-            "augment": self.augment_name,
+            "augment": [self.augment_name, *jobs.settings(self.augment)],
         }
 
 
@@ -131,12 +132,15 @@ def on_images(settings: Settings, shown: Augment, scale: float | None) -> Any:
     """`settings.augment` as a function of images that were normalised so. scale: see `Preprocess`.
 
     Raises InvalidValueError: a transform of pictures, for images of which nobody says what pictures they are.
+    The function raises PluginError where it makes no batch of a batch.
     """
     from znas.training.augment import OnBytes
 
     name, transform = settings.augment_name, settings.augment
-    if name is None or transform is None or not name.startswith(PREFIX):
-        return transform
+    if name is None or transform is None:
+        return None
+    if not name.startswith(PREFIX):
+        return partial(_augmented, transform, name)
     if shown.mean is None or shown.std is None or scale != 255:
         raise InvalidValueError(
             f"`augment` {name} changes pictures of 8 bits, and the data set does not say how its images were "
@@ -174,7 +178,7 @@ def _devices(device: str | None) -> tuple[str, ...]:
 
 
 def _function(asked: Any) -> tuple[Callable[[Tensor], Tensor] | None, str | None]:
-    """What is done to a batch besides the recipe, and its name."""
+    """What is done to a batch besides the recipe, and its name; see `on_images`."""
     if asked is None:
         return None, None
     if isinstance(asked, str) and asked.startswith(PREFIX):
@@ -186,7 +190,7 @@ def _function(asked: Any) -> tuple[Callable[[Tensor], Tensor] | None, str | None
             found = found()
     if not callable(found):
         raise InvalidValueError(f"`augment` must be a function of a batch of images but got {briefly(found)}")
-    return partial(_augmented, found, name), name
+    return found, name
 
 
 def _augmented(function: Callable[[Tensor], Tensor], name: str, images: Tensor) -> Tensor:

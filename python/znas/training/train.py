@@ -16,7 +16,7 @@ from znas.files import check_new, write_folder
 from znas.hooks import QUIET, Report
 from znas.notebook import shown
 from znas.result import SearchResult
-from znas.run_folder import architecture_files
+from znas.run_folder import source_files
 from znas.training.result import RESULT, Row, TrainingResult
 from znas.training.settings import Asked, Settings, on_images
 from znas_engine import __version__, paths
@@ -212,6 +212,9 @@ class _Trainings:
             "images to judge by": None if judging is None else jobs.images(judging.dataset),
             "seed": seed,
             "seed of what is set apart": self.settings.seeds[0],
+            "code": jobs.code(
+                about.space, about.dataset, self.settings.augment, packages=["torch", "lightning"]
+            ),
             **self.settings.facts(),
         }
 
@@ -222,14 +225,11 @@ class _Trainings:
         if entrant.name != "found":
             return {f"{entrant.name}.onnx": packed.model, f"{entrant.name}.safetensors": weights}
         about = self.about
-        source = architecture_files(
-            about.space, about.genotype, about.macro, seed=0, preprocess=about.dataset.preprocessing()
-        )
         return {
             METRICS: table(fitted.history),
             "weights.safetensors": weights,
             "model.onnx": packed.model,
-        } | {name: source[name] for name in ("architecture.py", "preprocess.json")}
+        } | source_files(about.space, about.genotype, about.macro, about.dataset.preprocessing())
 
     def _logs(self, work: Path) -> dict[str, bytes]:
         """What TensorBoard reads, a folder per training."""

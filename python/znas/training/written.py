@@ -22,7 +22,8 @@ def read(folder: Path) -> list[Trained]:
     path = folder / RESULT if paths.is_folder(folder, "the training") else folder
     plain = strict_json.parse(paths.read(path, "the training"), f"the training {path}", DataError)
     try:
-        shared = {"recipe": plain["recipe"]["name"], "judged": plain["judged_on"]}
+        shared = {"recipe": plain["recipe"]["name"], "learned": plain["learned_from"]}
+        shared |= {"judged": plain["judged_on"]}
         rows = [_row(row | shared) for row in plain["rows"]]
     except (LookupError, TypeError, AttributeError) as error:
         raise _refused(path, f"{type(error).__name__}: {error}") from error
