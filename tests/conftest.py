@@ -28,7 +28,7 @@ hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("untimed")
 
 #: Its packages are of the extra `train`, which the oldest dependencies are tested without.
-collect_ignore = [] if find_spec("lightning") else ["znas/test_training.py"]
+collect_ignore = [] if find_spec("lightning") else ["znas/test_training.py", "znas/test_training_parts.py"]
 
 #: Parameters that numbers depend on, but not which calls of a dependency are made. Norms, backends, types and
 #: formats are none, nor are spaces where the engine is tested: they decide what operators a graph has.

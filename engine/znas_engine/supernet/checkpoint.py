@@ -81,7 +81,7 @@ class Checkpoint:
 
         tensors = _named(weights, velocity)
         notes = {"format": _FORMAT, "identity": self._identity, "step": str(step)}
-        data = save(tensors, notes | {"sha256": _digest(notes, tensors)})
+        data = save(tensors, notes | {"sha256": digest_of(notes, tensors)})
         there = _there(self.path)
         if there != self._known and there is not None:
             raise _foreign(self.path)
@@ -116,7 +116,7 @@ class Checkpoint:
         except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
             raise _damaged(self.path) from error
         digest = notes.pop("sha256", None)
-        if digest != _digest(notes, found):
+        if digest != digest_of(notes, found):
             raise _damaged(self.path)
         expected = {name: tensor.shape for name, tensor in _named(weights, velocity).items()}
         if notes.get("identity") == self._identity:
@@ -173,7 +173,9 @@ def _named(weights: _Tensors, velocity: _Tensors) -> _Tensors:
     return tensors | {f"velocity/{name}": value for name, value in velocity.items()}
 
 
-def _digest(notes: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+def digest_of(notes: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that a safetensors file says: its other metadata, and every tensor's name, type, shape
+    and bytes."""
     found = hashlib.sha256(json.dumps(dict(notes), sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -1,4 +1,5 @@
-"""Checkpoints that hold tensors and JSON and nothing that can execute: Lightning's own, as safetensors.
+"""Checkpoints that hold tensors and JSON and nothing that can execute: Lightning's own, as safetensors, every
+bit of them accounted for.
 
 What Lightning wants to go on with is a tree of dictionaries, lists, numbers and tensors. The tensors lie in
 the file by their numbers; the tree is JSON in its metadata, in which a tensor is {"tensor": number}, a
@@ -18,9 +19,10 @@ from torch import Tensor
 
 from znas_engine import paths, strict_json
 from znas_engine.errors import DataError, StorageError, in_short
+from znas_engine.supernet.checkpoint import digest_of
 
-#: In the metadata of a file: which form it has, the tree, and what training it is of.
-FORMAT, _TREE, _JOB = "znas-engine training 1", "tree", "job"
+#: In the metadata of a file: which form it has, the tree, what training it is of, and a digest of all.
+FORMAT, _TREE, _JOB, _DIGEST = "znas-engine training 2", "tree", "job", "sha256"
 
 
 class Safetensors(CheckpointIO):
@@ -55,7 +57,7 @@ def write(path: Path, tree: Any, job: Mapping[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     plain = _plain(tree, tensors)
     about = {"format": FORMAT, _TREE: json.dumps(plain), _JOB: json.dumps(job)}
-    data = save(tensors, metadata=about)
+    data = save(tensors, metadata=about | {_DIGEST: digest_of(about, tensors)})
     try:
         paths.replace(path, data)
     except OSError as error:
@@ -80,6 +82,8 @@ def read(path: Path) -> tuple[dict[str, Any], Any]:
         if about["format"] != FORMAT:
             raise ValueError(f"it is {about['format']!r:.60}")
         tensors = load(data)
+        if about.pop(_DIGEST) != digest_of(about, tensors):
+            raise ValueError("its digest is of other content")
         job: dict[str, Any] = strict_json.parse(about[_JOB], "its job", DataError)
         return job, _tree(strict_json.parse(about[_TREE], "its tree", DataError), tensors)
     except (DataError, SafetensorError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -8,7 +8,7 @@ from tests.torture.inputs.arguments import Masks, Numbers
 from tests.torture.inputs.base import Input
 from tests.torture.inputs.documents import Benchmarks, Genotypes, Priors, Results, Tables
 from tests.torture.inputs.images import Arrays, Cifar, Pictures
-from tests.torture.inputs.state import CacheEntries, Checkpoints, Journals
+from tests.torture.inputs.state import CacheEntries, Checkpoints, Journals, Trainings
 
 KINDS: dict[str, type[Input]] = {
     kind.name: kind
@@ -26,5 +26,6 @@ KINDS: dict[str, type[Input]] = {
         Journals,
         CacheEntries,
         Checkpoints,
+        Trainings,
     )
 }

@@ -146,3 +146,40 @@ class Checkpoints(Input):
                 return False
             raise
         return all(np.array_equal(found[name], self.whole[name]) for name in self.whole)
+
+
+class Trainings(Input):
+    """Flipped bits in what a training goes on from: the same tensors and numbers, or a refusal."""
+
+    name = "trainings"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        import torch
+
+        from znas.training import checkpoint
+
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+        steps = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+        network(torch.rand(2, 3, 8, 8)).square().mean().backward()
+        steps.step()
+        self.tree = {"epoch": 3, "state_dict": dict(network.state_dict()), "optimizer": steps.state_dict()}
+        checkpoint.write(self.folder / "whole", self.tree, {"job": "torture"})
+
+    def make(self, rng: Random) -> bytes:
+        whole = (self.folder / "whole").read_bytes()
+        return rng.choice([mutate.flipped, mutate.flipped, mutate.bytes_of])(whole, rng)
+
+    def use(self, case: bytes) -> bool:
+        from znas.training import checkpoint
+
+        path = self.put("changed", case)
+        try:
+            job, tree = checkpoint.read(path)
+        except ZnasError:
+            if path.read_bytes() != case:
+                return False
+            raise
+        checkpoint.write(self.folder / "again", tree, job)
+        return (self.folder / "again").read_bytes() == (self.folder / "whole").read_bytes()
