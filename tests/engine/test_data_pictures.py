@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import struct
 import threading
@@ -408,3 +409,12 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "scandir", fail)
     refused(root, r"the folder \S+ cannot be listed \(Permission denied\)")
     assert paths.kind(root) == "folder"
+
+
+def test_a_folder_goes_to_another_process(tmp_path: Path) -> None:
+    """Whoever is told of it, which no other process can be."""
+    root = classes(tmp_path, "a", "b")
+    here = load("imagefolder", data_dir=root, resolution=8, report=lambda line: None)
+    there = pickle.loads(pickle.dumps(here))
+    np.testing.assert_array_equal(there.batch(2, seed=1).images, here.batch(2, seed=1).images)
+    assert there.identity == here.identity

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import znas
 from tests.command import here, refused, supernet
 from znas.checked import runtime
 from znas.costs.reference import multiply_accumulates
 from znas.training.baselines import BASELINES, baseline, to_onnx
-from znas.training.recipe import Recipe
+from znas.training.fit import Machine, Task, augmentation, fit
+from znas.training.images import split
+from znas.training.recipe import Recipe, recipe
 from znas.training.result import interval
 from znas.training.train import FILES
 from znas_engine.data import load
-from znas_engine.errors import DivergedError, StorageError, ZnasError
+from znas_engine.errors import DivergedError, InvalidValueError, StorageError, ZnasError
 from znas_engine.spaces import SPACES
 
 ROOT = Path(__file__).parents[2]
@@ -210,6 +214,75 @@ def test_a_training_goes_on_to_the_same_weights(trained: Path, tmp_path: Path, n
     assert "epoch 1 of 3" not in done.stderr
     assert (out / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
     assert not (tmp_path / "out.work").exists()
+
+
+# --- several devices --------------------------------------------------------------------------------------
+
+
+class Flat(nn.Module):
+    """Without statistics of a batch, which each device has its own of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.inner(images)
+        return logits
+
+
+def task(folder: Path, devices: int, **changes: Any) -> Task:
+    """Two epochs of 270 real pictures in even batches, nothing drawn but their order."""
+    folder.mkdir(exist_ok=True)
+    quick = replace(recipe("quick"), epochs=2, batch=90, lr=0.02, flip=False, crop=0.0)
+    dataset = load("imagefolder", data_dir=PICTURES, resolution=8)
+    torch.manual_seed(0)
+    return Task(
+        folder=folder,
+        job={"of": "a test"},
+        network=Flat(),
+        recipe=changes.pop("recipe", quick),
+        split=split(dataset, None, early=False, seed=0, note=lambda line: None),
+        outputs=5,
+        augment=augmentation(quick, dataset.preprocessing()),
+        machine=Machine(("cpu",) * devices, "32", devices),
+        seed=0,
+        **changes,
+    )
+
+
+def test_two_devices_learn_what_one_learns(tmp_path: Path) -> None:
+    said: list[str] = []
+    done: list[tuple[int, int]] = []
+    kept: list[str] = []
+    one = fit(task(tmp_path / "one", 1))
+    two = fit(
+        task(
+            tmp_path / "two",
+            2,
+            report=said.append,
+            progress=lambda *at: done.append(at),
+            kept=lambda path, what: kept.append(what),
+        )
+    )
+    for name, weight in one.network.state_dict().items():
+        torch.testing.assert_close(two.network.state_dict()[name], weight, rtol=1e-4, atol=1e-6)
+    for a, b in zip(one.history, two.history, strict=True):
+        assert {name: value for name, value in b.items() if name != "seconds"} == pytest.approx(
+            {name: value for name, value in a.items() if name != "seconds"}, rel=1e-4
+        )
+    assert [line.partition(":")[0] for line in said] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert done[-1][0] == done[-1][1] == len(done)
+    assert kept == ["1 epochs", "2 epochs"]
+
+
+def test_what_a_device_says_is_said_once(tmp_path: Path) -> None:
+    """And no process is left."""
+    with pytest.raises(DivergedError, match="the loss became NaN or infinite in epoch 1"):
+        fit(task(tmp_path / "out", 2, recipe=replace(recipe("quick"), lr=1e30, epochs=2)))
+    assert not multiprocessing.active_children()
+    with pytest.raises(InvalidValueError, match="classes and functions of a module"):
+        fit(task(tmp_path / "out", 2, theirs=lambda images: images))
 
 
 # --- what cannot be done ------------------------------------------------------------------------------------

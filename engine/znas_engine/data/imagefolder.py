@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +99,10 @@ class ImageFolder(Dataset):
             left = folders.in_words(unread)
             report(one_line(f"left out of {short(self._root)}: {left}; only {KINDS} are read"))
         self.resolution = self._resized(asked)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without who is told: in another process nobody is."""
+        return self.__dict__ | {"_report": _untold}
 
     def held_out(self) -> ImageFolder | None:
         """The pictures of the part to validate on (else the test part) that lies beside the one that is
@@ -210,6 +215,10 @@ class ImageFolder(Dataset):
             images=normalise(pixels, mean=_MEAN, std=_STD, channels=self.channels),
             labels=None if self._labels is None else self._labels[rows],
         )
+
+
+def _untold(line: str) -> None:
+    """See `ImageFolder.__getstate__`."""
 
 
 def imagefolder(

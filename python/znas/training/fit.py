@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from znas.hooks import QUIET, Report
-from znas.training import checkpoint
+from znas.training import checkpoint, several
 from znas.training.augment import Augment
 from znas.training.images import Order, Part, Split, judging_batches, training_batches
 from znas.training.learner import Learner
@@ -39,8 +39,8 @@ GLANCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a training runs. devices: names such as cpu, or cuda:0 and cuda:1. precision: one of
-    `settings.PRECISIONS`. workers: processes that read pictures."""
+    """Where a training runs. devices: names such as cpu, or cuda:0 and cuda:1, a process each. precision: one
+    of `settings.PRECISIONS`. workers: processes that read pictures."""
 
     devices: tuple[str, ...]
     precision: str
@@ -52,7 +52,7 @@ class Machine:
         return {
             "accelerator": "gpu" if cuda else "cpu",
             "devices": [int(name.partition(":")[2]) for name in self.devices] if cuda else len(self.devices),
-            "strategy": "ddp_spawn" if len(self.devices) > 1 else "auto",
+            "strategy": "ddp" if len(self.devices) > 1 else "auto",
             "precision": "32-true" if self.precision == "32" else f"{self.precision}-mixed",
             # Where GPUs add numbers in another order each time, Lightning would refuse some operations.
             "deterministic": not cuda,
@@ -64,7 +64,8 @@ class Task:
     """What is to be trained. folder: holds its checkpoint, its metrics and what `tensorboard` writes. job:
     all that the weights depend on, plain JSON. weights: of the classes in the loss. theirs: see `Learner`.
     patience: epochs without a better accuracy of `split.stopping` after which it ends. name: said before what
-    is said of an epoch. progress: called with (batches done, all of them)."""
+    is said of an epoch. progress: called with (batches done, all of them). kept: with a checkpoint and
+    what it keeps."""
 
     folder: Path
     job: Mapping[str, Any]
@@ -82,6 +83,7 @@ class Task:
     name: str = ""
     progress: Progress = QUIET.progress
     report: Report = QUIET.report
+    kept: Callable[[Path, str], None] = interrupts.keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,11 @@ def fit(task: Task) -> Fitted:
     begun = paths.is_file(path, "the checkpoint")
     history = _begun(path, task) if begun else []
     if not (len(history) == task.recipe.epochs or _stops(history, task.patience)):
-        _train(task, path if begun else None)
+        before = path if begun else None
+        if len(task.machine.devices) == 1:
+            _train(task, before)
+        else:
+            several.train(_train, task, before)
         history = checkpoint.read(path)[1]["history"]
     best = _best(history) if task.patience is not None else len(history) - 1
     source = task.folder / BEST if task.patience is not None else path
@@ -137,10 +143,17 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _train(task: Task, begun: Path | None) -> None:
+def _train(task: Task, begun: Path | None, rank: int = 0) -> None:
+    """rank: of the processes of several devices, this one's number."""
     with _quiet():
         machine, split = task.machine, task.split
-        order = Order(len(split.training.rows), task.recipe.batch, derive_seed(task.seed, "images"))
+        order = Order(
+            len(split.training.rows),
+            task.recipe.batch,
+            derive_seed(task.seed, "images"),
+            rank,
+            len(machine.devices),
+        )
         torch.manual_seed(derive_seed(task.seed, "start") & ((1 << 63) - 1))
         learner = Learner(
             task.network,
@@ -194,8 +207,6 @@ class _Watch(pl.Callback):
         self._since = 0.0
 
     def on_train_epoch_start(self, trainer: Any, learner: Any) -> None:
-        learner.trainer.train_dataloader.sampler.rank = trainer.global_rank
-        learner.trainer.train_dataloader.sampler.ranks = trainer.world_size
         self._since = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, learner: Any, outputs: Any, batch: Any, number: int) -> None:
@@ -208,12 +219,13 @@ class _Watch(pl.Callback):
         row["accuracy"] = accuracy(trainer, learner, self._glance)
         if self._stopping is not None:
             row["stopping_accuracy"] = accuracy(trainer, learner, self._stopping)
+        row = trainer.strategy.broadcast(row)  # several devices end together
         learner.history.append(row)
         if trainer.is_global_zero:
             self._record(trainer, learner, row)
         trainer.save_checkpoint(str(self._task.folder / CHECKPOINT))
         trainer.should_stop = _stops(learner.history, self._task.patience)
-        interrupts.keeps(self._task.folder / CHECKPOINT, f"{len(learner.history)} epochs")
+        self._task.kept(self._task.folder / CHECKPOINT, f"{len(learner.history)} epochs")
         if trainer.is_global_zero:
             self._say(row)
 

@@ -115,7 +115,9 @@ class Learner(LightningModule):
 
     def learned(self) -> dict[str, float]:
         """Mean loss and accuracy of the epoch's augmented images, and the learning rate after it."""
-        loss, right, images = (float(self._sums[name]) for name in ("loss", "right", "images"))
+        reduce = self.trainer.strategy.reduce  # over all devices
+        sums = (reduce(self._sums[name], reduce_op="sum") for name in ("loss", "right", "images"))
+        loss, right, images = map(float, sums)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         return {"loss": loss / images, "training_accuracy": right / images, "lr": rate}
 
