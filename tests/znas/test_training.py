@@ -25,10 +25,11 @@ from tests.command import here, refused, supernet
 from znas.checked import runtime
 from znas.costs.reference import multiply_accumulates
 from znas.training.baselines import BASELINES, baseline, to_onnx
-from znas.training.fit import Machine, Task, augmentation, fit
+from znas.training.fit import augmentation, fit
 from znas.training.images import split
 from znas.training.recipe import Recipe, recipe
 from znas.training.result import interval
+from znas.training.task import Machine, Task
 from znas.training.train import FILES
 from znas_engine.data import load
 from znas_engine.errors import DivergedError, InvalidValueError, StorageError, ZnasError

@@ -12,20 +12,18 @@ from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.multiprocessing.spawn import ProcessException, spawn
 
 from znas.hooks import QUIET
+from znas.training.task import Task
 from znas_engine.errors import InvalidValueError, ZnasError, in_short
 from znas_engine.interrupts import held
 
-if TYPE_CHECKING:
-    from znas.training.fit import Task
-
 #: One process's part of a training: what is to be trained, what it goes on from, and its number.
-Work = Callable[["Task", Path | None, int], None]
+Work = Callable[[Task, Path | None, int], None]
 #: Seconds between two looks at whether all processes are well.
 _LOOK = 0.2
 

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from znas.training.entrants import Entrant, Packed
-    from znas.training.fit import Fitted, Task
+    from znas.training.fit import Fitted
     from znas.training.images import Split
     from znas.training.subject import Subject
+    from znas.training.task import Task
 
 #: The comparison, an epoch a row, the weights, the file that classifies, and how it is fed; of each baseline
 #: NAME.onnx and NAME.safetensors.
@@ -175,7 +176,8 @@ class _Trainings:
     def _task(self, entrant: Entrant, seed: int, split: Split, work: Path, done: int, total: int) -> Task:
         import torch
 
-        from znas.training.fit import Machine, Task, augmentation
+        from znas.training.fit import augmentation
+        from znas.training.task import Machine, Task
         from znas.training.work import folder_of
 
         settings, recipe = self.settings, self.settings.recipe
