@@ -19,6 +19,8 @@ OPTIONS = [
 ]
 #: A telephone and a desk, in pixels.
 WIDTHS = (360, 1280)
+#: A4 within margins of a centimetre.
+PAPER = 718
 SCHEMES = ("light", "dark")
 #: Of text to what is behind it (WCAG 2.2, level AA).
 CONTRAST = 4.5
@@ -182,11 +184,14 @@ class Browser:
         finally:
             opened.close()
 
-    def look(self, file: Path, width: int = WIDTHS[1], scheme: str = SCHEMES[0]) -> Visit:
-        """Everything that is checked, at one width and in one scheme of colours."""
+    def look(
+        self, file: Path, width: int = WIDTHS[1], scheme: str = SCHEMES[0], media: str = "screen"
+    ) -> Visit:
+        """Everything that is checked, at one width and in one scheme of colours. media: or print."""
         visit = Visit()
         context = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
         with self.page(file, visit, **context) as page:
+            page.emulate_media(media=media)
             visit.wrong = {
                 "labels": page.evaluate(LABELS),
                 "contrast": page.evaluate(CONTRASTS, CONTRAST),

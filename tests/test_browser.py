@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import znas
-from tests.browser import CHROMIUM, SCHEMES, WIDTHS, Browser, browser
+from tests.browser import CHROMIUM, PAPER, SCHEMES, WIDTHS, Browser, browser
 from tests.ragged import Ragged
 
 pytest.importorskip("playwright", reason="the extra dev brings playwright, which drives a browser")
@@ -28,6 +28,7 @@ PAGES = ("run folder", "darts", "chain", "ragged", "side by side")
 ROW = {"name": "<b>found</b>", "arch": "a", "params": 1, "flops": 2, "seed": 0, "epochs": 3, "seconds": 4.5}
 ROW |= {"accuracy": 0.5, "interval": [0.4, 0.6], "images": 100, "deployed_accuracy": 0.5}
 TRAINING = {"rows": [ROW, ROW | {"name": "resnet20"}], "recipe": {"name": "quick"}, "judged_on": "val"}
+TRAINING |= {"learned_from": 300}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,11 @@ def test_nothing_is_wrong_with_a_page(
 ) -> None:
     visit = chromium.look(pages[name], width, scheme)
     assert not {check: found for check, found in visit.wrong.items() if found}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_on_paper(name: str, pages: dict[str, Path], chromium: Browser) -> None:
+    assert not any(chromium.look(pages[name], PAPER, media="print").wrong.values())
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -90,7 +90,12 @@ PRINT = """
   figure, table, pre, dl { break-inside: avoid }
   .wide, .picture, pre { overflow: visible }
   pre { white-space: pre-wrap; overflow-wrap: anywhere }
-  th, td { white-space: normal; padding: .2rem .4rem }
+  th, td { padding: .2rem .4rem }
+  th, td.left, .dense td { white-space: normal }
+  td.left:last-child, td code { overflow-wrap: anywhere }
+  table { font-size: 8pt }
+  .dense { font-size: 6pt }
+  .dense th, .dense td { padding: .15rem .2rem }
 }
 """
 

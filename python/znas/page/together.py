@@ -62,7 +62,7 @@ def _edges(runs: Sequence[Run], agreed: Sequence[bool]) -> Table:
     return Table(
         ["edge", *(run.name for run in runs), "agreed"],
         rows,
-        caption="the operation on every edge; dark where all have the same",
+        caption="the operation on every edge; coloured where all have the same",
         left=range(2 + len(runs)),
         shades={
             (row, 1 + column): AGREED

@@ -16,9 +16,9 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
     yield Heading("Why")
     yield Paragraph(
         "The worth of every operation on every edge, in the random supernet; the line above the numbers says "
-        "how it is measured. The darker, the larger among all edges; a `~` was drawn from a prior instead of "
-        "measured. Stability: in which share of environments and scores the selected operation alone would "
-        "have won."
+        "how it is measured. The stronger its colour, the larger among all edges; a `~` was drawn "
+        "from a prior instead of measured. Stability: in which share of environments and scores the selected "
+        "operation alone would have won."
     )
     for run in runs:
         if len(runs) > 1:
@@ -27,7 +27,7 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
         if run.result.method["finalists"] > 1 or run.result.limits:
             yield Paragraph(
                 "These worths chose who was compared; the comparison of whole architectures, or a limit, had "
-                "the last word, so that what is selected need not be the darkest of its row."
+                "the last word, so that what is selected need not be the strongest of its row."
             )
         asked = ("neurons", "race", "ensembles")
         yield Facts([(name, said) for name, said in summary.facts(run.result) if name in asked])
