@@ -8,7 +8,6 @@ and what is shown on the way are no part of it.
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -71,8 +70,7 @@ def code(*objects: Any, packages: Sequence[str] = ()) -> dict[str, str]:
     call.
     """
     found = {"znas-engine": __version__} | {package: version(package) for package in packages}
-    made_of = [each if inspect.isclass(each) or inspect.isfunction(each) else type(each) for each in objects]
-    return found | sources.code(made_of)
+    return found | sources.code([sources.made_of(each) for each in objects])
 
 
 def check_work(path: Path) -> None:

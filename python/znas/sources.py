@@ -15,11 +15,11 @@ import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from importlib.machinery import BuiltinImporter, ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,12 @@ def settings(thing: Any, kinds: Plain = (str, int, float), deepest: int = _DEEPE
     of the arguments that make it, `weights` or `_weights`: under other names they may be what it has
     computed.
     """
+    if isinstance(thing, partial):
+        return [*settings(thing.func, kinds, deepest), _told([thing.args, thing.keywords], kinds, deepest)]
+    if isinstance(thing, MethodType):
+        return [thing.__func__.__qualname__, *settings(thing.__self__, kinds, deepest)]
+    if isinstance(thing, FunctionType):
+        return [_told(_given(thing), kinds, deepest)]
     if type(thing).__module__.partition(".")[0] in OURS:
         return []
     told = {}
@@ -74,6 +80,29 @@ def settings(thing: Any, kinds: Plain = (str, int, float), deepest: int = _DEEPE
         elif str in kinds and name.lstrip("_") in _parameters(type(thing)):
             told[name] = _told(value, kinds, deepest)
     return [f"{name}={value}" for name, value in told.items()]
+
+
+def made_of(thing: Any) -> type | FunctionType:
+    """Of which code an object is, or a class, a function, a method, a function with some of its arguments."""
+    if isinstance(thing, partial):
+        return made_of(thing.func)
+    if isinstance(thing, MethodType):
+        return made_of(thing.__self__)
+    return thing if isinstance(thing, type | FunctionType) else type(thing)
+
+
+def _given(function: FunctionType) -> list[Any]:
+    """What a function was made with: values of arguments that need not be given, and what it encloses."""
+    cells = [_inside(cell) for cell in function.__closure__ or ()]
+    return [function.__defaults__, function.__kwdefaults__, cells]
+
+
+def _inside(cell: CellType) -> Any:
+    """None of a name that has no value yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def _attributes(thing: Any) -> dict[str, Any]:
@@ -116,7 +145,8 @@ def _told(value: Any, kinds: Plain, deepest: int) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_told(each, kinds, deepest - 1) for each in value)}]"
     if isinstance(body := getattr(value, "__code__", None), CodeType):
-        return f"{value.__qualname__} {_hash(repr(_of_code(body)).encode())}"
+        given = _told(_given(value), kinds, deepest - 1) if isinstance(value, FunctionType) else ""
+        return f"{value.__qualname__} {_hash(repr(_of_code(body)).encode())} {given}".rstrip()
     return f"{type(value).__qualname__}({', '.join(settings(value, kinds, deepest - 1))})"
 
 

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,35 @@ def test_code_of_a_notebook_is_its_bytecode(name: str) -> None:
     assert made() == made(more="\n\n# another line\nunrelated = 1\n")
     others = [made(f=2), made(sign="-"), made(limit=4), made()]
     assert len({str(each) for each in others}) == 4
+
+
+def times(factor: int) -> Any:
+    return lambda x, offset=1: factor * x + offset
+
+
+class Scaled:
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def __call__(self, x: int) -> int:
+        return self.factor * x
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (times(2), times(3)),
+        (partial(times, 2), partial(times, 3)),
+        (partial(times(2), offset=1), partial(times(2), offset=2)),
+        (Scaled(2), Scaled(3)),
+        (Scaled(2).__call__, Scaled(3).__call__),
+        (lambda x, k=2: k, lambda x, k=3: k),
+    ],
+)
+def test_functions_are_told_apart_by_what_they_were_made_with(one: Any, other: Any) -> None:
+    assert jobs.settings(one) != jobs.settings(other)
+    assert jobs.settings(one) == jobs.settings(one)
+    assert jobs.code(one).keys() > {"znas-engine"}  # this file's, which is nobody's package
 
 
 class Kind(Enum):

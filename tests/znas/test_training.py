@@ -32,12 +32,14 @@ from znas.training.result import interval
 from znas.training.task import Machine, Task
 from znas.training.train import FILES
 from znas_engine.data import load
-from znas_engine.errors import DivergedError, InvalidValueError, StorageError, ZnasError
+from znas_engine.errors import DeviceError, DivergedError, InvalidValueError, StorageError, ZnasError
 from znas_engine.spaces import SPACES
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "examples" / "five-classes"
 ARCH = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+#: With edges that reach no logits.
+DEAD = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
 #: Of a training that takes a second.
 SMALL: dict[str, Any] = {
     "space": "nasbench201",
@@ -232,6 +234,11 @@ class Flat(nn.Module):
         return logits
 
 
+def killed_by_itself(images: Tensor) -> Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return images
+
+
 def task(folder: Path, devices: int, **changes: Any) -> Task:
     """Two epochs of 270 real pictures in even batches, nothing drawn but their order."""
     folder.mkdir(exist_ok=True)
@@ -241,7 +248,7 @@ def task(folder: Path, devices: int, **changes: Any) -> Task:
     return Task(
         folder=folder,
         job={"of": "a test"},
-        network=Flat(),
+        network=changes.pop("network", None) or Flat(),
         recipe=changes.pop("recipe", quick),
         split=split(dataset, None, early=False, seed=0, note=lambda line: None),
         outputs=5,
@@ -278,12 +285,17 @@ def test_two_devices_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 def test_what_a_device_says_is_said_once(tmp_path: Path) -> None:
-    """And no process is left."""
+    """And no process is left. What reaches no logits is no hindrance."""
+    network = znas.network("nasbench201", DEAD, classes=5, resolution=8, channels=4, cells=1)
+    asked = {"recipe": replace(recipe("quick"), lr=1e30, batch=90, epochs=2), "network": network}
     with pytest.raises(DivergedError, match="the loss became NaN or infinite in epoch 1"):
-        fit(task(tmp_path / "out", 2, recipe=replace(recipe("quick"), lr=1e30, epochs=2)))
+        fit(task(tmp_path / "out", 2, **asked))
     assert not multiprocessing.active_children()
     with pytest.raises(InvalidValueError, match="classes and functions of a module"):
         fit(task(tmp_path / "out", 2, theirs=lambda images: images))
+    with pytest.raises(DeviceError, match="the process of cpu ended by SIGKILL: the same command goes on"):
+        fit(task(tmp_path / "killed", 2, theirs=killed_by_itself))
+    assert not multiprocessing.active_children()
 
 
 # --- what cannot be done ------------------------------------------------------------------------------------
@@ -416,7 +428,7 @@ def begun(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--lr", "0.01"), "its recipe is"),
+        (("--lr", "0.01"), "its recipe differs in differs, lr"),
         (("--class-weights",), "its class_weights is False, not True"),
         (("--precision", "bf16"), "its precision is 32, not bf16"),
     ],
@@ -438,7 +450,7 @@ def test_an_augmentation_that_was_edited_is_another(tmp_path: Path, monkeypatch:
     command = (*ARGUMENTS, "--augment", "their_augmentation:turned", "--out", tmp_path / "out")
     assert killed(command, 1).returncode == -signal.SIGKILL
     source.write_text("def turned(images):\n    return images.flip(2)\n")
-    assert "is of another training: its code is" in refused(here(*command, "-q"))
+    assert "is of another training: its code differs in their_augmentation;" in refused(here(*command, "-q"))
     source.write_text("def turned(images):\n    return images.flip(3)\n")
     assert here(*command, "-q").returncode == 0
 

@@ -16,6 +16,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from torch import nn
 
@@ -81,16 +82,19 @@ def _begun(path: Path, task: Task) -> list[dict[str, float]]:
     for name, value in task.job.items():
         if job.get(name) != value:
             raise StorageError(
-                f"the checkpoint {path} is of another training: its {name} is {_shown(job.get(name))}, not "
-                f"{_shown(value)}; name another --out, or move it away"
+                f"the checkpoint {path} is of another training: its {name} {_differs(job.get(name), value)}; "
+                "name another --out, or move it away"
             )
     found: list[dict[str, float]] = tree["history"]
     return found
 
 
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _differs(was: Any, value: Any) -> str:
+    """In which entries, or that it is the one and not the other."""
+    if isinstance(was, dict) and isinstance(value, dict):
+        names = [name for name in {**was, **value} if was.get(name) != value.get(name)]
+        return f"differs in {', '.join(names):.60}"
+    return f"is {was!s:.40}, not {value!s:.40}"
 
 
 def _train(task: Task, begun: Path | None, rank: int = 0) -> None:
@@ -121,7 +125,7 @@ def _train(task: Task, begun: Path | None, rank: int = 0) -> None:
             max_epochs=task.recipe.epochs,
             gradient_clip_val=task.recipe.clip,
             callbacks=[_Watch(task, len(order))],
-            plugins=[checkpoint.Safetensors(task.job)],
+            plugins=[checkpoint.Safetensors(task.job), *_cluster(machine.devices)],
             logger=_loggers(task),
             default_root_dir=str(task.folder),
             enable_checkpointing=False,
@@ -132,6 +136,11 @@ def _train(task: Task, begun: Path | None, rank: int = 0) -> None:
         )
         batches = training_batches(split.training, order, machine.workers)
         trainer.fit(learner, batches, ckpt_path=None if begun is None else str(begun))
+
+
+def _cluster(devices: Sequence[str]) -> list[Any]:
+    """Of several devices: our own processes, whatever batch system has started us."""
+    return [LightningEnvironment()] if len(devices) > 1 else []
 
 
 def _loggers(task: Task) -> Any:

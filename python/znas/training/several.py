@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from multiprocessing import Pipe
+from multiprocessing import Pipe, active_children
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.multiprocessing.spawn import ProcessException, spawn
+from torch.multiprocessing.spawn import ProcessException, ProcessExitedException, spawn
 
-from znas.hooks import QUIET
 from znas.training.task import Task
-from znas_engine.errors import InvalidValueError, ZnasError, in_short
+from znas_engine.errors import DeviceError, InvalidValueError, in_short
 from znas_engine.interrupts import held
+from znas_engine.progress import unheard
 
 #: One process's part of a training: what is to be trained, what it goes on from, and its number.
 Work = Callable[[Task, Path | None, int], None]
-#: Seconds between two looks at whether all processes are well.
-_LOOK = 0.2
+#: Seconds between two looks at whether all processes are well, and that one has to end when another failed.
+_LOOK, _GRACE = 0.2, 1.0
+#: What is said where the processes do not get to work.
+_WAY_OUT = (
+    "pass one device, or classes and functions of a module; a script needs `if __name__ == '__main__':`"
+)
 
 
 def train(work: Work, task: Task, begun: Path | None) -> None:
@@ -33,53 +39,78 @@ def train(work: Work, task: Task, begun: Path | None) -> None:
 
     Raises:
         InvalidValueError: what cannot be given to other processes, a function within a function for one.
-        ZnasError: as `work` in any of them; the others are ended.
+        DeviceError: a process was killed.
+        Exception: as `work` in any of them; the others are ended.
     """
-    devices = len(task.machine.devices)
-    heard = [Pipe(duplex=False) for _ in range(devices)]
-    silent = replace(task, progress=QUIET.progress, report=QUIET.report, kept=_unsaid)
-    with _processes((work, silent, begun, [said for _, said in heard], _free_port()), devices) as running:
+    devices = task.machine.devices
+    pipes = [Pipe(duplex=False) for _ in devices]
+    silent = replace(task, progress=unheard, report=unheard, kept=unheard)
+    at_work: set[int] = set()
+    with _processes((work, silent, begun, [mouth for _, mouth in pipes], _free_port()), len(devices)) as all_:
         ended = False
         while not ended:
             failed: ProcessException | None = None
             try:
-                ended = running.join(timeout=_LOOK)
+                ended = all_.join(timeout=_LOOK, grace_period=_GRACE)
             except ProcessException as error:
                 failed = error
-            for ear, _ in heard:
-                _hear(ear, task)
+            for number, (ear, _) in enumerate(pipes):
+                _hear(ear, task, number, at_work)
             if failed is not None:
-                raise failed
+                raise _in_words(failed, devices, at_work) from failed
 
 
-def _hear(ear: Connection, task: Task) -> None:
-    """All that was said by now."""
+def _hear(ear: Connection, task: Task, number: int, at_work: set[int]) -> None:
+    """All that a process has said by now."""
     while ear.poll():
-        try:
-            name, *rest = ear.recv()
-        except (EOFError, OSError):  # it died in the middle of a word
-            return
+        name, *rest = ear.recv()
         if name == "error":
             raise rest[0]
-        getattr(task, name)(*rest)
+        if name == "at work":
+            at_work.add(number)
+        else:
+            getattr(task, name)(*rest)
+
+
+def _in_words(error: ProcessException, devices: tuple[str, ...], at_work: set[int]) -> Exception:
+    """What to say of a process that did not say anything itself."""
+    if error.error_index not in at_work:
+        last = str(error).strip().splitlines()[-1]
+        return InvalidValueError(f"a process of each device does not get to work ({last:.120}): {_WAY_OUT}")
+    if isinstance(error, ProcessExitedException):
+        how = error.signal_name or f"exit code {error.exit_code}"
+        return DeviceError(
+            f"the process of {devices[error.error_index]} ended by {how}: the same command goes on from the "
+            "last checkpoint"
+        )
+    return error
 
 
 @contextmanager
 def _processes(arguments: tuple[Any, ...], count: int) -> Iterator[Any]:
-    """They are gone afterwards, whatever happens meanwhile."""
+    """They are gone afterwards, whatever happens meanwhile. Ctrl-C is for this process, which ends them."""
+    before = {*active_children()}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    here = "" not in sys.path
+    if here:
+        sys.path.insert(0, "")  # whence `module:Name` was imported
     try:
-        with held():
+        try:
             running = spawn(_one, arguments, count, join=False)  # type: ignore[no-untyped-call]
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise InvalidValueError(
-            f"what is trained cannot be given to a process of each device ({in_short(error)}): pass one "
-            "device, or classes and functions of a module"
-        ) from error
-    try:
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise InvalidValueError(
+                f"what is trained cannot be given to a process of each device ({in_short(error)}): {_WAY_OUT}"
+            ) from error
+        except BrokenPipeError as error:
+            raise InvalidValueError(f"a process of each device does not get to work: {_WAY_OUT}") from error
+        finally:
+            if here:
+                sys.path.remove("")
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         yield running
     finally:
         with held():
-            for process in running.processes:
+            for process in {*active_children()} - before:
                 process.kill()
                 process.join()
 
@@ -88,13 +119,19 @@ def _one(
     number: int, work: Work, task: Task, begun: Path | None, mouths: list[Connection], port: int
 ) -> None:
     """The process of one device, which Lightning knows by these variables. The first says how far it is."""
-    count = len(mouths)
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # by which it ends when its parent has died
+    mouth, count = mouths[number], len(mouths)
+    mouth.send(("at work",))
+    workers = max(1, task.machine.workers // count)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
-    os.environ |= {"LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
-    torch.set_num_threads(max(1, task.machine.workers // count))
-    mouth = mouths[number]
-    # Its weights came as memory that all processes share.
-    task = replace(task, network=deepcopy(task.network))
+    os.environ |= {"LOCAL_RANK": str(number), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": str(workers)}
+    torch.set_num_threads(workers)
+    task = replace(
+        task,
+        network=deepcopy(task.network),  # its weights came as memory that all processes share
+        machine=replace(task.machine, workers=workers),
+    )
     if number == 0:
         task = replace(
             task,
@@ -104,13 +141,9 @@ def _one(
         )
     try:
         work(task, begun, number)
-    except ZnasError as error:
+    except Exception as error:
         mouth.send(("error", error))
         raise
-
-
-def _unsaid(path: Path, what: str) -> None:
-    """Of what is kept the first process tells."""
 
 
 def _free_port() -> int:

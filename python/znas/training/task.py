@@ -32,7 +32,8 @@ class Machine:
         return {
             "accelerator": "gpu" if cuda else "cpu",
             "devices": [int(name.partition(":")[2]) for name in self.devices] if cuda else len(self.devices),
-            "strategy": "ddp" if len(self.devices) > 1 else "auto",
+            # A cell may have branches that reach no logits.
+            "strategy": "ddp_find_unused_parameters_true" if len(self.devices) > 1 else "auto",
             "precision": "32-true" if self.precision == "32" else f"{self.precision}-mixed",
             # Where GPUs add numbers in another order each time, Lightning would refuse some operations.
             "deterministic": not cuda,

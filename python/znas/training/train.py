@@ -19,6 +19,7 @@ from znas.result import SearchResult
 from znas.run_folder import source_files
 from znas.training.result import RESULT, Row, TrainingResult
 from znas.training.settings import Asked, Settings, on_images
+from znas.vision import is_reference
 from znas_engine import __version__, paths
 from znas_engine.environment import derive_seed
 from znas_engine.progress import Progress
@@ -79,7 +80,7 @@ def train(
     size: dict[str, Any] = {"resolution": resolution, "channels": channels, "cells": cells}
     about = subject(what, space, data, **place, **size, report=report)
     with shown("batches", progress) as told:
-        return _Trainings(about, settings, told, report).run(folder)
+        return _Trainings(about, settings, settings.facts(), told, report).run(folder)
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ class _Trainings:
 
     about: Subject
     settings: Settings
+    facts: dict[str, Any]  # of the settings, before anything of them was called
     progress: Progress
     report: Report
     notes: list[str] = field(default_factory=list)
@@ -206,18 +208,17 @@ class _Trainings:
     def _job(self, entrant: Entrant, seed: int) -> dict[str, Any]:
         """What the weights depend on."""
         about, judging = self.about, self.about.judging
+        packages = ["torch", "lightning", *(["torchvision"] if is_reference(entrant.name) else [])]
         return {
             "architecture": entrant.arch,
-            "space": about.space.name,
+            "space": [about.space.name, *jobs.settings(about.space)],
             "size": asdict(about.macro),
             "images": jobs.images(about.dataset),
             "images to judge by": None if judging is None else jobs.images(judging.dataset),
             "seed": seed,
             "seed of what is set apart": self.settings.seeds[0],
-            "code": jobs.code(
-                about.space, about.dataset, self.settings.augment, packages=["torch", "lightning"]
-            ),
-            **self.settings.facts(),
+            "code": jobs.code(about.space, about.dataset, self.settings.augment, packages=packages),
+            **self.facts,
         }
 
     def _files(self, entrant: Entrant, fitted: Fitted, packed: Packed) -> dict[str, bytes]:
