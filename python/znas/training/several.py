@@ -1,4 +1,8 @@
-"""A training on several devices: a process of each, which average their gradients."""
+"""A training on several devices: a process of each, which average their gradients.
+
+Lightning averages them; that it starts the processes itself would need hooks that can be pickled, and ends in
+tracebacks where one of them has something to say.
+"""
 
 from __future__ import annotations
 
