@@ -28,6 +28,7 @@ from znas_engine.data.pixels import normalise
 from znas_engine.data.preprocess import CENTRE_SQUARE, Preprocess, of_8_bits, readable
 from znas_engine.data.sampling import draw_any, draw_balanced
 from znas_engine.errors import DataError, one_line
+from znas_engine.progress import unheard
 
 # Up to here `identity` reads every picture, which takes seconds; beyond, some of them.
 _MOST_FILES, _MOST_BYTES = 100_000, 2_000_000_000
@@ -102,7 +103,7 @@ class ImageFolder(Dataset):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without who is told: in another process nobody is."""
-        return self.__dict__ | {"_report": _untold}
+        return self.__dict__ | {"_report": unheard}
 
     def held_out(self) -> ImageFolder | None:
         """The pictures of the part to validate on (else the test part) that lies beside the one that is
@@ -215,10 +216,6 @@ class ImageFolder(Dataset):
             images=normalise(pixels, mean=_MEAN, std=_STD, channels=self.channels),
             labels=None if self._labels is None else self._labels[rows],
         )
-
-
-def _untold(line: str) -> None:
-    """See `ImageFolder.__getstate__`."""
 
 
 def imagefolder(

@@ -95,8 +95,8 @@ def _processes(arguments: tuple[Any, ...], count: int) -> Iterator[Any]:
     """They are gone afterwards, whatever happens meanwhile. Ctrl-C is for this process, which ends them."""
     before = {*active_children()}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    here = "" not in sys.path
-    if here:
+    absent = "" not in sys.path
+    if absent:
         sys.path.insert(0, "")  # whence `module:Name` was imported
     try:
         try:
@@ -108,7 +108,7 @@ def _processes(arguments: tuple[Any, ...], count: int) -> Iterator[Any]:
         except BrokenPipeError as error:
             raise InvalidValueError(f"a process of each device does not get to work: {_WAY_OUT}") from error
         finally:
-            if here:
+            if absent:
                 sys.path.remove("")
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         yield running
