@@ -27,7 +27,7 @@ def derive_seed(seed: int, *path: object) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """`seed` already contains the environment's number; `init` is a key of INITIALISATIONS."""
+    """`seed` already contains the environment's number; `init` is a key of FAMILIES."""
 
     seed: int
     init: str

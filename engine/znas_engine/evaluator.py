@@ -40,6 +40,7 @@ from znas_engine.backends.passes import (
 from znas_engine.backends.pool import COPIES, Kept, SharedOut, in_turn
 from znas_engine.backends.record import Backend, check_devices, check_dtype, check_graph
 from znas_engine.backends.workers import Workers
+from znas_engine.data import Batch
 from znas_engine.devices import TOGETHER, kind_of, parse_devices
 from znas_engine.environment import Environment
 from znas_engine.footprint import weight_bytes
@@ -173,7 +174,7 @@ class Evaluator(ABC):
         masks = as_masks(masks, self.space)
         scores = get_scores(score)
         for each in scores:
-            check_score(each, self.name, self.dtype)
+            check_score(each, self.record, self.dtype)
         environments = as_environments(environments)
         function("progress", progress)
         values = np.empty((len(environments), len(scores), len(masks)))
@@ -291,14 +292,16 @@ class Evaluator(ABC):
                 )
                 return cast("StaticRule", rule)
             case GradientScore():
-                norm = score.norm or self.norm
+                probe = score.probe.under(self.norm)
+                drawn = probe.drawn(environment)
                 network = self._make(
                     workers,
                     environment,
-                    (place, "network", norm),
-                    lambda: self.network(environment, norm, self.devices[place]),
+                    (place, "network", probe.norm, drawn.init),
+                    lambda: self.network(drawn, probe.norm or self.norm, self.devices[place]),
                 )
-                return GradientRule(score, network, environment.batch[rows])
+                images = np.ascontiguousarray(shown(probe, environment)[rows])
+                return GradientRule(score, network, Batch(images, environment.batch[rows].labels))
             case _:
                 raise AssertionError(f"{score.name} is no kind of score")
 
@@ -314,11 +317,12 @@ class Evaluator(ABC):
         """Of some of the probe's images."""
         norm = probe.norm or self.norm
         inner = reads.intersection(READS)
+        drawn = probe.drawn(environment)
         run: MaskedPass = self._make(
             workers,
             environment,
-            (place, norm, inner),
-            lambda: self.prepare(environment, norm=norm, reads=inner, device=self.devices[place]),
+            (place, norm, drawn.init, inner),
+            lambda: self.prepare(drawn, norm=norm, reads=inner, device=self.devices[place]),
         )
         images, labels = shown(probe, environment)[rows], environment.batch[rows].labels
         classes = self.graph.classes

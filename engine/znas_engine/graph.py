@@ -190,6 +190,11 @@ class Graph:
         """Position of what the classifier reads: the mean over height and width of the last features."""
         return self.nodes[-1].inputs[0]
 
+    @property
+    def unpooled(self) -> int:
+        """Position of what `penultimate` is the mean of."""
+        return self.nodes[self.penultimate].inputs[0]
+
     def norms(self) -> list[int]:
         """Positions of the `Norm` nodes, the order in which statistics are kept."""
         return [i for i, node in enumerate(self.nodes) if isinstance(node, Norm)]

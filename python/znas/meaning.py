@@ -195,7 +195,7 @@ def _reads_norm(score: Score) -> bool:
         case ForwardScore():
             return any(probe.norm is None for probe in score.probes)
         case GradientScore():
-            return score.norm is None
+            return score.probe.norm is None
         case _:
             return False
 

@@ -123,7 +123,7 @@ class Setup:
         choice = choose_backend(asked.backend, self.scores, asked.device, asked.dtype, graph)
         self.record, self.devices = choice.record, choice.devices
         for score in self.scores:
-            check_score(score, self.backend, self.dtype)
+            check_score(score, self.record, self.dtype)
         check_labels(self.scores, self.dataset)
         if choice.remark is not None:
             hooks.report(choice.remark)

@@ -32,10 +32,10 @@ from znas_engine.scores import (
     get_score,
     get_scores,
 )
-from znas_engine.scores.expressivity import spectrum_entropy
+from znas_engine.scores.entropy import spectrum_entropy
+from znas_engine.scores.isometry import FLOOR, RIDGE, jacobian_gain
+from znas_engine.scores.patterns import unit_patterns
 from znas_engine.scores.probes import GAUSSIAN, GAUSSIAN_NUDGED, NUDGE, NUDGED, direction
-from znas_engine.scores.swap import unit_patterns
-from znas_engine.scores.trainability import FLOOR, RIDGE, jacobian_gain
 from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.spaces.nasbench201.isomorphism import CONSTANT, canonical, classes
 
@@ -187,7 +187,7 @@ def test_live_flops_of_the_mixture_are_flops() -> None:
 
 
 @pytest.mark.parametrize("space", SPACE_NAMES)
-def test_expressivity_and_progressivity_by_numpy_covariance(space: str, images: Batch) -> None:
+def test_entropy_and_its_growth_by_numpy_covariance(space: str, images: Batch) -> None:
     environment = environment_of(images)
     network = twin(space, CELLS[space], small(SPACES[space]), environment)
     with torch.no_grad():
@@ -198,9 +198,9 @@ def test_expressivity_and_progressivity_by_numpy_covariance(space: str, images: 
         shares = np.linalg.eigvalsh(np.cov(samples, bias=True))
         shares = shares[shares > 1e-9 * shares.sum()] / shares.sum()
         entropies.append(-(shares * np.log(shares)).sum())
-    assert value(space, "expressivity", environment) == pytest.approx(sum(entropies), rel=1e-4)
+    assert value(space, "entropy", environment) == pytest.approx(sum(entropies), rel=1e-4)
     steps = [after - before for before, after in itertools.pairwise(entropies)]
-    assert value(space, "progressivity", environment) == pytest.approx(min(steps), rel=1e-3, abs=1e-4)
+    assert value(space, "entropy_growth", environment) == pytest.approx(min(steps), rel=1e-3, abs=1e-4)
 
 
 @given(seed=st.integers(0, 2**32), channels=st.integers(1, 9))
@@ -216,7 +216,7 @@ def test_entropy_does_not_see_rotations_of_channels_nor_constants(seed: int, cha
 
 
 @pytest.mark.parametrize("space", SPACE_NAMES)
-def test_trainability_by_automatic_differentiation(space: str, images: Batch) -> None:
+def test_isometry_by_automatic_differentiation(space: str, images: Batch) -> None:
     """The fit to float32 differences against least squares in double precision: on the same differences, and,
     as far as a nudge crosses kinks of ReLUs, on Jacobian-vector products."""
     environment = environment_of(images)
@@ -271,7 +271,7 @@ def get_forward(name: str) -> ForwardScore:
 
 
 @pytest.mark.parametrize("space", SPACE_NAMES)
-def test_zen_by_the_modules(space: str, images: Batch) -> None:
+def test_phi_by_the_modules(space: str, images: Batch) -> None:
     environment = environment_of(images)
     network = twin(space, CELLS[space], small(SPACES[space]), environment)
     with torch.no_grad():
@@ -279,7 +279,7 @@ def test_zen_by_the_modules(space: str, images: Batch) -> None:
             maps(network, double(probe.images(environment)))[-1] for probe in (GAUSSIAN, GAUSSIAN_NUDGED)
         )
     expected = np.log1p(float((after - before).flatten(1).norm(dim=1).mean()) / float(NUDGE))
-    assert value(space, "zen", environment, norm="calibrated") == pytest.approx(expected, rel=1e-3)
+    assert value(space, "phi", environment, norm="calibrated") == pytest.approx(expected, rel=1e-3)
 
 
 def test_probes_are_reproducible_and_of_their_size(images: Batch) -> None:
@@ -297,7 +297,10 @@ def test_a_disconnected_architecture_has_the_worst_finite_scores(images: Batch) 
     environment = environment_of(images)
     nothing = NB201.mask(NasBench201Genotype(("none",) * 6))
     masks = np.stack([nothing, NB201.mask(CELLS["nasbench201"]), NB201.mixture()])
-    scores = get_scores("naswot+swap+path_norm+zen+expressivity+progressivity+trainability+linear_regions")
+    scores = get_scores(
+        "naswot+swap+patterns+path_norm+zen+phi+expressivity+entropy+progressivity+entropy_growth+isometry"
+        "+linear_regions+participation+log_det+curvature+input_edges"
+    )
     values = get_backend("native")(NB201, small(NB201)).evaluate(
         masks, score=scores, environments=[environment]
     )
@@ -321,7 +324,9 @@ def test_swap_and_linear_regions_count_distinct_columns_and_rows(tables: list[ND
     tables = [np.resize(t, (len(tables[0]), t.shape[1])) for t in tables]
     whole = np.hstack(tables)
     seen = Observation(codes=HostCodes(map(site_of, tables)))
-    assert get_forward("swap")([seen]) == len({column.tobytes() for column in np.ascontiguousarray(whole.T)})
+    assert get_forward("patterns")([seen]) == len(
+        {column.tobytes() for column in np.ascontiguousarray(whole.T)}
+    )
     assert get_forward("linear_regions")([seen]) == len({row.tobytes() for row in whole})
 
 
@@ -329,7 +334,7 @@ def test_swap_and_linear_regions_count_distinct_columns_and_rows(tables: list[ND
 def test_code_scores_do_not_see_the_order_of_images_or_units(table: NDArray[np.bool_], seed: int) -> None:
     rng = np.random.default_rng(seed)
     shuffled = table[rng.permutation(len(table))][:, rng.permutation(table.shape[1])]
-    for name in ("naswot", "swap", "linear_regions"):
+    for name in ("naswot", "patterns", "linear_regions"):
         seen = [Observation(codes=HostCodes([site_of(bits)])) for bits in (table, shuffled)]
         values = [get_forward(name)([each]) for each in seen]
         assert values[0] == pytest.approx(values[1], rel=1e-9), name
@@ -349,7 +354,7 @@ def test_swap_of_hooked_relus(backend: str, images: Batch) -> None:
     network = twin("nasbench201", CELLS["nasbench201"], small(NB201), environment)
     codes = relu_codes(network, double(environment.batch.images))
     expected = len(np.unique(codes, axis=1).T)
-    assert value("nasbench201", "swap", environment, backend) == pytest.approx(expected, rel=1e-3)
+    assert value("nasbench201", "patterns", environment, backend) == pytest.approx(expected, rel=1e-3)
 
 
 # --- fitted classifiers ---
@@ -415,7 +420,7 @@ def test_class_mean_needs_a_class_with_two_images(images: Batch) -> None:
 def test_scores_together_are_the_scores_alone_and_share_passes(backend: str, images: Batch) -> None:
     environments = [environment_of(images), Environment(9, "gaussian", environment_of(images).batch)]
     masks = np.stack([NB201.mixture(), NB201.mask(CELLS["nasbench201"])])
-    names = ["naswot", "trainability", "flops", "ridge", "zen"]
+    names = ["naswot", "isometry", "flops", "ridge", "phi"]
     names = [name for name in names if images.labels is not None or name != "ridge"]
     evaluator = get_backend(backend)(NB201, small(NB201), threads=2)
     seen: list[tuple[int, int]] = []
@@ -425,7 +430,7 @@ def test_scores_together_are_the_scores_alone_and_share_passes(backend: str, ima
         environments=environments,
         progress=lambda done, total: seen.append((done, total)),
     )
-    # batch, the two of trainability and the two of zen, for 2 environments and 2 masks
+    # batch, the two of isometry and the two of phi, for 2 environments and 2 masks
     assert together.evaluations == 5 * 2 * 2
     assert seen == [(5 * k, 20) for k in range(1, 5)]
     for s, name in enumerate(names):
@@ -435,7 +440,7 @@ def test_scores_together_are_the_scores_alone_and_share_passes(backend: str, ima
 
 def test_bfloat16_is_refused_for_differences(images: Batch) -> None:
     evaluator = get_backend("native")(NB201, small(NB201), dtype="bfloat16")
-    for name in ("zen", "trainability"):
+    for name in ("zen", "phi", "isometry", "curvature"):
         with pytest.raises(InvalidValueError, match=f"'{name}' takes differences of passes, which bfloat16"):
             evaluator.evaluate(
                 NB201.mixture()[None], score=get_score(name), environments=[environment_of(images)]

@@ -12,7 +12,7 @@ from znas_engine.testing import ScoreContract
 pytestmark = pytest.mark.ours
 
 #: Differences of passes, and spectra of features, amplify what backends differ by.
-COARSE = {"zen": 2e-2, "trainability": 2e-2, "progressivity": 2e-2}
+COARSE = dict.fromkeys(("phi", "isometry", "progressivity", "entropy_growth", "curvature"), 2e-2)
 
 
 @pytest.fixture(autouse=True, params=[*SCORES.builtin])

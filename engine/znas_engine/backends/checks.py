@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from znas_engine.arguments import instance
-from znas_engine.backends.record import GRADIENTS
+from znas_engine.backends.record import GRADIENTS, Backend, unread
 from znas_engine.environment import Environment, Environments
 from znas_engine.errors import InvalidValueError, PluginError, briefly, in_short, unknown_choice
 from znas_engine.graph import Graph, Mixed
@@ -148,14 +148,16 @@ def check_slots(graph: Graph, space: SearchSpace[Any]) -> Graph:
     return graph
 
 
-def check_score(score: Score, backend: str, dtype: str) -> None:
+def check_score(score: Score, record: Backend, dtype: str) -> None:
     """Refuse a score that no backend can run, or not this one."""
     hold_to(broken_promise, score, called("score", score), InvalidValueError)
-    if isinstance(score, GradientScore) and backend != GRADIENTS:
+    if isinstance(score, GradientScore) and record.name != GRADIENTS:
         raise InvalidValueError(
-            f"the score {score.name!r} needs gradients, which the backend {backend} does not have; "
+            f"the score {score.name!r} needs gradients, which the backend {record.name} does not have; "
             f"use --backend {GRADIENTS}"
         )
+    if why := unread(record, [score]):
+        raise InvalidValueError(why)
     if isinstance(score, ForwardScore) and score.differences and dtype != "float32":
         raise InvalidValueError(
             f"the score {score.name!r} takes differences of passes, which {dtype} rounds away; "

@@ -17,6 +17,7 @@ from znas_engine.backends.record import (
     check_devices,
     check_dtype,
     check_graph,
+    unread,
 )
 from znas_engine.devices import FIRST, kind_of, parse_devices
 from znas_engine.errors import MissingDependencyError, PluginError, one_line, unknown_choice
@@ -94,7 +95,9 @@ def choose_backend(
         if kind_of(each) == "cuda" and (absent := lacking_gpu(each)):
             raise MissingDependencyError(f"--device {each} is not here: {absent}; use --device cpu")
     if record is None:
-        return _choose_everywhere(dtype, graph) if device == "auto" else _choose(devices, dtype, graph)
+        if device == "auto":
+            return _choose_everywhere(scores, dtype, graph)
+        return _choose(devices, scores, dtype, graph)
     served = devices or (record.default_device,)
     check_dtype(record, served, dtype)
     if graph is not None:
@@ -112,18 +115,18 @@ def _named(backend: str | Backend) -> Backend:
     return BACKENDS.get(backend)
 
 
-def _choose_everywhere(dtype: str, graph: Graph | None) -> Choice:
+def _choose_everywhere(scores: Sequence[Score], dtype: str, graph: Graph | None) -> Choice:
     """`auto` on `auto`: native on the first GPU if it is one of MEASURED, else what runs by default."""
     device, native = FIRST["cuda"], BACKENDS.get("native")
     try:
         card = gpu(device)
     except MissingDependencyError:
-        return _choose((), dtype, graph)
+        return _choose((), scores, dtype, graph)
     measured, absent = card.capability in MEASURED, missing(native, device)
     supported = graph is None or native.supports(graph) is None
     if measured and absent is None and supported and dtype in native.dtypes_on(device):
         return Choice(native, (device,))
-    choice = _choose((), dtype, graph)
+    choice = _choose((), scores, dtype, graph)
     if choice.record is not native or not (measured or absent is None):
         return choice
     if measured:
@@ -136,9 +139,9 @@ def _choose_everywhere(dtype: str, graph: Graph | None) -> Choice:
     return replace(choice, remark=f"--backend auto stays on the CPU: {why}")
 
 
-def _choose(devices: tuple[str, ...], dtype: str, graph: Graph | None) -> Choice:
-    """`auto`: the first built-in one that serves the devices, or has its default, supports the graph and
-    lacks nothing."""
+def _choose(devices: tuple[str, ...], scores: Sequence[Score], dtype: str, graph: Graph | None) -> Choice:
+    """`auto`: the first built-in one that serves the devices, or has its default, supports the graph, hands
+    out what the scores read, and lacks nothing."""
     lacking: list[str] = []
     for record in built_in():
         served = devices or (record.default_device,)
@@ -150,6 +153,9 @@ def _choose(devices: tuple[str, ...], dtype: str, graph: Graph | None) -> Choice
                 lacking.append(f"{record.name} needs --device {others[0]} for {dtype}")
             continue
         if graph is not None and (why := record.supports(graph)):
+            lacking.append(why)
+            continue
+        if why := unread(record, scores):
             lacking.append(why)
             continue
         reason = next((reason for device in served if (reason := missing(record, device))), None)

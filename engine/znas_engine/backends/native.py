@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from znas_engine import __version__, _core, kernels
 from znas_engine.backends.native_cuda import CudaPass, masks_together
 from znas_engine.backends.native_lowering import Lowering
+from znas_engine.backends.native_maps import Maps, variances
 from znas_engine.backends.passes import Images, Labels, MaskedPass
 from znas_engine.backends.records import NATIVE
 from znas_engine.devices import kind_of, number_of
@@ -195,9 +196,8 @@ class CpuPass:
         self.program = program
         self.sites = lowering.sites
         self.reads = reads
-        self.cells, self.features = graph.cells, lowering.features
-        if "features" not in reads:
-            self.cells, self.features = (), []
+        self.lowering = lowering
+        self.maps = Maps.of(graph, lowering, reads)
         #: Of each thread, the mask that it ran last: chunks of one mask follow one another.
         self.last = local()
 
@@ -218,18 +218,23 @@ class CpuPass:
             NO_LOGITS if found.logits is None else found.logits,
             codes=HostCodes(map(CodeSite, found.codes, bits, [sites[value] for value in wanted])),
             pooled=found.pooled if "pooled" in self.reads else None,
-            features=tuple(
-                flat.reshape(len(images), *nodes[position].shape)
-                for position, flat in zip(self.cells, found.features, strict=True)
-            ),
+            variances=variances(self.graph, self.lowering, mask, found.variances)
+            if "variances" in self.reads
+            else (),
             correct=found.counted.correct if found.counted else None,
             finite=found.counted is None or found.counted.finite,
+            **self.maps.named(
+                [
+                    flat.reshape(len(images), *nodes[position].shape)
+                    for position, flat in zip(self.maps.positions, found.features, strict=True)
+                ]
+            ),
         )
 
     def _compiled(self, mask: Mask) -> _core.Compiled:
         """The mask's steps."""
         key = mask.tobytes()
         if getattr(self.last, "key", None) != key:
-            self.last.made, self.last.key = self.program.compile(mask, self.features), key
+            self.last.made, self.last.key = self.program.compile(mask, self.maps.sites), key
         made: _core.Compiled = self.last.made
         return made

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from znas_engine import _core, kernels
 from znas_engine.backends.native_lowering import Lowering
+from znas_engine.backends.native_maps import Maps, variances
 from znas_engine.backends.passes import Images, Labels
 from znas_engine.errors import DeviceError, DeviceMemoryError
 from znas_engine.graph import Graph
@@ -29,7 +30,7 @@ TOGETHER, CODED, FEATURED = 64, 2048, 256
 
 def masks_together(reads: frozenset[str], images: int) -> int:
     """Masks that a call takes."""
-    units = FEATURED if "features" in reads else CODED if "codes" in reads else TOGETHER * images
+    units = FEATURED if reads & {"features", "unpooled"} else CODED if "codes" in reads else TOGETHER * images
     return max(1, min(TOGETHER, units // max(images, 1)))
 
 
@@ -67,15 +68,14 @@ class CudaPass:
         self.reads = reads
         self.norms = lowering.norms
         self.sites = lowering.sites
-        self.site_count = 1 + max([*lowering.sites.values(), *lowering.features], default=-1)
-        self.cells, features = graph.cells, lowering.features
-        if "features" not in reads:
-            self.cells, features = (), []
+        self.lowering = lowering
+        self.maps = Maps.of(graph, lowering, reads)
+        self.site_count = 1 + max([*lowering.sites.values(), *lowering.features, lowering.unpooled])
         #: (address, images) -> the images there, and here, so that the address stays theirs.
         self.shown: OrderedDict[tuple[int, int], tuple[_core.CudaImages, Images]] = OrderedDict()
         self.lock = Lock()
         with device_errors():
-            self.network = _core.cuda_network(program, features, number)
+            self.network = _core.cuda_network(program, self.maps.sites, number)
 
     def __call__(self, mask: Mask, images: Images) -> Observation:
         return self.batch(mask[None], images)[0]
@@ -97,14 +97,17 @@ class CudaPass:
         codes = [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes)
         maps = [
             found.reshape(len(masks), len(images), *self.graph.nodes[position].shape)
-            for position, found in zip(self.cells, made.features, strict=True)
+            for position, found in zip(self.maps.positions, made.features, strict=True)
         ]
         return [
             Observation(
                 NO_LOGITS if made.logits is None else made.logits[g],
                 codes=codes[g],
                 pooled=made.pooled[g] if "pooled" in self.reads else None,
-                features=tuple(found[g] for found in maps),
+                variances=variances(self.graph, self.lowering, masks[g], made.variances[g])
+                if "variances" in self.reads
+                else (),
+                **self.maps.named([found[g] for found in maps]),
                 correct=made.counted[g].correct if made.counted else None,
                 finite=not made.counted or made.counted[g].finite,
             )

@@ -72,7 +72,8 @@ class _Term:
 
 class Lowering:
     """Fills `builder`. sites: graph position of a value that ReLUs read -> number of the program's site.
-    features: likewise the sites of `graph.cells`, in order; no value belongs to two of them.
+    features: likewise the sites of `graph.cells`, in order; no value belongs to two of them. last, unpooled:
+    position and site of what is averaged for the classifier, before its ReLU where `rectified`.
 
     norms: graph position of a `Norm` -> number of its moments, in order, where statistics is None (batch).
     masks: the shape of those that the program takes, [E, O].
@@ -107,7 +108,11 @@ class Lowering:
                 self.value(position)
         for position in sorted(read_by_relu):
             self.sites[position] = self._site(self._sums(position))
-        self.features = self._features()
+        taken: set[int] = set()
+        self.features = [self._feature(position, taken) for position in graph.cells]
+        self.last, self.rectified = last, _ = self._unrectified(graph.unpooled)
+        known = dict(zip(graph.cells, self.features, strict=True))
+        self.unpooled = known[last] if last in known else self._feature(last, taken)
         self._head(graph.nodes[-1])
         self.norms = list(self.measured)
 
@@ -345,20 +350,18 @@ class Lowering:
     def _site(self, values: list[int]) -> int:
         return self.builder.site(values)
 
-    def _features(self) -> list[int]:
-        found: list[int] = []
-        taken: set[int] = set()
-        for position in self.graph.cells:
-            values = self._sums(position)
-            if position in self.sites and taken.isdisjoint(values) and len({*values}) == len(values):
-                found.append(self.sites[position])
-            else:
-                for place, leaf in enumerate(self._leaves(position)):
-                    if values[place] in {*taken, *values[:place]}:
-                        shape = self.graph.nodes[leaf].shape
-                        values[place] = self._sum(shape, [_plain(values[place], shape[0])], moments=False)
-                found.append(self._site(values))
-            taken.update(values)
+    def _feature(self, position: int, taken: set[int]) -> int:
+        """A site of values that are not `taken`, which they are from then on."""
+        values = self._sums(position)
+        if position in self.sites and taken.isdisjoint(values) and len({*values}) == len(values):
+            found = self.sites[position]
+        else:
+            for place, leaf in enumerate(self._leaves(position)):
+                if values[place] in {*taken, *values[:place]}:
+                    shape = self.graph.nodes[leaf].shape
+                    values[place] = self._sum(shape, [_plain(values[place], shape[0])], moments=False)
+            found = self._site(values)
+        taken.update(values)
         return found
 
     def _head(self, node: Any) -> None:

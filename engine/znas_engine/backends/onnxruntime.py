@@ -160,7 +160,8 @@ class _Pass(ABC):
         if "pooled" in self.reads:
             values["pooled"] = graph.penultimate
         cells = graph.cells if "features" in self.reads else ()
-        values |= {feature_output(position): position for position in cells}
+        last = [graph.unpooled] if "unpooled" in self.reads else []
+        values |= {feature_output(position): position for position in (*cells, *last)}
         scaled = self.scaling(mask)
         names = [*values, *codes]
         found = dict(zip(names, self._run(names, scaled.mask, images), strict=True))
@@ -173,6 +174,7 @@ class _Pass(ABC):
                 for name, value in codes.items()
             ),
             pooled=found.get("pooled"),
+            unpooled=found[feature_output(graph.unpooled)] if last else None,
             features=tuple(found[feature_output(position)] for position in cells),
         )
 

@@ -128,6 +128,11 @@ class View:
             np.concatenate(maps) if len(maps) > 1 else maps[0]
             for maps in zip(*(part.features for part in parts), strict=True)
         )
+        unpooled = [part.unpooled for part in parts if part.unpooled is not None]
+        variances = tuple(
+            np.mean(of_one, 0, dtype=np.float32)
+            for of_one in zip(*(part.variances for part in parts), strict=True)
+        )
         counts = [part.correct for part in parts if part.correct is not None]
         if self._asked is not None and not counts:
             counts = kernels.count_correct(logits[None], self._asked).tolist()
@@ -136,7 +141,9 @@ class View:
             labels=self.labels,
             codes=codes,
             pooled=np.concatenate(pooled) if pooled else None,
+            unpooled=np.concatenate(unpooled) if unpooled else None,
             features=features,
+            variances=variances,
             classes=self.classes,
             correct=sum(counts) if counts else None,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from znas_engine.errors import InvalidValueError, PluginError, briefly
 from znas_engine.graph import NODES, Graph, Node
 from znas_engine.promises import Calling, undefined
 from znas_engine.registry import Registry, where_is
+from znas_engine.scores import READS, ForwardScore, Score
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Backend:
 
     evaluator: `module:Class` of its `Evaluator`. dtypes: kinds of devices that it runs on, its default first
     -> what it computes in there. lacks: of a device, what it needs and is not here, with the way out, or
-    None. nodes: the kinds of nodes that it has rules for.
+    None. nodes: the kinds of nodes that it has rules for. reads: which of READS its passes hand out.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Backend:
     dtypes: Mapping[str, tuple[str, ...]]
     lacks: Callable[[str], str | None]
     nodes: frozenset[type[Node]] = NODES
+    reads: frozenset[str] = frozenset(READS)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -85,6 +87,8 @@ def broken_promise(record: Any) -> str | None:
         return f"has {briefly(record.lacks)} for `lacks`, no function of a device"
     if not isinstance(nodes, frozenset) or not nodes <= NODES:
         return f"has {briefly(nodes)} for `nodes`, no frozenset of kinds of nodes"
+    if not isinstance(record.reads, frozenset) or not record.reads <= {*READS}:
+        return f"has {briefly(record.reads)} for `reads`, no frozenset of some of {', '.join(READS)}"
     return None
 
 
@@ -158,6 +162,20 @@ def check_dtype(backend: str | Backend, devices: Sequence[str], dtype: str) -> s
                 f"but got {dtype!r}" + (f"; use {' or '.join(others)} for {dtype}" if others else "")
             )
     return dtype
+
+
+def unread(record: Backend, scores: Iterable[Score]) -> str | None:
+    """Which score reads what this backend's passes do not hand out, and who can; None if none does."""
+    for score in scores:
+        wanted = [name for name in READS if isinstance(score, ForwardScore) and name in score.reads]
+        for name in wanted:
+            if name not in record.reads:
+                others = [f"--backend {other.name}" for other in built_in() if name in other.reads]
+                return (
+                    f"the score {score.name!r} reads {name}, which the backend {record.name} does not hand "
+                    f"out; use {' or '.join(others)}"
+                )
+    return None
 
 
 def check_graph(backend: str | Backend, graph: Graph) -> Graph:

@@ -10,6 +10,7 @@ from znas_engine.devices import kind_of, number_of
 from znas_engine.errors import MissingDependencyError
 from znas_engine.export import GRAPH_DTYPES
 from znas_engine.gpu import before_cuda, gpu, lacking_gpu
+from znas_engine.scores import READS
 
 #: The least compute capability, ten times, that the kernels of `native` are built for.
 OLDEST = 80
@@ -85,6 +86,8 @@ def _torch_cuda() -> str | None:
     return None
 
 
+#: What exported graphs hand out: moments stay inside.
+_EXPORTED = frozenset(READS) - {"variances"}
 NATIVE = Backend(
     "native",
     "znas_engine.backends.native:Native",
@@ -96,6 +99,7 @@ ORT = Backend(
     "znas_engine.backends.onnxruntime:OnnxRuntime",
     {"cpu": ("float32",), "cuda": ("float32", "float16")},
     _onnxruntime,
+    reads=_EXPORTED,
 )
 TORCH = Backend(
     "torch",
@@ -103,4 +107,10 @@ TORCH = Backend(
     {"cpu": ("float32",), "cuda": ("float32",)},
     _torch,
 )
-TRT = Backend("trt", "znas_engine.backends.tensorrt:TensorRt", {"cuda": GRAPH_DTYPES}, _tensorrt)
+TRT = Backend(
+    "trt",
+    "znas_engine.backends.tensorrt:TensorRt",
+    {"cuda": GRAPH_DTYPES},
+    _tensorrt,
+    reads=_EXPORTED,
+)

@@ -99,7 +99,8 @@ class _Pass:
         sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
         codes = {code_output(value): value for value, modules in sites.items() if modules}
         cells = self.graph.cells if "features" in self.reads else ()
-        values = {feature_output(at): at for at in cells} | {"logits": -1}
+        last = [self.graph.unpooled] if "unpooled" in self.reads else []
+        values = {feature_output(at): at for at in (*cells, *last)} | {"logits": -1}
         if "pooled" in self.reads:
             values["pooled"] = self.graph.penultimate
         scaled = self.scaling(mask)
@@ -117,6 +118,7 @@ class _Pass:
             if codes
             else HostCodes(),
             pooled=found.get("pooled"),
+            unpooled=found[feature_output(self.graph.unpooled)] if last else None,
             features=tuple(found[feature_output(at)] for at in cells),
         )
 

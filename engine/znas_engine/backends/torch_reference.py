@@ -41,26 +41,34 @@ class TorchReference(Evaluator):
         network = self.network(environment, norm, device)
         roots = self.graph.cells if "features" in reads else ()
         pooled = {self.graph.penultimate} if "pooled" in reads else set()
+        unpooled = {self.graph.unpooled} if "unpooled" in reads else set()
 
         def run(mask: Mask, images: Images) -> Observation:
-            sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in reads else {}
+            live = self.graph.live(mask)
+            sites = self.graph.relu_sites(live) if "codes" in reads else {}
+            norms = [i for i in self.graph.norms() if live[i]] if "variances" in reads else []
             codes: dict[int, CodeSite] = {}
             kept: dict[int, Tensor] = {}
+            variances: dict[int, Tensor] = {}
 
             def watch(i: int, value: Tensor) -> None:
                 if sites.get(i):
                     packed = kernels.pack_codes(value.flatten(1).contiguous().cpu())
                     codes[i] = CodeSite(packed, value[0].numel(), sites[i])
-                if i in roots or i in pooled:
+                if i in roots or i in pooled or i in unpooled:
                     kept[i] = value
 
             with torch.inference_mode(), device_errors():
-                logits = network(mask, torch.from_numpy(images), watch=watch, roots=roots)
+                logits = network(
+                    mask, torch.from_numpy(images), watch=watch, roots=roots, divided=variances.__setitem__
+                )
             return Observation(
                 logits.numpy(),
                 codes=HostCodes(codes[i] for i in sites if sites[i]),
                 pooled=kept[self.graph.penultimate].cpu().numpy() if pooled else None,
+                unpooled=kept[self.graph.unpooled].cpu().numpy() if unpooled else None,
                 features=tuple(kept[i].cpu().numpy() for i in roots),
+                variances=tuple(variances[i].flatten().cpu().numpy() for i in norms),
             )
 
         return run

@@ -69,7 +69,7 @@ def export(
         (zero terms and dead nodes are left out).
     reads: what the model gives besides logits. "codes": one bool output `code_output(v)` per value of
         `graph.relu_sites`; "features": one `feature_output(v)` per value of `graph.cells`; "pooled": what
-        the classifier reads.
+        the classifier reads; "unpooled": `feature_output(graph.unpooled)`, what that is the mean of.
     dtype: one of GRAPH_DTYPES, of weights and of activations up to the global average.
     opset: OPSET if None; at least 18, and OPSET for bfloat16.
 
@@ -88,7 +88,8 @@ def export(
     writer.output("logits", names[len(graph.nodes) - 1], [graph.classes])
     if "pooled" in reads:
         writer.output("pooled", names[graph.penultimate], [graph.nodes[graph.penultimate].shape[0]])
-    for position in dict.fromkeys(writer.roots):
+    last = [graph.unpooled] if "unpooled" in reads else []
+    for position in dict.fromkeys([*writer.roots, *last]):
         feature = writer.cast(names[position], "float32")
         writer.output(feature_output(position), feature, graph.nodes[position].shape)
     if "codes" in reads:

@@ -15,6 +15,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import briefly
 from znas_engine.graph import Graph
 from znas_engine.scores.codes import Codes, HostCodes
+from znas_engine.supernet.initialisation import FAMILIES
 from znas_engine.supernet.normalisation import NORMS
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from znas_engine.supernet.network import Network
 
 #: What a pass can be prepared to hand out besides its answers. codes: of all ReLUs. pooled: what the
-#: classifier reads. features: the outputs of the stem and of all cells.
-READS = ("codes", "pooled", "features")
+#: classifier reads. unpooled: what that is the mean of, over height and width. features: the outputs of the
+#: stem and of all cells. variances: what live normalisations divide by.
+READS = ("codes", "pooled", "unpooled", "features", "variances")
 #: What any pass says of the images. logits: of every class. correct: on how many images the label has the
 #: largest, which a pass that can counts where its logits are; they stay there if nothing reads them.
 ANSWERS = ("logits", "correct")
@@ -38,16 +40,20 @@ class Observation:
     """One mask, one probe, one environment; what the score does not read is empty.
 
     logits: float32 [N, classes], or NO_LOGITS. labels: int64 [N] or None. codes: per site. pooled: float32
-    [N, C]. features: per position in `Graph.cells` float32 [N, C, H, W], also where no logit depends on it.
-    classes: of the classifier. correct: images whose label has the largest logit, the lowest class winning
-    ties. finite: whether all logits are that stayed; the evaluator refuses others.
+    [N, C]. unpooled: float32 [N, C, H, W]. features: per position in `Graph.cells` float32 [N, C, H, W], also
+    where no logit depends on it. variances: float32 [C] per normalisation that reaches the logits, in the
+    order of `Graph.norms`; of images in hand their mean over chunks. classes: of the classifier. correct:
+    images whose label has the largest logit, the lowest class winning ties. finite: whether all logits are
+    that stayed; the evaluator refuses others.
     """
 
     logits: NDArray[np.float32] = field(default_factory=lambda: NO_LOGITS)
     labels: NDArray[np.int64] | None = None
     codes: Codes = field(default_factory=HostCodes)
     pooled: NDArray[np.float32] | None = None
+    unpooled: NDArray[np.float32] | None = None
     features: tuple[NDArray[np.float32], ...] = ()
+    variances: tuple[NDArray[np.float32], ...] = ()
     classes: int = 0
     correct: int | None = None
     finite: bool = True
@@ -56,15 +62,26 @@ class Observation:
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What an environment's network is shown: images float32 [N, C, H, W] made from the environment alone,
-    under the evaluator's normalisation or one of its own."""
+    under the evaluator's normalisation and with the environment's weights, or with some of its own: a
+    member of NORMS, a key of FAMILIES."""
 
     name: str
     images: Callable[[Environment], NDArray[np.float32]]
     norm: str | None = None
+    init: str | None = None
 
     def under(self, norm: str) -> Probe:
         """The probe with `norm` as its own, unless it has one: equal probes are one pass."""
         return self if self.norm else replace(self, norm=norm)
+
+    def as_published(self, init: str) -> Probe:
+        """The probe under batch statistics with weights of its own, whatever is asked of others."""
+        return replace(self, norm="batch", init=init)
+
+    def drawn(self, environment: Environment) -> Environment:
+        """The environment itself, or one of the same seed and images with the probe's weights."""
+        own = self.init in (None, environment.init)
+        return environment if own else replace(environment, init=self.init)
 
 
 BATCH = Probe("batch", lambda environment: environment.batch.images)
@@ -108,8 +125,8 @@ class StaticScore(Score):
 class GradientScore(Score):
     """Needs automatic differentiation, which only the backend torch has."""
 
-    #: Instead of the evaluator's normalisation.
-    norm: str | None = None
+    #: What `batch` shows, and to which network.
+    probe: Probe = BATCH
 
     @abstractmethod
     def __call__(self, network: Network, mask: Mask, batch: Batch) -> float:
@@ -130,9 +147,19 @@ def broken_promise(score: Any) -> str | None:
         return f"has {briefly(least)} for `min_images`, no int of 1 or more"
     if most is not None and (type(most) is not int or most < least):
         return f"has {briefly(most)} for `max_images`, no int of {least} or more and not None"
-    if isinstance(score, GradientScore) and score.norm not in (None, *NORMS):
-        return f"has {briefly(score.norm)} for `norm`, not None and none of {', '.join(NORMS)}"
+    if isinstance(score, GradientScore):
+        return _broken_probe(score.probe)
     return _broken_passes(score) if isinstance(score, ForwardScore) else None
+
+
+def _broken_probe(probe: Any) -> str | None:
+    if not isinstance(probe, Probe):
+        return f"has {briefly(probe)} for `probe`, no Probe"
+    if probe.norm not in (None, *NORMS):
+        return f"has a probe whose norm is {briefly(probe.norm)}, not None and none of {', '.join(NORMS)}"
+    if probe.init not in (None, *FAMILIES):
+        return f"has a probe whose init is {briefly(probe.init)}, not None and none of {', '.join(FAMILIES)}"
+    return None
 
 
 def _broken_passes(score: Any) -> str | None:
@@ -143,4 +170,4 @@ def _broken_passes(score: Any) -> str | None:
         return f"has {briefly(probes)} for `probes`, no tuple of Probe"
     if not isinstance(score.differences, bool):
         return f"has {briefly(score.differences)} for `differences`, no bool"
-    return None
+    return next(filter(None, map(_broken_probe, probes)), None)

@@ -8,42 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
+from znas_engine.scores.entropy import variance_shares
+from znas_engine.scores.probes import GAUSSIAN_HE
+
+#: Added to a share before its logarithm.
+EPSILON = 1e-8
 
 
 class Expressivity(ForwardScore):
-    """sum over cells of the entropy of the principal components of the cell's output.
+    """sum over the stem and all cells of the entropy of the principal components of the output.
 
-        for x in outputs of the cells, as samples [N * H * W, C]:
-            score += - sum_c p_c log p_c,  p = eigenvalues of cov(x) / their sum
+        for x in outputs, as samples [N * H * W, C]:
+            score += - sum_c p_c log(p_c + 1e-8),  p = eigenvalues of cov(x) / their sum
 
-    Constant features have no components and count as entropy 0.
+    As published: Gaussian images, of which the authors take 64, He weights, batch statistics. Constant
+    features have no components: they count as entropy 0 here and make the published score minus infinity.
     """
 
     name = "expressivity"
     reads = ("features",)
+    probes = (GAUSSIAN_HE,)
     max_images = FEATURE_IMAGES
 
     def __call__(self, observations: Sequence[Observation]) -> float:
-        return float(cell_entropies(observations[0]).sum())
+        return float(entropies(observations[0]).sum())
 
 
-def cell_entropies(observation: Observation) -> NDArray[np.float64]:
-    """The entropy of every cell's output, float64 [cells]; the stem is no cell."""
-    return np.array([spectrum_entropy(x) for x in observation.features[1:]])
-
-
-def spectrum_entropy(x: NDArray[np.float32]) -> float:
-    """x float32 [N, C, H, W] -> the entropy, in nats, of its normalised principal component variances."""
-    n, channels = x.shape[:2]
-    pixels = x.reshape(n, channels, -1)
-    samples = n * pixels.shape[2]
-    mean = pixels.mean(2, dtype=np.float64).mean(0)
-    second = np.matmul(pixels, pixels.transpose(0, 2, 1)).sum(0, dtype=np.float64) / samples
-    variances = np.maximum(np.linalg.eigvalsh(second - np.outer(mean, mean)), 0)
-    # Below this, differences from the mean are rounding.
-    variances[variances <= np.finfo(np.float32).eps * second.trace()] = 0
-    total = variances.sum()
-    if total == 0:
-        return 0.0
-    shares = variances[variances > 0] / total
-    return float(-(shares * np.log(shares)).sum())
+def entropies(observation: Observation) -> NDArray[np.float64]:
+    """Of the outputs of the stem and of every cell, in nats, float64 [1 + cells]."""
+    shares = map(variance_shares, observation.features)
+    return np.array([-(p * np.log(p + EPSILON)).sum() for p in shares])

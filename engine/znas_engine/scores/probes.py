@@ -33,3 +33,7 @@ GAUSSIAN = Probe("gaussian", lambda e: _gaussian(e, "images"), norm="identity")
 GAUSSIAN_NUDGED = Probe(
     "gaussian nudged", lambda e: _gaussian(e, "images") + NUDGE * direction(e), norm="identity"
 )
+#: The same images in the networks of published scores: He weights (AZ-NAS) or standard normal ones (Zen-NAS).
+GAUSSIAN_HE = GAUSSIAN.as_published("gaussian")
+GAUSSIAN_STANDARD = GAUSSIAN.as_published("standard")
+GAUSSIAN_STANDARD_NUDGED = GAUSSIAN_NUDGED.as_published("standard")

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from znas_engine.data import Batch
-from znas_engine.scores.base import GradientScore
+from znas_engine.scores.base import BATCH, GradientScore
 from znas_engine.scores.gradients import leaves
 from znas_engine.spaces.base import Mask
 
@@ -23,7 +23,7 @@ class Synflow(GradientScore):
     """
 
     name = "synflow"
-    norm = "identity"
+    probe = BATCH.under("identity")
 
     def __call__(self, network: Network, mask: Mask, batch: Batch) -> float:
         import torch

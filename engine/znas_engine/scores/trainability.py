@@ -1,64 +1,80 @@
-"""Trainability: whether cells pass on what reaches them without blowing up or dying (after AZ-NAS)."""
+"""Trainability: whether cells hand gradients back without blowing up or dying (AZ-NAS: Lee & Ham, CVPR
+2024)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from znas_engine.scores.base import BATCH, FEATURE_IMAGES, ForwardScore, Observation
-from znas_engine.scores.probes import NUDGED
+from znas_engine.data import Batch
+from znas_engine.environment import derive_seed
+from znas_engine.scores.base import GradientScore
+from znas_engine.scores.probes import GAUSSIAN_HE
+from znas_engine.spaces.base import Mask
+from znas_engine.supernet.normalisation import CHUNK
 
-#: Added to every channel's energy, relative to the mean: channels that say the same do not blow up the fit.
-RIDGE = 1e-3
-#: The least gain: a cell that passes nothing on, or a cell that nothing reaches.
-FLOOR = 1e-3
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from znas_engine.supernet.network import Network
+
+#: Added to a gain before it divides.
+EPSILON = 1e-6
 
 
-class Trainability(ForwardScore):
-    """mean over cells of 2 - g - 1 / g, g the gain of the cell's mean Jacobian; at most 0.
+class Trainability(GradientScore):
+    """mean over cells of 2 - s - 1 / (s + 1e-6), s the largest singular value of the cell's mean Jacobian.
 
-        d[i] = output of cell i for the nudged images - output of cell i        (cell 0 is the stem)
-        J[i] = argmin_J sum over images and pixels of |d[i] - J d[i - 1]|^2     (channels by channels)
-        g[i] = sqrt(mean of the squared singular values of J[i])
+        h = random signs in the shape of the output of cell i                  (cell 0 is the stem)
+        g = gradient of the sum of h * output of cell i by the output of cell i - 1
+        M[i] = mean over images and pixels of the outer product of g and h      (channels by channels)
 
-    After AZ-NAS (Lee & Ham, CVPR 2024), which as we understand it estimates a mean Jacobian from gradients
-    and takes its largest singular value; the root mean square was kept here because it did better on
-    NAS-Bench-201's CIFAR-10 accuracies (docs/evidence.md). A network of convolutions, ReLUs and pools is
-    linear around an image, so that d is its Jacobian applied to one random direction, J is a linear
-    regression, and no gradient is needed. Where a cell halves the resolution, d[i - 1] is averaged over the
-    pixels that become one; a cell of DARTS is judged against the cell before alone, although it reads two.
-    Normalisation uses the statistics of the images in hand.
+    As published: Gaussian images, of which the authors take 64, He weights, batch statistics, through which
+    gradients pass. Where a cell halves the resolution, the pixels that become one are channels of g. A cell
+    that hands back the very signs (a skip connection alone) makes the published score minus infinity; here
+    it counts like one that hands nothing back, the least that a cell can have. The signs are a function of
+    the images. A cell of DARTS is judged against the cell before alone, although it reads two.
     """
 
     name = "trainability"
-    reads = ("features",)
-    probes = (BATCH.under("batch"), NUDGED.under("batch"))
-    max_images = FEATURE_IMAGES
-    differences = True
+    probe = GAUSSIAN_HE
+    max_images = CHUNK
 
-    def __call__(self, observations: Sequence[Observation]) -> float:
-        batch, nudged = observations
-        moved = [b - a for a, b in zip(batch.features, nudged.features, strict=True)]
-        gains = np.array([jacobian_gain(before, after) for before, after in pairwise(moved)])
-        return float((2 - gains - 1 / gains).mean())
+    def __call__(self, network: Network, mask: Mask, batch: Batch) -> float:
+        import torch
+
+        outputs: dict[int, Tensor] = {}
+        cells = network.graph.cells
+        images = torch.from_numpy(batch.images).requires_grad_()
+
+        def watch(i: int, value: Tensor) -> None:
+            if i in cells:
+                outputs[i] = value
+
+        network(mask, images, watch=watch, roots=cells)
+        key = derive_seed(0, "signs", Batch(batch.images, None).digest())
+        rng = np.random.Generator(np.random.Philox(key=key))
+        gains = []
+        for before, after in pairwise(outputs[i] for i in cells):
+            signs = torch.from_numpy(rng.choice(np.float32([-1, 1]), tuple(after.shape))).to(after.device)
+            back = None
+            if before.requires_grad and after.requires_grad:  # or the images do not reach it
+                (back,) = torch.autograd.grad(after, before, signs, retain_graph=True, allow_unused=True)
+            gains.append(0.0 if back is None else gain(back, signs))
+        return float(np.mean([2 - s - 1 / (s + EPSILON) for s in gains]))
 
 
-def jacobian_gain(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """g of a cell from its d[i - 1] [n, C, H, W] and its d[i] [n, C', H / f, W / f]; FLOOR at least."""
-    channels = before.shape[1]
-    factor = before.shape[2] // after.shape[2]
-    if factor > 1:
-        zero = np.zeros((), np.float32)
-        columns = sum((before[..., i::factor] for i in range(factor)), zero)
-        before = sum((columns[:, :, i::factor] for i in range(factor)), zero) / np.float32(factor**2)
-    x, y = (d.transpose(0, 2, 3, 1).reshape(-1, d.shape[1]) for d in (before, after))
-    energy = (x.T @ x).astype(np.float64)
-    mean = np.trace(energy) / channels
-    if mean == 0:
-        return FLOOR
-    jacobian = np.linalg.solve(energy + RIDGE * mean * np.eye(channels), (x.T @ y).astype(np.float64))
-    rank = min(jacobian.shape)
-    return max(float(np.sqrt(np.square(jacobian).sum() / rank)), FLOOR)
+def gain(back: Tensor, signs: Tensor) -> float:
+    """s of a cell from its g [n, C, H * f, W * f] and its h [n, C', H, W]; 0 where they are equal."""
+    import torch
+    import torch.nn.functional as F
+
+    if back.shape == signs.shape and torch.equal(back, signs):
+        return 0.0
+    factor = -(-back.shape[2] // signs.shape[2])
+    missing = factor * signs.shape[2] - back.shape[2]
+    back = F.pixel_unshuffle(F.pad(back, (0, missing, 0, missing)), factor)
+    rows, columns = (t.permute(0, 2, 3, 1).flatten(0, 2) for t in (back, signs))
+    return float(torch.linalg.svdvals(rows.T @ columns / len(columns))[0])

@@ -7,26 +7,32 @@ from collections.abc import Sequence
 import numpy as np
 
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
-from znas_engine.scores.probes import GAUSSIAN, GAUSSIAN_NUDGED, NUDGE
+from znas_engine.scores.probes import GAUSSIAN_STANDARD, GAUSSIAN_STANDARD_NUDGED
+
+#: The least answer: of a network that passes nothing on.
+FLOOR = float(np.finfo(np.float32).tiny)
 
 
 class Zen(ForwardScore):
-    """log(1 + E |f(x + a e) - f(x)| / a), x and e standard normal images, f the output of the last cell
-    without normalisation, | | the Frobenius norm over an image's features.
+    """log E |f(x + a e) - f(x)|_1 + sum over normalisations of log sqrt(mean over channels of variance).
 
-    This is the Phi score of the paper, of which Zen is a form that cannot overflow: batch normalisation
-    is kept and the logarithms of its deviations are added. The two agree where layers form a chain; beside
-    skip connections only the former means what it says. The 1 keeps networks that pass nothing on finite,
-    and the order as it is.
+    x and e standard normal images, a = 0.01, f what the classifier averages, N(0, 1) weights, batch
+    statistics. As published: the sum of absolute differences is that of the authors' code, where the paper
+    writes the Frobenius norm. Their code reads running variances, which approach the batch's over its 32
+    repetitions; here they are the batch's, as in the paper. Different from their code: normalisations of
+    operations that reach no logit do not count, nor do those of constants, whose logarithm is infinite.
     """
 
     name = "zen"
-    reads = ("features",)
-    probes = (GAUSSIAN, GAUSSIAN_NUDGED)
+    reads = ("unpooled", "variances")
+    probes = (GAUSSIAN_STANDARD, GAUSSIAN_STANDARD_NUDGED)
     max_images = FEATURE_IMAGES
     differences = True
 
     def __call__(self, observations: Sequence[Observation]) -> float:
-        difference = observations[1].features[-1] - observations[0].features[-1]
-        lengths = np.sqrt(np.square(difference).sum((1, 2, 3), dtype=np.float64))
-        return float(np.log1p(lengths.mean() / float(NUDGE)))
+        before, after = observations
+        assert before.unpooled is not None
+        assert after.unpooled is not None
+        answers = np.abs(after.unpooled - before.unpooled).sum((1, 2, 3), dtype=np.float64)
+        means = np.array([variance.mean(dtype=np.float64) for variance in before.variances])
+        return float(np.log(max(answers.mean(), FLOOR)) + np.log(means[means > 0]).sum() / 2)

@@ -41,11 +41,12 @@ class Network:
         weights: Mapping[int, Tensor] | None = None,
         watch: Watch = lambda i, value: None,
         roots: Iterable[int] = (),
+        divided: Watch = lambda i, variance: None,
     ) -> Tensor:
         """mask float32 [E, O], images [n, 3, H, W] -> logits [n, classes] on the device of the images.
 
         weights: by position in the graph; None means the environment's own. watch: sees every live value,
-        and those that `roots` need.
+        and those that `roots` need. divided: sees the variance [C, 1, 1] of every normalisation that is run.
         """
         nodes = self.graph.nodes
         weights = self.weights if weights is None else weights
@@ -56,7 +57,11 @@ class Network:
         for i, node in enumerate(nodes):
             if not live[i]:
                 continue
-            x = here if isinstance(node, kinds.Input) else self._value(i, node, values, mask, here, weights)
+            x = (
+                here
+                if isinstance(node, kinds.Input)
+                else self._value(i, node, values, mask, here, weights, divided)
+            )
             values[i] = x
             watch(i, x)
             for j in {j for j in live_inputs(node, mask) if last_use[j] == i}:
@@ -71,6 +76,7 @@ class Network:
         mask: Mask,
         images: Tensor,
         weights: Mapping[int, Tensor],
+        divided: Watch,
     ) -> Tensor:
         if isinstance(node, Mixed):
             total = images.new_zeros(len(images), *node.shape)
@@ -85,6 +91,7 @@ class Network:
                 return F.conv2d(x, weights[i], None, node.stride, node.padding, node.dilation, node.groups)
             case kinds.Norm():
                 mean, variance = self.statistics[i] if self.statistics else _batch_statistics(x)
+                divided(i, variance)
                 return (x - mean) * torch.rsqrt(variance + EPSILON)
             case kinds.Relu():
                 return F.relu(x)

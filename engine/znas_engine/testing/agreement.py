@@ -98,14 +98,14 @@ def one_line(kind: type[Exception], match: str | None = None) -> Iterator[None]:
 
 
 def assert_conforms(reference: Evaluator, evaluator: Evaluator, environment: Environment) -> None:
-    """Under masks of every kind: logits and features within LOGIT_TOLERANCE of float32, codes within
-    CODE_TOLERANCE, counts of correct images equal where the logits decide."""
+    """Under masks of every kind: codes within CODE_TOLERANCE, all else within LOGIT_TOLERANCE of float32,
+    counts of correct images equal where the logits decide."""
     kinds = kinds_of_masks(evaluator.space)
     masks = np.stack(list(kinds.values()))
     seen = zip(
         kinds,
         reference.observe(masks, environment, reads=READS),
-        evaluator.observe(masks, environment, reads=READS),
+        evaluator.observe(masks, environment, reads=evaluator.record.reads),
         strict=True,
     )
     for kind, expected, found in seen:
@@ -113,7 +113,14 @@ def assert_conforms(reference: Evaluator, evaluator: Evaluator, environment: Env
         assert expected.pooled is not None
         assert found.pooled is not None, kind
         assert len(found.features) == len(evaluator.graph.cells), kind
-        for a, b in zip((expected.pooled, *expected.features), (found.pooled, *found.features), strict=True):
+        assert expected.unpooled is not None
+        assert (found.unpooled is not None) == ("unpooled" in evaluator.record.reads), kind
+        pairs = [(expected.pooled, found.pooled), *zip(expected.features, found.features, strict=True)]
+        if found.unpooled is not None:
+            pairs.append((expected.unpooled, found.unpooled))
+        if "variances" in evaluator.record.reads:
+            pairs += zip(expected.variances, found.variances, strict=True)
+        for a, b in pairs:
             assert a.shape == b.shape, kind
             assert np.abs(a - b).max() <= LOGIT_TOLERANCE["float32"] * np.abs(a).max(), f"{kind}: features"
         assert [site.modules for site in found.codes] == [site.modules for site in expected.codes], kind

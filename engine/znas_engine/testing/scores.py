@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.backends import GRADIENTS, get_backend
+from znas_engine.backends import BACKENDS, GRADIENTS, get_backend
+from znas_engine.backends.record import unread
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
@@ -48,12 +49,16 @@ class ScoreContract:
         assert np.array_equal(self.values(masks[::-1].copy()), values[::-1])
 
     def test_the_same_on_every_backend(self) -> None:
-        """A score of gradients runs on torch alone, and others say so."""
+        """Those that cannot run it say so in one line."""
         masks = self.masks()
         expected = self.values(masks)
         for backend in runnable():
             if isinstance(self.score, GradientScore) and backend != GRADIENTS:
                 with one_line(InvalidValueError, match="needs gradients"):
+                    self.values(masks, backend=backend)
+                continue
+            if unread(BACKENDS.get(backend), [self.score]):
+                with one_line(InvalidValueError, match="does not hand out; use --backend"):
                     self.values(masks, backend=backend)
                 continue
             found = self.values(masks, backend=backend)

@@ -38,7 +38,7 @@ class Darts(SearchSpace[DartsGenotype]):
     in_edges = IN_EDGES
     joined = TARGETS
     presets: Mapping[str, Mapping[str, Any]] = {
-        "log-rank": {"score": "swap+path_norm+expressivity+zen+flops", "finalists": 200}
+        "log-rank": {"score": "patterns+path_norm+entropy+phi+flops", "finalists": 200}
     }
     prior = Path(__file__).with_name("prior.json")
     recipes = Path(__file__).with_name("recipes")

@@ -29,7 +29,7 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
     eager = "znas_engine.spaces.nasbench201.eager:Supernet"
     cells_are = "cells per stage"
     presets: Mapping[str, Mapping[str, Any]] = {
-        "log-rank": {"score": "naswot+path_norm+trainability+live_flops", "finalists": 500}
+        "log-rank": {"score": "naswot+path_norm+isometry+live_flops", "finalists": 500}
     }
     prior = Path(__file__).with_name("prior.json")
     recipes = Path(__file__).with_name("recipes")

@@ -43,7 +43,7 @@ class Chain(SearchSpace[ChainGenotype]):
     eager = "znas_plugin_example.eager:Supernet"
     cells_are = "blocks per stage"
     presets: Mapping[str, Mapping[str, Any]] = {
-        "log-rank": {"score": "naswot+path_norm+trainability", "finalists": 50}
+        "log-rank": {"score": "naswot+path_norm+isometry", "finalists": 50}
     }
 
     @cached_property

@@ -1,0 +1,56 @@
+"""Curvature: how much straight lines of images bend on their way through the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.environment import Environment
+from znas_engine.scores.base import BATCH, FEATURE_IMAGES, ForwardScore, Observation, Probe
+from znas_engine.scores.probes import NUDGE
+
+
+def along(share: float) -> Probe:
+    """Every image moved so far along the straight line to the next one, the last to the first."""
+
+    def images(environment: Environment) -> NDArray[np.float32]:
+        here = environment.batch.images
+        return here + np.float32(share) * (np.roll(here, -1, 0) - here)
+
+    return Probe(f"{share:g} along", images)
+
+
+class Curvature(ForwardScore):
+    """mean over cells and images of the angle, in radians, between a cell's answers to a nudge at two places.
+
+        x, y = an image, the next one;  m = (x + y) / 2
+        a = output(x + 0.01 (y - x)) - output(x);  b = output(m + 0.01 (y - x)) - output(m)
+        angle = arccos(a . b / (|a| |b|))
+
+    A nudge along the line gives the direction of the curve that the line becomes, and the angle is how far
+    that direction turns from one end of half the line to the other: the extrinsic curvature of Poole et al.
+    (NeurIPS 2016), summed up. A linear network has 0. So has a cell that does not answer at either place.
+    """
+
+    name = "curvature"
+    reads = ("features",)
+    probes = (BATCH, along(float(NUDGE)), along(0.5), along(0.5 + float(NUDGE)))
+    min_images = 2
+    max_images = FEATURE_IMAGES
+    differences = True
+
+    def __call__(self, observations: Sequence[Observation]) -> float:
+        start, nudged, middle, moved = (seen.features[1:] for seen in observations)
+        answers = zip(start, nudged, middle, moved, strict=True)
+        return float(np.mean([angles(b - a, d - c).mean() for a, b, c, d in answers]))
+
+
+def angles(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """a, b [N, ...] -> per row the angle between them in [0, pi]; 0 where one of them is 0."""
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.where(lengths > 0, (a * b).sum(1), 1) / np.where(lengths > 0, lengths, 1)
+    found: NDArray[np.float64] = np.arccos(np.clip(cosines, -1, 1))
+    return found

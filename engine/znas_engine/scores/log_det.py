@@ -1,0 +1,46 @@
+"""Log-determinant: how far apart cells keep the images, by what units say and not by their signs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
+
+#: Added to the diagonal of a correlation matrix: images that a cell cannot tell apart give finite values.
+RIDGE = 1e-3
+
+
+class LogDet(ForwardScore):
+    """sum over cells k = 1..K of k / K * log det(R[k] + 1e-3 I).
+
+    R[k] [N, N] holds the correlations of the images' features: of every two images, over all units of the
+    output of cell k. NASWOT (Mellor et al., ICML 2021) takes the log-determinant of a kernel of ReLUs' signs
+    over the whole network. Weights grow with depth because the classifier reads the last cell, and what the
+    first cells tell apart need not reach it. An image whose features are constant is taken to be like every
+    other such image and unlike the rest.
+    """
+
+    name = "log_det"
+    reads = ("features",)
+    min_images = 2
+    max_images = FEATURE_IMAGES
+
+    def __call__(self, observations: Sequence[Observation]) -> float:
+        (seen,) = observations
+        cells = seen.features[1:]
+        parts = [k * log_determinant(x) for k, x in enumerate(cells, 1)]
+        return float(sum(parts) / len(cells))
+
+
+def log_determinant(x: NDArray[np.float32]) -> float:
+    """x float32 [N, ...] -> log det of the correlation matrix of its N rows plus RIDGE on the diagonal."""
+    rows = x.reshape(len(x), -1).astype(np.float64)
+    rows -= rows.mean(1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1)
+    constant = lengths == 0
+    rows /= np.where(constant, 1, lengths)[:, None]
+    correlations = rows @ rows.T + np.outer(constant, constant)
+    return float(np.linalg.slogdet(correlations + RIDGE * np.eye(len(x)))[1])
