@@ -212,7 +212,7 @@ class Evaluator(ABC):
         reads: what is seen besides logits, members of READS and ANSWERS.
         """
         masks = as_masks(masks, self.space)
-        wanted = frozenset({"logits", *as_reads(reads)})
+        wanted = frozenset({"logits", *as_reads(reads, self.record)})
         instance("probe", probe, Probe)
         check_environment(environment, self.graph)
         with self._workers() as workers:

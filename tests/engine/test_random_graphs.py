@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from tests.conftest import targets
 from tests.engine.graphs import EDGES, MACRO, OPERATIONS, OneGraph, graphs
-from znas_engine.backends import get_backend
+from znas_engine.backends import BACKENDS, get_backend
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.graph import Builder, Graph, Input
-from znas_engine.scores import READS
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import NORMS
 from znas_engine.testing.agreement import CODE_TOLERANCE, gram
@@ -71,9 +70,10 @@ def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: in
     environment = Environment(seed, "gaussian", Batch(images, None))
     space = OneGraph(graph, part=rng.random((EDGES, OPERATIONS)) < 0.9)
     masks = masks_of(space, seed)
+    reads = BACKENDS.get(name).reads
     expected, found = (
         get_backend(backend)(space, MACRO, norm=norm, devices=[there]).observe(
-            masks, environment, reads=READS
+            masks, environment, reads=reads
         )
         for backend, there in (("torch", "cpu"), (name, device))
     )
@@ -81,6 +81,10 @@ def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: in
         assert_close(b.logits, a.logits, f"logits of mask {g}")
         assert a.pooled is not None
         assert_close(b.pooled, a.pooled, f"pooled of mask {g}")
+        assert a.unpooled is not None
+        assert_close(b.unpooled, a.unpooled, f"unpooled of mask {g}")
+        for k, (right, other) in enumerate(zip(a.variances, b.variances, strict=True)):
+            assert_close(other, right, f"variances {k} of mask {g}")
         assert len(b.features) == len(graph.cells)
         for k, (right, other) in enumerate(zip(a.features, b.features, strict=True)):
             assert_close(other, right, f"features {k} of mask {g}")

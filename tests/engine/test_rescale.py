@@ -104,7 +104,8 @@ def test_scaling_is_exact(space: SearchSpace[Any], images: Batch) -> None:
             reads=READS,
         )
     )
-    at = {"logits": -1, "pooled": graph.penultimate} | {feature_output(i): i for i in graph.cells}
+    last = (*graph.cells, graph.unpooled)
+    at = {"logits": -1, "pooled": graph.penultimate} | {feature_output(i): i for i in last}
     for kind, mask in every_kind(space).items():
         scaled = rescale(mask)
         assert scaled.mask.shape == (len(graph.cells), *space.shape)

@@ -365,8 +365,8 @@ def test_what_surrounds_a_pass(dtype: str, norm: str, images: Batch, monkeypatch
         assert seen.pooled is not None
         assert expected.pooled is not None
         for a, b in zip(
-            (expected.logits, expected.pooled, *expected.features),
-            (seen.logits, seen.pooled, *seen.features),
+            (expected.logits, expected.pooled, expected.unpooled, *expected.features),
+            (seen.logits, seen.pooled, seen.unpooled, *seen.features),
             strict=True,
         ):
             assert b.dtype == np.float32

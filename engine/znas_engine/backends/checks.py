@@ -103,8 +103,8 @@ def as_rows(rows: Any, images: int) -> slice:
     return slice(first, stop)
 
 
-def as_reads(reads: Any) -> frozenset[str]:
-    """Members of READS and ANSWERS."""
+def as_reads(reads: Any, record: Backend) -> frozenset[str]:
+    """Members of READS and ANSWERS, of those that the backend's passes hand out."""
     known = (*ANSWERS, *READS)
     if isinstance(reads, str) or not isinstance(reads, Iterable):
         raise InvalidValueError(f"`reads` must be some of {', '.join(known)} but got {briefly(reads)}")
@@ -112,6 +112,8 @@ def as_reads(reads: Any) -> frozenset[str]:
     for each in found:
         if each not in known:
             raise unknown_choice("read", each, known)
+        if each in READS and each not in record.reads:
+            raise InvalidValueError(f"the backend {record.name} does not hand out {each}: leave it out")
     return frozenset(found)
 
 
