@@ -108,6 +108,14 @@ def _score_reads_neither(r: Request, scores: Scores, space: SearchSpace[Any]) ->
     return f"is of images and weights, and {names} reads neither: pass another --score"
 
 
+def _no_score_reads_init(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    if reads_nothing(scores):
+        return _score_reads_neither(r, scores, space)
+    if any(map(_reads_init, scores)):
+        return None
+    return f"is not used by {'+'.join(score.name for score in scores)}: pass another --score"
+
+
 def _no_latency(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
     if r.max_latency is not None or "@" in (r.pareto or ""):
         return None
@@ -138,7 +146,7 @@ RULES = (
     Rule("latency_table", _no_latency),
     Rule("envs", _score_reads_neither),
     Rule("images", _score_reads_neither),
-    Rule("init", _score_reads_neither),
+    Rule("init", _no_score_reads_init),
     Rule("dtype", _score_reads_neither),
     Rule("pareto", _too_few_finalists),
 )
@@ -198,6 +206,16 @@ def _reads_norm(score: Score) -> bool:
             return score.probe.norm is None
         case _:
             return False
+
+
+def _reads_init(score: Score) -> bool:
+    match score:
+        case ForwardScore():
+            return any(probe.init is None for probe in score.probes)
+        case GradientScore():
+            return score.probe.init is None
+        case _:
+            return isinstance(score, StaticScore) and score.reads_environment
 
 
 def check_size(space: SearchSpace[Any], macro: Macro, graph: Graph) -> None:

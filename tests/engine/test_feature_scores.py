@@ -22,6 +22,7 @@ from znas_engine.scores.log_det import RIDGE, LogDet, log_determinant
 from znas_engine.scores.participation import participation_ratio
 from znas_engine.scores.probes import GAUSSIAN_HE
 from znas_engine.scores.trainability import EPSILON, gain
+from znas_engine.spaces import Mask
 from znas_engine.spaces.darts import DartsGenotype
 
 SPACE_NAMES = list(SPACES)
@@ -140,7 +141,7 @@ def test_a_line_that_stays_straight_has_no_curvature() -> None:
 # --- input edges ---
 
 
-def input_edges(space: str, mask: np.ndarray) -> float:
+def input_edges(space: str, mask: Mask) -> float:
     searched = SPACES[space]
     macro = small(searched)
     score = get_score("input_edges")
@@ -187,7 +188,7 @@ def test_trainability_by_the_modules(space: str, images: Batch) -> None:
     outputs = maps(network, double(shown).requires_grad_())
     terms = []
     for before, after in pairwise(outputs):
-        signs = double(rng.choice(np.float32([-1, 1]), tuple(after.shape)))
+        signs = double(rng.choice(np.array([-1, 1], np.float32), tuple(after.shape)))
         (back,) = torch.autograd.grad(after, before, signs, retain_graph=True)
         n, channels, height, width = after.shape
         f = back.shape[2] // height

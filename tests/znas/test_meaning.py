@@ -90,6 +90,8 @@ UNREAD = [
     ({"score": "params", "norm": "batch"}, "--norm batch is not used by params"),
     ({"score": "flops+params", "norm": "identity"}, r"--norm identity is not used by flops\+params"),
     ({"score": "path_norm", "norm": "batch"}, "--norm batch is not used by path_norm"),
+    ({"score": "zen", "norm": "batch"}, "--norm batch is not used by zen"),
+    ({"score": "swap+expressivity", "init": "uniform"}, r"--init uniform is not used by swap\+expressivity"),
     (
         {"prior": "shipped", "p": 1, "prior_scale": "raw"},
         "--prior-scale raw is of a prior beside what is obs",

@@ -130,8 +130,7 @@ class View:
         )
         unpooled = [part.unpooled for part in parts if part.unpooled is not None]
         variances = tuple(
-            np.mean(of_one, 0, dtype=np.float32)
-            for of_one in zip(*(part.variances for part in parts), strict=True)
+            np.stack(of_one).mean(0) for of_one in zip(*(part.variances for part in parts), strict=True)
         )
         counts = [part.correct for part in parts if part.correct is not None]
         if self._asked is not None and not counts:

@@ -80,8 +80,9 @@ class Probe:
 
     def drawn(self, environment: Environment) -> Environment:
         """The environment itself, or one of the same seed and images with the probe's weights."""
-        own = self.init in (None, environment.init)
-        return environment if own else replace(environment, init=self.init)
+        if self.init is None or self.init == environment.init:
+            return environment
+        return replace(environment, init=self.init)
 
 
 BATCH = Probe("batch", lambda environment: environment.batch.images)

@@ -49,8 +49,8 @@ class Curvature(ForwardScore):
 
 def angles(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """a, b [N, ...] -> per row the angle between them in [0, pi]; 0 where one of them is 0."""
-    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines = np.where(lengths > 0, (a * b).sum(1), 1) / np.where(lengths > 0, lengths, 1)
+    rows, others = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    cosines = np.where(lengths > 0, (rows * others).sum(1), 1) / np.where(lengths > 0, lengths, 1)
     found: NDArray[np.float64] = np.arccos(np.clip(cosines, -1, 1))
     return found
