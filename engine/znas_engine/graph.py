@@ -236,21 +236,17 @@ class Graph:
             node = self.nodes[i]
             if not live[i]:
                 continue
-            if isinstance(node, Mixed):
-                for j, slot in zip(node.inputs, node.slots, strict=True):
-                    live[j] |= live[i] if slot is None else live[i] & left[slot]
-            else:
-                for j in node.inputs:
-                    live[j] |= live[i]
+            slots = node.slots if isinstance(node, Mixed) else (None,) * len(node.inputs)
+            for j, slot in zip(node.inputs, slots, strict=True):
+                live[j] |= live[i] if slot is None else live[i] & left[slot]
         modules = [(node.inputs[0], live[i]) for i, node in enumerate(self.nodes) if isinstance(node, Relu)]
         values = sorted({value for value, _ in modules})
-        places = {value: place for place, value in enumerate(values)}
         size = (len(masks) + 7) // 8
         packed = b"".join(bits.to_bytes(size, "little") for _, bits in modules)
         rows = np.frombuffer(packed, np.uint8).reshape(len(modules), size)
         counts = np.zeros((len(values), len(masks)), np.int64)
         of_module = np.unpackbits(rows, axis=1, count=len(masks), bitorder="little")
-        np.add.at(counts, np.array([places[value] for value, _ in modules], np.int64), of_module)
+        np.add.at(counts, np.searchsorted(values, [value for value, _ in modules]), of_module)
         return values, counts
 
 

@@ -58,9 +58,8 @@ class Trainability(GradientScore):
         rng = np.random.Generator(np.random.Philox(key=key))
         gains = []
         for before, after in pairwise(outputs[i] for i in cells):
-            signs = torch.from_numpy(rng.choice(np.array([-1, 1], np.float32), tuple(after.shape))).to(
-                after.device
-            )
+            drawn = rng.choice(np.array([-1, 1], np.float32), tuple(after.shape))
+            signs = torch.from_numpy(drawn).to(after.device)
             back = None
             if before.requires_grad and after.requires_grad:  # or the images do not reach it
                 (back,) = torch.autograd.grad(after, before, signs, retain_graph=True, allow_unused=True)
