@@ -81,6 +81,6 @@ def _name(written: Any, value: Any) -> str:
 
 def _malformed(written: Any) -> InvalidValueError:
     return InvalidValueError(
-        f"not a NAS-Bench-Macro architecture: {briefly(written, 120)}; expected eight digits of 0, 1 and 2 as "
-        "text, with the zeros in front, as in 01120211, or 8 operations"
+        f"not a NAS-Bench-Macro architecture: {briefly(written, 120)}; expected eight digits of 0, 1 and 2 "
+        "as text, with the zeros in front, as in 01120211, or 8 operations"
     )

@@ -49,7 +49,9 @@ class NasBenchMacro(SearchSpace[NasBenchMacroGenotype]):
         return Macro(channels=32, cells=1, resolution=resolution, classes=classes)
 
     def supernet(self, macro: Macro) -> Graph:
-        return _build(macro, [[(name, (e, o)) for o, name in enumerate(OPERATIONS)] for e in range(len(EDGES))])
+        return _build(
+            macro, [[(name, (e, o)) for o, name in enumerate(OPERATIONS)] for e in range(len(EDGES))]
+        )
 
     def network(self, genotype: NasBenchMacroGenotype, macro: Macro) -> Graph:
         return _build(macro, [[(name, None)] for name in genotype.operations])
