@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.spaces import get_space
 from znas_engine.spaces.darts import Darts, DartsGenotype
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
 from znas_engine.spaces.nasbench_macro import NasBenchMacro, NasBenchMacroGenotype
+from znas_engine.tables import read_table
 from znas_engine.testing import SpaceContract
 
 pytestmark = pytest.mark.ours
@@ -144,6 +145,18 @@ def test_equal_chains_are_equal_in_their_table(chains: list[dict[str, str]]) -> 
     assert all(len(numbers) == 1 for numbers in found.values())
 
 
+def test_a_table_of_chains_keeps_its_zeros(
+    chains: list[dict[str, str]], test_data: Path, tmp_path: Path
+) -> None:
+    table = read_table(test_data / "nasbench_macro" / "cifar10.csv", CHAIN)
+    assert [str(genotype) for genotype in table.genotypes] == [row["arch"] for row in chains]
+    assert table.first == "cifar10_test_mean"
+    assert [*table.columns] == ["cifar10_test_mean", "params", "flops"]
+    (tmp_path / "t.csv").write_text("arch,acc\n10220212,91\n111012,88\n")
+    with pytest.raises(DataError, match=r"t.csv, line 3, column 'arch': not a NAS-.*zeros in front"):
+        read_table(tmp_path / "t.csv", CHAIN)
+
+
 @pytest.mark.parametrize(
     ("arch", "function"),
     [
@@ -186,7 +199,7 @@ def test_the_ways_in_which_a_chain_is_written() -> None:
         ("01120213", "not a NAS-Bench-Macro architecture"),
         ("011202111", "expected eight digits"),
         ([0, 1, 1, 2, 0, 2, 1, True], "or 8 operations"),
-        (["identity"] * 7 + ["mb3_k5"], "did you mean 'mb3_k3'"),
+        (["identity"] * 7 + ["mb3_k33"], "did you mean 'mb3_k3'"),
     ],
 )
 def test_malformed_chains(written: Any, message: str) -> None:
