@@ -73,7 +73,7 @@ test-cpp:
 	ctest --test-dir $(SANITIZED) --output-on-failure
 
 # The kernels and the native executor's conformance under the same sanitizers, in the same build: all kinds of
-# masks, both spaces, all norms, both precisions, every instruction set; of the weights, which no address depends
+# masks, all spaces, all norms, both precisions, every instruction set; of the weights, which no address depends
 # on, one kind, of DARTS in chunks of images one precision, and on each instruction set one norm. The sanitizers are
 # loaded before Python and report to stderr, which pytest must not capture; fresh memory is NaN, so that reading it
 # shows.

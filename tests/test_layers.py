@@ -22,7 +22,7 @@ from znas_engine.spaces import DEFAULT, SPACES
 ROOT = Path(__file__).parents[1]
 SPACES_FOLDER = ROOT / "engine" / "znas_engine" / "spaces"
 #: However it is cut and spelt; DARTS+PT is a published method.
-NAMES = re.compile(r"nas-?_?bench-?_?201|nats-?_?bench|darts(?![-+_]?pt)", re.IGNORECASE)
+NAMES = re.compile(r"nas-?_?bench-?_?(?:201|macro)|nats-?_?bench|darts(?![-+_]?pt)", re.IGNORECASE)
 #: Where programs lie, and what was measured, which names what it measured.
 PROGRAMS, MEASURED = ("python", "engine", "csrc", "bench", "stubs"), ("bench/results", "bench/pairs")
 #: Files that have to name one.

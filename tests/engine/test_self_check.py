@@ -17,7 +17,7 @@ from tests.conftest import SPACES, small
 from znas.cli import main
 from znas_engine import gpu as gpu_module
 from znas_engine.backends import get_backend, missing, native, self_check
-from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE, scales
 from znas_engine.backends.native_cuda import CudaPass
 from znas_engine.backends.passes import MaskedPass
 from znas_engine.data import load
@@ -88,6 +88,12 @@ def test_masks_are_of_every_kind(space: Any) -> None:
     assert {mask.dtype for mask in masks.values()} == {np.dtype(np.float32)}
     assert (masks["one-hot"].sum(1) == 1).all()
     assert 0 < (masks["sparse"] > 0).mean() < 0.5
+
+
+def test_rounding_is_at_the_scale_of_the_mixture() -> None:
+    """What is a hundredth of it or more stands for itself, larger values too."""
+    values = [np.array([value, 0], np.float32) for value in (2, -1800, 0.5, 0.02, 1e-8, 0)]
+    assert scales(values) == pytest.approx([2, 1800, 0.5, 0.02, 0.02, 0.02])
 
 
 @pytest.mark.usefixtures("card")

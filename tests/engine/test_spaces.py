@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.spaces import get_space
 from znas_engine.spaces.darts import Darts, DartsGenotype
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
+from znas_engine.spaces.nasbench_macro import NasBenchMacro, NasBenchMacroGenotype
+from znas_engine.tables import read_table
 from znas_engine.testing import SpaceContract
 
 pytestmark = pytest.mark.ours
 
-NB201, DARTS = NasBench201(), Darts()
+NB201, DARTS, CHAIN = NasBench201(), Darts(), NasBenchMacro()
 DARTS_V2 = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
     "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
@@ -60,6 +62,12 @@ class TestDarts(SpaceContract):
 
     def admitted(self, count: int) -> list[Any]:
         return [DartsGenotype(TWICE, TWICE), *super().admitted(count)][:count]
+
+
+class TestNasBenchMacro(SpaceContract):
+    space = CHAIN
+    resolutions = (16, 28)  # 28, 14, 7, 4 pixels
+    test_every_backend_agrees_or_says_what_it_lacks = None  # test_conformance.py asks it
 
 
 def test_every_nasbench201_cell_survives_string_and_mask() -> None:
@@ -109,6 +117,94 @@ def test_published_sizes() -> None:
     assert (network.parameters, network.flops) == (1_531_546, 220_119_690)
     network = DARTS.network(DARTS.parse(DARTS_V2), DARTS.evaluation_macro(resolution=32, classes=10))
     assert network.parameters == 3_349_342
+
+
+@pytest.fixture(scope="module")
+def chains(test_data: Path) -> list[dict[str, str]]:
+    """The rows of NAS-Bench-Macro's table."""
+    with (test_data / "nasbench_macro" / "cifar10.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_published_sizes_of_chains(chains: list[dict[str, str]]) -> None:
+    """All rows: every trainable parameter; the multiplications of convolutions and classifier, to which
+    `Graph.flops` adds the classifier's biases, one per class."""
+    macro = CHAIN.evaluation_macro(resolution=32, classes=10)
+    for row in chains:
+        network = CHAIN.network(CHAIN.parse(row["arch"]), macro)
+        sizes = (network.parameters, network.flops - macro.classes)
+        assert sizes == (int(row["params"]), int(row["flops"])), row["arch"]
+
+
+def test_equal_chains_are_equal_in_their_table(chains: list[dict[str, str]]) -> None:
+    found: dict[Any, set[tuple[str, ...]]] = {}
+    for row in chains:
+        arch, *numbers = row.values()
+        found.setdefault(CHAIN.function_of(CHAIN.parse(arch)), set()).add(tuple(numbers))
+    assert len(found) < len(chains) - 700
+    assert all(len(numbers) == 1 for numbers in found.values())
+
+
+def test_a_table_of_chains_keeps_its_zeros(
+    chains: list[dict[str, str]], test_data: Path, tmp_path: Path
+) -> None:
+    table = read_table(test_data / "nasbench_macro" / "cifar10.csv", CHAIN)
+    assert [str(genotype) for genotype in table.genotypes] == [row["arch"] for row in chains]
+    assert table.first == "cifar10_test_mean"
+    assert [*table.columns] == ["cifar10_test_mean", "params", "flops"]
+    (tmp_path / "t.csv").write_text("arch,acc\n10220212,91\n111012,88\n")
+    with pytest.raises(DataError, match=r"t.csv, line 3, column 'arch': not a NAS-.*zeros in front"):
+        read_table(tmp_path / "t.csv", CHAIN)
+
+
+@pytest.mark.parametrize(
+    ("arch", "function"),
+    [
+        ("00000000", "00000000"),
+        ("01001012", "01010012"),
+        ("02102012", "02120012"),
+        ("20021102", "20021120"),
+        ("22222222", "22222222"),
+        ("10110220", "10110220"),
+    ],
+)
+def test_identities_behind_the_first_layer_of_a_stage_commute(arch: str, function: str) -> None:
+    assert str(CHAIN.function_of(CHAIN.parse(arch))) == function
+
+
+def test_functions_of_chains() -> None:
+    """Of 3 x 3 stages of two layers, and 3 x 7 of three: two orders of an identity and a residual are one."""
+    listed = CHAIN.functions()
+    assert listed is not None
+    assert len(listed) == 9 * 21 * 21
+    every = map(NasBenchMacroGenotype, itertools.product(CHAIN.operations, repeat=8))
+    assert {CHAIN.function_of(genotype) for genotype in every} == set(listed)
+    assert all(CHAIN.function_of(genotype) == genotype for genotype in listed)
+
+
+def test_the_ways_in_which_a_chain_is_written() -> None:
+    names = ("identity", "mb3_k3", "mb3_k3", "mb6_k5", "identity", "mb6_k5", "mb3_k3", "mb3_k3")
+    digits = [0, 1, 1, 2, 0, 2, 1, 1]
+    for written in ("01120211", " '01120211'\n", 'arch = "01120211"', names, digits, np.array(digits)):
+        assert CHAIN.parse(written).operations == names
+    assert str(CHAIN.parse(str(digits))) == "01120211"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("1120211", "eight digits of 0, 1 and 2 as text, with the zeros in front"),
+        (1120211, "not a NAS-Bench-Macro architecture: 1120211; expected eight digits"),
+        (11202111, "with the zeros in front, as in 01120211"),
+        ("01120213", "not a NAS-Bench-Macro architecture"),
+        ("011202111", "expected eight digits"),
+        ([0, 1, 1, 2, 0, 2, 1, True], "or 8 operations"),
+        (["identity"] * 7 + ["mb3_k33"], "did you mean 'mb3_k3'"),
+    ],
+)
+def test_malformed_chains(written: Any, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        CHAIN.parse(written)
 
 
 def test_range_is_a_legal_concat() -> None:

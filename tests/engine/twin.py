@@ -24,6 +24,7 @@ CELLS: dict[str, Genotype] = {
         "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|avg_pool_3x3~1|nor_conv_1x1~2|"
     ),
     "darts": DartsGenotype(_DARTS_CELL, _DARTS_CELL),
+    "nasbench_macro": SPACES["nasbench_macro"].parse("10201120"),
 }
 
 
@@ -44,7 +45,7 @@ def maps(network: Any, images: Tensor) -> tuple[Tensor, ...]:
     """The outputs of the stem and of all cells."""
     found = [network.stem(images)]
     pair = [found[0], found[0]]
-    for cell in network.cells:
+    for cell in network.cells if hasattr(network, "cells") else network.layers:
         found.append(cell(*pair) if hasattr(network, "is_imagenet") else cell(pair[1]))
         pair = [pair[1], found[-1]]
     return tuple(found)

@@ -111,7 +111,7 @@ def test_a_race_that_nothing_leaves_scores_every_chunk(space: str) -> None:
     arguments = SMALL[space] | {
         "images": 16,
         "resolution": 16,
-        "p": 0.3 if space == "nasbench201" else 0.9,
+        "p": 0.9 if space == "darts" else 0.3,
     }
     raced = znas.search(preset="naswot", **arguments, race=1 - 1e-15)
     assert raced.race is not None
@@ -147,7 +147,7 @@ def test_a_raced_accuracy_is_the_accuracy(test_data: Any) -> None:
 
 @pytest.mark.parametrize("space", SPACES)
 def test_a_race_does_not_depend_on_the_threads(space: str) -> None:
-    p, envs = (0.5, 2) if space == "nasbench201" else (0.75, 1)
+    p, envs = (0.75, 1) if space == "darts" else (0.5, 2)
     arguments = SMALL[space] | {"images": 32, "envs": envs, "resolution": 16, "p": p, "race": 0.5}
     one, two = (znas.search(preset="naswot", **arguments, threads=threads) for threads in (1, 2))
     of_threads = {"seconds": None, "threads": None, "request": None}

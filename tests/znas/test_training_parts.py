@@ -39,7 +39,7 @@ def test_every_recipe_says_where_it_is_from() -> None:
     assert len(of_spaces) >= 3
     for name, one in found.items():
         assert one.name == name
-        assert any(year in one.source for year in ("2016", "2018", "2019", "2020"))
+        assert any(year in one.source for year in ("2016", "2018", "2019", "2020", "2021"))
         assert not one.differs or "original" in one.differs
 
 

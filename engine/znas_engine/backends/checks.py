@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas_engine.arguments import instance
 from znas_engine.backends.record import GRADIENTS, Backend, unread
@@ -21,6 +22,16 @@ from znas_engine.spaces import Mask, SearchSpace
 #: bfloat16: four standard deviations of what rounding weights to 8 bits does in a row of 50 convolutions,
 #: the longest of the NAS-Bench-201 supernet (docs/decisions/0006-native-executor.md).
 LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 4.7e-2}
+#: What is below this share of the mixture's is what rounding leaves of a difference: means that normalisation
+#: subtracts cancel exactly behind a cut chain.
+CANCELLED = 1e-2
+
+
+def scales(values: Sequence[NDArray[np.float32]]) -> list[float]:
+    """One value under several masks, the mixture first -> what LOGIT_TOLERANCE is relative to under each: its
+    largest, or CANCELLED of the mixture's."""
+    largest = [float(np.abs(value).max()) for value in values]
+    return [max(own, CANCELLED * largest[0]) for own in largest]
 
 
 def as_masks(masks: Any, space: SearchSpace[Any]) -> Mask:

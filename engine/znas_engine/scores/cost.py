@@ -88,10 +88,10 @@ class LiveFlops(StaticScore):
 
 
 def operation_of(graph: Graph) -> list[Slot | None]:
-    """Per node the (edge, operation) that it is part of; None for what several operations share."""
+    """Per node the (edge, operation) that it is part of, sums inside it too; None for what several share."""
     readers: list[set[Slot | None]] = [set() for _ in graph.nodes]
     for node, own in zip(reversed(graph.nodes), reversed(readers), strict=True):
         slots = node.slots if isinstance(node, Mixed) else [None] * len(node.inputs)
         for j, slot in zip(node.inputs, slots, strict=True):
-            readers[j] |= {slot} if isinstance(node, Mixed) or not own else own
+            readers[j] |= {slot} if slot is not None or not own else own
     return [next(iter(own)) if len(own) == 1 else None for own in readers]

@@ -17,6 +17,7 @@ SPACES: Registry[SearchSpace[Any]] = Registry(
     {
         "nasbench201": "znas_engine.spaces.nasbench201:NasBench201",
         "darts": "znas_engine.spaces.darts:Darts",
+        "nasbench_macro": "znas_engine.spaces.nasbench_macro:NasBenchMacro",
     },
     check=broken_promise,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from znas_engine import kernels
 from znas_engine.backends import BACKENDS, can_run
-from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.backends.checks import LOGIT_TOLERANCE, scales
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.evaluator import Evaluator
-from znas_engine.scores import READS, CodeSite
+from znas_engine.scores import READS, CodeSite, Observation
 from znas_engine.spaces import Macro, Mask, SearchSpace, resize
 
 #: Bits whose pre-activation is within rounding of zero may differ.
@@ -102,27 +102,23 @@ def assert_conforms(reference: Evaluator, evaluator: Evaluator, environment: Env
     counts of correct images equal where the logits decide."""
     kinds = kinds_of_masks(evaluator.space)
     masks = np.stack(list(kinds.values()))
-    seen = zip(
-        kinds,
+    reads = evaluator.record.reads
+    right, seen = (
         reference.observe(masks, environment, reads=READS),
-        evaluator.observe(masks, environment, reads=evaluator.record.reads),
+        evaluator.observe(masks, environment, reads=reads),
+    )
+    logits = scales([each.logits for each in right])
+    maps = zip(
+        *(scales(of_masks) for of_masks in zip(*(_maps(each, reads) for each in right), strict=True)),
         strict=True,
     )
-    for kind, expected, found in seen:
-        _assert_near(expected.logits, found.logits, "float32", environment.batch, kind)
-        assert expected.pooled is not None
-        assert found.pooled is not None, kind
+    for kind, expected, found, scale, largest in zip(kinds, right, seen, logits, maps, strict=True):
+        _assert_near(expected.logits, found.logits, "float32", environment.batch, kind, scale)
         assert len(found.features) == len(evaluator.graph.cells), kind
-        assert expected.unpooled is not None
-        assert (found.unpooled is not None) == ("unpooled" in evaluator.record.reads), kind
-        pairs = [(expected.pooled, found.pooled), *zip(expected.features, found.features, strict=True)]
-        if found.unpooled is not None:
-            pairs.append((expected.unpooled, found.unpooled))
-        if "variances" in evaluator.record.reads:
-            pairs += zip(expected.variances, found.variances, strict=True)
-        for a, b in pairs:
+        assert (found.unpooled is not None) == ("unpooled" in reads), kind
+        for a, b, unit in zip(_maps(expected, reads), _maps(found, reads), largest, strict=True):
             assert a.shape == b.shape, kind
-            assert np.abs(a - b).max() <= LOGIT_TOLERANCE["float32"] * np.abs(a).max(), f"{kind}: features"
+            assert np.abs(a - b).max() <= LOGIT_TOLERANCE["float32"] * unit, f"{kind}: features"
         assert [site.modules for site in found.codes] == [site.modules for site in expected.codes], kind
         flipped = sum(
             int(np.abs(gram(a) - gram(b)).sum()) for a, b in zip(expected.codes, found.codes, strict=True)
@@ -135,18 +131,33 @@ def assert_logits_conform(reference: Evaluator, evaluator: Evaluator, environmen
     """Likewise logits and counts alone, within the tolerance of the evaluator's dtype."""
     kinds = kinds_of_masks(evaluator.space)
     masks = np.stack(list(kinds.values()))
-    seen = (each.observe(masks, environment) for each in (reference, evaluator))
-    for kind, expected, found in zip(kinds, *seen, strict=True):
-        _assert_near(expected.logits, found.logits, evaluator.dtype, environment.batch, kind)
+    right, seen = (each.observe(masks, environment) for each in (reference, evaluator))
+    logits = scales([each.logits for each in right])
+    for kind, expected, found, scale in zip(kinds, right, seen, logits, strict=True):
+        _assert_near(expected.logits, found.logits, evaluator.dtype, environment.batch, kind, scale)
+
+
+def _maps(seen: Observation, reads: Collection[str]) -> tuple[NDArray[np.float32], ...]:
+    """What was handed out besides logits and codes: what the classifier reads, the outputs of all cells ..."""
+    assert seen.pooled is not None
+    found = (seen.pooled, *seen.features)
+    if "unpooled" in reads:
+        assert seen.unpooled is not None
+        found += (seen.unpooled,)
+    return (*found, *seen.variances) if "variances" in reads else found
 
 
 def _assert_near(
-    expected: NDArray[np.float32], found: NDArray[np.float32], dtype: str, batch: Batch, kind: str
+    expected: NDArray[np.float32],
+    found: NDArray[np.float32],
+    dtype: str,
+    batch: Batch,
+    kind: str,
+    scale: float,
 ) -> None:
-    """Logits [n, classes]. Of the images whose two best classes are further apart than errors reach, as many
-    are correct."""
+    """Logits [n, classes] within the tolerance of `scale`. Of the images whose two best classes are further
+    apart than errors reach, as many are correct."""
     assert found.shape == expected.shape, kind
-    scale = np.abs(expected).max()
     tolerance = LOGIT_TOLERANCE[dtype] * scale
     error = np.abs(found - expected).max()
     assert error <= tolerance, f"{kind}: {error:.2e} at scale {scale:.2e}"
