@@ -119,6 +119,11 @@ def assert_conforms(reference: Evaluator, evaluator: Evaluator, environment: Env
         for a, b, unit in zip(_maps(expected, reads), _maps(found, reads), largest, strict=True):
             assert a.shape == b.shape, kind
             assert np.abs(a - b).max() <= LOGIT_TOLERANCE["float32"] * unit, f"{kind}: features"
+        if "variances" in reads:
+            for a, b in zip(expected.variances, found.variances, strict=True):
+                assert np.abs(a - b).max() <= LOGIT_TOLERANCE["float32"] * np.abs(a).max(), (
+                    f"{kind}: variances"
+                )
         assert [site.modules for site in found.codes] == [site.modules for site in expected.codes], kind
         flipped = sum(
             int(np.abs(gram(a) - gram(b)).sum()) for a, b in zip(expected.codes, found.codes, strict=True)
@@ -138,13 +143,12 @@ def assert_logits_conform(reference: Evaluator, evaluator: Evaluator, environmen
 
 
 def _maps(seen: Observation, reads: Collection[str]) -> tuple[NDArray[np.float32], ...]:
-    """What was handed out besides logits and codes: what the classifier reads, the outputs of all cells ..."""
+    """What the classifier reads, before its mean over pixels too, and the outputs of all cells."""
     assert seen.pooled is not None
-    found = (seen.pooled, *seen.features)
-    if "unpooled" in reads:
-        assert seen.unpooled is not None
-        found += (seen.unpooled,)
-    return (*found, *seen.variances) if "variances" in reads else found
+    if "unpooled" not in reads:
+        return (seen.pooled, *seen.features)
+    assert seen.unpooled is not None
+    return (seen.pooled, seen.unpooled, *seen.features)
 
 
 def _assert_near(
