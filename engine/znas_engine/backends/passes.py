@@ -163,17 +163,27 @@ class Measure:
 
     def __call__(self, masks: Mask) -> list[list[float]]:
         seen = {probe: view(masks) for probe, view in self.views.items()}
+        ahead = [
+            rule.many(masks).tolist() if isinstance(rule, StaticRule) and rule.many is not None else None
+            for rule in self.rules
+        ]
         return [
-            self._column(mask, {probe: found[g] for probe, found in seen.items()})
+            self._column(
+                mask,
+                {probe: found[g] for probe, found in seen.items()},
+                [None if values is None else values[g] for values in ahead],
+            )
             for g, mask in enumerate(masks)
         ]
 
-    def _column(self, mask: Mask, seen: Mapping[Probe, Observation]) -> list[float]:
-        """All scores of one mask."""
+    def _column(
+        self, mask: Mask, seen: Mapping[Probe, Observation], ahead: Sequence[float | None]
+    ) -> list[float]:
+        """All scores of one mask. ahead: those that are known already."""
         found: list[Any] = []  # a score may be anybody's
-        for score, foreign, rule in zip(self.scores, self.calling, self.rules, strict=True):
+        for score, foreign, rule, known in zip(self.scores, self.calling, self.rules, ahead, strict=True):
             with foreign:
-                value: Any = rule(mask, seen)
+                value: Any = rule(mask, seen) if known is None else known
             found.append(value)
             if not isinstance(value, Real):
                 raise InvalidValueError(
@@ -200,9 +210,10 @@ class ForwardRule:
 
 @dataclass(frozen=True, slots=True)
 class StaticRule:
-    """value: what the score makes of a mask in one environment."""
+    """value: what the score makes of a mask in one environment. many: of masks [G, E, O] at once."""
 
     value: Callable[[Mask], float]
+    many: Callable[[Mask], NDArray[np.float64]] | None = None
 
     def __call__(self, mask: Mask, seen: Mapping[Probe, Observation]) -> float:
         return self.value(mask)
@@ -228,7 +239,7 @@ def prepared(score: StaticScore, graph: Graph, environment: Environment) -> Stat
         raise PluginError(
             f"`prepare` of {called('score', score)} returned {briefly(value)}, no function of masks"
         )
-    return StaticRule(value)
+    return StaticRule(value, score.prepare_many(graph, environment))
 
 
 def shown(probe: Probe, environment: Environment) -> Images:

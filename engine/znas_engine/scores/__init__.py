@@ -59,6 +59,7 @@ SCORES: Registry[Score] = Registry(
         "patterns": "znas_engine.scores.patterns:Patterns",
         "linear_regions": "znas_engine.scores.linear_regions:LinearRegions",
         "path_norm": "znas_engine.scores.path_norm:PathNorm",
+        "cell_path_norm": "znas_engine.scores.cell_path_norm:CellPathNorm",
         "zen": "znas_engine.scores.zen:Zen",
         "phi": "znas_engine.scores.phi:Phi",
         "expressivity": "znas_engine.scores.expressivity:Expressivity",

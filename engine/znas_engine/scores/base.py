@@ -122,6 +122,13 @@ class StaticScore(Score):
     def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
         """Everything that masks share; the value for one mask float32 [E, O] is then a call."""
 
+    def prepare_many(
+        self, graph: Graph, environment: Environment
+    ) -> Callable[[Mask], NDArray[np.float64]] | None:
+        """Likewise for masks [G, E, O] at once, values float64 [G]: the same as one by one, which is what is
+        done where this is None. For scores that thousands of architectures are shortlisted by."""
+        return None
+
 
 class GradientScore(Score):
     """Needs automatic differentiation, which only the backend torch has."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from znas_engine.environment import Environment
 from znas_engine.graph import Graph, Mixed, Node, Slot
 from znas_engine.scores.base import StaticScore
 from znas_engine.spaces.base import Mask
+
+Floats = NDArray[np.float64]
 
 
 class Cost(StaticScore):
@@ -70,21 +75,47 @@ class LiveFlops(StaticScore):
     reads_environment = False
 
     def prepare(self, graph: Graph, environment: Environment) -> Callable[[Mask], float]:
+        many = self.prepare_many(graph, environment)
+        return lambda mask: float(many(mask[None])[0])
+
+    def prepare_many(self, graph: Graph, environment: Environment) -> Callable[[Mask], Floats]:
         costs = [
             (i, node.flops, slot)
             for i, (node, slot) in enumerate(zip(graph.nodes, operation_of(graph), strict=True))
             if node.flops
         ]
 
-        def value(mask: Mask) -> float:
-            live, fed = graph.live(mask), graph.fed(mask)
-            return sum(
-                flops * (1.0 if slot is None else float(mask[slot]))
-                for i, flops, slot in costs
-                if live[i] and fed[i]
-            )
+        def values(masks: Mask) -> Floats:
+            there = passed(graph, masks)
+            found = np.zeros(len(masks))
+            for i, flops, slot in costs:
+                weight = 1.0 if slot is None else masks[:, slot[0], slot[1]].astype(np.float64)
+                found += np.where(there[i], flops * weight, 0.0)
+            return found
 
-        return value
+        return values
+
+
+def passed(graph: Graph, masks: Mask) -> list[NDArray[np.bool_]]:
+    """Per node, under which of the masks [G, E, O] images reach it and it reaches the logits, bool [G]."""
+    every = np.ones(len(masks), dtype=np.bool_)
+    left = masks != 0
+    open_ = [
+        [every if slot is None else left[:, slot[0], slot[1]] for slot in node.slots]
+        if isinstance(node, Mixed)
+        else [every] * len(node.inputs)
+        for node in graph.nodes
+    ]
+    fed = [every if not node.inputs and not isinstance(node, Mixed) else ~every for node in graph.nodes]
+    for i, node in enumerate(graph.nodes):
+        for j, is_open in zip(node.inputs, open_[i], strict=True):
+            fed[i] = fed[i] | (fed[j] & is_open)
+    live = [~every for _ in graph.nodes]
+    live[-1] = every
+    for i in range(len(graph.nodes) - 1, -1, -1):
+        for j, is_open in zip(graph.nodes[i].inputs, open_[i], strict=True):
+            live[j] = live[j] | (live[i] & is_open)
+    return [a & b for a, b in zip(fed, live, strict=True)]
 
 
 def operation_of(graph: Graph) -> list[Slot | None]:
