@@ -233,7 +233,8 @@ def candidates(
     count = max(method.finalists, IN_TURN if joint is None else JOINTLY)
     masks = within(budget, scores, worth_of_edge, kept, count)
     if joint is not None:
-        masks.sort(key=lambda mask: -joint(mask.argmax(1)))
+        order = np.argsort(-joint(np.stack([mask.argmax(1) for mask in masks])), kind="stable")
+        masks = [masks[i] for i in order]
     return masks[: max(method.finalists, IN_TURN)], selected, []
 
 

@@ -23,7 +23,7 @@ import znas
 from tests.command import Done, here, supernet
 from tests.conftest import SPACES, small
 from znas import priors
-from znas.interventions.knowledge import FromPrior
+from znas.interventions.knowledge import FromPrior, Observed
 from znas.interventions.query import coalition, drop, together
 from znas.priors.check import checked, rank_check
 from znas.priors.random import fit_random
@@ -360,7 +360,7 @@ def test_beliefs_come_from_the_prior_as_it_is_or_aligned() -> None:
         drop(base, [5]),
         together(base, [(0, 1), (4, 2)]),
     ]
-    raw = FromPrior(prior, aligned=False).belief(queries, np.random.default_rng(0).normal(size=(2, 9)))
+    raw = FromPrior(prior, aligned=False).belief(queries, Observed.nothing(2))
     expected = [
         prior.mean[1, 3],
         prior.mean[2, [0, 4]].mean(),
@@ -370,7 +370,7 @@ def test_beliefs_come_from_the_prior_as_it_is_or_aligned() -> None:
     assert raw.mean.tolist() == [pytest.approx(expected)] * 2
     every = [coalition(base, e, [o]) for e in range(6) for o in range(5)]
     observed = np.random.default_rng(1).normal(-3, 0.01, (1, 50))
-    aligned = FromPrior(prior, aligned=True).belief(every, observed)
+    aligned = FromPrior(prior, aligned=True).belief(every, Observed(every + every[:20], observed))
     assert aligned.mean.mean() == pytest.approx(observed.mean(), abs=1e-9)
     total = aligned.mean.var() + aligned.variance.mean()
     assert total == pytest.approx(observed.var(ddof=1), rel=1e-6)
