@@ -291,24 +291,24 @@ def interactions(world: World, p: float, seed: int) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(("environments", "noise"), [(1, 0.0), (4, 0.5)])
-def test_drawn_pairs_are_worth_what_measured_ones_are(environments: int, noise: float) -> None:
-    """No pair is the sum of its parts here, as interactions have mean 2 and deviation 1. Drawn ones have the
-    mean and deviation of the measured: no neuron is punished for its pairs. About 14 + 11 of each search."""
-    found = []
-    for seed in range(150):
+def test_replaced_pairs_are_worth_what_measured_ones_are(environments: int, noise: float) -> None:
+    """No pair is the sum of its parts here, as interactions have mean 2 and deviation 1. Replaced ones are
+    worth the mean: no neuron is punished for its pairs."""
+    seen = 0
+    for seed in range(10):
         drawn, measured = interactions(World(NB201, seed, environments, noise, (2.0, 1.0)), 0.25, seed)
-        if min(len(drawn), len(measured)) > 2:
-            found.append([drawn.mean() - measured.mean(), drawn.var(ddof=1) - measured.var(ddof=1)])
-    error = np.std(found, axis=0) / np.sqrt(len(found))
-    assert (np.abs(np.mean(found, axis=0)) < 4 * error).all()
+        if len(measured):
+            assert drawn == pytest.approx(measured.mean())
+            seen += len(drawn)
+    assert seen > 50
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 def test_in_an_interacting_world_pairs_pay_although_some_are_drawn(noise: float) -> None:
-    """The true score of what is selected, over 24 worlds, against Algorithm 1 with the same draws."""
+    """The true score of what is selected, over 16 worlds, against Algorithm 1 with the same draws."""
     gains = []
-    for seed in range(24):
-        world = World(NB201, seed, 2, noise, interacting=(0.0, 1.5))
+    for seed in range(16):
+        world = World(NB201, seed, 2, noise, interacting=(0.0, 1.0))
         pairs, alone = (
             strategy.decide(world.scorer(0.25, seed), NB201, mean, np.random.default_rng(seed)).selected
             for strategy in (Interactions(np.random.default_rng(seed)), AllAtOnce(KeepOne()))

@@ -108,14 +108,11 @@ class Neutral(Knowledge):
         return Belief(mean, variance, found.together)
 
 
-def interaction(queries: Sequence[Query], observed: Observed) -> Belief:
-    """Of pairs: what they are worth beyond their parts is like that of the pairs that were measured, and
-    nothing where none was."""
-    pairs = observed.of(queries[0].kind)
-    if not pairs.queries:
-        nothing = np.zeros((len(observed.values), len(queries)))
-        return Belief(nothing, nothing)
-    return Neutral().belief(queries, pairs)
+def interaction(pairs: Observed) -> Floats:
+    """What a pair that was not measured is worth beyond its parts, float64 [K]: the mean of those that were,
+    which favours neither; nothing where none was."""
+    mean: Floats = pairs.values.mean(1) if pairs.queries else np.zeros(len(pairs.values))
+    return mean
 
 
 class FromPrior(Knowledge):

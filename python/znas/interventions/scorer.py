@@ -53,10 +53,10 @@ class IntervenedScorer:
     A query is a mask; asked again it gets the same answer and costs nothing. What is measured in one call
     goes to the evaluator as one batch. D(Z) is that of its kind of query.
 
-    A pair is the sum of its parts and an interaction, and what is drawn is the interaction: a pair that was
-    not measured says nothing against its neurons. Beside a drawn neuron a measured pair would undo the draw,
-    so the pairs of a replaced neuron are replaced with it. A mask without any intervention is no neuron, and
-    replaced at p = 1 alone.
+    A pair is the sum of its parts and an interaction. One that is replaced is believed to interact like the
+    average pair and says nothing for or against its neurons. Beside a drawn neuron a measured pair would undo
+    the draw, so the pairs of a replaced neuron are replaced with it. A mask without any intervention is no
+    neuron, and replaced at p = 1 alone.
 
     With p = auto a pilot is measured first; its neurons are then replaced like all others.
 
@@ -149,11 +149,14 @@ class IntervenedScorer:
     def _draw(self, queries: list[Query]) -> None:
         """queries: of one kind."""
         seen = self._seen()
-        believed = interaction if queries[0].parts else self.knowledge.belief
-        belief, evidence = believed(queries, seen), _evidence(queries, seen.of(queries[0].kind))
-        values = self.intervention.draw(belief, evidence, self.rng_draws)
+        same = seen.of(queries[0].kind)
+        if queries[0].parts:
+            values = np.stack([self._parts(query) + interaction(same) for query in queries], axis=1)
+        else:
+            belief = self.knowledge.belief(queries, seen)
+            values = self.intervention.draw(belief, _evidence(queries, same), self.rng_draws)
         for query, column in zip(queries, values.T, strict=True):
-            self._record(query, column + self._parts(query), intervened=True)
+            self._record(query, column, intervened=True)
 
     def _record(self, query: Query, values: Floats, *, intervened: bool) -> None:
         self._answers[query.mask.tobytes()] = Answer(values, intervened)

@@ -132,8 +132,8 @@ class Interactions(Strategy):
         I(i, j) = V(i and j) - V(i) - V(j) + V(mixture)
 
     and the selection is jointly the best of  sum_e V(do(e, o_e)) + sum_{e < f} I((e, o_e), (f, o_f)),
-    summed in every environment and aggregated then. What I is of pairs that were drawn, says
-    `IntervenedScorer`. Pairs are all pairs of edges where a cell has at most six edges, and the pairs that
+    summed in every environment and aggregated then. I of pairs that were replaced is the mean of the others
+    (`IntervenedScorer`). Pairs are all pairs of edges where a cell has at most six edges, and the pairs that
     enter one node otherwise. The maximum is exact for up to 100,000 architectures; beyond, coordinate ascent
     from the argmax of the single scores and from 32 random starts.
     """
