@@ -109,9 +109,9 @@ def test_the_mean_is_weighed_by_noise_and_not_by_how_neurons_differ(noise: float
     true = (5 / noise + 2 / variance_do) / (1 / noise + 1 / variance_do)
     found = latent_factor(observed, 2, variance_do)
     assert (found.mu_observed, found.mu_do) == (pytest.approx(5), 2)
-    assert found.mu_z == pytest.approx(5 - true)
+    assert found.mu_true == pytest.approx(true)
     assert found.variance_z == pytest.approx(noise)
-    assert found.variance_observed - found.variance_z == pytest.approx(2)  # of 4 and 6
+    assert found.variance_true == pytest.approx(2)  # of 4 and 6
 
 
 def test_a_score_without_noise_is_believed() -> None:
@@ -129,7 +129,7 @@ def test_equation_3_in_a_world_whose_moments_are_known() -> None:
     for values, expected in (
         ([f.variance_z for f in found], 3),
         ([f.variance_observed for f in found], 7),
-        ([f.variance_observed - f.variance_z for f in found], 4),
+        ([f.variance_true for f in found], 4),
     ):
         assert abs(np.mean(values) - expected) < 4 * np.std(values) / math.sqrt(len(values))
 
@@ -166,7 +166,7 @@ def test_with_p_auto_the_intervened_mean_is_nearer_to_the_true_mean_than_either(
         assert auto is not None
         mean = np.mean([answer.values for answer in answers])
         p.append(auto.p)
-        off.append(mean - (auto.mu_observed - auto.mu_z))
+        off.append(mean - auto.mu_true)
         errors.append([mean - truth, auto.mu_observed - truth, auto.mu_do - truth])
     assert np.mean(p) == pytest.approx(0.8, abs=0.02)
     assert abs(np.mean(off)) < 4 * np.std(off) / math.sqrt(len(off))

@@ -402,8 +402,11 @@ def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> 
         )
 
 
-def test_intervals_of_a_whole_space_are_of_environments(table_file: Path) -> None:
+def test_intervals_of_a_whole_space_are_of_environments(
+    table_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scores of two environments, the second of which ranks backwards, made up for every cell."""
+    monkeypatch.setattr("znas.reproduce.statistics.RESAMPLES", 15)
     table = read_table(table_file, NB201)
     truth = table.columns["cifar10_test_200ep"]
     values = np.stack([truth, -2 * truth])

@@ -78,6 +78,16 @@ class Latent:
     variance_z: float
     variance_observed: float
 
+    @property
+    def mu_true(self) -> float:
+        """What is left of the mean without what the environment adds."""
+        return self.mu_observed - self.mu_z
+
+    @property
+    def variance_true(self) -> float:
+        """What is left of the variance: how neurons differ."""
+        return max(self.variance_observed - self.variance_z, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class AutoP(Latent):

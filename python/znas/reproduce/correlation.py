@@ -256,7 +256,9 @@ def _entry(
 
 def _alone(values: Floats) -> Floats:
     """float64 [1, n] -> [n]"""
-    return values[0]
+    (only,) = values
+    found: Floats = only
+    return found
 
 
 def _published_over(space: str) -> list[str]:
