@@ -277,20 +277,20 @@ def remarks(request: Request, scores: Scores, dataset: Dataset) -> Iterator[str]
 def drawn(
     space: SearchSpace[Any], worths: Sequence[Worth], selected: NDArray[np.int64], kept: NDArray[np.bool_]
 ) -> Iterator[str]:
-    """Where a score won that was drawn. worths: of every edge; selected: int64 [E]; kept: bool [E]."""
+    """How many edges were won by a score that was drawn. worths: of every edge; selected: int64 [E]; kept:
+    bool [E]."""
+    decided = [e for e in range(len(worths)) if kept[e] and len(space.options(e)) > 1]
     won = [
         space.edges[e].label
-        for e, worth in enumerate(worths)
-        if kept[e]
-        and len(space.options(e)) > 1
-        and worth.intervened is not None
-        and worth.intervened[space.options(e).index(int(selected[e]))]
+        for e in decided
+        if (intervened := worths[e].intervened) is not None
+        and intervened[space.options(e).index(int(selected[e]))]
     ]
     if won:
         more = f" and {len(won) - _NAMED} more" if len(won) > _NAMED else ""
         yield (
-            f"on {', '.join(won[:_NAMED])}{more} the score of what was selected was drawn (~), not measured: "
-            "--p 0 measures all"
+            f"{len(won)} of {len(decided)} edges were won by a draw (~), not by a measurement: "
+            f"{', '.join(won[:_NAMED])}{more}; --p 0 measures all"
         )
 
 

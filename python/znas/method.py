@@ -174,6 +174,15 @@ class Method:
     def _check_combinations(self, request: Request) -> None:
         if self.p == "auto" and self.prior is None:
             raise InvalidValueError("p = auto compares what is observed with a prior: pass --prior FILE too")
+        if self.p == "auto" and self.prior_scale != "raw":
+            raise InvalidValueError(
+                f"p = auto needs a prior that is not moved to what is observed but got --prior-scale "
+                f"{self.prior_scale}: pass --prior-scale raw"
+            )
+        if self.p == "auto" and request.envs < 2:
+            raise InvalidValueError(
+                "p = auto needs at least 2 environments, as noise is what differs between them: pass --envs 2"
+            )
         if self.aggregate == "lcb" and request.envs < 2:
             raise InvalidValueError("--aggregate lcb needs at least 2 environments: pass --envs 2 or more")
         if self.finalists > 1 and always(self.p):

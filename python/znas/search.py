@@ -120,10 +120,10 @@ def select(setup: Setup, method: Method) -> SearchResult:
         notes += told
     kept = np.asarray(mask.any(1))
     selected = np.where(kept, mask.argmax(1), selected)
-    if not always(method.p):
-        notes += drawn(space, decision.worths, selected, kept)
-    elif method.prior is None:
+    if always(method.p) and method.prior is None:
         notes.append("p = 1 with a neutral prior: nothing was measured, the architecture is a uniform draw")
+    else:
+        notes += drawn(space, decision.worths, selected, kept)
     notes += [*remarks(setup.request.settled(), setup.scores, setup.dataset), *uniform]
     edges = edge_reports(
         space,
@@ -233,7 +233,8 @@ def candidates(
     count = max(method.finalists, IN_TURN if joint is None else JOINTLY)
     masks = within(budget, scores, worth_of_edge, kept, count)
     if joint is not None:
-        masks.sort(key=lambda mask: -joint(mask.argmax(1)))
+        order = np.argsort(-joint(np.stack([mask.argmax(1) for mask in masks])), kind="stable")
+        masks = [masks[i] for i in order]
     return masks[: max(method.finalists, IN_TURN)], selected, []
 
 
@@ -261,7 +262,8 @@ def final_round(
             len(masks),
         )
         everyone, found = everyone + climbed, np.concatenate([found, reached])
-    order = np.argsort(-found, kind="stable")
+    order = method.rng("finalists").permutation(len(found))  # of those that tie
+    order = order[np.argsort(-found[order], kind="stable")]
     winner = int(order[0])
     ranked = f" among {len(others)} random ones" if others else ""
     beside = f", {len(apart)} more for the front" if apart else ""

@@ -106,7 +106,10 @@ def _race(result: SearchResult, race: RaceReport) -> str:
 
 def _p(result: SearchResult) -> str:
     if result.auto is not None:
-        return f"p = {result.p:.3g}, Proposition 1 estimated {result.auto.estimate:.3g}"
+        auto = result.auto
+        observed = f"{auto.mu_observed:.4g} ± {auto.variance_observed**0.5:.2g}"
+        true = f"{auto.mu_true:.4g} ± {auto.variance_true**0.5:.2g}"
+        return f"p = {result.p:.3g} by Proposition 1: scores of {observed} observed, {true} true"
     if isinstance(result.p, tuple):
         return f"p = {min(result.p):g} to {max(result.p):g} by edge"
     return f"p = {result.p:g}"

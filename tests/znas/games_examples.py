@@ -36,6 +36,11 @@ def glove_game(left: int, right: int) -> Value:
     ).astype(np.float64)
 
 
+def max_game(worth: NDArray[np.float64]) -> Value:
+    """v(S) = largest worth in S, 0 of nobody: the airport game (Littlechild and Owen 1973)."""
+    return lambda coalitions: (coalitions * worth).max(1)
+
+
 def majority_game(players: int) -> Value:
     return lambda coalitions: (coalitions.sum(1) > players / 2).astype(np.float64)
 

@@ -52,7 +52,7 @@ SEARCHES = {
     "sequential": f"{NASWOT} --selection sequential --order confidence --criterion leave-one-out",
     "race": f"{NASWOT} --race 0.6 --p 0.2 --images 64",
     "finalists": f"{NASWOT} --finalists 8 --p 0 --init uniform --norm identity",
-    "prior": f"{NASWOT} --prior shipped --p auto --intervention bayesian",
+    "prior": f"{NASWOT} --prior shipped --prior-scale raw --p auto --envs 2 --intervention bayesian",
     "prior-raw": f"{NASWOT} --prior shipped --prior-scale raw --p 0.5 --intervention cdf_difference",
     "prior-darts": f"{NASWOT_DARTS} --prior shipped --force-prior --p 0.7 --aggregate lcb --envs 2",
 }

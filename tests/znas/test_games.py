@@ -25,6 +25,7 @@ from tests.znas.games_examples import (
     dividend_game,
     glove_game,
     majority_game,
+    max_game,
     random_game,
     table_game,
 )
@@ -678,6 +679,23 @@ def test_stratified_is_exact_for_four() -> None:
     found = run(Stratified(), value, 4)
     assert (found.exact, found.evaluations, found.rounds) == (True, 16, 1)
     np.testing.assert_array_equal(found.values, exact(value, 4))
+
+
+def test_twenty_sets_are_not_safe_in_a_max_game() -> None:
+    """Of 21 pairs of others one lets the third-weakest of eight count, by 1 of what it is worth: 20 sets miss
+    that pair with probability (20 / 21)^20 = 0.38, and the error is then 0 where the value is not exact."""
+    value, players = max_game(np.arange(1.0, 9)), 8
+    truth = exact(value, players)[2]
+    assert truth == pytest.approx(1 / 8 + 1 / 7 + 1 / 6)
+    runs = [
+        run(Stratified(samples_per_round=20, max_rounds=1), value, players, seed=seed) for seed in range(150)
+    ]
+    missed = np.array([found.standard_errors[2] == 0 for found in runs])
+    q = (20 / 21) ** 20
+    assert abs(missed.mean() - q) < 4 * np.sqrt(q * (1 - q) / len(runs))
+    for found, exact_by_chance in zip(runs, missed, strict=True):
+        if exact_by_chance:
+            assert found.values[2] == pytest.approx(truth - 1 / 21 / 8)
 
 
 TOO_LARGE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -198,9 +199,10 @@ def test_a_drawn_winner_is_named() -> None:
     for seed in range(3):
         result = znas.search(**TINY | {"p": 0.6, "seed": seed})
         won = [e.edge for e in result.edges if e.kept and e.operations[e.selected].intervened]
-        notes = [note for note in result.notes if "was drawn (~)" in note]
-        named = f"on {', '.join(won)} the score of what was selected was drawn (~), not measured: --p 0"
-        assert notes == [f"{named} measures all"] * bool(won)
+        notes = [note for note in result.notes if "by a draw (~)" in note]
+        count = f"{len(won)} of 6 edges were won by a draw (~), not by a measurement"
+        assert notes == [f"{count}: {', '.join(won)}; --p 0 measures all"] * bool(won)
+        assert json.loads(result.to_json())["notes"] == list(result.notes)
         said += bool(won)
     assert said
     assert not any("~" in note for note in znas.search(**TINY | {"p": 0}).notes)
@@ -212,7 +214,8 @@ def test_many_drawn_winners_are_counted() -> None:
     worths = [Worth(np.zeros((1, 7)), (True,) * 7) for _ in edges]
     selected = np.array([darts.options(e)[0] for e in edges])
     (said,) = drawn(darts, worths, selected, np.ones(len(darts.edges), dtype=bool))
-    assert "normal:0->4 and 22 more the score" in said
+    assert said.startswith("28 of 28 edges were won by a draw (~)")
+    assert "normal:0->4 and 22 more; --p 0" in said
     assert not list(drawn(darts, worths, selected, np.zeros(len(darts.edges), dtype=bool)))
 
 

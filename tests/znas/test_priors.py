@@ -23,8 +23,9 @@ import znas
 from tests.command import Done, here, supernet
 from tests.conftest import SPACES, small
 from znas import priors
-from znas.interventions.knowledge import FromPrior
+from znas.interventions.knowledge import FromPrior, Observed
 from znas.interventions.query import coalition, drop, together
+from znas.output import markdown
 from znas.priors.check import checked, rank_check
 from znas.priors.random import fit_random
 from znas.priors.table import fit_table
@@ -360,7 +361,7 @@ def test_beliefs_come_from_the_prior_as_it_is_or_aligned() -> None:
         drop(base, [5]),
         together(base, [(0, 1), (4, 2)]),
     ]
-    raw = FromPrior(prior, aligned=False).belief(queries, np.random.default_rng(0).normal(size=(2, 9)))
+    raw = FromPrior(prior, aligned=False).belief(queries, Observed.nothing(2))
     expected = [
         prior.mean[1, 3],
         prior.mean[2, [0, 4]].mean(),
@@ -370,7 +371,7 @@ def test_beliefs_come_from_the_prior_as_it_is_or_aligned() -> None:
     assert raw.mean.tolist() == [pytest.approx(expected)] * 2
     every = [coalition(base, e, [o]) for e in range(6) for o in range(5)]
     observed = np.random.default_rng(1).normal(-3, 0.01, (1, 50))
-    aligned = FromPrior(prior, aligned=True).belief(every, observed)
+    aligned = FromPrior(prior, aligned=True).belief(every, Observed(every + every[:20], observed))
     assert aligned.mean.mean() == pytest.approx(observed.mean(), abs=1e-9)
     total = aligned.mean.var() + aligned.variance.mean()
     assert total == pytest.approx(observed.var(ddof=1), rel=1e-6)
@@ -388,18 +389,29 @@ def test_at_p_one_a_sharp_prior_decides_everything(tmp_path: Path) -> None:
 
 
 def test_p_auto_reports_proposition_1(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"preset": "naswot", "p": "auto", "prior_scale": "raw", "envs": 2, **SIZE}
     priors.save(make(), tmp_path / "p.json")
-    result = znas.search(preset="naswot", prior=tmp_path / "p.json", p="auto", **SIZE)
+    result = znas.search(prior=tmp_path / "p.json", **given)
     assert result.auto is not None
     assert result.p == result.auto.p
     assert 0 <= result.auto.p <= 1
     assert result.auto.pilot == 8
-    assert result.observed >= 8
+    assert result.evaluations >= 2 * 8
     assert result.to_dict()["method"]["auto"]["estimate"] == result.auto.estimate
+    assert f"observed, {result.auto.mu_true:.4g} ± " in markdown.render(result.document())
     same = make(mean=np.full((6, 5), result.auto.mu_observed))
     priors.save(same, tmp_path / "same.json")
     with pytest.raises(InvalidValueError, match="observed and the interventional mean are equal"):
-        znas.search(preset="naswot", prior=tmp_path / "same.json", p="auto", **SIZE)
+        znas.search(prior=tmp_path / "same.json", **given)
+
+
+def test_p_auto_needs_a_raw_prior_and_noise_to_measure() -> None:
+    """A prior that is moved to what was observed has its mean: Proposition 1 divides by nothing."""
+    given: dict[str, Any] = {"preset": "naswot", "p": "auto", "prior": "shipped", **SIZE}
+    with pytest.raises(InvalidValueError, match="got --prior-scale aligned: pass --prior-scale raw"):
+        znas.search(envs=2, **given)
+    with pytest.raises(InvalidValueError, match=r"at least 2 environments.*pass --envs 2"):
+        znas.search(prior_scale="raw", **given)
 
 
 def test_priors_that_do_not_fit_the_search(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from znas.bench.plan import MASK_KINDS, masks_at
 from znas.diagnose.distributions import random_architectures
 from znas.priors.table import fit_table
 from znas.searchers import SEARCHERS, Evolution, Naswot, run
+from znas.selection.aggregate import mean
 from znas.selection.finalists import finalists, references
 from znas.selection.strategies import best_joint
 from znas_engine.backends.checks import check_masks
@@ -119,7 +120,7 @@ def test_joint_choices_are_candidates(edges: int) -> None:
     allowed = np.tile(SPACE.candidates, (edges // 3, 1)) | (np.arange(4) == 3)
     allowed[:, 0] |= edges > 3
     single = np.where(allowed, rng.normal(size=(edges, 4)), -np.inf)
-    chosen = best_joint(single, {(0, 1): np.full((4, 4), 0.1)}, rng)
+    chosen = best_joint(single[None], {(0, 1): np.full((1, 4, 4), 0.1)}, mean, rng)
     assert allowed[np.arange(edges), chosen].all()
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,22 @@ from znas.cli import main
 from znas.files import Album
 from znas.hooks import Hooks
 from znas.output import markdown
-from znas.reproduce.correlation import correlation, score_table, scores_csv, unique_rows
+from znas.reproduce.correlation import Scored, correlation, score_table, scores_csv, unique_rows
 from znas.reproduce.evaluation import Evaluation
 from znas.reproduce.figures import SCORES_FILE
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
 from znas.reproduce.sets import sets
 from znas.reproduce.sizes import sizes
-from znas.reproduce.statistics import paired_p, rank_correlations, summary
+from znas.reproduce.statistics import (
+    EXACT_PAIRS,
+    compared,
+    over_environments,
+    over_functions,
+    paired_p,
+    rank_correlations,
+    summary,
+)
 from znas.reproduce.table2 import table2
 from znas.reproduce.trained import Plan, train_rows
 from znas.reproduce.trials import Trial, run_trials
@@ -124,19 +132,77 @@ def test_the_paired_test_at_its_ends() -> None:
     assert paired_p(np.abs(many) * np.resize([1, -1], 30), np.zeros(30)) > 0.05
 
 
+def test_many_pairs_have_a_p_that_is_exact_and_never_0() -> None:
+    """All of one sign: 2 / 2^n, as far as that can be computed; beyond, the smallest that the draws can give.
+    Near the middle the normal distribution of W is close."""
+    from scipy.stats import wilcoxon
+
+    ones = np.arange(1.0, 60)
+    assert paired_p(ones, np.zeros(59)) == pytest.approx(2 / 2**59)
+    noise = np.random.default_rng(1).normal(0.2, 1, EXACT_PAIRS)
+    expected = wilcoxon(noise, method="approx").pvalue
+    assert 0.001 < expected < 0.2
+    assert paired_p(noise, np.zeros(EXACT_PAIRS)) == pytest.approx(expected, abs=0.001)
+    many = np.append(noise, 0.3)
+    assert paired_p(many, np.zeros(len(many))) == pytest.approx(wilcoxon(many).pvalue, abs=0.01)
+    assert paired_p(np.arange(1.0, 250), np.zeros(249)) == 1 / 10_000
+
+
+def test_a_comparison_has_a_direction() -> None:
+    worse, better = np.array([90.0, 91, 92, 93]), np.array([94.0, 93, 94, 93.5])
+    assert compared(better, worse).difference == -compared(worse, better).difference == 2.125
+    assert compared(better, worse).p == compared(worse, better).p == 0.125
+
+
 def test_rank_correlations_and_their_intervals() -> None:
     """Bivariate normal at correlation 0.5: tau = 2/pi asin(0.5) = 1/3, inside an interval that 300 points
     make narrower than 0.2."""
     rng = np.random.default_rng(0)
     x, e = rng.normal(size=(2, 300))
-    kendall, spearman = rank_correlations(x, 0.5 * x + np.sqrt(0.75) * e, seed=1)
+    every = np.arange(300)
+
+    def both(*ranked: Any) -> Any:
+        return rank_correlations(ranked, over_functions(ranked, every, 1))
+
+    kendall, spearman = both(x, 0.5 * x + np.sqrt(0.75) * e)
     assert kendall.low < 1 / 3 < kendall.high
     assert kendall.low < kendall.value < kendall.high < kendall.low + 0.2
     assert spearman.low < spearman.value < spearman.high
-    perfect, _ = rank_correlations(x, np.exp(x), seed=1)
+    perfect, _ = both(x, np.exp(x))
     assert (perfect.low, perfect.value, perfect.high) == pytest.approx((1.0, 1.0, 1.0))
-    constant, _ = rank_correlations(x, np.zeros(300), seed=1)
+    constant, _ = both(x, np.zeros(300))
     assert constant.value == 0
+
+
+def test_copies_of_a_function_do_not_narrow_an_interval() -> None:
+    """Each of 60 functions ten times: the interval is that of 60 and not of 600."""
+    x, e = np.random.default_rng(0).normal(size=(2, 60))
+    once, tenfold = (x, x + e), (np.repeat(x, 10), np.repeat(x + e, 10))
+    widths = [
+        found.high - found.low
+        for ranked, which in (
+            (once, np.arange(60)),
+            (tenfold, np.repeat(np.arange(60), 10)),
+            (tenfold, np.arange(600)),
+        )
+        for found in rank_correlations(ranked, over_functions(ranked, which, 1))[:1]
+    ]
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)
+    assert widths[2] < 0.5 * widths[1]
+
+
+def test_intervals_over_environments_hold_what_environments_change() -> None:
+    """Without noise nothing; with noise, the tau of one environment lies within what two of them span."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=200)
+    same = np.tile(truth, (1, 3, 1))
+    noisy = same + rng.normal(size=same.shape)
+    found = []
+    for scores in (same, noisy):
+        ranked = (scores[0].mean(0), truth)
+        found.append(rank_correlations(ranked, over_environments(scores, truth, lambda m: m[0], 1))[0])
+    assert (found[0].low, found[0].high) == pytest.approx((1, 1))
+    assert found[1].low + 0.01 < found[1].value <= found[1].high < 1
 
 
 # --- published numbers ---
@@ -185,7 +251,9 @@ def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
         if entry["row"] == "paper-prior-p1":
             values = {e["row"]: e["accuracy"]["cifar10_test_200ep"]["values"] for e in sheet.data["rows"]}
             for name in ("random", "most-parameters"):
-                assert found["p_against"][name] == paired_p(np.array(expected), np.array(values[name]))
+                known = compared(np.array(expected), np.array(values[name]))
+                assert found["against"][name] == asdict(known)
+                assert f"{known.difference:+.2f}, p = {known.p:.3f}" in markdown.render(sheet.document())
     (largest,) = (e for e in sheet.data["rows"] if e["row"] == "most-parameters")
     assert largest["accuracy"]["cifar10_test_200ep"]["values"] == [92.0] * 4
     page = markdown.render(sheet.document())
@@ -297,9 +365,9 @@ def test_scores_are_those_of_the_observer_and_are_kept(table_file: Path, tmp_pat
     measured = setup.measure(masks[list(first_of.values())])[0]
     for function, value in zip(first_of, measured, strict=True):
         same = [i for i, g in enumerate(again.genotypes) if canonical(g) == function]  # type: ignore[arg-type]
-        assert (again.scores["naswot"][same] == value).all()
+        assert (again.scores["naswot"][0, same] == value).all()
     assert again.measured == {"naswot": len(first_of), "params": count}
-    for genotype, params in zip(again.genotypes, again.scores["params"], strict=True):
+    for genotype, params in zip(again.genotypes, again.scores["params"][0], strict=True):
         assert NB201.network(genotype, macro).parameters == params
     with pytest.raises(InvalidValueError, match=r"belongs to another job.*its seed is 3, not 4"):
         score_table(table, scores("naswot"), tiny(seed=4), architectures=count, work=work)
@@ -322,15 +390,44 @@ def test_correlation_of_sets_and_protocols(table_file: Path, tmp_path: Path) -> 
     assert unique_rows(NB201, scored.genotypes) == kept["unique"]
     for entry in sheet.data["rows"]:
         at = kept[entry["protocol"]]
-        values = log_rank(np.stack([scored.scores[name][at] for name in entry["score"].split("+")]))
+        values = log_rank(np.stack([scored.scores[name][0, at] for name in entry["score"].split("+")]))
         truth = scored.accuracies[entry["column"]][at]
         expected = kendalltau(values, truth).statistic if np.ptp(truth) else 0.0
         assert entry["kendall"]["value"] == pytest.approx(expected)
         assert entry["architectures"] == len(at)
+        assert entry["interval"] == "functions"
         reported = entry["published_kendall"]
         assert (reported == 0.576) == (
             (entry["score"], entry["protocol"], entry["column"]) == ("params", "all", "cifar10_test_200ep")
         )
+
+
+def test_intervals_of_a_whole_space_are_of_environments(
+    table_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores of two environments, the second of which ranks backwards, made up for every cell."""
+    monkeypatch.setattr("znas.reproduce.statistics.RESAMPLES", 15)
+    table = read_table(table_file, NB201)
+    truth = table.columns["cifar10_test_200ep"]
+    values = np.stack([truth, -2 * truth])
+    accuracies = {"cifar10_test_200ep": truth}
+    scored = Scored(list(table.genotypes), {"swap": values}, accuracies, {"swap": 1}, {"swap": 1.0})
+    sheet = correlation(scored, ["swap"], table, proxied(tiny(envs=2)))
+    assert sheet.headings[3] == "Kendall tau [environments]"
+    assert "of which nothing was sampled" in sheet.notes[0]
+    for entry in sheet.data["rows"]:
+        assert entry["interval"] == "environments"
+        assert entry["kendall"] == {
+            "value": pytest.approx(-1),
+            "low": pytest.approx(-1),
+            "high": pytest.approx(1),
+        }
+    once = replace(scored, scores={"swap": values[:1]})
+    assert "this is no sampling error" in correlation(once, ["swap"], table, proxied(tiny())).notes[0]
+    part = scored.subset(range(500))
+    assert (
+        correlation(part, ["swap"], table, proxied(tiny(envs=2))).data["rows"][0]["interval"] == "functions"
+    )
 
 
 def test_sets_are_every_combination_by_its_ranking_and_its_winners(table_file: Path, tmp_path: Path) -> None:
@@ -438,7 +535,8 @@ def test_parameters_rank_the_real_table_as_published(test_data: Path, tmp_path: 
     """Kendall's tau of the parameter count, 0.576 over all cells, lies in the interval of 1,000 cells."""
     table = read_table(test_data / "nasbench201" / "cifar10.csv", NB201)
     scored = score_table(table, scores("params"), tiny(), architectures=1000, work=tmp_path / "work")
-    kendall, _ = rank_correlations(scored.scores["params"], next(iter(scored.accuracies.values())), seed=0)
+    ranked = scored.scores["params"][0], next(iter(scored.accuracies.values()))
+    kendall, _ = rank_correlations(ranked, over_functions(ranked, np.arange(1000), 0))
     assert kendall.low < 0.576 < kendall.high
 
 

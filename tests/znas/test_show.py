@@ -30,7 +30,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "several scores, a final round": {"score": "naswot+path_norm", "p": 0.0, "finalists": 4, "envs": 2},
     "p per edge": {"p": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
     "nothing measured": {"p": 1.0},
-    "prior, p = auto": {"prior": "shipped", "p": "auto", "intervention": "bayesian"},
+    "prior, p = auto": {"prior": "shipped", "prior_scale": "raw", "p": "auto", "envs": 2},
     "Shapley values": {"game": "shapley"},
     "a sampled game": {"game": "shapley", "estimator": "permutation", "max_evaluations": 20},
     "pairs": {"game": "interaction", "p": 0.3},

@@ -43,7 +43,7 @@ def search(
       znas-engine search --preset paper --data cifar10 \\
         --data-dir ~/data --p 0 --envs 8 --json
       znas-engine search --preset naswot --prior shipped \\
-        --p auto --intervention bayesian
+        --p auto --prior-scale raw --envs 2
       znas-engine search --preset naswot --game shapley \\
         --selection sequential --order confidence
       znas-engine search --preset naswot --data cifar10 \\

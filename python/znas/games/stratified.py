@@ -26,8 +26,10 @@ class Stratified(MeanSampler):
     four players or fewer that is the whole game, and the answer exact. Degrees of freedom are Welch and
     Satterthwaite's. The values add up to v(all) - v(nobody) in expectation only.
 
-    samples_per_round: S per stratum. With few, and values that are counts, all S of a stratum can agree by
-        chance and the errors come out too small; 20 and more are safe.
+    samples_per_round: S per stratum. Where all m of a stratum agree by chance its error comes out as 0. If
+        one set in 1 / q differs from the others, that happens with probability (1 - q)^m: seldom for counts
+        and m of 20, often in games like v(S) = max over S, where few sets let a weak player count. No number
+        is safe for every game.
 
     A sample (one S in every stratum) costs at most 2 n (n - 4) evaluations, and the listed sizes n^2 + n + 2
     once: per evaluation it pays where sizes differ much and players of one size little.

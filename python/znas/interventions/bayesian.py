@@ -33,15 +33,20 @@ def posterior_predictive(mean: float, variance: float, scores: Floats) -> tuple[
 
 
 class BayesianIntervention(Intervention):
-    """Draws are wider than Gaussian where little was observed, and move towards what was."""
+    """Draws are wider than Gaussian where little was observed, and move towards what was.
+
+    sigma^2 is of the query, one for all its environments: a multivariate Student t where these are
+    correlated.
+    """
 
     name = "bayesian"
 
     def draw(self, belief: Belief, evidence: list[list[Floats]], rng: np.random.Generator) -> Floats:
-        draws = np.empty(belief.mean.shape)
+        freedom, location, scale = (np.empty(belief.mean.shape) for _ in range(3))
         for (k, i), mean in np.ndenumerate(belief.mean):
-            freedom, location, scale = posterior_predictive(
+            freedom[k, i], location[k, i], scale[k, i] = posterior_predictive(
                 float(mean), float(belief.variance[k, i]), evidence[k][i]
             )
-            draws[k, i] = location + scale * rng.standard_t(freedom)
+        noise = belief.correlated(rng.standard_normal(belief.mean.shape))
+        draws: Floats = location + scale * noise / np.sqrt(rng.chisquare(freedom[:1]) / freedom)
         return draws

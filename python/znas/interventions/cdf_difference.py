@@ -33,12 +33,12 @@ def density(x: Floats, mean: float, variance: float) -> Floats:
 
 
 class CdfDifference(Intervention):
-    """Exact sampling: the sum of the two parts."""
+    """Exact sampling: the sum of the two parts. Where environments are correlated each has its variance, and
+    sums of several such variables for its shape."""
 
     name = "cdf_difference"
 
     def draw(self, belief: Belief, evidence: list[list[Floats]], rng: np.random.Generator) -> Floats:
-        h, sigma = half_width_and_sigma(belief.variance)
+        h, sigma = half_width_and_sigma(np.ones(()))
         uniform = rng.uniform(-1, 1, belief.mean.shape)
-        draws: Floats = belief.mean + h * uniform + sigma * rng.standard_normal(belief.mean.shape)
-        return draws
+        return belief.around(h * uniform + sigma * rng.standard_normal(belief.mean.shape))

@@ -13,6 +13,4 @@ class GaussianIntervention(Intervention):
     name = "gaussian"
 
     def draw(self, belief: Belief, evidence: list[list[Floats]], rng: np.random.Generator) -> Floats:
-        noise = rng.standard_normal(belief.mean.shape)
-        draws: Floats = belief.mean + np.sqrt(belief.variance) * noise
-        return draws
+        return belief.around(rng.standard_normal(belief.mean.shape))

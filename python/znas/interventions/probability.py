@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,44 +65,83 @@ def draw_replaced(p: NDArray[np.float64], rng: np.random.Generator) -> NDArray[n
 
 
 @dataclass(frozen=True, slots=True)
-class AutoP:
-    """What Proposition 1 gave: the estimate, the p in use after clipping, and what went in."""
+class Latent:
+    """Equation 3, V_true ~ N(mu_obs - mu_Z, sigma_obs^2 - sigma_Z^2), estimated from a pilot.
 
-    estimate: float
-    p: float
+    mu_observed, variance_observed: of a score in one environment. mu_z, variance_z: what the environment adds
+    to it. mu_do: the mean of D(Z).
+    """
+
     mu_z: float
     mu_observed: float
     mu_do: float
+    variance_z: float
+    variance_observed: float
+
+    @property
+    def mu_true(self) -> float:
+        """What is left of the mean without what the environment adds."""
+        return self.mu_observed - self.mu_z
+
+    @property
+    def variance_true(self) -> float:
+        """What is left of the variance: how neurons differ."""
+        return max(self.variance_observed - self.variance_z, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AutoP(Latent):
+    """What Proposition 1 gave: what went in, the estimate, the p in use after clipping, and how many neurons
+    were the pilot."""
+
+    estimate: float
+    p: float
     pilot: int
 
 
-def proposition_1(*, mu_z: float, mu_observed: float, mu_do: float, pilot: int = 0) -> AutoP:
+def proposition_1(latent: Latent, *, pilot: int = 0) -> AutoP:
     """p* = mu_Z / (mu_obs - mu_do), clipped to [0, 1].
 
     With it the mean of the intervened scores, (1 - p) mu_obs + p mu_do, is mu_obs - mu_Z, the mean of the
     true ones (equation 3).
     """
-    difference = mu_observed - mu_do
-    if not math.isfinite(difference) or abs(difference) <= 1e-12 * max(abs(mu_observed), abs(mu_do)):
+    observed, do = latent.mu_observed, latent.mu_do
+    if not math.isfinite(observed - do) or abs(observed - do) <= 1e-12 * max(abs(observed), abs(do)):
         raise InvalidValueError(
             f"p = auto has no solution: the observed and the interventional mean are equal "
-            f"({mu_observed:.6g}); give --prior FILE with other means, or a number"
+            f"({observed:.6g}); give --prior FILE with other means, or a number"
         )
-    estimate = mu_z / difference
-    return AutoP(estimate, min(max(estimate, 0.0), 1.0), mu_z, mu_observed, mu_do, pilot)
+    estimate = latent.mu_z / (observed - do)
+    return AutoP(**asdict(latent), estimate=estimate, p=min(max(estimate, 0.0), 1.0), pilot=pilot)
 
 
-def latent_mean(observed: NDArray[np.float64], mu_do: float, variance_do: float) -> float:
-    """mu_Z, which the paper does not say how to estimate: mu_obs minus the precision-weighted mean of both.
+def latent_factor(observed: NDArray[np.float64], mu_do: float, variance_do: float) -> Latent:
+    """What the environment adds to a score, which the paper does not say how to estimate.
 
-    observed: scores of a pilot, float64 [n], n >= 2.
+    observed: scores of a pilot, float64 [K, n], K and n >= 2. mu_do, variance_do: of D(Z), the mean of the
+    same neurons and the variance of one neuron between environments.
 
-        mu_true = (mu_obs / var_obs + mu_do / var_do) / (1 / var_obs + 1 / var_do);  mu_Z = mu_obs - mu_true
+        sigma_Z^2 = variance of one neuron between environments, averaged over neurons
+        mu_true   = (mu_obs / sigma_Z^2 + mu_do / var_do) / (1 / sigma_Z^2 + 1 / var_do)
+        mu_Z      = mu_obs - mu_true
+        sigma_obs^2 - sigma_Z^2 = covariance over neurons of two environments, averaged over pairs of them
+
+    The mean is weighed by what is noise in both, as a single score would be; how much neurons differ from one
+    another is none. A covariance below 0 is that of neurons that do not differ: 0.
     """
-    variance = float(observed.var(ddof=1))
+    environments = len(observed)
+    noise = float(observed.var(0, ddof=1).mean())
+    together = np.cov(observed)
+    shared = float(together.sum() - together.trace()) / (environments * (environments - 1))
     mu = float(observed.mean())
-    share_do = 1.0 if variance_do == 0 else variance / (variance + variance_do)
-    return share_do * (mu - mu_do)
+    share_do = noise / (noise + variance_do) if noise else 0.0
+    return Latent(
+        mu_z=share_do * (mu - mu_do),
+        mu_observed=mu,
+        mu_do=mu_do,
+        variance_z=noise,
+        variance_observed=max(shared, 0.0) + noise,
+    )
 
 
 def _number(value: object) -> float:

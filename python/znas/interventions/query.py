@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from znas_engine.spaces import Mask
+
+#: How many edges differ from the base, and how many neurons stay on them.
+Kind = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -13,12 +16,19 @@ class Query:
     """A base mask with the rows of some edges replaced.
 
     mask: float32 [E, O]. edges: the rows that differ from the base. neurons: the (edge, operation) that stay
-    on them; none for dropped edges.
+    on them; none for dropped edges. parts: of a pair, do() of each neuron and the base.
     """
 
     mask: Mask
     edges: tuple[int, ...]
     neurons: tuple[tuple[int, int], ...]
+    parts: tuple[Query, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """What its score may be compared with: do(e, o), drop(e), coalitions of one size and pairs each have
+        a level of their own."""
+        return len(self.edges), len(self.neurons)
 
     @property
     def operations(self) -> tuple[int, ...]:
@@ -42,6 +52,12 @@ def together(base: Mask, neurons: Sequence[tuple[int, int]]) -> Query:
         mask[edge] = 0
         mask[edge, operation] = 1
     return Query(mask, tuple(edge for edge, _ in neurons), tuple(neurons))
+
+
+def pair(one: Query, other: Query, base: Query) -> Query:
+    """do() of the two neurons of `one` and `other`, which are do() on two edges of `base`."""
+    both = together(base.mask, [*one.neurons, *other.neurons])
+    return replace(both, parts=(one, other, base))
 
 
 def drop(base: Mask, edges: Sequence[int]) -> Query:

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas.interventions.base import Floats, Intervention
-from znas.interventions.knowledge import Knowledge
+from znas.interventions.knowledge import Knowledge, Observed, interaction
 from znas.interventions.probability import (
     AutoP,
     Probability,
     draw_replaced,
-    latent_mean,
+    latent_factor,
     p_per_edge,
     proposition_1,
 )
-from znas.interventions.query import Query
+from znas.interventions.query import Kind, Query
 
 #: Neurons that p = auto measures before it decides, at least; a tenth of them if that is more.
 PILOT = 8
@@ -51,7 +51,14 @@ class IntervenedScorer:
             V = draw from D(Z) if B else measured score
 
     A query is a mask; asked again it gets the same answer and costs nothing. What is measured in one call
-    goes to the evaluator as one batch.
+    goes to the evaluator as one batch. D(Z) is that of its kind of query.
+
+    A pair is the sum of its parts and an interaction. One that is replaced is believed to interact like the
+    average pair and says nothing for or against its neurons. Beside a drawn neuron a measured pair would undo
+    the draw, so the pairs of a replaced neuron are replaced with it. A mask without any intervention is no
+    neuron, and replaced at p = 1 alone.
+
+    With p = auto a pilot is measured first; its neurons are then replaced like all others.
 
     observe: G queries -> scores float64 [K, G] of their masks. rows: K, environments times scores. edges: E.
     """
@@ -67,24 +74,13 @@ class IntervenedScorer:
     account: Account = field(default_factory=Account)
     auto: AutoP | None = None
     _answers: dict[bytes, Answer] = field(default_factory=dict)
-    _measured: list[tuple[Query, Floats]] = field(default_factory=list)
+    _measured: dict[bytes, tuple[Query, Floats]] = field(default_factory=dict)
 
     def __call__(self, queries: Sequence[Query]) -> list[Answer]:
         """V of every query, in order."""
-        new = list({q.mask.tobytes(): q for q in queries if q.mask.tobytes() not in self._answers}.values())
-        if new and self.p == "auto":
-            new = self._settle_p(new)
-        if new:
-            replaced = draw_replaced(self._p_of(new), self.rng_replaced)
-            self._measure([q for q, b in zip(new, replaced, strict=True) if not b])
-            self._draw([q for q, b in zip(new, replaced, strict=True) if b])
+        self._answer([part for query in queries for part in query.parts])
+        self._answer(queries)
         return [self._answers[q.mask.tobytes()] for q in queries]
-
-    @property
-    def measured(self) -> Floats:
-        """All scores measured so far, float64 [K, m]."""
-        columns = [values for _, values in self._measured]
-        return np.stack(columns, axis=1) if columns else np.empty((self.rows, 0))
 
     @property
     def settled_p(self) -> float | tuple[float, ...]:
@@ -93,53 +89,85 @@ class IntervenedScorer:
             raise AssertionError("p = auto was not settled")
         return self.p
 
+    def _answer(self, queries: Sequence[Query]) -> None:
+        new = list({q.mask.tobytes(): q for q in queries if q.mask.tobytes() not in self._answers}.values())
+        if not new:
+            return
+        if self.p == "auto":
+            self._settle_p(new)
+        replaced = draw_replaced(self._p_of(new), self.rng_replaced)
+        replaced |= [any(self._answers[part.mask.tobytes()].intervened for part in q.parts) for q in new]
+        kept = [q for q, b in zip(new, replaced, strict=True) if not b]
+        self._measure(kept)
+        for query in kept:
+            self._record(query, self._measured[query.mask.tobytes()][1], intervened=False)
+        kinds: dict[Kind, list[Query]] = {}
+        for query, b in zip(new, replaced, strict=True):
+            if b:
+                kinds.setdefault(query.kind, []).append(query)
+        for alike in kinds.values():
+            self._draw(alike)
+
     def _p_of(self, queries: Sequence[Query]) -> NDArray[np.float64]:
         per_edge = p_per_edge(self.settled_p, self.edges)
-        return np.array([per_edge[list(q.edges)].mean() if q.edges else per_edge.mean() for q in queries])
+        always = float(per_edge.min() == 1)
+        return np.array([per_edge[list(q.edges)].mean() if q.edges else always for q in queries])
 
-    def _settle_p(self, queries: list[Query]) -> list[Query]:
-        """Measures a pilot, settles p by Proposition 1, and returns the queries that are left."""
+    def _settle_p(self, queries: list[Query]) -> None:
+        """Measures a pilot and settles p by Proposition 1, of the D(Z) that draws are made from."""
         size = min(len(queries), max(PILOT, len(queries) // 10))
-        chosen = set(self.rng_replaced.choice(len(queries), size, replace=False).tolist())
-        pilot = [q for i, q in enumerate(queries) if i in chosen]
+        chosen = self.rng_replaced.choice(len(queries), size, replace=False)
+        pilot = [queries[i] for i in sorted(chosen.tolist())]
         self._measure(pilot)
-        observed = self.measured.mean(0)
-        belief = self.knowledge.belief(pilot, np.empty((1, 0)))
-        mu_do = float(belief.mean.mean())
-        variance_do = float(belief.variance.mean() + belief.mean.var())
-        self.auto = proposition_1(
-            mu_z=latent_mean(observed, mu_do, variance_do),
-            mu_observed=float(observed.mean()),
-            mu_do=mu_do,
-            pilot=size,
-        )
+        seen = self._seen()
+        belief = self.knowledge.belief(pilot, seen)
+        latent = latent_factor(seen.values, float(belief.mean.mean()), float(belief.variance.mean()))
+        self.auto = proposition_1(latent, pilot=size)
         self.p = self.auto.p
-        return [q for i, q in enumerate(queries) if i not in chosen]
 
     def _measure(self, queries: list[Query]) -> None:
-        if not queries:
-            return
-        values = self.observe(queries)
-        for query, column in zip(queries, values.T, strict=True):
-            self._measured.append((query, column))
-            self._record(query, column, intervened=False)
+        new = [q for q in queries if q.mask.tobytes() not in self._measured]
+        if new:
+            values = self.observe(new)
+            self._measured |= {q.mask.tobytes(): (q, column) for q, column in zip(new, values.T, strict=True)}
+
+    def _seen(self) -> Observed:
+        """All that was measured so far; of pairs what they are worth beyond their parts."""
+        found = list(self._measured.values())
+        columns = [values - self._parts(query) for query, values in found]
+        values = np.stack(columns, axis=1) if columns else np.empty((self.rows, 0))
+        return Observed([query for query, _ in found], values)
+
+    def _parts(self, query: Query) -> Floats:
+        """V of a pair if its neurons do not interact, V(i) + V(j) - V(base); 0 of what is no pair. [K]"""
+        if not query.parts:
+            return np.zeros(self.rows)
+        one, other, base = (self._answers[part.mask.tobytes()].values for part in query.parts)
+        total: Floats = one + other - base
+        return total
 
     def _draw(self, queries: list[Query]) -> None:
-        if not queries:
-            return
-        belief = self.knowledge.belief(queries, self.measured)
-        evidence = [[self._evidence(k, q) for q in queries] for k in range(self.rows)]
-        values = self.intervention.draw(belief, evidence, self.rng_draws)
+        """queries: of one kind."""
+        seen = self._seen()
+        same = seen.of(queries[0].kind)
+        if queries[0].parts:
+            values = np.stack([self._parts(query) + interaction(same) for query in queries], axis=1)
+        else:
+            belief = self.knowledge.belief(queries, seen)
+            values = self.intervention.draw(belief, _evidence(queries, same), self.rng_draws)
         for query, column in zip(queries, values.T, strict=True):
             self._record(query, column, intervened=True)
-
-    def _evidence(self, row: int, query: Query) -> Floats:
-        """What this environment and score measured for the same operations on other edges."""
-        same = [v[row] for q, v in self._measured if q.operations == query.operations]
-        return np.array(same, dtype=np.float64)
 
     def _record(self, query: Query, values: Floats, *, intervened: bool) -> None:
         self._answers[query.mask.tobytes()] = Answer(values, intervened)
         kind = "" if query.neurons else "ensembles_"
         what = f"{kind}{'intervened' if intervened else 'observed'}"
         setattr(self.account, what, getattr(self.account, what) + 1)
+
+
+def _evidence(queries: Sequence[Query], observed: Observed) -> list[list[Floats]]:
+    """Per environment and query, what was measured for the same operations on other edges."""
+    same: dict[tuple[int, ...], list[int]] = {}
+    for i, query in enumerate(observed.queries):
+        same.setdefault(query.operations, []).append(i)
+    return [[row[same.get(query.operations, [])] for query in queries] for row in observed.values]

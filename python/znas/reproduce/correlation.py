@@ -18,11 +18,12 @@ from znas.hooks import QUIET
 from znas.output.records import as_csv
 from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
-from znas.reproduce.statistics import Correlation, rank_correlations
+from znas.reproduce.statistics import Correlation, over_environments, over_functions, rank_correlations
 from znas.request import Request
 from znas.scoring.batches import identity, in_batches
 from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
+from znas.selection.members import count
 from znas.setup import Setup
 from znas_engine.backends import get_backend
 from znas_engine.errors import InvalidValueError
@@ -37,8 +38,8 @@ from znas_engine.tables import Table
 class Scored:
     """The architectures of a table (or of a sample of it) with all their scores and accuracies.
 
-    scores, accuracies: by name, float64 [n]. measured, seconds: by score, how many were measured, each
-    function once, and what that cost.
+    scores: by name, float64 [K, n], a row per environment. accuracies: by name, float64 [n]. measured,
+    seconds: by score, how many were measured, each function once, and what that cost.
     """
 
     genotypes: list[Genotype]
@@ -51,7 +52,7 @@ class Scored:
         """Some of the architectures; they were measured together with all."""
         return Scored(
             [self.genotypes[i] for i in rows],
-            {name: values[rows] for name, values in self.scores.items()},
+            {name: values[:, rows] for name, values in self.scores.items()},
             {name: values[rows] for name, values in self.accuracies.items()},
             self.measured,
             self.seconds,
@@ -67,7 +68,7 @@ def score_table(
     work: Path,
     progress: Progress = QUIET.progress,
 ) -> Scored:
-    """Every score of every architecture as itself, its mean over `request.envs` environments.
+    """Every score of every architecture as itself, in `request.envs` environments.
 
     Where architectures compute the same function, the first is measured for all of them; scores without a
     pass are computed for each.
@@ -78,10 +79,10 @@ def score_table(
     """
     space = get_space(request.space)
     check_sample(table, architectures)
-    count = len(table.genotypes)
-    chosen = np.arange(count)
+    size = len(table.genotypes)
+    chosen = np.arange(size)
     if architectures is not None:
-        chosen = np.sort(np.random.default_rng(request.seed).choice(count, architectures, replace=False))
+        chosen = np.sort(np.random.default_rng(request.seed).choice(size, architectures, replace=False))
     genotypes = [table.genotypes[i] for i in chosen]
     text = "\n".join(map(str, genotypes)).encode()
     base = Setup(replace(request, score=scores[0]))
@@ -108,35 +109,36 @@ def score_table(
                 progress(number * total + int(total * share), len(scores) * total)
 
             values, found.seconds[name] = _measured(setup, [genotypes[i] for i in first], journal, advance)
-            found.scores[name], found.measured[name] = values[which], len(first)
+            found.scores[name], found.measured[name] = values[:, which], len(first)
     return found
 
 
 def check_sample(table: Table, architectures: int | None) -> None:
     """InvalidValueError where the table has no sample of so many."""
-    count = len(table.genotypes)
-    if architectures is not None and not 2 <= architectures <= count:
+    size = len(table.genotypes)
+    if architectures is not None and not 2 <= architectures <= size:
         raise InvalidValueError(
-            f"`architectures` must be between 2 and the {count:,} of {table.path} but got {architectures}"
+            f"`architectures` must be between 2 and the {size:,} of {table.path} but got {architectures}"
         )
 
 
 def _measured(
     setup: Setup, genotypes: Sequence[Genotype], journal: Journal, advance: Callable[[float], None]
 ) -> tuple[Floats, float]:
-    """One score of every architecture, float64 [m], and seconds. advance: is told the share that is done."""
+    """One score of every architecture, float64 [K, m], and seconds. advance: is told the share that is
+    done."""
     (score,) = setup.scores
     evaluator = get_backend(setup.record)
     code = jobs.code(setup.dataset, setup.space, evaluator, score, packages=evaluator.packages)
     how = [setup.backend, *setup.devices, code, jobs.settings(score)]
     digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
-    values: list[float] = []
-    seconds = 0.0
+    values: list[Floats] = []
+    done, seconds = 0, 0.0
     for batch in in_batches(setup, genotypes, partial(jobs.piece, journal), f"{score.name}/{digest}"):
-        values += batch.values.mean(0).tolist()
-        seconds += batch.seconds
-        advance(len(values) / len(genotypes))
-    return np.array(values), seconds
+        values.append(batch.values)
+        done, seconds = done + batch.values.shape[1], seconds + batch.seconds
+        advance(done / len(genotypes))
+    return np.concatenate(values, axis=1), seconds
 
 
 def unique_rows(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> list[int]:
@@ -156,25 +158,29 @@ def functions(
 
 def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Request) -> Sheet:
     """Both protocols, every score or set of scores `a+b`, every accuracy column."""
-    unique = unique_rows(get_space(request.space), scored.genotypes)
-    protocols = {"all": scored} | (
-        {"unique": scored.subset(unique)} if len(unique) < len(scored.genotypes) else {}
-    )
+    space = get_space(request.space)
+    unique, which = functions(space, scored.genotypes)
+    parts = {"all": (scored, which)}
+    if len(unique) < len(scored.genotypes):
+        parts["unique"] = scored.subset(unique.tolist()), np.arange(len(unique))
+    whole = len(scored.genotypes) == count(space)
+    again = which_interval(request.envs, whole=whole)
     entries = [
-        _entry(part, protocol, name, column, request)
-        for protocol, part in protocols.items()
+        _entry(part, of, protocol, name, column, request, again)
+        for protocol, (part, of) in parts.items()
         for name in sets
         for column in scored.accuracies
     ]
     return Sheet(
         title=f"Rank correlation with accuracy, {len(scored.genotypes):,} architectures of {table.path.name}",
         headings=[
-            *("score", "protocol", "column", "Kendall tau", "Spearman rho", "published tau"),
+            *("score", "protocol", "column", f"Kendall tau [{again}]", f"Spearman rho [{again}]"),
+            "published tau",
             *("seconds", "architectures/s"),
         ],
         cells=[_cells(entry) for entry in entries],
         notes=[
-            "value [95 % percentile bootstrap interval over architectures]",
+            interval_in_words(again, request.envs, whole=whole),
             (
                 f"all: every architecture; unique: the first of every function, "
                 f"{len(unique):,} of {len(scored.genotypes):,} here"
@@ -186,7 +192,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
                 f"seed {request.seed}; params and flops are of that network"
             ),
             "seconds: of measuring every function once (scores without a pass: every architecture)",
-            *_published_over(get_space(request.space).name),
+            *_published_over(space.name),
         ],
         records=[_record(entry) for entry in entries],
         data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
@@ -194,22 +200,65 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
     )
 
 
-def _entry(part: Scored, protocol: str, name: str, column: str, request: Request) -> dict[str, Any]:
+def which_interval(environments: int, *, whole: bool) -> str:
+    """What is drawn again for an interval: of a whole space its environments, where there are several."""
+    return "environments" if whole and environments > 1 else "functions"
+
+
+def interval_in_words(again: str, environments: int, *, whole: bool) -> str:
+    """What an interval is of, and what it is not."""
+    if again == "environments":
+        return (
+            f"value [95 % percentile bootstrap over {environments} environments: weights and images]; the "
+            "table is the whole space, of which nothing was sampled"
+        )
+    said = "value [95 % percentile bootstrap over functions]: architectures of one function drawn together"
+    if not whole:
+        return f"{said}; not of other weights and images"
+    return (
+        f"{said}. The table is the whole space, so this is no sampling error, but how much hangs on single "
+        "functions; --envs 8 gives that of weights and images"
+    )
+
+
+def _entry(
+    part: Scored,
+    which: NDArray[np.int64],
+    protocol: str,
+    name: str,
+    column: str,
+    request: Request,
+    again: str,
+) -> dict[str, Any]:
     names = name.split("+")
-    values = part.scores[name] if len(names) == 1 else log_rank(np.stack([part.scores[n] for n in names]))
-    kendall, spearman = rank_correlations(values, part.accuracies[column], seed=request.seed)
+    combine = _alone if len(names) == 1 else log_rank
+    scores, truth = np.stack([part.scores[n] for n in names]), part.accuracies[column]
+    values = combine(scores.mean(1))
+    if again == "environments":
+        others = over_environments(scores, truth, combine, request.seed)
+    else:
+        others = over_functions((values, truth), which, request.seed)
+    kendall, spearman = rank_correlations((values, truth), others)
     spent = sum(part.seconds[n] for n in names)
     return {
         "score": name,
         "protocol": protocol,
         "column": column,
         "architectures": len(values),
+        "interval": again,
         "kendall": asdict(kendall),
         "spearman": asdict(spearman),
         "published_kendall": _published(get_space(request.space).name, name, protocol, column),
         "seconds": spent,
         "per_second": max(part.measured[n] for n in names) / spent if spent else None,
     }
+
+
+def _alone(values: Floats) -> Floats:
+    """float64 [1, n] -> [n]"""
+    (only,) = values
+    found: Floats = only
+    return found
 
 
 def _published_over(space: str) -> list[str]:
@@ -257,7 +306,7 @@ def _record(entry: dict[str, Any]) -> dict[str, Any]:
 def scores_csv(scored: Scored) -> str:
     """One line per architecture: its string, scores and accuracies."""
     names = [*scored.scores, *scored.accuracies]
-    columns = [*scored.scores.values(), *scored.accuracies.values()]
+    columns = [*(values.mean(0) for values in scored.scores.values()), *scored.accuracies.values()]
     return as_csv(
         [
             {"arch": str(genotype)} | {n: float(c[i]) for n, c in zip(names, columns, strict=True)}

@@ -11,7 +11,7 @@ import numpy as np
 from znas.reproduce.published import apart, beside, column_key, methods, published
 from znas.reproduce.rows import LARGEST, RANDOM, Row
 from znas.reproduce.sheet import Sheet
-from znas.reproduce.statistics import Summary, paired_p, summary
+from znas.reproduce.statistics import Comparison, Summary, compared, summary
 from znas.reproduce.trials import Trial
 from znas.selection.criteria import Floats
 from znas.setup import Conditions
@@ -21,8 +21,9 @@ from znas_engine.tables import Table
 NOTES = (
     "mean ± standard deviation over seeds [95 % t-interval of the mean], percent; published in parentheses",
     (
-        f"p: two-sided exact Wilcoxon signed-rank test over the seeds against {RANDOM} and {LARGEST}, first "
-        "accuracy column; not corrected for the number of rows"
+        f"against {RANDOM} and {LARGEST}, first accuracy column: mean difference over the seeds, above 0 "
+        "where this row is better; p: two-sided Wilcoxon signed-rank test, exact up to 200 seeds, not "
+        "corrected for the number of rows"
     ),
     (
         "seconds: mean over seeds = set-up + evaluation + the rest, on this machine; published in "
@@ -46,7 +47,7 @@ def table2(
         headings=[
             "row",
             *(f"{c}{' (published)' if column_key(c) else ''}" for c in columns),
-            *(["p, random", "p, most parameters"] if columns else []),
+            *(["against random", "against most parameters"] if columns else []),
             "passes",
             "seconds (published)",
         ],
@@ -79,11 +80,11 @@ def _entry(row: Row, trials: list[Trial], columns: dict[str, dict[str, Floats]])
     for column, values in columns.items():
         own = values[row.name]
         against = {
-            name: paired_p(own, values[name])
+            name: asdict(compared(own, values[name]))
             for name in (RANDOM, LARGEST)
             if name in values and name != row.name
         }
-        accuracies[column] = asdict(summary(own)) | {"values": own.tolist(), "p_against": against}
+        accuracies[column] = asdict(summary(own)) | {"values": own.tolist(), "against": against}
     reported = beside("table2", row.name)
     return {
         "row": row.name,
@@ -112,8 +113,10 @@ def _cells(entry: dict[str, Any], columns: list[str]) -> list[str]:
         s = Summary(*(found[n] for n in ("n", "mean", "std", "low", "high")))
         cells.append(" ".join(filter(None, (spread(s), _reported(entry["published"], column)))))
     if columns:
-        against = entry["accuracy"][columns[0]]["p_against"]
-        cells += [f"{against[name]:.3f}" if name in against else "" for name in (RANDOM, LARGEST)]
+        against = entry["accuracy"][columns[0]]["against"]
+        cells += [
+            versus(Comparison(**against[name])) if name in against else "" for name in (RANDOM, LARGEST)
+        ]
     cells.append(f"{entry['evaluations']:,.0f}")
     cells.append(f"{seconds(entry['seconds'])}{_reported_seconds(entry['published'])}")
     return cells
@@ -136,6 +139,11 @@ def spread(s: Summary) -> str:
     if s.std is None:
         return f"{s.mean:.2f}"
     return f"{s.mean:.2f} ± {s.std:.2f} [{s.low:.2f}, {s.high:.2f}]"
+
+
+def versus(found: Comparison) -> str:
+    """+0.53, p = 0.002"""
+    return f"{found.difference:+.2f}, p {'< 0.001' if found.p < 0.001 else f'= {found.p:.3f}'}"
 
 
 def seconds(phases: dict[str, Any]) -> str:
@@ -162,7 +170,8 @@ def _record(entry: dict[str, Any], column: str) -> dict[str, Any]:
     if column:
         found = entry["accuracy"][column]
         record |= {name: found[name] for name in ("n", "mean", "std", "low", "high")}
-        record |= {f"p_against_{name}": p for name, p in found["p_against"].items()}
+        for name, against in found["against"].items():
+            record |= {f"difference_from_{name}": against["difference"], f"p_against_{name}": against["p"]}
         reported = (entry["published"] or {"accuracy": {}})["accuracy"].get(column_key(column))
         record |= {"published_mean": reported[0], "published_std": reported[1]} if reported else {}
     record["evaluations"] = entry["evaluations"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from znas.interventions.knowledge import FromPrior
+from znas.interventions.knowledge import FromPrior, Observed
 from znas.interventions.query import Query
 from znas.interventions.scorer import Answer
 from znas.priors import Prior
@@ -71,7 +71,7 @@ class DartsPT(Searcher):
         def ask(queries: Sequence[Query]) -> list[Answer]:
             if not queries:
                 return []
-            belief = knowledge.belief(queries, np.empty((1, 0)))
+            belief = knowledge.belief(queries, Observed.nothing(1))
             return [Answer(column, intervened=True) for column in belief.mean.T]
 
         return perturb(task, ask)

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.games import get_interactions
-from znas.interventions.query import together
+from znas.interventions.query import coalition, pair, together
 from znas.selection.criteria import Ask, Criterion, Floats, KeepOne, Worth, spread
 from znas.selection.operations import argmax_random_ties
 from znas_engine.spaces import Mask, SearchSpace
@@ -30,13 +29,13 @@ CRITERIA = ("keep", "leave-one-out")
 @dataclass(frozen=True, slots=True)
 class Decision:
     """selected: the operation of every edge, int64 [E]. worths: per edge, as they were when it was decided.
-    base: the mask under which the topology is to be judged. joint: of a choice, int64 [E], what it is worth
-    where that is no sum of worths."""
+    base: the mask under which the topology is to be judged. joint: of choices, int64 [m, E], what they are
+    worth, float64 [m], where that is no sum of worths."""
 
     selected: NDArray[np.int64]
     worths: list[Worth]
     base: Mask
-    joint: Callable[[NDArray[np.int64]], float] | None = None
+    joint: Callable[[NDArray[np.int64]], Floats] | None = None
 
 
 class Strategy(ABC):
@@ -132,10 +131,11 @@ class Interactions(Strategy):
 
         I(i, j) = V(i and j) - V(i) - V(j) + V(mixture)
 
-    and the selection is jointly the best of  sum_e V(do(e, o_e)) + sum_{e < f} I((e, o_e), (f, o_f)).
-    Pairs are all pairs of edges where a cell has at most six edges, and the pairs that enter one node
-    otherwise. The maximum is exact for up to 100,000 architectures; beyond, coordinate ascent from the
-    argmax of the single scores and from 32 random starts.
+    and the selection is jointly the best of  sum_e V(do(e, o_e)) + sum_{e < f} I((e, o_e), (f, o_f)),
+    summed in every environment and aggregated then. I of pairs that were replaced is the mean of the others
+    (`IntervenedScorer`). Pairs are all pairs of edges where a cell has at most six edges, and the pairs that
+    enter one node otherwise. The maximum is exact for up to 100,000 architectures; beyond, coordinate ascent
+    from the argmax of the single scores and from 32 random starts.
     """
 
     rng: np.random.Generator
@@ -143,51 +143,32 @@ class Interactions(Strategy):
     def decide(
         self, ask: Ask, space: SearchSpace[Any], aggregate: Aggregate, ties: np.random.Generator
     ) -> Decision:
-        mixture = space.mixture()
-        worths = KeepOne().worths(ask, space, mixture, range(len(space.edges)))
-        single = spread(space, [aggregate(worth.values) for worth in worths])
-        pairs = edge_pairs(space)
-        interaction = self._interactions(ask, space, worths, pairs, aggregate)
+        worths = KeepOne().worths(ask, space, space.mixture(), range(len(space.edges)))
+        rows = zip(*(worth.values for worth in worths), strict=True)
+        single = np.stack([spread(space, row) for row in rows])
+        interaction = _interactions(ask, space, single)
 
-        def joint(choice: NDArray[np.int64]) -> float:
-            return float(joint_value(single, interaction, choice[None])[0])
+        def joint(choices: NDArray[np.int64]) -> Floats:
+            return aggregate(joint_value(single, interaction, choices))
 
-        return Decision(best_joint(single, interaction, self.rng), worths, mixture, joint)
+        selected = best_joint(single, interaction, aggregate, self.rng)
+        return Decision(selected, worths, space.mixture(), joint)
 
-    def _interactions(
-        self,
-        ask: Ask,
-        space: SearchSpace[Any],
-        worths: list[Worth],
-        pairs: Sequence[tuple[int, int]],
-        aggregate: Aggregate,
-    ) -> dict[tuple[int, int], Floats]:
-        """Per pair of edges float64 [O, O], 0 where not both are candidates; the mean over environments."""
-        mixture = space.mixture()
-        queries = [together(mixture, [])]
-        for e, f in pairs:
-            for o, q in product(space.options(e), space.options(f)):
-                queries.append(together(mixture, [(e, o), (f, q)]))
-        answers = [answer.values.mean() for answer in ask(queries)]
-        empty, rest = answers[0], iter(answers[1:])
-        estimator = get_interactions("exact")
-        found: dict[tuple[int, int], Floats] = {}
-        for e, f in pairs:
-            table = np.zeros((len(space.operations), len(space.operations)))
-            for (i, o), (j, q) in product(enumerate(space.options(e)), enumerate(space.options(f))):
-                v = {
-                    (False, False): empty,
-                    (True, False): worths[e].values[:, i].mean(),
-                    (False, True): worths[f].values[:, j].mean(),
-                    (True, True): next(rest),
-                }
 
-                def value(coalitions: NDArray[np.bool_], v: dict[tuple[bool, bool], float] = v) -> Floats:
-                    return np.array([v[bool(a), bool(b)] for a, b in coalitions])
-
-                table[o, q] = estimator.estimate(value, 2, rng=self.rng).values[0, 1]
-            found[e, f] = table
-        return found
+def _interactions(ask: Ask, space: SearchSpace[Any], single: Floats) -> dict[tuple[int, int], Floats]:
+    """Per pair of edges float64 [K, O, O], 0 where not both are candidates. single: float64 [K, E, O]."""
+    base = together(space.mixture(), [])
+    neurons = {(e, o): coalition(base.mask, e, [o]) for e, o in np.argwhere(space.candidates).tolist()}
+    pairs = [
+        ((e, o), (f, q)) for e, f in edge_pairs(space) for o, q in product(space.options(e), space.options(f))
+    ]
+    answers = ask([base, *(pair(neurons[i], neurons[j], base) for i, j in pairs)])
+    empty, rest = answers[0].values, answers[1:]
+    shape = (len(single), len(space.operations), len(space.operations))
+    found = {edges: np.zeros(shape) for edges in edge_pairs(space)}
+    for ((e, o), (f, q)), both in zip(pairs, rest, strict=True):
+        found[e, f][:, o, q] = both.values - single[:, e, o] - single[:, f, q] + empty
+    return found
 
 
 def edge_pairs(space: SearchSpace[Any]) -> list[tuple[int, int]]:
@@ -198,42 +179,53 @@ def edge_pairs(space: SearchSpace[Any]) -> list[tuple[int, int]]:
 
 
 def best_joint(
-    single: Floats, interaction: dict[tuple[int, int], Floats], rng: np.random.Generator
+    single: Floats,
+    interaction: dict[tuple[int, int], Floats],
+    aggregate: Aggregate,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """argmax_c sum_e single[e, c_e] + sum_(e,f) interaction[e, f][c_e, c_f], int64 [E].
+    """argmax_c of the aggregate of `joint_value`, int64 [E]; ties are broken at random.
 
-    single: float64 [E, O], -inf where an operation is no candidate.
+    single: float64 [K, E, O], -inf where an operation is no candidate.
     """
-    allowed = np.isfinite(single)
+    allowed = np.isfinite(single[0])
     if prod(allowed.sum(1).tolist()) <= 100_000:
         ends = np.array(list(product(*map(np.flatnonzero, allowed))), dtype=np.int64)
     else:
-        starts = [single.argmax(1), *(draw(allowed, rng) for _ in range(32))]
-        ends = np.stack([_ascend(single, interaction, start) for start in starts])
-    best: NDArray[np.int64] = ends[joint_value(single, interaction, ends).argmax()]
+        alone = [o[aggregate(single[:, e, o]).argmax()] for e, o in enumerate(map(np.flatnonzero, allowed))]
+        starts = [np.array(alone), *(draw(allowed, rng) for _ in range(32))]
+        ends = np.stack([_ascend(single, interaction, aggregate, allowed, start) for start in starts])
+    best: NDArray[np.int64] = ends[argmax_random_ties(aggregate(joint_value(single, interaction, ends)), rng)]
     return best
 
 
 def joint_value(
     single: Floats, interaction: dict[tuple[int, int], Floats], choices: NDArray[np.int64]
 ) -> Floats:
-    """choices int64 [m, E] -> float64 [m]"""
-    total: Floats = single[np.arange(single.shape[0]), choices].sum(1)
+    """sum_e single[e, c_e] + sum_(e,f) interaction[e, f][c_e, c_f] in every environment; choices int64 [m, E]
+    -> float64 [K, m]"""
+    total: Floats = single[:, np.arange(single.shape[1]), choices].sum(2)
     for (e, f), table in interaction.items():
-        total += table[choices[:, e], choices[:, f]]
+        total += table[:, choices[:, e], choices[:, f]]
     return total
 
 
 def _ascend(
-    single: Floats, interaction: dict[tuple[int, int], Floats], start: NDArray[np.int64]
+    single: Floats,
+    interaction: dict[tuple[int, int], Floats],
+    aggregate: Aggregate,
+    allowed: NDArray[np.bool_],
+    start: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Change one edge at a time for the better until none can be."""
     choice = start.copy()
     while True:
         before = choice.copy()
-        for e in range(len(choice)):
-            options = np.tile(choice, (single.shape[1], 1))
-            options[:, e] = np.arange(single.shape[1])
-            choice = options[joint_value(single, interaction, options).argmax()]
+        for e, candidates in enumerate(map(np.flatnonzero, allowed)):
+            options = np.tile(choice, (len(candidates), 1))
+            options[:, e] = candidates
+            values = aggregate(joint_value(single, interaction, options))
+            if values.max() > values[candidates == choice[e]]:
+                choice = options[values.argmax()]
         if np.array_equal(choice, before):
             return choice
