@@ -16,7 +16,7 @@ from tests.znas.test_show import CELL, TINY
 from znas.games import GAMES, Bandit, Game, Permutation, get_game, get_interactions
 from znas.interventions import get_intervention
 from znas.interventions.probability import SMALLEST, check_p, parse_p
-from znas.searchers import SEARCHERS, Evolution, Naswot, OfPrior, ZeroCostPT, run
+from znas.searchers import SEARCHERS, Evolution, Naswot, OfPrior, Shortlist, ZeroCostPT, run
 from znas.selection.aggregate import get_aggregate
 from znas.selection.race import check_race
 from znas_engine.errors import InvalidValueError

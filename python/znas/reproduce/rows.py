@@ -81,7 +81,7 @@ def rows(space: SearchSpace[Any], prior: str = SHIPPED, one_shot: Path | None = 
     found = [
         Row(RANDOM, "one uniformly random architecture", _with(), _baseline(Random())),
         Row(LARGEST, "the architecture with most parameters", _with(), _baseline(MostParameters())),
-        *_paper(path and priors.load(path, space).score, path),
+        *_paper(space, path),
         *_one_shot(space, one_shot),
         *_default(space),
         *_on_naswot(space),
@@ -153,7 +153,7 @@ def _default(space: SearchSpace[Any]) -> Iterator[Row]:
     )
 
 
-def _paper(score: str | None, path: Path | None) -> Iterator[Row]:
+def _paper(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
     """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
     for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
         for p in ps:
@@ -164,9 +164,10 @@ def _paper(score: str | None, path: Path | None) -> Iterator[Row]:
                 _with(score="accuracy", p=float(p), game=game),
                 _engine,
             )
-    if score is not None and path is not None:
+    if path is not None:
+        score = priors.load(path, space).score
         what = f"the same with a prior, which is of the score {score}: {score}"
-        yield from _with_prior("paper", "prior", what, _with(score=score, prior=path), path)
+        yield from _with_prior("prior", what, _with(score=score, prior=path), path)
 
 
 def _one_shot(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
@@ -177,16 +178,16 @@ def _one_shot(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
             "observed: accuracy"
         )
         adapt = _with(score="accuracy", prior=path, force_prior=True)
-        yield from _with_prior("paper", "one-shot", what, adapt, path)
+        yield from _with_prior("one-shot", what, adapt, path)
         yield from _of_prior(space, "one-shot", path)
 
 
-def _with_prior(paper: str, kind: str, what: str, adapt: Adapt, path: Path) -> Iterator[Row]:
+def _with_prior(kind: str, what: str, adapt: Adapt, path: Path) -> Iterator[Row]:
     """At p = 0.5 and 1, with and without Shapley values."""
     for game, suffix in (("none", ""), ("shapley", "-g")):
         for p in ("0.5", "1"):
             yield Row(
-                f"{paper}{suffix}-{kind}-p{p}",
+                f"paper{suffix}-{kind}-p{p}",
                 f"{what}, p = {p}{', Shapley values' if suffix else ''}",
                 _then(adapt, p=float(p), game=game),
                 _engine,

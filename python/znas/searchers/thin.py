@@ -20,7 +20,8 @@ def thin(space: SearchSpace[Any]) -> SearchSpace[Any]:
 
     class Thin(kind):  # type: ignore[misc]
         def search_macro(self, *, resolution: int, classes: int) -> Macro:
-            return replace(self.proxy_macro(resolution=resolution, classes=classes), channels=1)
+            macro: Macro = self.proxy_macro(resolution=resolution, classes=classes)
+            return replace(macro, channels=1)
 
         def supernet(self, macro: Macro) -> Graph:
             return beginning(super().supernet(macro))
