@@ -37,16 +37,17 @@ from znas_engine.errors import InvalidValueError, unknown_choice
 from znas_engine.scores import get_scores
 from znas_engine.spaces import Macro, SearchSpace, get_space
 
-#: What TE-NAS measures: sizes, images and repeats are its own as far as they can be. Gradients need the torch
-#: backend, whatever the others run on.
+#: What TE-NAS measures, with sizes and images near its own. Gradients need the torch backend, whatever the
+#: others run on.
 NTK_CHANNELS = 3
-NTK: dict[str, Any] = {
-    **{"score": "ntk", "images": 64, "envs": 3, "norm": "batch"},
-    **{"aggregate": "rank", "backend": "auto"},
-}
+NTK: dict[str, Any] = {"score": "ntk", "images": 32, "aggregate": "rank", "backend": "auto"}
 REGIONS: dict[str, Any] = {
-    **{"score": "linear_regions", "images": 3000, "resolution": 4, "channels_in": 1},
-    **{"backend": "auto", "supernet_channels": None, "supernet_cells": None},
+    "score": "linear_regions",
+    "images": 3000,
+    "resolution": 4,
+    "channels_in": 1,
+    "supernet_channels": None,
+    "supernet_cells": None,
 }
 #: Masked passes of the search that ranks a free shortlist.
 SHORT = 100
@@ -175,9 +176,9 @@ def _one_shot(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
     if path is not None:
         what = (
             "the paper with a prior of accuracy from a one-shot supernet, moved to the scale of what is "
-            "observed: accuracy"
+            f"observed {_proxy_words(space)}, like that supernet: accuracy"
         )
-        adapt = _with(score="accuracy", prior=path, force_prior=True)
+        adapt = _then(proxied, score="accuracy", prior=path, force_prior=True)
         yield from _with_prior("one-shot", what, adapt, path)
         yield from _of_prior(space, "one-shot", path)
 
@@ -232,11 +233,11 @@ def _te_nas(space: SearchSpace[Any]) -> Iterator[Row]:
     """Not the original: see the differences in `what`."""
     yield Row(
         "te-nas-like",
-        f"pruning as TE-NAS does, without `none`, by the sum of two ranks, each the mean over {NTK['envs']} "
-        f"draws of weights: ntk, {NTK_CHANNELS} channels, {NTK['images']} images (72 there, with learnt "
-        f"scales); linear regions of {REGIONS['images']:,} images, grey, shrunk to {REGIONS['resolution']} x "
+        f"pruning as TE-NAS does, without `none`, by the sum of two ranks: ntk, {NTK_CHANNELS} channels, "
+        f"{NTK['images']} images, the supernet's frozen normalisation (72, and each network's own there); "
+        f"linear regions of {REGIONS['images']:,} images, grey, shrunk to {REGIONS['resolution']} x "
         f"{REGIONS['resolution']} (3 x 3 crops of a channel there), in a network of one channel with a stem "
-        "(without there)",
+        "(without there); weights are drawn once (three times there)",
         lambda request: replace(
             proxied(replace(request, supernet_channels=request.supernet_channels or NTK_CHANNELS)), **NTK
         ),
