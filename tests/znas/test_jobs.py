@@ -60,7 +60,7 @@ def prior(tmp_path: Path) -> Path:
 
 
 def searched(work: Path, prior: str = "shipped", **changes: Any) -> Any:
-    rows = choose(SPACE, ["random", "darts-pt"], prior)
+    rows = choose(SPACE, ["random", "prior-argmax"], prior)
     return run_trials(rows, Setup(Request(**(TINY | changes))), seeds=1, prior=prior, work=work)
 
 

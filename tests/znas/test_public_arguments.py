@@ -16,7 +16,7 @@ from tests.znas.test_show import CELL, TINY
 from znas.games import GAMES, Bandit, Game, Permutation, get_game, get_interactions
 from znas.interventions import get_intervention
 from znas.interventions.probability import SMALLEST, check_p, parse_p
-from znas.searchers import SEARCHERS, DartsPT, Evolution, Naswot, ZeroCostPT, run
+from znas.searchers import SEARCHERS, Evolution, Naswot, OfPrior, Shortlist, ZeroCostPT, run
 from znas.selection.aggregate import get_aggregate
 from znas.selection.race import check_race
 from znas_engine.errors import InvalidValueError
@@ -128,8 +128,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "Naswot: many": lambda: Naswot(samples=10**12),
     "Evolution": lambda: Evolution(budget=True),
     "Evolution: tournament": lambda: Evolution(tournament="5"),  # type: ignore[arg-type]
+    "Shortlist": lambda: Shortlist(others=0),
     "ZeroCostPT": lambda: ZeroCostPT(iterations=0),
-    "DartsPT": lambda: DartsPT("prior.json"),  # type: ignore[arg-type]
+    "OfPrior": lambda: OfPrior("prior.json"),  # type: ignore[arg-type]
     "run": lambda: run(SEARCHERS["random"], "x"),  # type: ignore[arg-type]
     "run: a name": lambda: run("random", znas.Request()),  # type: ignore[arg-type]
     "run: hooks": lambda: run(SEARCHERS["random"], znas.Request(), None),  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -21,13 +22,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.command import supernet
+from znas import priors
 from znas.cli import main
 from znas.files import Album
 from znas.hooks import Hooks
+from znas.interventions.query import Query
+from znas.interventions.scorer import Answer
 from znas.output import markdown
+from znas.reproduce import one_shot
 from znas.reproduce.correlation import Scored, correlation, score_table, scores_csv, unique_rows
 from znas.reproduce.evaluation import Evaluation
 from znas.reproduce.figures import SCORES_FILE
+from znas.reproduce.permuted import Permuted
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
 from znas.reproduce.sets import sets
@@ -47,7 +53,9 @@ from znas.reproduce.trials import Trial, run_trials
 from znas.request import SHIPPED, Request
 from znas.result import Seconds
 from znas.scoring.batches import BATCH
-from znas.selection.aggregate import log_rank
+from znas.selection.aggregate import log_rank, mean
+from znas.selection.criteria import KeepOne
+from znas.selection.strategies import AllAtOnce
 from znas.setup import Setup
 from znas_engine.errors import DataError, InvalidValueError
 from znas_engine.scores import Score, get_score
@@ -211,7 +219,7 @@ def test_intervals_over_environments_hold_what_environments_change() -> None:
 def test_published_numbers_name_their_source() -> None:
     assert all(entry["source"] for entry in published()["correlation"]["scores"])
     for table in ("table1", "table2", "table3"):
-        known = rows(get_space(space_of(table)))
+        known = rows(get_space(space_of(table)), one_shot=Path("one-shot.json"))
         besides = [row for entry in methods(table) for row in entry["rows"]]
         assert len(set(besides)) == len(besides) > 0
         assert set(besides) <= set(known)
@@ -281,10 +289,11 @@ def test_rows_are_chosen_by_name() -> None:
 def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: Path) -> None:
     """On the smallest supernet and real images; rows that only repeat another at length are left out."""
     skipped = {"naswot-100", "naswot-1000", "evolution", "exhaustive", "paper-g-p0.5", "paper-g-prior-p0.5"}
-    skipped.add("default")
+    skipped |= {"default", "default-permuted", "shortlist"}
     if space == "darts":
-        skipped |= {"paper-p0", "paper-p0.5", "paper-prior-p0.5", "zero-cost-pt", "te-nas"}
-    chosen = [row for name, row in rows(get_space(space)).items() if name not in skipped]
+        skipped |= {"paper-p0", "paper-p0.5", "paper-prior-p0.5", "zero-cost-pt", "te-nas-like"}
+    available = rows(get_space(space)).items()
+    chosen = [row for name, row in available if name not in skipped and not name.endswith("default-score")]
     for row in rows(get_space(space)).values():
         row.adapt(tiny(space=space, data="cifar10", data_dir=test_data))
     given = tiny(
@@ -293,17 +302,96 @@ def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: 
     trials = run_trials(chosen, Setup(given), seeds=1, work=tmp_path / "work")
     for row in chosen:
         (trial,) = trials[row.name]
-        free = row.name in ("random", "most-parameters", "darts-pt") or row.name.endswith("p1")
+        free = row.name in ("random", "most-parameters", "prior-argmax") or row.name.endswith("p1")
         assert (trial.evaluations == 0) == free, row.name
+
+
+def test_one_search_has_as_many_masks_as_the_random_ones() -> None:
+    """`random-N-by-default-score` at the passes of the default; the shortlist at a hundred."""
+    default = Request(space=NB201).settled()
+    assert default.finalists is not None
+    count = len(NB201.neurons()) + 2 * default.finalists
+    assert f"random-{count}-by-default-score" in rows(NB201)
+
+
+def test_permuted_worths_are_the_same_numbers_elsewhere() -> None:
+    """Every row of scores moves alike, with whether it was drawn; each edge selects the best that it got."""
+    masks = np.stack([NB201.do(e, o) for e, o in NB201.neurons()])
+    truth = np.random.default_rng(0).normal(size=(2, len(masks)))
+    place = {mask.tobytes(): i for i, mask in enumerate(masks)}
+
+    def ask(queries: Sequence[Query]) -> list[Answer]:
+        found = [place[query.mask.tobytes()] for query in queries]
+        return [Answer(truth[:, i], intervened=i % 3 == 0) for i in found]
+
+    strategy = Permuted(AllAtOnce(KeepOne()), np.random.default_rng(1))
+    decision = strategy.decide(ask, NB201, mean, np.random.default_rng(2))
+    values = np.concatenate([worth.values for worth in decision.worths], axis=1)
+    order = [truth[0].tolist().index(value) for value in values[0]]
+    assert sorted(order) == list(range(len(masks)))
+    assert sum(i == k for i, k in enumerate(order)) < len(masks) // 2
+    assert np.array_equal(values[1], truth[1, order])
+    drawn = [flag for worth in decision.worths for flag in worth.intervened or ()]
+    assert drawn == [i % 3 == 0 for i in order]
+    best = [int(worth.values.mean(0).argmax()) for worth in decision.worths]
+    assert decision.selected.tolist() == best
+
+
+BRIEF = one_shot.Training(images=400, pixels=8, epochs=1, batch=32, batches=6, validated=100)
+
+
+@pytest.mark.ours
+def test_the_one_shot_prior_of_a_folder(test_data: Path, table_file: Path, tmp_path: Path) -> None:
+    """Trained once; its rows draw from it and nothing else; another training is refused, another prior's
+    searches are other searches; what it is worth is said by the ranks of the table."""
+    from scipy.stats import kendalltau
+
+    path, steps = tmp_path / "one-shot.json", []
+    setup = Setup(tiny(data="cifar10", data_dir=test_data))
+    found = one_shot.trained(setup, path, BRIEF, lambda done, total: steps.append(done))
+    assert steps[-1] == 200 // 32
+    written = path.read_bytes()
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    again = one_shot.trained(setup, path, BRIEF, lambda done, total: pytest.fail("trained again"))
+    assert np.array_equal(again.mean, found.mean)
+    assert path.read_bytes() == written
+    with pytest.raises(
+        InvalidValueError, match=r"is of another training: its seed is 0, not 1; pass another"
+    ):
+        one_shot.trained(Setup(tiny(data="cifar10", data_dir=test_data, seed=1)), path, BRIEF)
+    assert one_shot.place(tmp_path, NB201, SHIPPED) == one_shot.place(tmp_path, NB201, str(path)) == path
+    assert one_shot.place(tmp_path, NB201, str(NB201.prior)) == path  # which is of naswot
+
+    names = ["paper-one-shot-p1", "paper-g-one-shot-p1", "one-shot-argmax"]
+    chosen = choose(NB201, names, one_shot=path)
+    work = tmp_path / "work"
+    trials = run_trials(chosen, setup, seeds=3, work=work)
+    assert {trial.evaluations for each in trials.values() for trial in each} == {0}
+    best = [NB201.operations[o] for o in found.mean.argmax(1)]
+    assert trials["one-shot-argmax"][0].arch == str(NasBench201Genotype(tuple(best)))
+    assert len({trial.arch for trial in trials["paper-one-shot-p1"]}) > 1
+    assert run_trials(chosen, setup, seeds=3, work=work) == trials
+    changed = replace(found, mean=found.mean[:, ::-1])
+    path.unlink()
+    priors.save(changed, path)
+    other = run_trials(chosen, setup, seeds=1, work=work)
+    assert other["one-shot-argmax"][0].arch != trials["one-shot-argmax"][0].arch
+
+    table = read_table(table_file, NB201)
+    tau = kendalltau(found.predict(table.masks(NB201)), table.columns["cifar10_test_200ep"]).statistic
+    said = one_shot.remark(found, table)
+    assert f"Kendall {tau:.3f} over 15,625 architectures of table:cifar10_test_200ep" in said
+    sheet = table2(chosen, trials, table, setup.conditions(), [said])
+    assert sheet.notes[-1] == said
 
 
 def test_trials_are_kept_and_added_to(tmp_path: Path) -> None:
     """Finished searches are not repeated; more seeds and rows join them; another setting is another job."""
     work = tmp_path / "work"
     first = run_trials(choose(NB201, ["random"]), Setup(tiny()), seeds=2, work=work)
-    more = run_trials(choose(NB201, ["random", "darts-pt"]), Setup(tiny()), seeds=3, work=work)
+    more = run_trials(choose(NB201, ["random", "prior-argmax"]), Setup(tiny()), seeds=3, work=work)
     assert more["random"][:2] == first["random"]  # the seconds too: they were not measured again
-    assert len(more["darts-pt"]) == 3
+    assert len(more["prior-argmax"]) == 3
     lines = work.read_text().splitlines()
     assert len(lines) == 1 + 6
     with pytest.raises(InvalidValueError, match=r"belongs to another job.*its images is 10, not 12"):
@@ -628,6 +716,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["table2", "--rows", "naswot-11", "--data", "gaussian"], "unknown row"),
         (["table2"], "`data_dir` is required for cifar10"),
         (["table2", "--data", "gaussian", "--rows", "paper-p0"], "needs labels"),
+        (["table2", "--data", "gaussian", "--rows", "one-shot-argmax"], "needs labels"),
         (
             ["correlation", "--table", str(table_file), "--scores", "nope", "--data", "gaussian"],
             "score 'nope'",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,30 @@ from hypothesis import strategies as st
 
 from tests.conftest import SMALL, small
 from znas import priors
+from znas.costs.counts import flops
+from znas.costs.live import live
+from znas.meaning import reaching
 from znas.request import Request
-from znas.searchers import SEARCHERS, DartsPT, Evolution, Exhaustive, Naswot, Task, TeNas, ZeroCostPT, run
+from znas.searchers import (
+    SEARCHERS,
+    Evolution,
+    Exhaustive,
+    Naswot,
+    OfPrior,
+    Shortlist,
+    Task,
+    TeNas,
+    ZeroCostPT,
+    run,
+)
 from znas.searchers.base import admitted_path
 from znas.searchers.evolution import mutate
-from znas.selection.aggregate import log_rank, mean
+from znas.searchers.thin import thin
+from znas.selection.aggregate import log_rank, mean, mean_rank
+from znas.setup import Setup
+from znas_engine.environment import derive_seed
 from znas_engine.errors import InvalidValueError
+from znas_engine.graph import Mixed
 from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.spaces.darts import Darts
 from znas_engine.spaces.nasbench201 import NasBench201, NasBench201Genotype
@@ -134,42 +154,80 @@ def best_additive(space: SearchSpace[Any], weights: Any) -> Mask:
 def test_perturbation_and_pruning_find_the_additive_optimum() -> None:
     """NAS-Bench-201: both remove what costs least, which an additive score makes exact."""
     weights, value = additive(NB201)
-    for searcher in (ZeroCostPT(), ZeroCostPT(iterations=3), TeNas()):
+    for searcher in (ZeroCostPT(1), ZeroCostPT(), TeNas()):
+        allowed = np.where(NB201.computing, weights, -np.inf) if isinstance(searcher, TeNas) else weights
         given_task, _ = task(NB201, value)
-        assert np.array_equal(searcher.choose(given_task), best_additive(NB201, weights)), searcher
+        assert np.array_equal(searcher.choose(given_task), best_additive(NB201, allowed)), searcher
 
 
 @SPACES
-def test_zero_cost_pt_is_leave_one_out_edge_by_edge(space: SearchSpace[Any]) -> None:
-    """Replayed from what it asked: an edge keeps the operation without which the score was lowest."""
-    _, value = additive(space)
+def test_a_perturbation_zeroes_one_weight_at_a_time(space: SearchSpace[Any]) -> None:
+    """Replayed from what it asked, on a score that is no sum: an edge keeps the operation without which, all
+    other weights as they were, the score was lowest; then, node by node, the edges without which it was."""
+    weights = np.random.default_rng(2).normal(size=space.shape)
+
+    def value(mask: Mask) -> float:
+        return float(np.sin(5 * (mask * weights).sum(1)).sum() + (mask * weights).sum() ** 2)
+
     given_task, asked = task(space, value)
-    chosen = ZeroCostPT().choose(given_task)
-    base, players = space.mixture(), space.options(0)
-    rows = iter(asked)
-    for _ in range(len(space.edges)):
-        masks = [next(rows) for _ in players]
-        (edge,) = {int(e) for mask in masks for e in np.flatnonzero((mask != base).any(1))}
+    chosen = ZeroCostPT(1).choose(given_task)
+    base, rows = space.mixture(), iter(asked)
+    seen: list[int] = []
+    for _ in space.edges:
+        first = next(rows)
+        ((edge, _),) = np.argwhere(first != base).tolist()
+        players = space.options(edge)
+        masks = [first, *(next(rows) for _ in players[1:])]
         for o, mask in zip(players, masks, strict=True):
-            others = [q for q in range(len(space.operations)) if q != o]
-            assert np.count_nonzero(mask[edge]) == len(others)
-            assert mask[edge, o] == 0
+            wanted = base.copy()
+            wanted[edge, o] = 0
+            assert np.array_equal(mask, wanted)
         base[edge] = 0
         base[edge, players[int(np.argmin([value(mask) for mask in masks]))]] = 1
-    assert np.array_equal(chosen, base * chosen.any(1)[:, None])
+        seen.append(edge)
+    assert sorted(seen) == list(range(len(space.edges)))
+    assert len({space.edges[e].cell for e in seen[:2]}) == len({edge.cell for edge in space.edges})
+    for _ in space.contested_nodes():
+        first = next(rows)
+        (edge,) = np.flatnonzero((first != base).any(1))
+        (into,) = (node for node in space.nodes() if edge in node)
+        losses = [value(mask) for mask in (first, *(next(rows) for _ in into[1:]))]
+        for e in sorted(into, key=lambda e: losses[into.index(e)])[space.in_edges :]:
+            base[e] = 0
+    assert not list(rows)
+    assert np.array_equal(chosen, base)
+
+
+def test_iterations_are_compared_by_their_own_score() -> None:
+    """The answer has the best score of all that the iterations end with, and no mask is measured twice."""
+    weights = np.random.default_rng(4).normal(size=(6, 5, 6, 5))
+
+    def value(mask: Mask) -> float:
+        return float(np.einsum("eo,eofp,fp", mask, weights, mask)) if NB201.admits(_nearest(mask)) else -99.0
+
+    given_task, asked = task(NB201, value)
+    chosen = ZeroCostPT(10).choose(given_task)
+    ends = [mask for mask in asked if ((mask == 0) | (mask == 1)).all() and (mask.sum(1) == 1).all()]
+    assert len(ends) > 1
+    assert value(chosen) == max(map(value, ends))
+    assert len({mask.tobytes() for mask in asked}) == len(asked)
+
+
+def _nearest(mask: Mask) -> Mask:
+    return np.eye(5, dtype=np.float32)[mask.argmax(1)]
 
 
 def test_te_nas_prunes_step_by_step() -> None:
-    """Replayed by a plain loop: 5, 4, 3, 2 operations per edge are left, then one."""
-    rng = np.random.default_rng(3)
-    weights = rng.normal(size=(6, 5))
+    """Replayed by a plain loop: 4, 3, 2 operations per edge are left, then one; `none` is none of them, good
+    as it would be."""
+    weights = np.random.default_rng(3).normal(size=(6, 5))
 
     def value(mask: Mask) -> float:
-        return float(np.sin(3 * mask @ weights.T).sum() - 10 * mask[:, 0].sum())  # `none` goes first
+        return float(np.sin(3 * mask @ weights.T).sum() + 10 * mask[:, 0].sum())
 
     given_task, asked = task(NB201, value)
     chosen = TeNas().choose(given_task)
-    left = {e: list(range(5)) for e in range(6)}
+    left = {e: list(range(1, 5)) for e in range(6)}
     count = 0
     while any(len(operations) > 1 for operations in left.values()):
         losses = {}
@@ -184,6 +242,83 @@ def test_te_nas_prunes_step_by_step() -> None:
             left[e].remove(max(left[e], key=lambda o: losses[e, o]))
     assert len(asked) == count
     assert {e: [int(chosen[e].argmax())] for e in left} == left
+
+
+def test_te_nas_prunes_the_edges_of_a_node_together() -> None:
+    """Node by node, those whose loss leaves the highest score go; what a later node asks is asked without
+    them."""
+    weights, value = additive(DARTS)
+    given_task, asked = task(DARTS, value)
+    chosen = TeNas().choose(given_task)
+    count = sum(map(len, DARTS.contested_nodes()))
+    base = np.maximum.reduce(asked[-count:])  # one per edge, before edges go: every one is in some mask
+    for into in DARTS.contested_nodes():
+        for e, mask in zip(into, asked[-count:], strict=False):
+            assert not mask[e].any()
+        del asked[-count : len(asked) - count + len(into)]
+        count -= len(into)
+        worth = {e: (base[e] * weights[e]).sum() for e in into}
+        assert {e for e in into if chosen[e].any()} == set(sorted(into, key=lambda e: -worth[e])[:2])
+
+
+def test_linear_regions_differ_between_thin_networks(test_data: Path) -> None:
+    """As TE-NAS counts them: fewer than images, and not the same for every architecture; the number of images
+    for all of them in a network of the usual size."""
+    given = Request(
+        **{"preset": "naswot", "data": "cifar10", "data_dir": test_data, "score": "linear_regions"},
+        **{"resolution": 4, "channels_in": 1, "images": 1000},
+    )
+    masks = np.stack([NB201.mask(NB201.parse([o] * 6)) for o in range(1, 5)])
+    (narrow,) = Setup(replace(given, space=thin(NB201))).measure(masks)
+    assert len(set(narrow)) > 1
+    assert narrow.max() < 1000
+    (usual,) = Setup(replace(given, supernet_cells=1, images=100)).measure(masks[1:3])
+    assert set(usual) == {100}
+
+
+@SPACES
+def test_a_thin_network_ends_with_the_first_cells_that_hold_all(space: SearchSpace[Any]) -> None:
+    """Every operation of the space reaches the logits; one cell less, and some would be missing."""
+    narrow = thin(space)
+    macro = narrow.search_macro(resolution=4, classes=3)
+    assert macro.channels == 1
+    graph = narrow.supernet(macro)
+    whole = space.supernet(macro)
+    assert reaching(graph) == reaching(whole)
+    assert graph.nodes[:-2] == whole.nodes[: len(graph.nodes) - 2]
+    assert graph.cells == whole.cells[: len(graph.cells)]
+    inside = [node for node in graph.nodes[: graph.cells[-2] + 1] if isinstance(node, Mixed)]
+    assert {slot for node in inside for slot in node.slots} - {None} < reaching(whole)
+    assert type(space).supernet(space, macro) == whole  # the space itself stays as it was
+
+
+def test_a_shortlist_holds_those_that_compute_most() -> None:
+    """Against every function: no other has more live FLOPs than the least of the first; the best of them and
+    of the random ones is found, by ranks among the random ones."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(2, 6, 5)) * np.array([1, 1e6])[:, None, None]
+    asked: list[Mask] = []
+
+    def observe(masks: Mask) -> Any:
+        asked.extend(masks)
+        return np.einsum("geo,seo->sg", masks, weights)
+
+    macro = small(NB201)
+    chosen = Shortlist(6, 30).choose(Task(NB201, macro, observe, log_rank, np.random.default_rng(0)))
+
+    def passed(mask: Mask) -> int:
+        return live(NB201.network(NB201.genotype(mask), macro)).flops
+
+    assert len(asked) == 36
+    least = min(map(passed, asked[:6]))
+    sums = (np.stack([NB201.mask(g) for g in NB201.functions()]) * NB201.costs(macro, flops)).sum((1, 2))
+    for i in np.argsort(-sums)[:200]:  # the others have fewer FLOPs, live or not, than the first six
+        mask = NB201.mask(NB201.functions()[i])
+        assert passed(mask) <= least or any(np.array_equal(mask, each) for each in asked[:6])
+    assert sums[np.argsort(-sums)[200]] - sums.max() < least - max(map(passed, asked[:6]))
+    values = observe(np.stack(asked))
+    best = log_rank(values, values[:, 6:36])[:36]
+    assert np.array_equal(chosen, asked[int(best.argmax())])
 
 
 @SPACES
@@ -271,17 +406,23 @@ def _never(masks: Mask) -> Any:
 
 
 @SPACES
-def test_darts_pt_follows_the_means_of_its_prior(space: SearchSpace[Any]) -> None:
-    """Leave-one-out on means keeps the operation of the largest mean; nothing is measured."""
+def test_the_argmax_of_a_prior(space: SearchSpace[Any]) -> None:
+    """The operation of the largest mean on every edge, the edges without which it is lowest; nothing is
+    measured."""
     path = space.prior
     assert path is not None
     prior = priors.load(path)
-    chosen = DartsPT(prior).choose(Task(space, small(space), _never, mean, np.random.default_rng(0)))
-    for e in np.flatnonzero(chosen.any(1)):
-        assert chosen[e, int(np.nanargmax(prior.mean[e]))] == 1
+    chosen = OfPrior(prior).choose(Task(space, small(space), _never, mean, np.random.default_rng(0)))
+    for into in space.nodes():
+        kept = [e for e in into if chosen[e].any()]
+        for e in kept:
+            assert chosen[e, int(np.nanargmax(prior.mean[e]))] == 1
+        if len(kept) < len(into):
+            assert prior.drop_mean is not None
+            assert set(kept) == set(sorted(into, key=lambda e: prior.drop_mean[e])[:2])  # type: ignore[index]
     other = DARTS if space is NB201 else NB201
     with pytest.raises(InvalidValueError, match=f"the prior is for {space.name}, not for {other.name}"):
-        DartsPT(prior).choose(Task(other, small(other), _never, mean, np.random.default_rng(0)))
+        OfPrior(prior).choose(Task(other, small(other), _never, mean, np.random.default_rng(0)))
 
 
 # --- on the real supernet ---
@@ -305,6 +446,21 @@ def test_searchers_run_on_the_supernet(space: SearchSpace[Any], name: str) -> No
     seconds = first.seconds
     assert seconds.total == pytest.approx(seconds.setup + seconds.evaluate + seconds.select)
     assert (seconds.evaluate > 0) == (name != "random")
+
+
+def test_scores_of_several_supernets_are_ranked_together() -> None:
+    """`beside`: its rows join, its passes and seconds count."""
+    given = Request(preset="naswot", images=6, resolution=8, aggregate="rank", supernet_channels=2)
+    given = replace(given, supernet_cells=1)
+    other = replace(given, score="swap", supernet_channels=4)
+    alone, both = run(Naswot(5), given), run(Naswot(5), given, beside=[other])
+    assert both.evaluations == 2 * alone.evaluations
+    every = [Setup(each) for each in (given, other)]
+    rng = np.random.default_rng(derive_seed(0, "searcher", "Naswot"))
+    masks = np.stack([admitted_path(NB201, rng) for _ in range(5)])
+    values = np.concatenate([each.measure(masks) for each in every])
+    found = mean_rank(values)
+    assert found[[NB201.genotype(m) == both.genotype for m in masks].index(True)] == found.max()
 
 
 def test_bad_numbers() -> None:

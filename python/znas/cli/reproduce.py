@@ -140,6 +140,9 @@ def table2(
 ) -> None:
     """NAS-Bench-201: the paper as written, the default search, and baselines, by the cells they find.
 
+    The rows with a one-shot prior train a supernet first, a few minutes on one core, and keep its prior in
+    OUT/one-shot.json; with --prior FILE of accuracy they take that.
+
     \b
     Examples:
       znas-engine reproduce table2 --data-dir ~/data \\
@@ -147,7 +150,7 @@ def table2(
       znas-engine reproduce table2 --data-dir ~/data \\
         --rows random,default --seeds 3 --out runs/quick
     """
-    from znas.reproduce import drawings, folder
+    from znas.reproduce import drawings, folder, one_shot
     from znas.reproduce.published import space_of
     from znas.reproduce.rows import choose
     from znas.reproduce.table2 import table2 as tabulate
@@ -158,15 +161,21 @@ def table2(
     pictures = [] if table is None else ["table2.png"]
     album = folder.opened(out, "table2", *pictures)
     setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
-    chosen = choose(setup.space, names(rows), prior)
+    place = one_shot.place(out, setup.space, prior)
+    chosen = choose(setup.space, names(rows), prior, place)
     with progress_bar("files of the table", quiet=quiet) as progress:
         truth = None if table is None else read_table(table, setup.space, progress, reporter(quiet=quiet))
     if truth is not None:
         truth.accuracies()  # refused before the searches
+    remarks = []
+    if any(row.prior == place for row in chosen):
+        with progress_bar("training steps", quiet=quiet) as progress:
+            found = one_shot.found(setup, place, out, progress)
+        remarks.append(one_shot.remark(found, truth))
     with progress_bar("searches", "masked passes", quiet=quiet) as bar:
         hooks = Hooks(bar, inner=bar.inner)
         trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
-    sheet = tabulate(chosen, trials, truth, setup.conditions())
+    sheet = tabulate(chosen, trials, truth, setup.conditions(), remarks)
     save(sheet, album, "table2", None if truth is None else drawings.draw_accuracies, as_json=as_json)
     show_sheets([sheet], as_json=as_json)
 

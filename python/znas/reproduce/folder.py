@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from znas.files import Album
+from znas.files import Album, work_file
 
 #: The finished searches of a folder, those under limits, and its measured scores.
 SEARCHES, LIMITED, SCORES = "searches.work", "limited.work", "scores.work"
+#: The prior of its own one-shot supernet.
+ONE_SHOT = "one-shot.json"
 #: The folder of its trained networks, a folder each.
 TRAINED = "trained"
 #: Of every table NAME the files NAME.SUFFIX.
@@ -19,6 +21,13 @@ def opened(out: Path, name: str, *others: str) -> Album:
 
     Raises StorageError.
     """
-    album = Album(out, (SEARCHES, LIMITED, SCORES, TRAINED))
+    prior = out / ONE_SHOT
+    own = (SEARCHES, LIMITED, SCORES, TRAINED, ONE_SHOT, work_file(prior).name, checkpoint(prior).name)
+    album = Album(out, own)
     album.check(*(f"{name}.{suffix}" for suffix in SUFFIXES), *others)
     return album
+
+
+def checkpoint(prior: Path) -> Path:
+    """Of the training of a prior that is to be this file."""
+    return prior.with_name(f"{prior.name}.checkpoint")

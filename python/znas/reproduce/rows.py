@@ -8,30 +8,49 @@ from pathlib import Path
 from typing import Any
 
 from znas import priors
+from znas.expected import expected
 from znas.hooks import Hooks
+from znas.method import Method
 from znas.presets import DEFAULT, ORDINARY
+from znas.reproduce.permuted import permuted
 from znas.request import SHIPPED, Request
 from znas.search import searched
 from znas.searchers import (
-    DartsPT,
     Evolution,
     Exhaustive,
     Found,
     MostParameters,
     Naswot,
+    OfPrior,
     Random,
     Searcher,
+    Shortlist,
     TeNas,
     ZeroCostPT,
     run,
 )
+from znas.searchers.thin import thin
 from znas_engine import paths
 from znas_engine.arguments import distinct
+from znas_engine.backends.passes import count_passes
 from znas_engine.errors import InvalidValueError, unknown_choice
+from znas_engine.scores import get_scores
 from znas_engine.spaces import Macro, SearchSpace, get_space
 
-#: Gradients need the torch backend, whatever the others run on.
-TE_NAS: dict[str, Any] = {"score": "ntk+linear_regions", "aggregate": "auto", "backend": "auto"}
+#: What TE-NAS measures, with sizes and images near its own. Gradients need the torch backend, whatever the
+#: others run on.
+NTK_CHANNELS = 3
+NTK: dict[str, Any] = {"score": "ntk", "images": 32, "aggregate": "rank", "backend": "auto"}
+REGIONS: dict[str, Any] = {
+    "score": "linear_regions",
+    "images": 3000,
+    "resolution": 4,
+    "channels_in": 1,
+    "supernet_channels": None,
+    "supernet_cells": None,
+}
+#: Masked passes of the search that ranks a free shortlist.
+SHORT = 100
 #: The two that every other row is tested against.
 RANDOM, LARGEST = "random", "most-parameters"
 
@@ -43,122 +62,190 @@ Search = Callable[[Request, Hooks], Found]
 class Row:
     """One search, repeated over seeds: `search(adapt(request), hooks)`.
 
-    adapt: what this row changes in the request that all rows share. of_prior: whether it uses the prior.
+    adapt: what this row changes in the request that all rows share. prior: the file of the one that it uses.
     """
 
     name: str
     what: str
     adapt: Adapt
     search: Search
-    of_prior: bool = False
+    prior: Path | None = None
 
 
-def rows(space: SearchSpace[Any], prior: str = SHIPPED) -> dict[str, Row]:
+def rows(space: SearchSpace[Any], prior: str = SHIPPED, one_shot: Path | None = None) -> dict[str, Row]:
     """All rows for a space, by name, in the order in which they are printed.
 
-    prior: the file that the rows with a prior use, or "shipped"; without one these rows do not exist.
+    prior: the file that the rows with a prior use, or "shipped". one_shot: that of the rows with a one-shot
+    prior of accuracy, which need not be there yet. Without a file these rows do not exist.
     """
     path = prior_path(space, prior)
     found = [
         Row(RANDOM, "one uniformly random architecture", _with(), _baseline(Random())),
         Row(LARGEST, "the architecture with most parameters", _with(), _baseline(MostParameters())),
         *_paper(space, path),
-        _default(space),
+        *_one_shot(space, one_shot),
+        *_default(space),
         *_on_naswot(space),
-        *_on_prior(space, path),
-        *_on_half_the_images(space),
+        *_of_prior(space, "prior", path),
+        *_te_nas(space),
+        *_exhaustive(space),
     ]
     return {row.name: row for row in found}
 
 
-def choose(space: SearchSpace[Any], names: Sequence[str] | None, prior: str = SHIPPED) -> list[Row]:
+def choose(
+    space: SearchSpace[Any],
+    names: Sequence[str] | None,
+    prior: str = SHIPPED,
+    one_shot: Path | None = None,
+) -> list[Row]:
     """The named rows in printing order, or all; InvalidValueError naming the nearest for an unknown one."""
-    available = rows(space, prior)
+    available = rows(space, prior, one_shot)
     distinct("`rows`", names or ())
     for name in names or ():
         if name not in available:
             raise unknown_choice("row", name, available)
     chosen = [row for name, row in available.items() if names is None or name in names]
-    if prior != SHIPPED and not any(row.of_prior for row in chosen):
-        users = ", ".join(row.name for row in available.values() if row.of_prior)
+    path = prior_path(space, prior)
+    if prior != SHIPPED and not any(row.prior == path for row in chosen):
+        users = ", ".join(row.name for row in available.values() if row.prior == path)
         raise InvalidValueError(
             f"--prior {prior} is of rows that use one: add one of {users} to --rows, or drop --prior"
         )
     return chosen
 
 
-def _default(space: SearchSpace[Any]) -> Row:
-    """`znas.search` with nothing but data, whatever the other rows' images and norm are."""
+def _default(space: SearchSpace[Any]) -> Iterator[Row]:
+    """`znas.search` with nothing but data, whatever the other rows' images and norm are; and what is left of
+    it without its interventions."""
     preset = Request(space=space).settled()
+    assert preset.norm is not None
+    scores = get_scores(preset.score)
+    method = Method.of(preset, space, scores)
+    size = f"{preset.images} images, norm {preset.norm}, {_cells_in_words(space, preset.supernet_cells or 0)}"
     what = (
         f"znas.search with nothing but data: {preset.score}, p = 0, then {preset.finalists:,} architectures "
-        f"ranked among as many random ones; {preset.images} images, norm {preset.norm}, "
-        f"{_cells_in_words(space, preset.supernet_cells or 0)}"
+        f"ranked among as many random ones; {size}"
     )
-    of_preset = dict.fromkeys(ORDINARY)
-    return Row("default", what, _with(preset=DEFAULT, aggregate="auto", **of_preset), _engine)
+    as_preset = _with(preset=DEFAULT, aggregate="auto", **dict.fromkeys(ORDINARY))
+    yield Row("default", what, as_preset, _engine)
+    yield Row(
+        "default-permuted",
+        "negative control: the default with what it measured of operations permuted among all of them before "
+        "it selects finalists",
+        as_preset,
+        lambda request, hooks: Found.of(permuted(request, hooks)),
+    )
+    masks = expected(method, space).masks
+    yield Row(
+        f"random-{masks}-by-default-score",
+        f"the best of {masks:,} random architectures, as many masks as the default measures, by its scores "
+        f"{preset.score}, whose ranks are combined; {size}",
+        as_preset,
+        _baseline(Naswot(masks)),
+    )
+    half = SHORT // count_passes(scores, preset.norm) // 2
+    yield Row(
+        "shortlist",
+        f"the {half} architectures with most live FLOPs and {half} random ones, ranked by the default's "
+        f"scores among the random ones; {size}",
+        as_preset,
+        _baseline(Shortlist(half, half)),
+    )
 
 
-def _paper(space: SearchSpace[Any], path: Path | None) -> list[Row]:
+def _paper(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
     """The paper as written: accuracy, Algorithm 1, Gaussian intervention; -G takes Shapley values."""
-    found = []
     for game, suffix, ps in (("none", "", ("0", "0.5", "1")), ("shapley", "-g", ("0.5", "1"))):
         for p in ps:
-            found.append(
-                Row(
-                    f"paper{suffix}-p{p}",
-                    f"the paper as written{', Shapley values' if suffix else ''}: accuracy, p = {p}, "
-                    "Gaussian intervention, neutral prior",
-                    _with(score="accuracy", p=float(p), game=game),
-                    _engine,
-                )
+            yield Row(
+                f"paper{suffix}-p{p}",
+                f"the paper as written{', Shapley values' if suffix else ''}: accuracy, p = {p}, "
+                "Gaussian intervention, neutral prior",
+                _with(score="accuracy", p=float(p), game=game),
+                _engine,
             )
     if path is not None:
         score = priors.load(path, space).score
-        for game, suffix in (("none", ""), ("shapley", "-g")):
-            for p in ("0.5", "1"):
-                found.append(
-                    Row(
-                        f"paper{suffix}-prior-p{p}",
-                        f"the same with a prior, which is of the score {score}: {score}, p = {p}",
-                        _with(score=score, p=float(p), game=game, prior=path),
-                        _engine,
-                        of_prior=True,
-                    )
-                )
-    return found
+        what = f"the same with a prior, which is of the score {score}: {score}"
+        yield from _with_prior("prior", what, _with(score=score, prior=path), path)
+
+
+def _one_shot(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
+    """The paper's own D(Z): accuracies of a one-shot supernet, whether or not it ranks."""
+    if path is not None:
+        what = (
+            "the paper with a prior of accuracy from a one-shot supernet, moved to the scale of what is "
+            f"observed {_proxy_words(space)}, like that supernet: accuracy"
+        )
+        adapt = _then(proxied, score="accuracy", prior=path, force_prior=True)
+        yield from _with_prior("one-shot", what, adapt, path)
+        yield from _of_prior(space, "one-shot", path)
+
+
+def _with_prior(kind: str, what: str, adapt: Adapt, path: Path) -> Iterator[Row]:
+    """At p = 0.5 and 1, with and without Shapley values."""
+    for game, suffix in (("none", ""), ("shapley", "-g")):
+        for p in ("0.5", "1"):
+            yield Row(
+                f"paper{suffix}-{kind}-p{p}",
+                f"{what}, p = {p}{', Shapley values' if suffix else ''}",
+                _then(adapt, p=float(p), game=game),
+                _engine,
+                path,
+            )
 
 
 def _on_naswot(space: SearchSpace[Any]) -> Iterator[Row]:
     """Other ways to choose by the same score."""
     yield Row("naswot-p0.5", "the preset naswot: naswot, p = 0.5, neutral prior", _with(), _engine)
+    searcher = ZeroCostPT()
     yield Row(
         "zero-cost-pt",
-        "Zero-Cost-PT on naswot, one iteration, on the space's own supernet",
-        _with(),
-        _baseline(ZeroCostPT()),
+        f"Zero-Cost-PT on naswot, the best of {searcher.iterations} iterations by its own naswot, "
+        f"{_proxy_words(space)}; the same images throughout, where the original takes others at every step "
+        "and 100 batches to compare the iterations",
+        proxied,
+        _baseline(searcher),
     )
     for n in (10, 100, 1000):
-        what = f"best naswot of {n} random architectures, scored {_proxy_words(space)}"
+        what = (
+            f"NASWOT: best naswot of {n} random architectures that let images through, scored "
+            f"{_proxy_words(space)}, where the original takes whole networks and 128 images"
+        )
         yield Row(f"naswot-{n}", what, proxied, _baseline(Naswot(n)))
-    what = f"regularised evolution on naswot, 200 architectures, scored {_proxy_words(space)}"
-    yield Row("evolution", what, proxied, _baseline(Evolution()))
-
-
-def _on_prior(space: SearchSpace[Any], path: Path | None) -> Iterator[Row]:
-    if path is not None:
-        what = "leave-one-out on the mean of the prior; nothing is measured"
-        yield Row("darts-pt", what, _with(), _darts_pt(space, path), of_prior=True)
-
-
-def _on_half_the_images(space: SearchSpace[Any]) -> Iterator[Row]:
-    """Searches that compare thousands, on half the images."""
-    yield Row(
-        "te-nas",
-        f"pruning by the ranks of {TE_NAS['score']}, half the images, {_proxy_words(space)}",
-        lambda request: replace(proxied(_halved(request)), **TE_NAS),
-        _baseline(TeNas()),
+    evolution = Evolution()
+    what = (
+        f"regularised evolution with naswot for the accuracy of a trained network, {evolution.budget} "
+        f"architectures, population {evolution.population}, tournament {evolution.tournament} (the original: "
+        f"20,000, 100, 25), scored {_proxy_words(space)}"
     )
+    yield Row("evolution", what, proxied, _baseline(evolution))
+
+
+def _of_prior(space: SearchSpace[Any], kind: str, path: Path | None) -> Iterator[Row]:
+    if path is not None:
+        what = f"the operations of the largest means of the {kind} prior; nothing is measured or drawn"
+        yield Row(f"{kind}-argmax", what, _with(), _argmax(space, path), path)
+
+
+def _te_nas(space: SearchSpace[Any]) -> Iterator[Row]:
+    """Not the original: see the differences in `what`."""
+    yield Row(
+        "te-nas-like",
+        f"pruning as TE-NAS does, without `none`, by the sum of two ranks: ntk, {NTK_CHANNELS} channels, "
+        f"{NTK['images']} images, the supernet's frozen normalisation (72, and each network's own there); "
+        f"linear regions of {REGIONS['images']:,} images, grey, shrunk to {REGIONS['resolution']} x "
+        f"{REGIONS['resolution']} (3 x 3 crops of a channel there), in a network of one channel with a stem "
+        "(without there); weights are drawn once (three times there)",
+        lambda request: replace(
+            proxied(replace(request, supernet_channels=request.supernet_channels or NTK_CHANNELS)), **NTK
+        ),
+        _pruned,
+    )
+
+
+def _exhaustive(space: SearchSpace[Any]) -> Iterator[Row]:
     if space.functions() is not None:
         yield Row(
             "exhaustive",
@@ -194,6 +281,10 @@ def _with(**changes: Any) -> Adapt:
     return lambda request: replace(request, **changes)
 
 
+def _then(adapt: Adapt, **changes: Any) -> Adapt:
+    return lambda request: replace(adapt(request), **changes)
+
+
 def _engine(request: Request, hooks: Hooks) -> Found:
     return Found.of(searched(request, hooks))
 
@@ -212,8 +303,13 @@ def proxied(request: Request) -> Request:
     )
 
 
-def _darts_pt(space: SearchSpace[Any], path: Path) -> Search:
-    return lambda request, hooks: run(DartsPT(priors.load(path, space)), request, hooks)
+def _argmax(space: SearchSpace[Any], path: Path) -> Search:
+    return lambda request, hooks: run(OfPrior(priors.load(path, space)), request, hooks)
+
+
+def _pruned(request: Request, hooks: Hooks) -> Found:
+    regions = replace(request, space=thin(get_space(request.space)), **REGIONS)
+    return run(TeNas(), request, hooks, beside=[regions])
 
 
 def prior_path(space: SearchSpace[Any], prior: str) -> Path | None:

@@ -33,9 +33,14 @@ NOTES = (
 
 
 def table2(
-    rows: Sequence[Row], trials: dict[str, list[Trial]], table: Table | None, conditions: Conditions
+    rows: Sequence[Row],
+    trials: dict[str, list[Trial]],
+    table: Table | None,
+    conditions: Conditions,
+    remarks: Sequence[str] = (),
 ) -> Sheet:
-    """table: trained cells with their accuracies, every column reported; None reports costs alone.
+    """table: trained cells with their accuracies, every column reported; None reports costs alone. remarks:
+    what belongs to some of the rows.
 
     Raises DataError where a found cell is not in the table.
     """
@@ -52,7 +57,7 @@ def table2(
             "seconds (published)",
         ],
         cells=[_cells(e, list(columns)) for e in entries] + [_other(e, list(columns)) for e in others],
-        notes=[*NOTES, *(f"{row.name}: {row.what}" for row in rows)],
+        notes=[*NOTES, *(f"{row.name}: {row.what}" for row in rows), *remarks],
         records=[_record(e, c) for e in entries for c in (columns or {"": {}})],
         data={
             "table": "table2",

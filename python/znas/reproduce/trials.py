@@ -71,11 +71,12 @@ def run_trials(
     with Journal(
         work, identity(setup, job="reproduce searches", prior=_digest(setup.space, prior))
     ) as journal:
+        keys = {row.name: _key(row, prior_path(setup.space, prior)) for row in rows}
         total, done = seeds * len(rows), 0
         for seed in range(request.seed, request.seed + seeds):
             for row in rows:
                 work_of = partial(_search, row, replace(request, seed=seed), quiet)
-                value = jobs.piece(journal, f"{row.name}/{seed}", TRIAL, work_of)
+                value = jobs.piece(journal, f"{keys[row.name]}/{seed}", TRIAL, work_of)
                 spent = Seconds(**value["seconds"])
                 found[row.name].append(
                     Trial(seed, value["arch"], value["evaluations"], spent, value["device"])
@@ -89,6 +90,13 @@ def check_seeds(first: int, count: int, least: int) -> None:
     """InvalidValueError where so many searches from the seed `first` on are none or never end."""
     check_between("seeds", count, least, MOST)
     check_between("seed", first, 0, 2**63 - 1 - MOST)
+
+
+def _key(row: Row, common: Path | None) -> str:
+    """What names a row's searches: those with another prior than the `common` one name that too."""
+    if row.prior is None or row.prior == common:
+        return row.name
+    return f"{row.name}/{jobs.file(row.prior, 'the prior')}"
 
 
 def _digest(space: SearchSpace[Any], prior: str) -> str | None:

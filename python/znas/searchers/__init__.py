@@ -4,7 +4,7 @@
     found.genotype, found.evaluations, found.seconds
 
 `SEARCHERS` holds each with its usual numbers; one with others is its class, called with them:
-`Naswot(samples=1000)`, `DartsPT(prior)`.
+`Naswot(samples=1000)`, `OfPrior(prior)`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from znas.searchers.evolution import Evolution
 from znas.searchers.exhaustive import Exhaustive
 from znas.searchers.most_parameters import MostParameters
 from znas.searchers.naswot import Naswot
+from znas.searchers.of_prior import OfPrior
+from znas.searchers.perturbation import ZeroCostPT
 from znas.searchers.random import Random
+from znas.searchers.shortlist import Shortlist
 from znas.searchers.te_nas import TeNas
-from znas.searchers.zero_cost_pt import DartsPT, ZeroCostPT
 
 __all__ = [
     "SEARCHERS",
-    "DartsPT",
     "Evolution",
     "Exhaustive",
     "Found",
     "MostParameters",
     "Naswot",
+    "OfPrior",
     "Random",
     "Searcher",
+    "Shortlist",
     "Task",
     "TeNas",
     "ZeroCostPT",
@@ -40,7 +43,8 @@ SEARCHERS: dict[str, Searcher] = {
     "naswot": Naswot(),
     "zero_cost_pt": ZeroCostPT(),
     "te_nas": TeNas(),
+    "shortlist": Shortlist(),
     "evolution": Evolution(),
     "exhaustive": Exhaustive(),
 }
-"""All that need nothing but a request; `DartsPT` needs a prior."""
+"""All that need nothing but a request; `OfPrior` needs a prior."""

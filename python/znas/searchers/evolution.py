@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from znas.searchers.base import MOST, Searcher, Task, admitted_path
-from znas.selection.criteria import Floats
+from znas.searchers.base import MOST, Searcher, Task, admitted_path, remembered
 from znas.selection.operations import argmax_random_ties
 from znas_engine.arguments import check_between
 from znas_engine.errors import InvalidValueError
@@ -44,8 +43,8 @@ class Evolution(Searcher):
 
     def choose(self, task: Task) -> Mask:
         made = [admitted_path(task.space, task.rng) for _ in range(self.population)]
-        known: dict[bytes, Floats] = {}
-        values = _scored(task, made, known)
+        observe = remembered(task.observe)
+        values = list(observe(np.stack(made)).T)
         population = deque(range(self.population))
         while len(made) < self.budget:
             members = task.rng.choice(np.array(population), self.tournament)
@@ -53,7 +52,7 @@ class Evolution(Searcher):
             fitness_of = dict(zip(population, fitness, strict=True))
             parent = members[argmax_random_ties(np.array([fitness_of[i] for i in members]), task.rng)]
             child = mutate(task.space, made[parent], task.rng)
-            values += _scored(task, [child], known)
+            values += list(observe(child[None]).T)
             population.append(len(made))
             made.append(child)
             population.popleft()
@@ -79,11 +78,3 @@ def mutate(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mas
             continue
         if space.admits(child):
             return child
-
-
-def _scored(task: Task, masks: list[Mask], known: dict[bytes, Floats]) -> list[Floats]:
-    """The rows of each, float64 [R]; what was seen before is not measured again."""
-    new = {mask.tobytes(): mask for mask in masks if mask.tobytes() not in known}
-    if new:
-        known.update(zip(new, task.observe(np.stack(list(new.values()))).T, strict=True))
-    return [known[mask.tobytes()] for mask in masks]

@@ -15,22 +15,27 @@ Members = NDArray[np.bool_]
 
 
 class TeNas(Searcher):
-    """From all operations down to one per edge.
+    """From all operations but `none` down to one per edge.
 
-        members = all candidates of every edge
+        members = the candidates of every edge that compute something
         until every edge has one:
             score the network without o, for every edge and every o left on it
             rank all of these together; drop, on every edge, the o whose loss ranks best
-        DARTS: the same with the in-edges of every node, until two are left
+        where a node keeps some of its edges, node by node:
+            score the network without e, for every edge into the node; keep those whose loss ranks worst
 
-    The scores are several whose ranks are combined; the published pair is the condition number of the neural
-    tangent kernel and the number of linear regions. An edge weighs its operations evenly, and the supernet's
-    normalisation stays as it was measured under the whole mixture.
+    The published scores are the condition number of the neural tangent kernel and the number of linear
+    regions, each in a network of its own (`run(..., beside=)`), and the sum of their ranks decides. An edge
+    weighs its operations evenly, as a softmax over those left does.
+
+    Unlike the original, a network without o is ranked by its scores, not by their relative change, which
+    orders one draw of weights alike; ranks of several draws are averaged, not their changes. On DARTS the
+    original drops three operations of an edge at a time.
     """
 
     def choose(self, task: Task) -> Mask:
         space, rng = task.space, task.rng
-        members = space.candidates.copy()
+        members = space.candidates & space.computing
         most = int(members.sum(1).max())
         fallen = np.full(space.shape, -np.inf)  # when an operation was dropped: the later, the better
         for step in range(most - 1):
@@ -50,21 +55,12 @@ class TeNas(Searcher):
 
 
 def _prune_edges(space: SearchSpace[Any], members: Members, task: Task) -> None:
-    """Per node, the in-edge whose loss ranks best goes, until `space.in_edges` are left."""
-    while True:
-        crowded = [
-            [e for e in into if members[e].any()]
-            for into in space.contested_nodes()
-            if sum(members[e].any() for e in into) > (space.in_edges or 0)
-        ]
-        if not crowded:
-            return
-        edges = [e for into in crowded for e in into]
-        values = task.aggregate(task.observe(np.stack([_mask(_without_edge(members, e)) for e in edges])))
-        value_of = dict(zip(edges, values, strict=True))
-        for into in crowded:
-            worth = np.array([value_of[e] for e in into])
-            members[into[argmax_random_ties(worth, task.rng)]] = False
+    """Per node, in order, `space.in_edges` edges are left: those whose loss ranks worst."""
+    for into in space.contested_nodes():
+        values = task.aggregate(task.observe(np.stack([_mask(_without_edge(members, e)) for e in into])))
+        order = task.rng.permutation(len(into))
+        worst = sorted(order.tolist(), key=lambda i: values[i])
+        members[[into[i] for i in worst[space.in_edges :]]] = False
 
 
 def _mask(members: Members) -> Mask:
