@@ -18,8 +18,8 @@ from znas.score import Scoring
 from znas.scoring import asked
 from znas.scoring.standing import intervals, percentiles
 from znas.scoring.table import ScoreRow, ScoreTable
-from znas.searchers.most_parameters import largest as most_parameters
 from znas.selection.aggregate import get_aggregate
+from znas.selection.largest import largest as most_parameters
 from znas_engine.environment import derive_seed
 from znas_engine.errors import ZnasError
 from znas_engine.progress import Progress

@@ -12,7 +12,7 @@ import numpy as np
 from znas.checked import Check, Images, compared, runtime
 from znas.costs.reference import check_images, multiply_accumulates
 from znas.deploy import Trained, packed
-from znas.searchers.most_parameters import largest
+from znas.selection.largest import largest
 from znas.training.baselines import BASELINES, baseline, check_onnx, to_onnx
 from znas.vision import REFERENCES, is_reference
 from znas.weights import fitted
