@@ -682,6 +682,27 @@ def test_commands_write_every_format(
         assert {line["row"] for line in csv.DictReader(file)} == {"random", "naswot-p0.5"}
 
 
+def test_a_prior_of_accuracy_is_the_one_shot_prior(
+    table_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--prior FILE` instead of a training; how it ranks stands beside the rows."""
+    assert NB201.prior is not None
+    path = tmp_path / "accuracy.json"
+    priors.save(replace(priors.load(NB201.prior), score="accuracy", check=None), path)
+    out = tmp_path / "out"
+    code, text, _ = command(
+        capsys,
+        *("table2", "--rows", "one-shot-argmax", "--prior", str(path), "--seeds", "1", "--data", "gaussian"),
+        *("--table", str(table_file), *supernet(2, 1, 8), "--out", str(out), "-q", "--json"),
+    )
+    assert code == 0
+    found = json.loads(text)
+    assert "over 15,625 architectures of table:cifar10_test_200ep, better than chance" in found["notes"][-1]
+    best = [NB201.operations[o] for o in priors.load(path).mean.argmax(1)]
+    assert found["rows"][0]["architectures"] == [str(NasBench201Genotype(tuple(best)))]
+    assert not (out / "one-shot.json").exists()
+
+
 @pytest.mark.ours
 def test_darts_tables_name_what_is_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sizes are those of the genotypes as they are trained; test errors are named, never given."""
