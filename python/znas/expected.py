@@ -12,7 +12,7 @@ from znas.meaning import never
 from znas.method import Method
 from znas.selection.criteria import is_exact
 from znas.selection.race import CHUNKS
-from znas.selection.strategies import edge_pairs
+from znas.selection.strategies import SHORTLIST, edge_pairs
 from znas_engine.progress import duration
 from znas_engine.spaces import SearchSpace
 
@@ -24,18 +24,23 @@ PLENTY = 4
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Masks that a search will measure. at_most: whether it may be fewer."""
+    """Masks that a search will measure, counted once per environment. at_most: whether it may be fewer."""
 
     masks: int
     at_most: bool
 
 
 def expected(
-    method: Method, space: SearchSpace[Any], *, front: bool = False, limits: bool = False
+    method: Method, space: SearchSpace[Any], envs: int, *, front: bool = False, limits: bool = False
 ) -> Expected:
-    """What `znas.search.select` will measure: worths of operations, then of edges, then the final round.
-    front: whether that compares architectures of every cost, about as many as finalists, too. limits: whether
-    it goes on to neighbours of its best, as many at most."""
+    """What `znas.search.select` will measure in so many environments: worths of operations, then of edges,
+    then the final round; or what `znas.shortlist` will. front: whether architectures of every cost are
+    compared too, about as many as finalists. limits: whether it goes on to neighbours of its best, as many at
+    most."""
+    if method.selection == SHORTLIST:
+        more = method.finalists * (front + limits)
+        left = sum(-(-method.finalists // 2**k) for k in range(1, envs))
+        return Expected(2 * method.finalists + 1 + more + left + (envs - 1) * (method.finalists + 1), True)
     options = [len(space.options(e)) for e in range(len(space.edges))]
     into = [len(edges) for edges in space.contested_nodes()]
     worths, edges = sum(options), sum(into)
@@ -57,7 +62,8 @@ def expected(
         and min(options) > 1  # the only operation of an edge is asked for once for all such edges
         and prod(options) >= PLENTY * final
     )
-    return Expected((worths + edges) * (1 if method.race is None else CHUNKS) + final, not certain)
+    worths = (worths + edges) * (1 if method.race is None else CHUNKS)
+    return Expected((worths + final) * envs, not certain)
 
 
 def _coalitions(method: Method, players: int) -> int:

@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 #: evenly spaced quantiles of so many random architectures.
 RUNGS, SAMPLE = 8, 200
 #: Finalists of which a front is worth its name, at least.
-FINALISTS = 50
+FINALISTS = 30
 #: Rows of a printed front, at most.
 SHOWN = 12
 #: Of its picture, in inches.

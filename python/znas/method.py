@@ -22,6 +22,7 @@ from znas.selection.strategies import (
     GAME_CHOICES,
     ORDERS,
     SELECTIONS,
+    SHORTLIST,
     AllAtOnce,
     Interactions,
     Sequential,
@@ -99,6 +100,7 @@ class Method:
         ):
             choice(what, value, choices)
         assert request.finalists is not None
+        assert request.selection is not None
         aggregate = request.aggregate
         if aggregate == "auto":
             aggregate = "mean" if len(scores) == 1 else "log_rank"
@@ -172,6 +174,8 @@ class Method:
         }
 
     def _check_combinations(self, request: Request) -> None:
+        if self.selection == SHORTLIST:
+            self._check_shortlist(request)
         if self.p == "auto" and self.prior is None:
             raise InvalidValueError("p = auto compares what is observed with a prior: pass --prior FILE too")
         if self.p == "auto" and self.prior_scale != "raw":
@@ -179,6 +183,7 @@ class Method:
                 f"p = auto needs a prior that is not moved to what is observed but got --prior-scale "
                 f"{self.prior_scale}: pass --prior-scale raw"
             )
+        assert request.envs is not None
         if self.p == "auto" and request.envs < 2:
             raise InvalidValueError(
                 "p = auto needs at least 2 environments, as noise is what differs between them: pass --envs 2"
@@ -193,6 +198,20 @@ class Method:
         if self.game == "interaction" and self.selection != "algorithm1":
             raise InvalidValueError(
                 "--game interaction decides all edges together: drop --selection sequential"
+            )
+
+    def _check_shortlist(self, request: Request) -> None:
+        """A shortlist measures whole architectures, and halves them from environment to environment."""
+        for name, nothing in (("p", 0), ("game", "none"), ("criterion", "keep"), ("race", None)):
+            if (value := getattr(self, name)) != nothing:
+                raise InvalidValueError(
+                    f"--selection shortlist compares whole architectures, but --{name} {value} is of "
+                    "operations: drop it, or pass --selection algorithm1"
+                )
+        if self.aggregate == "lcb":
+            raise InvalidValueError(
+                "--aggregate lcb is of environments that all are measured in, and a shortlist halves from "
+                "one to the next: pass --aggregate mean, or --selection algorithm1"
             )
 
     def _check_race(self, confidence: float, request: Request, scores: tuple[Score, ...]) -> None:

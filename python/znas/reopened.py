@@ -27,7 +27,7 @@ _PLACES = {
 #: What an older version knows fewer fields of, which then have their defaults.
 _GROWING = ("request", "network", "supernet")
 #: What an older version does not say at all.
-_NEW: dict[str, Any] = {"limits": [], "front": [], "preprocess": None}
+_NEW: dict[str, Any] = {"limits": [], "front": [], "preprocess": None, "sure": None}
 #: Of a network that is built to be counted, at most.
 _CELLS = 1024
 #: What a request may ask for, and a result was found under.

@@ -23,7 +23,7 @@ from znas.option import Option, limit_of, option, typed
 from znas.presets import DEFAULT, ORDINARY, PRESETS, Preset
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
-from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS
+from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS, SHORTLIST
 from znas_engine import spaces
 from znas_engine.arguments import instance, number, positive
 from znas_engine.backends import BACKENDS, Backend
@@ -86,7 +86,8 @@ class Request:
     )
     preset: str | Preset = option(
         DEFAULT,
-        "What score, p, finalists, images, norm and supernet cells are where they are not given",
+        "What score, p, selection, finalists, envs, images, norm and the supernet's size are where they are "
+        "not given",
         choices=PRESETS,
     )
     score: Any = option(
@@ -125,10 +126,13 @@ class Request:
     max_evaluations: int | None = option(
         None, "Coalitions of a sampled game, at most, per edge", int, low=1, high=10**9
     )
-    selection: str = option(
-        "algorithm1",
-        "All edges at once, or one after another: decide, fix, go on",
+    selection: str | None = option(
+        None,
+        "What is measured: a shortlist of whole architectures; operations, on all edges at once (Algorithm "
+        "1); or edges one after another: decide, fix, go on. --p, --game, --criterion and --race ask for "
+        "Algorithm 1",
         choices=lambda: SELECTIONS,
+        of_preset=True,
     )
     order: str = option("random", "Of a sequential selection", choices=lambda: ORDERS)
     criterion: str = option(
@@ -144,8 +148,8 @@ class Request:
     )
     finalists: int | None = option(
         None,
-        "Compare this many of the best architectures as themselves at the end, ranked among as many random "
-        "ones",
+        "Compare this many of the best architectures as themselves, ranked among as many random ones: a "
+        "shortlist, or a final round",
         int,
         of_preset=True,
         low=1,
@@ -158,8 +162,14 @@ class Request:
         float,
         domain=partial(number, wanted="at least 0.5 and below 1"),
     )
-    envs: int = option(
-        1, "Environments (weights and images) to average over; cost is proportional", int, low=1, high=10_000
+    envs: int | None = option(
+        None,
+        "Environments (weights and images) to average over; cost is proportional, but a shortlist halves "
+        "from one to the next",
+        int,
+        of_preset=True,
+        low=1,
+        high=10_000,
     )
     images: int | None = option(
         None, "Images per environment; cost is proportional", int, of_preset=True, low=1, high=1_000_000
@@ -175,7 +185,12 @@ class Request:
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
     supernet_channels: int | None = option(
-        None, "Width of the supernet; the space's own by default", int, low=CHANNELS[0], high=CHANNELS[1]
+        None,
+        "Width of the supernet; the space's own by default",
+        int,
+        of_preset=True,
+        low=CHANNELS[0],
+        high=CHANNELS[1],
     )
     supernet_cells: int | None = option(
         None,
@@ -248,8 +263,9 @@ class Request:
     def settled(self) -> Request:
         """The same with its preset's values where nothing else was asked.
 
+        What asks for interventions on edges leaves out the preset's shortlist, and its environments with it.
         A final round measures architectures, so that a `p` above 0, which is given to measure less, leaves
-        the preset's out. InvalidValueError where the preset or backend was an object and is only told of.
+        the preset's out too. InvalidValueError where the preset or backend was an object and is only told of.
         """
         for field_, asked in (("preset", self.preset), ("backend", self.backend)):
             if isinstance(asked, str) and asked.startswith(_OBJECT):
@@ -259,11 +275,23 @@ class Request:
                 )
         preset: Preset = PRESETS.get(self.preset)
         values = dict(preset.values(get_space(self.space)))
+        if self.intervenes:
+            values.pop("selection", None)
+            values.pop("envs", None)
         if self.p not in (None, 0):
             values.pop("finalists", None)
         values = ORDINARY | values
         missing = {name: values[name] for name in ORDINARY if getattr(self, name) is None}
         return replace(self, **missing)
+
+    @property
+    def intervenes(self) -> bool:
+        """Whether something is asked of operations on edges, which a shortlist leaves alone."""
+        return (
+            self.p is not None
+            or self.selection not in (None, SHORTLIST)
+            or any(getattr(self, name) != _DEFAULTS[name] for name in ("game", "criterion", "race"))
+        )
 
     def sizes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
         """The ends of what the network's width and depth may be; None: the community's."""

@@ -114,6 +114,21 @@ class LimitReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Sure:
+    """How sure the answer of a shortlist is, under its scores, which are no accuracy.
+
+    better_than: share of `random` random architectures that it was above. beats_second, beats_largest: the
+    probability that it is above the runner-up, and above the architecture with most parameters, in the mean
+    over all environments; None where too few environments saw both, or where it is that architecture.
+    """
+
+    better_than: float | None
+    random: int
+    beats_second: float | None
+    beats_largest: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Seconds:
     """Where the time went. setup: weights, calibration, export, sessions. evaluate: masked passes and scores.
     select: everything else (images, interventions, games, selection)."""
@@ -144,6 +159,7 @@ class SearchResult:
         was drawn; likewise ensembles_observed and ensembles_intervened for dropped edges.
     evaluations: masked passes over the image batch, or with `race` over one chunk of it.
     race: what racing saved, None without.
+    sure: how sure the answer is, None without a shortlist.
     limits: those that were asked for.
     front: with `pareto`, what none beats in both score and cost, from the cheapest on; empty without.
     preprocess: how pictures became images, None in results of versions that did not say.
@@ -166,6 +182,7 @@ class SearchResult:
     ensembles_intervened: int
     evaluations: int
     race: RaceReport | None
+    sure: Sure | None
     limits: tuple[LimitReport, ...]
     front: tuple[FrontPoint, ...]
     preprocess: Preprocess | None
@@ -246,6 +263,7 @@ class SearchResult:
             "ensembles": {"observed": self.ensembles_observed, "intervened": self.ensembles_intervened},
             "evaluations": self.evaluations,
             "race": None if self.race is None else asdict(self.race),
+            "sure": None if self.sure is None else asdict(self.sure),
             "images": c.images,
             "envs": c.envs,
             "data": {"name": c.data, "origin": c.origin},
@@ -294,6 +312,7 @@ class SearchResult:
             ensembles_observed=plain["ensembles"]["observed"],
             ensembles_intervened=plain["ensembles"]["intervened"],
             race=None if plain["race"] is None else RaceReport(**plain["race"]),
+            sure=None if plain.get("sure") is None else Sure(**plain["sure"]),
             limits=tuple(map(_limit, plain.get("limits", ()))),
             front=tuple(FrontPoint.from_dict(p, read(space, p["arch"])) for p in plain.get("front", ())),
             preprocess=None if preprocess is None else Preprocess.from_dict(preprocess),

@@ -8,24 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.contest import Contest
 from znas.expected import Estimate, expected
 from znas.front import FrontPoint
 from znas.hooks import QUIET, Hooks, Report
-from znas.interventions.scorer import IntervenedScorer
+from znas.interventions.scorer import Account, IntervenedScorer
 from znas.limits import settled
 from znas.meaning import always, drawn, remarks, ties
 from znas.method import Method
 from znas.notebook import shown
 from znas.packages import outside
 from znas.request import OPTIONS, Request, request_of
-from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
+from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, Sure, edge_reports
 from znas.selection.aggregate import Aggregate
 from znas.selection.climb import climb
 from znas.selection.criteria import spread
 from znas.selection.finalists import different, finalists, functions, losses, references
 from znas.selection.limited import check_can_be_met, within
 from znas.selection.race import CHUNKS, Race
-from znas.selection.strategies import Decision
+from znas.selection.strategies import SHORTLIST, Decision
 from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
 from znas.setup import Setup
 from znas_engine import __version__
@@ -46,7 +47,14 @@ def search(
     report: Report = QUIET.report,
     **options: Any,
 ) -> SearchResult:
-    """Select an architecture by interventions on a randomly initialised supernet (paper, section 3).
+    """Select an architecture by what a randomly initialised supernet shows of it.
+
+    By a shortlist, unless interventions are asked for (`znas.selection.shortlist`):
+
+        shortlist = the architectures that scores without a pass rank first
+        genotype: the best of these by all scores, in more and more environments
+
+    By interventions on the supernet (paper, section 3):
 
         for each edge e and operation o that may be selected:
             V[e, o] = draw from D(Z)                with probability p (equation 8)
@@ -78,14 +86,46 @@ def searched(request: Request, hooks: Hooks = QUIET) -> SearchResult:
 
 
 def select(setup: Setup, method: Method) -> SearchResult:
-    """The search itself: worths of operations, then of edges, then the final round."""
+    """The search itself: a shortlist of architectures, or worths of operations and then of edges."""
     instance("setup", setup, Setup, ": znas.Setup(request) is one")
     instance("method", method, Method, ": znas.Method.of(request.settled(), ...) is one")
-    space, chance, axis = setup.space, method.rng("ties"), setup.pareto
+    axis = setup.pareto
     if setup.budget is not None:
         check_can_be_met(setup.budget)
-    ahead = expected(method, space, front=axis is not None, limits=setup.budget is not None)
+    ahead = expected(method, setup.space, setup.envs, front=axis is not None, limits=setup.budget is not None)
     setup.expect(ahead.masks, Estimate(setup.hooks.report, ahead.at_most))
+    return _shortlisted(setup, method) if method.selection == SHORTLIST else _intervened(setup, method)
+
+
+def _shortlisted(setup: Setup, method: Method) -> SearchResult:
+    """Whole architectures are compared; what operations add is estimated from them."""
+    space, axis = setup.space, setup.pareto
+    found = Contest(setup, method, axis)()
+    setup.done()
+    mask, limits, notes = settled(found.masks, losses(found.scores), setup.budget)
+    front: tuple[FrontPoint, ...] = ()
+    if axis is not None:
+        front, told = axis.front(found.masks, found.totals, setup.budget, mask, setup.hooks.report)
+        notes = notes + told
+    kept = np.asarray(mask.any(1))
+    edges = edge_reports(
+        space,
+        np.where(kept, mask.argmax(1), found.scores.argmax(1)),
+        kept,
+        found.worths,
+        found.scores,
+        {},
+        {},
+        {},
+        comparable=len(setup.scores) == 1,
+    )
+    notes = [found.note, *notes, *remarks(setup.request.settled(), setup.scores, setup.dataset)]
+    return _result(setup, method, None, None, mask, limits, front, edges, notes, sure=found.sure)
+
+
+def _intervened(setup: Setup, method: Method) -> SearchResult:
+    """Worths of operations, then of edges, then the final round."""
+    space, chance, axis = setup.space, method.rng("ties"), setup.pareto
     race = None if method.race is None else Race(_chunks(setup), method.race)
     scorer = IntervenedScorer(
         observe=race or (lambda queries: setup.measure(np.stack([query.mask for query in queries]))),
@@ -142,18 +182,20 @@ def select(setup: Setup, method: Method) -> SearchResult:
 def _result(
     setup: Setup,
     method: Method,
-    scorer: IntervenedScorer,
+    scorer: IntervenedScorer | None,
     race: Race | None,
     mask: Mask,
     limits: tuple[LimitReport, ...],
     front: tuple[FrontPoint, ...],
     edges: tuple[EdgeReport, ...],
     notes: list[str],
+    *,
+    sure: Sure | None = None,
 ) -> SearchResult:
-    """mask: the one-hot mask of what was selected."""
+    """scorer: None where operations were not asked of. mask: the one-hot mask of what was selected."""
     genotype = setup.space.genotype(mask)
     network = setup.space.network(genotype, setup.trained)
-    account = scorer.account
+    account = Account() if scorer is None else scorer.account
     return SearchResult(
         request=setup.request,
         space=setup.space,
@@ -164,14 +206,15 @@ def _result(
         macro=setup.trained,
         params=network.parameters,
         flops=network.flops,
-        p=scorer.settled_p,
-        auto=scorer.auto,
+        p=0.0 if scorer is None else scorer.settled_p,
+        auto=None if scorer is None else scorer.auto,
         observed=account.observed,
         intervened=account.intervened,
         ensembles_observed=account.ensembles_observed,
         ensembles_intervened=account.ensembles_intervened,
         evaluations=setup.evaluations,
         race=None if race is None else RaceReport(race.confidence, CHUNKS, race.measured, race.saved),
+        sure=sure,
         limits=limits,
         front=front,
         preprocess=setup.dataset.preprocessing(),

@@ -90,6 +90,7 @@ class Setup:
         asked = request.settled()
         assert asked.images is not None
         assert asked.norm is not None
+        assert asked.envs is not None
         self.hooks: Hooks = instance("hooks", hooks, Hooks)
         function("progress", hooks.progress)
         function("report", hooks.report)
@@ -199,17 +200,25 @@ class Setup:
             self.dataset, count=self.envs, images=self.images, init=self.init, seed=self.seed
         )
 
-    def measure(self, masks: Mask, rows: slice = ALL) -> NDArray[np.float64]:
+    def measure(
+        self,
+        masks: Mask,
+        rows: slice = ALL,
+        *,
+        scores: Sequence[Score] | None = None,
+        environments: slice = ALL,
+    ) -> NDArray[np.float64]:
         """masks float32 [G, E, O] -> scores float64 [K * S, G]: for each of K environments a row per score.
 
-        rows: the images of every environment that are shown, all by default.
+        rows: the images of every environment that are shown. scores, environments: some of this setup's. All
+        by default.
         """
         self.measured = True
         before = self.evaluations
         found = self.evaluator.evaluate(
             masks,
-            score=self.scores,
-            environments=self.environments,
+            score=self.scores if scores is None else scores,
+            environments=self.environments[environments],
             rows=rows,
             progress=lambda done, total: self._tell(before + done, before + total),
         )
@@ -219,9 +228,9 @@ class Setup:
         return found.values
 
     def expect(self, masks: int, estimate: Progress) -> None:
-        """So many more masks will be measured, at most: `progress` is told from the first on, and `estimate`
-        too, unless this is one of many searches."""
-        self._ahead = self.evaluations + masks * self.envs * count_passes(self.scores, self.norm)
+        """So many more masks will be measured, each environment's counted, at most: `progress` is told from
+        the first on, and `estimate` too, unless this is one of many searches."""
+        self._ahead = self.evaluations + masks * count_passes(self.scores, self.norm)
         self._estimate = estimate if self.hooks.alone else unheard
 
     def done(self) -> None:

@@ -133,6 +133,7 @@ class Collector:
     ) -> None:
         asked = request.settled()
         assert asked.images is not None
+        assert asked.envs is not None
         if asked.envs < max(FEWEST, NEURON_ENVIRONMENTS):
             raise InvalidValueError(f"`envs` must be at least {FEWEST} to judge a shape but got {asked.envs}")
         if asked.images < 2:

@@ -29,6 +29,7 @@ from znas_engine.errors import DataError, unknown_choice
 from znas_engine.evaluator import ALL
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress
+from znas_engine.scores import Score
 from znas_engine.spaces import Mask
 from znas_engine.tables import Table
 
@@ -54,14 +55,24 @@ class Remembering(Setup):
     """Measures no mask twice: searches of one seed under different limits share what they measured."""
 
     @cached_property
-    def _values(self) -> dict[bytes, Floats]:
+    def _values(self) -> dict[tuple[Any, ...], Floats]:
         return {}
 
-    def measure(self, masks: Mask, rows: slice = ALL) -> Floats:
-        keys = [mask.tobytes() for mask in masks]
+    def measure(
+        self,
+        masks: Mask,
+        rows: slice = ALL,
+        *,
+        scores: Sequence[Score] | None = None,
+        environments: slice = ALL,
+    ) -> Floats:
+        own = self.scores if scores is None else scores
+        what = (tuple(score.name for score in own), environments.start, environments.stop)
+        keys = [(mask.tobytes(), *what) for mask in masks]
         new = [i for i, key in enumerate(keys) if key not in self._values]
         if new:
-            for i, values in zip(new, super().measure(masks[new], rows).T, strict=True):
+            found = super().measure(masks[new], rows, scores=scores, environments=environments)
+            for i, values in zip(new, found.T, strict=True):
                 self._values[keys[i]] = values
         return np.stack([self._values[key] for key in keys], axis=1)
 

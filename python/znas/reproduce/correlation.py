@@ -90,7 +90,7 @@ def score_table(
         base,
         job="reproduce correlation",
         seed=request.seed,
-        envs=request.envs,
+        envs=base.envs,
         init=base.init,
         architectures=hashlib.sha256(text).hexdigest(),
     )
@@ -164,7 +164,9 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
     if len(unique) < len(scored.genotypes):
         parts["unique"] = scored.subset(unique.tolist()), np.arange(len(unique))
     whole = len(scored.genotypes) == count(space)
-    again = which_interval(request.envs, whole=whole)
+    envs = request.settled().envs
+    assert envs is not None
+    again = which_interval(envs, whole=whole)
     entries = [
         _entry(part, of, protocol, name, column, request, again)
         for protocol, (part, of) in parts.items()
@@ -180,14 +182,14 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
         ],
         cells=[_cells(entry) for entry in entries],
         notes=[
-            interval_in_words(again, request.envs, whole=whole),
+            interval_in_words(again, envs, whole=whole),
             (
                 f"all: every architecture; unique: the first of every function, "
                 f"{len(unique):,} of {len(scored.genotypes):,} here"
             ),
             "a+b: sum over scores of log(rank / n) in this population",
             (
-                f"each architecture is scored as itself, {request.settled().images} images, {request.envs} "
+                f"each architecture is scored as itself, {request.settled().images} images, {envs} "
                 f"environment(s), {request.supernet_channels} channels, {request.supernet_cells} cell(s), "
                 f"seed {request.seed}; params and flops are of that network"
             ),

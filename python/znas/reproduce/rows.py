@@ -124,32 +124,40 @@ def _default(space: SearchSpace[Any]) -> Iterator[Row]:
     method = Method.of(preset, space, scores)
     size = f"{preset.images} images, norm {preset.norm}, {_cells_in_words(space, preset.supernet_cells or 0)}"
     what = (
-        f"znas.search with nothing but data: {preset.score}, p = 0, then {preset.finalists:,} architectures "
-        f"ranked among as many random ones; {size}"
+        f"znas.search with nothing but data: {preset.score}, a shortlist of {preset.finalists:,} among as "
+        f"many random ones, halved over {preset.envs} environments; {size}"
     )
     as_preset = _with(preset=DEFAULT, aggregate="auto", **dict.fromkeys(ORDINARY))
     yield Row("default", what, as_preset, _engine)
+    assert preset.envs is not None
+    masks = expected(method, space, preset.envs).masks
+    finalists = max(2, (masks - len(space.neurons())) // 2)
+    by_do = _then(as_preset, p=0, selection="algorithm1", finalists=finalists)
+    do = (
+        f"the default's scores of every neuron under do(edge, operation), then the {finalists} architectures "
+        "with the best sums among as many random ones, one environment: about the default's passes"
+    )
+    yield Row("do-finalists", do, by_do, _engine)
     yield Row(
-        "default-permuted",
-        "negative control: the default with what it measured of operations permuted among all of them before "
-        "it selects finalists",
-        as_preset,
+        "do-permuted",
+        "negative control: do-finalists with what it measured of operations permuted among all of them "
+        "before it selects finalists",
+        by_do,
         lambda request, hooks: Found.of(permuted(request, hooks)),
     )
-    masks = expected(method, space).masks
     yield Row(
         f"random-{masks}-by-default-score",
         f"the best of {masks:,} random architectures, as many masks as the default measures, by its scores "
-        f"{preset.score}, whose ranks are combined; {size}",
-        as_preset,
+        f"{preset.score}, whose ranks are combined, one environment; {size}",
+        _then(as_preset, p=0),
         _baseline(Naswot(masks)),
     )
     half = SHORT // count_passes(scores, preset.norm) // 2
     yield Row(
-        "shortlist",
+        "most-flops-first",
         f"the {half} architectures with most live FLOPs and {half} random ones, ranked by the default's "
-        f"scores among the random ones; {size}",
-        as_preset,
+        f"scores among the random ones, one environment; {size}",
+        _then(as_preset, p=0),
         _baseline(Shortlist(half, half)),
     )
 

@@ -87,19 +87,21 @@ class Compared:
 
 def halved(
     masks: list[Mask],
+    began: Floats,
     always: NDArray[np.bool_],
     first: int,
     environments: int,
     total: Total,
     rng: np.random.Generator,
 ) -> Compared:
-    """Successive halving over environments: all masks in the first, then the best `first` / 2, / 4 ... of
-    them by their means so far, and those that are `always` measured. Ties at random.
+    """Successive halving over environments: all masks in the first, whose totals are `began`, float64 [n],
+    then the best `first` / 2, / 4 ... of them by their means so far, and those that are `always` measured.
+    Ties at random.
 
     An architecture that fell behind stays behind those that went on, whatever its mean.
     """
     totals = np.full((len(masks), environments), np.nan)
-    totals[:, 0] = total(masks, 0)
+    totals[:, 0] = began
     rounds = np.ones(len(masks))
     shuffled = rng.permutation(len(masks))
     left = shuffled

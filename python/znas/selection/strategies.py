@@ -22,7 +22,8 @@ Aggregate = Callable[[Floats], Floats]
 
 #: Whose worth is compared, in which order edges are decided, and what the score of an operation is of.
 GAME_CHOICES = ("none", "shapley", "interaction")
-SELECTIONS = ("algorithm1", "sequential")
+SHORTLIST = "shortlist"
+SELECTIONS = ("algorithm1", "sequential", SHORTLIST)
 CRITERIA = ("keep", "leave-one-out")
 
 

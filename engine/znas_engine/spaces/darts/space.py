@@ -38,7 +38,8 @@ class Darts(SearchSpace[DartsGenotype]):
     in_edges = IN_EDGES
     joined = TARGETS
     presets: Mapping[str, Mapping[str, Any]] = {
-        "log-rank": {"score": "patterns+path_norm+entropy+phi+flops", "finalists": 200}
+        # As many cells of a kind for each of the other as in networks that are trained.
+        "shortlist": {"supernet_channels": 4, "supernet_cells": 8}
     }
     prior = Path(__file__).with_name("prior.json")
     recipes = Path(__file__).with_name("recipes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -28,9 +28,6 @@ class NasBench201(SearchSpace[NasBench201Genotype]):
     trainable = "znas_engine.spaces.nasbench201.network"
     eager = "znas_engine.spaces.nasbench201.eager:Supernet"
     cells_are = "cells per stage"
-    presets: Mapping[str, Mapping[str, Any]] = {
-        "log-rank": {"score": "naswot+path_norm+isometry+live_flops", "finalists": 500}
-    }
     prior = Path(__file__).with_name("prior.json")
     recipes = Path(__file__).with_name("recipes")
 

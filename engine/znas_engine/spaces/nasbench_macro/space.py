@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -37,6 +37,7 @@ class NasBenchMacro(SearchSpace[NasBenchMacroGenotype]):
     trainable = "znas_engine.spaces.nasbench_macro.network"
     eager = "znas_engine.spaces.nasbench_macro.eager:Supernet"
     cells_are = "blocks per layer"
+    presets: Mapping[str, Mapping[str, Any]] = {"shortlist": {"supernet_channels": 8}}
     recipes = Path(__file__).with_name("recipes")
 
     def search_macro(self, *, resolution: int, classes: int) -> Macro:

@@ -42,9 +42,7 @@ class Chain(SearchSpace[ChainGenotype]):
     trainable = "znas_plugin_example.network"
     eager = "znas_plugin_example.eager:Supernet"
     cells_are = "blocks per stage"
-    presets: Mapping[str, Mapping[str, Any]] = {
-        "log-rank": {"score": "naswot+path_norm+isometry", "finalists": 50}
-    }
+    presets: Mapping[str, Mapping[str, Any]] = {"shortlist": {"supernet_channels": 8}}
 
     @cached_property
     def candidates(self) -> Bools:

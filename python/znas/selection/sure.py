@@ -1,0 +1,36 @@
+"""How sure a comparison over environments is."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import t
+
+from znas.selection.criteria import Floats
+
+
+def beats(best: Floats, other: Floats, residuals: Floats) -> float | None:
+    """The probability that `best` is above `other` in the mean over all environments.
+
+    best, other: float64 [K], NaN where one was not measured. residuals: float64 [m, K] of architectures that
+    were measured in all, after their means and the environments' were taken away: the noise of a total,
+    pooled, since two of few environments tell little. None with fewer than two environments in common.
+
+    The posterior of a paired difference under a flat prior: Student's t.
+    """
+    both = ~(np.isnan(best) | np.isnan(other))
+    count, freedom = int(both.sum()), (len(residuals) - 1) * (residuals.shape[1] - 1)
+    if count < 2 or freedom < 1:
+        return None
+    difference = float((best - other)[both].mean())
+    noise = float(np.square(residuals).sum() / freedom)
+    if noise == 0:
+        return 0.5 if difference == 0 else float(difference > 0)
+    return float(t.cdf(difference / np.sqrt(2 * noise / count), freedom))
+
+
+def residuals(totals: Floats) -> Floats:
+    """Of the rows that were measured in all environments: what neither they nor the environment explain."""
+    whole = totals[~np.isnan(totals).any(1)]
+    left = whole - whole.mean(1, keepdims=True)
+    found: Floats = left - left.mean(0)
+    return found
