@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from znas.costs.limits import Budget
 from znas.front import Axis
 from znas.method import Method
-from znas.result import Sure
 from znas.selection.aggregate import ranks
 from znas.selection.climb import climb
 from znas.selection.criteria import Floats, Worth
@@ -18,13 +18,13 @@ from znas.selection.finalists import different, functions, references
 from znas.selection.largest import largest
 from znas.selection.limited import within
 from znas.selection.shortlist import Compared, edge_effects, effects, halved, pool
-from znas.selection.sure import beats, residuals
+from znas.selection.sure import Sure, beats, residuals
 from znas.selection.topology import select_edges
 from znas.setup import Setup
 from znas_engine.scores import Score, StaticScore
 from znas_engine.spaces import Mask
 
-#: Under limits, architectures with the best sums of effects from which a shortlist is taken too, for each.
+#: Under limits, architectures with the best sums of effects that join the pool, for each of the shortlist.
 LOOKS = 10
 
 
@@ -69,29 +69,42 @@ class Contest:
         setup, method, budget = self.setup, self.method, self.setup.budget
         space, rng = setup.space, method.rng("shortlist")
         self.pool = pool(space, budget, rng)
-        ahead = self._ahead(self.pool)
-        added = effects(space, np.stack(self.pool), ahead) if self.pool else np.zeros(space.shape)
+        if budget is not None:
+            self.pool = self._widened(budget, rng)
+        ahead = self._ahead()
+        added = effects(space, np.stack(self.pool), ahead)
         edges = edge_effects(space, added)
-        shortlist = self._shortlist(ahead, added, edges, rng)
+        order = rng.permutation(len(self.pool))
+        order = order[np.argsort(-ahead[order], kind="stable")]
+        shortlist = [self.pool[i] for i in order[: method.finalists]]
         self._references = references(space, len(shortlist), shortlist, method.rng("references"), budget)
-        masks, kinds = shortlist + self._references, ["shortlist"] * len(shortlist)
-        kinds += ["random"] * len(self._references)
-        for kind, others in self._others(shortlist, added, edges):
+        entrants = {mask.tobytes(): "shortlist" for mask in shortlist}
+        entrants |= {mask.tobytes(): "random" for mask in self._references}
+        masks = shortlist + self._references
+        biggest = [] if budget is not None else [largest(space, setup.trained, method.rng("largest"))]
+        for kind, others in (("largest", biggest), ("front", self._for_the_front(shortlist, added, edges))):
             new = list(different(space, others, functions(space, masks)))
-            masks, kinds = masks + new, kinds + [kind] * len(new)
+            entrants |= {mask.tobytes(): kind for mask in new}
+            masks = masks + new
         began = self._total(masks, 0)
         if budget is not None:
-            climbed, reached = climb(
-                budget, masks, began, lambda new: self._total(list(new), 0), len(shortlist)
-            )
-            masks, kinds = masks + climbed, kinds + ["neighbour"] * len(climbed)
-            began = np.concatenate([began, reached])
-        always = np.array([kind in ("random", "largest") for kind in kinds])
+            count = len(shortlist)
+            climbed, reached = climb(budget, masks, began, lambda new: self._total(list(new), 0), count)
+            entrants |= {mask.tobytes(): "neighbour" for mask in climbed}
+            masks, began = masks + climbed, np.concatenate([began, reached])
+        big = functions(space, biggest)
+        is_big = np.array([space.function_of(space.genotype(mask)) in big for mask in masks])
+        is_random = np.array([entrants[mask.tobytes()] == "random" for mask in masks])
         found = halved(
-            masks, began, always, method.finalists, setup.envs, self._total, method.rng("finalists")
+            masks,
+            began,
+            is_big | is_random,
+            method.finalists,
+            setup.envs,
+            self._total,
+            method.rng("finalists"),
         )
-        kind_of = {mask.tobytes(): kind for mask, kind in zip(masks, kinds, strict=True)}
-        kinds = [kind_of[mask.tobytes()] for mask in found.masks]
+        kinds = [entrants[mask.tobytes()] for mask in found.masks]
         worths = self._worths()
         return Outcome(
             masks=found.masks,
@@ -99,61 +112,46 @@ class Contest:
             worths=worths,
             scores=self._scores(worths),
             edges=edges,
-            sure=self._sure(found, kinds),
-            note=self._note(found, kinds, len(shortlist)),
+            sure=self._sure(found, kinds, big),
+            note=self._note(found, kinds),
         )
 
-    def _ahead(self, masks: list[Mask]) -> Floats:
+    def _widened(self, budget: Budget, rng: np.random.Generator) -> list[Mask]:
+        """The pool, of which few may keep tight limits, and the architectures within them that have the best
+        sums of effects."""
+        space = self.setup.space
+        added = np.where(space.candidates, 0.0, -np.inf)
+        if self.pool:
+            added = effects(space, np.stack(self.pool), self._ahead())
+        edges = edge_effects(space, added)
+        kept = select_edges(space, edges, rng)
+        sums = within(budget, added, edges, kept, LOOKS * self.method.finalists)
+        return list(different(space, self.pool + sums, set()))
+
+    def _ahead(self) -> Floats:
         """What scores without a pass say of the pool, float64 [n]; nothing where there are none."""
-        if not self.free or not masks:
-            return np.zeros(len(masks))
-        self._among = self._values_ahead(masks)
+        if not self.free:
+            return np.zeros(len(self.pool))
+        self._among = self._values_ahead(self.pool)
         return self.method.combine(self._among)
 
     def _values_ahead(self, masks: Sequence[Mask]) -> Floats:
         return self.setup.measure(np.stack(masks), scores=self.free, environments=slice(0, 1))
 
-    def _shortlist(
-        self, ahead: Floats, added: Floats, edges: dict[int, float], rng: np.random.Generator
-    ) -> list[Mask]:
-        """The `finalists` that rank first without a pass, ties at random; under limits also of those with the
-        best sums of effects, since few of a pool may keep them."""
-        space, budget, count = self.setup.space, self.setup.budget, self.method.finalists
-        order = rng.permutation(len(self.pool))
-        order = order[np.argsort(-ahead[order], kind="stable")]
-        if budget is None:
-            return [self.pool[i] for i in order[:count]]
-        kept = select_edges(space, edges, rng)
-        sums = within(budget, added, edges, kept, LOOKS * count)
-        best = [self.pool[i] for i in order[: LOOKS * count]]
-        masks = list(different(space, best + sums, set()))
-        if not self.free:
-            return masks[:count]
-        among = self._among if self._among.size else None
-        worth = self.method.combine(self._values_ahead(masks), among)
-        return [masks[i] for i in np.argsort(-worth, kind="stable")[:count]]
-
-    def _others(
-        self, shortlist: list[Mask], added: Floats, edges: dict[int, float]
-    ) -> list[tuple[str, list[Mask]]]:
-        """What is compared besides, by kind."""
-        setup, found = self.setup, []
-        if setup.budget is None:
-            largest_ = largest(setup.space, setup.trained, self.method.rng("largest"))
-            found.append(("largest", [largest_]))
-        if self.axis is not None:
-            rng = self.method.rng("front")
-            more = self.axis.ladder(shortlist, added, edges, setup.budget, len(shortlist), rng)
-            found.append(("front", more))
-        return found
+    def _for_the_front(self, shortlist: list[Mask], added: Floats, edges: dict[int, float]) -> list[Mask]:
+        """Architectures of every cost, where a front is asked for."""
+        if self.axis is None:
+            return []
+        rng, budget = self.method.rng("front"), self.setup.budget
+        return self.axis.ladder(shortlist, added, edges, budget, len(shortlist), rng)
 
     def _total(self, masks: Sequence[Mask], environment: int) -> Floats:
         """What is compared, float64 [n]. In an environment the random architectures are measured first, with
         the masks of the first call."""
         parts: list[tuple[Floats, int]] = []
         if self.free:
-            among = self._among if self._among.size else None
-            parts.append((self.method.combine(self._values_ahead(masks), among), len(self.free)))
+            ahead = self.method.combine(self._values_ahead(masks), self._among)
+            parts.append((ahead, len(self.free)))
         if self.paid:
             values = self.setup.measure(
                 np.stack(masks), scores=self.paid, environments=slice(environment, environment + 1)
@@ -183,7 +181,7 @@ class Contest:
             for score in self.setup.scores:
                 if isinstance(score, StaticScore):
                     masks: Sequence[Mask] = self.pool
-                    among = values = self._among[next(ahead)] if self._among.size else np.zeros(0)
+                    among = values = self._among[next(ahead)]
                 else:
                     masks, of_scores = self._measured[k]
                     row = next(paid)
@@ -200,28 +198,30 @@ class Contest:
             scores[e, space.options(e)] = worth.values.sum(0) / self.setup.envs
         return scores
 
-    def _sure(self, found: Compared, kinds: list[str]) -> Sure:
-        best, noise = found.totals[0], residuals(found.totals)
+    def _sure(self, found: Compared, kinds: list[str], big: set[Hashable]) -> Sure:
+        """big: the function of the architecture with most parameters."""
+        space, best, noise = self.setup.space, found.totals[0], residuals(found.totals)
         random = found.means[[kind == "random" for kind in kinds]]
-        largest_ = kinds.index("largest") if "largest" in kinds else None
+        known = [space.function_of(space.genotype(mask)) for mask in found.masks]
+        rivals = [i for i, function in enumerate(known) if i and function in big]
         return Sure(
             better_than=float((random < found.means[0]).mean()) if len(random) else None,
             random=len(random),
             beats_second=beats(best, found.totals[1], noise) if len(kinds) > 1 else None,
-            beats_largest=None if not largest_ else beats(best, found.totals[largest_], noise),
+            beats_largest=beats(best, found.totals[rivals[0]], noise) if rivals else None,
         )
 
-    def _note(self, found: Compared, kinds: list[str], listed: int) -> str:
-        whole = self.setup.space.functions() is not None
+    def _note(self, found: Compared, kinds: list[str]) -> str:
+        listed = self.setup.space.functions() is not None
         by = "+".join(score.name for score in self.free)
-        of = f"{len(self.pool):,} {'functions' if whole else 'random architectures'}"
-        chosen = f"the first {listed} of {of} by {by}" if by else f"{listed} of {of} at random"
-        counts = [int((~np.isnan(found.totals[:, k])).sum()) for k in range(self.setup.envs)]
+        of = f"{len(self.pool):,} {'functions' if listed else 'random architectures'}"
+        count = kinds.count("shortlist")
+        chosen = f"the first {count} of {of} by {by}" if by else f"{count} of {of} at random"
         beside = [f"{kinds.count(kind)} {what}" for kind, what in _KINDS.items() if kind in kinds]
-        winner = "one of the shortlist" if kinds[0] == "shortlist" else _WON[kinds[0]]
+        counts = (~np.isnan(found.totals)).sum(0).tolist()
         return (
-            f"shortlist: {chosen}, compared with {', '.join(beside)}; measured per environment: "
-            f"{', '.join(map(str, counts))}; {winner} won ({found.means[0]:.6g})"
+            f"shortlist: {chosen}, compared with {', '.join(beside) or 'no other'}; measured per "
+            f"environment: {', '.join(map(str, counts))}; {_WON[kinds[0]]} won ({found.means[0]:.6g})"
         )
 
 
@@ -232,6 +232,7 @@ _KINDS = {
     "neighbour": "neighbours of the best",
 }
 _WON = {
+    "shortlist": "one of the shortlist",
     "random": "one of the random ones",
     "largest": "the one with most parameters",
     "front": "one of those for the front",

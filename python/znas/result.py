@@ -20,6 +20,7 @@ from znas.request import Request
 from znas.selection.aggregate import stability
 from znas.selection.criteria import Worth
 from znas.selection.race import Heat
+from znas.selection.sure import Sure
 from znas.selection.topology import EnsembleWorth
 from znas.setup import Conditions, Setup
 from znas_engine import paths
@@ -111,21 +112,6 @@ class LimitReport:
     price: float | None
     predicted: float | None
     quartiles: tuple[float, float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sure:
-    """How sure the answer of a shortlist is, under its scores, which are no accuracy.
-
-    better_than: share of `random` random architectures that it was above. beats_second, beats_largest: the
-    probability that it is above the runner-up, and above the architecture with most parameters, in the mean
-    over all environments; None where too few environments saw both, or where it is that architecture.
-    """
-
-    better_than: float | None
-    random: int
-    beats_second: float | None
-    beats_largest: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from znas.method import Method
 from znas.notebook import shown
 from znas.packages import outside
 from znas.request import OPTIONS, Request, request_of
-from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, Sure, edge_reports
+from znas.result import EdgeReport, LimitReport, RaceReport, SearchResult, Seconds, edge_reports
 from znas.selection.aggregate import Aggregate
 from znas.selection.climb import climb
 from znas.selection.criteria import spread
@@ -27,6 +27,7 @@ from znas.selection.finalists import different, finalists, functions, losses, re
 from znas.selection.limited import check_can_be_met, within
 from znas.selection.race import CHUNKS, Race
 from znas.selection.strategies import SHORTLIST, Decision
+from znas.selection.sure import Sure
 from znas.selection.topology import EnsembleWorth, drop_worths, select_edges, shapley_worths
 from znas.setup import Setup
 from znas_engine import __version__

@@ -9,6 +9,8 @@ from znas.costs.quantities import in_words
 from znas.front import figure, table
 from znas.output import Code, Document, Facts, Notes, Part, Table
 from znas.result import EdgeReport, LimitReport, RaceReport, ScoreReport, SearchResult
+from znas.selection.strategies import SHORTLIST
+from znas.selection.sure import Sure
 from znas_engine.data.preprocess import Preprocess
 from znas_engine.spaces import Macro
 
@@ -38,7 +40,8 @@ def records(result: SearchResult) -> list[dict[str, Any]]:
         if edge.ensemble is not None:
             reports.append(("", edge.ensemble, edge.kept))
         for name, report, selected in reports:
-            source = {True: "intervened", False: "observed", None: "game"}[report.intervened]
+            unmixed = "estimated" if result.method["selection"] == SHORTLIST else "game"
+            source = {True: "intervened", False: "observed", None: unmixed}[report.intervened]
             own = {"edge": edge.edge, "operation": name, "source": source, "selected": selected}
             worth = {"aggregate": report.aggregate, "mean": report.mean, "std": report.std}
             found.append(own | worth | dict(zip(columns, report.values, strict=True)))
@@ -60,8 +63,12 @@ def facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     if result.limits:
         yield "limits", "; ".join(map(_limit, result.limits))
     shown = c.images if result.race is None else c.images // result.race.chunks
-    neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
-    yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
+    if result.sure is None:
+        neurons = f"{result.observed} observed, {result.intervened} intervened ({_p(result)})"
+        yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
+    else:
+        yield "passes", f"{result.evaluations} over {shown} images in {c.envs} environment{_s(c.envs)}"
+        yield "sure", sure_in_words(result.sure)
     if result.race is not None:
         yield "race", _race(result, result.race)
     if result.ensembles_observed + result.ensembles_intervened:
@@ -78,6 +85,22 @@ def facts(result: SearchResult) -> Iterator[tuple[str, str]]:
     t = result.seconds
     phases = f"{t.setup:.2f} set-up + {t.evaluate:.2f} evaluation + {t.select:.3f} selection"
     yield "seconds", f"{t.total:.2f} = {phases} ({c.backend}, {c.threads} threads)"
+
+
+def sure_in_words(sure: Sure) -> str:
+    """What is known of the answer beside others."""
+    parts = []
+    if sure.better_than is not None:
+        parts.append(f"above {sure.better_than:.0%} of {sure.random} random architectures")
+    if sure.beats_second is not None:
+        parts.append(f"above the runner-up with probability {sure.beats_second:.2f}")
+    if sure.beats_largest is not None:
+        parts.append(f"above the one with most parameters with {sure.beats_largest:.2f}")
+    return f"{', '.join(parts)}; by these scores, which are no accuracy"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _limit(limit: LimitReport) -> str:
@@ -123,6 +146,8 @@ def score_in_words(result: SearchResult) -> str:
 
 def _worth_in_words(result: SearchResult) -> str:
     score = score_in_words(result)
+    if result.method["selection"] == SHORTLIST:
+        return f"what an operation adds to {score}, estimated from the architectures that were measured"
     if result.method["game"] == "shapley":
         return f"Shapley values of {score} on every edge"
     keep = result.method["criterion"] == "keep"

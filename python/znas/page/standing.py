@@ -25,7 +25,7 @@ def parts(runs: Sequence[Run], trained: Sequence[Trained]) -> Iterator[Part]:
             yield Code(f"znas-engine report {run.where} --out with-standing.html")
         else:
             yield from _standing(run.standing)
-        rounds = [note for note in run.result.notes if note.startswith("final round: ")]
+        rounds = [note for note in run.result.notes if note.startswith(("shortlist: ", "final round: "))]
         if rounds:
             yield Notes([f"within the search, {note}" for note in rounds])
     if trained:

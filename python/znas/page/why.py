@@ -15,7 +15,7 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
     """A heat map of every run."""
     yield Heading("Why")
     yield Paragraph(
-        "The worth of every operation on every edge, in the random supernet; the line above the numbers says "
+        "The worth of every operation on every edge, by the random supernet; the line above the numbers says "
         "how it is measured. The stronger its colour, the larger among all edges; a `~` was drawn "
         "from a prior instead of measured. Stability: in which share of environments and scores the selected "
         "operation alone would have won."
@@ -24,14 +24,19 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
         if len(runs) > 1:
             yield Heading(run.name, 3)
         yield heat_map(run.result)
-        if run.result.method["finalists"] > 1 or run.result.limits:
+        if run.result.sure is not None:
+            yield Paragraph(
+                "Whole architectures were compared. What an operation adds is estimated from them and decided "
+                "nothing, so that what is selected need not be the strongest of its row."
+            )
+        elif run.result.method["finalists"] > 1 or run.result.limits:
             yield Paragraph(
                 "These worths chose who was compared; the comparison of whole architectures, or a limit, had "
                 "the last word, so that what is selected need not be the strongest of its row."
             )
-        asked = ("neurons", "race", "ensembles")
+        asked = ("neurons", "passes", "sure", "race", "ensembles")
         yield Facts([(name, said) for name, said in summary.facts(run.result) if name in asked])
-        notes = [note for note in run.result.notes if not note.startswith(("final round: ", "front: "))]
+        notes = [note for note in run.result.notes if not note.startswith(("shortlist: ", "final round: ", "front: "))]
         if notes:
             yield Notes(notes)
 

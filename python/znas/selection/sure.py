@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import t
 
 from znas.selection.criteria import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Sure:
+    """How sure the answer of a shortlist is, under its scores, which are no accuracy.
+
+    better_than: share of `random` random architectures that it was above. beats_second, beats_largest: the
+    probability that it is above the runner-up, and above the architecture with most parameters, in the mean
+    over all environments; None where too few environments saw both, or where it is that architecture.
+    """
+
+    better_than: float | None
+    random: int
+    beats_second: float | None
+    beats_largest: float | None
 
 
 def beats(best: Floats, other: Floats, residuals: Floats) -> float | None:
