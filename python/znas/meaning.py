@@ -123,8 +123,8 @@ def _no_latency(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | No
     return f"is of a limit of latency, and there is none: pass {those} too"
 
 
-def _no_score_reads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
-    if any(map(_reads_norm, scores)):
+def _no_scorereads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    if any(map(reads_norm, scores)):
         return None
     return f"is not used by {'+'.join(score.name for score in scores)}: pass another --score"
 
@@ -198,7 +198,8 @@ def check_norm_is_read(request: Request, scores: Scores, space: SearchSpace[Any]
     _check(NORM, request, scores, space)
 
 
-def _reads_norm(score: Score) -> bool:
+def reads_norm(score: Score) -> bool:
+    """Whether its values depend on the evaluator's normalisation."""
     match score:
         case ForwardScore():
             return any(probe.norm is None for probe in score.probes)

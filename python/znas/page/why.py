@@ -36,7 +36,11 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
             )
         asked = ("neurons", "passes", "sure", "race", "ensembles")
         yield Facts([(name, said) for name, said in summary.facts(run.result) if name in asked])
-        notes = [note for note in run.result.notes if not note.startswith(("shortlist: ", "final round: ", "front: "))]
+        notes = [
+            note
+            for note in run.result.notes
+            if not note.startswith(("shortlist: ", "final round: ", "front: "))
+        ]
         if notes:
             yield Notes(notes)
 

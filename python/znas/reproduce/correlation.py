@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from znas import jobs
 from znas.hooks import QUIET
+from znas.meaning import reads_norm
 from znas.output.records import as_csv
 from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
@@ -85,7 +86,7 @@ def score_table(
         chosen = np.sort(np.random.default_rng(request.seed).choice(size, architectures, replace=False))
     genotypes = [table.genotypes[i] for i in chosen]
     text = "\n".join(map(str, genotypes)).encode()
-    base = Setup(replace(request, score=scores[0]))
+    base = Setup(_as_read(request, scores[0]))
     about = identity(
         base,
         job="reproduce correlation",
@@ -96,11 +97,12 @@ def score_table(
     )
     for of_one_score in ("backend", "device", "code", "score"):  # `_measured` says them of each
         del about[of_one_score]
+    about["norm"] = request.settled().norm
     found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.accuracies().items()}, {}, {})
     total = len(genotypes)
     with Journal(work, about) as journal:
         for number, score in enumerate(scores):
-            setup, name = Setup(replace(request, score=score)), score.name
+            setup, name = Setup(_as_read(request, score)), score.name
             first = which = np.arange(total)
             if not isinstance(score, StaticScore):
                 first, which = functions(space, genotypes)
@@ -111,6 +113,11 @@ def score_table(
             values, found.seconds[name] = _measured(setup, [genotypes[i] for i in first], journal, advance)
             found.scores[name], found.measured[name] = values[:, which], len(first)
     return found
+
+
+def _as_read(request: Request, score: Score) -> Request:
+    """The request for one of several scores, of which some may read the normalisation that is asked for."""
+    return replace(request, score=score, norm=request.norm if reads_norm(score) else None)
 
 
 def check_sample(table: Table, architectures: int | None) -> None:
