@@ -123,7 +123,7 @@ def _no_latency(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | No
     return f"is of a limit of latency, and there is none: pass {those} too"
 
 
-def _no_scorereads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+def _no_score_reads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
     if any(map(reads_norm, scores)):
         return None
     return f"is not used by {'+'.join(score.name for score in scores)}: pass another --score"

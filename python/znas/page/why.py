@@ -26,8 +26,8 @@ def parts(runs: Sequence[Run]) -> Iterator[Part]:
         yield heat_map(run.result)
         if run.result.sure is not None:
             yield Paragraph(
-                "Whole architectures were compared. What an operation adds is estimated from them and decided "
-                "nothing, so that what is selected need not be the strongest of its row."
+                "Whole architectures were compared. What an operation adds is estimated from them and "
+                "decided nothing, so that what is selected need not be the strongest of its row."
             )
         elif run.result.method["finalists"] > 1 or run.result.limits:
             yield Paragraph(
