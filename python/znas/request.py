@@ -287,11 +287,10 @@ class Request:
     @property
     def intervenes(self) -> bool:
         """Whether something is asked of operations on edges, which a shortlist leaves alone."""
-        return (
-            self.p is not None
-            or self.selection not in (None, SHORTLIST)
-            or any(getattr(self, name) != _DEFAULTS[name] for name in ("game", "criterion", "race"))
-        )
+        if self.selection is not None:
+            return self.selection != SHORTLIST
+        others = ("game", "criterion", "race")
+        return self.p is not None or any(getattr(self, name) != _DEFAULTS[name] for name in others)
 
     def sizes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
         """The ends of what the network's width and depth may be; None: the community's."""
