@@ -107,7 +107,7 @@ def test_help_names_it(verb: Verb) -> None:
         assert names in said
 
 
-@pytest.mark.parametrize("preset", ["log-rank", "spread-first"])
+@pytest.mark.parametrize("preset", ["shortlist", "spread-first"])
 def test_searches_agree_on_all_backends(preset: str, verb: Verb) -> None:
     assert all(map(can_run, BACKENDS))
     found = []

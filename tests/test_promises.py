@@ -125,7 +125,7 @@ class Noise(Dataset):
         ),
         ({"in_edges": 0}, "has 0 for `in_edges`"),
         ({"cells_are": 1}, "has 1 for `cells_are`"),
-        ({"presets": "log-rank"}, "has 'log-rank' for `presets`, no mapping"),
+        ({"presets": "shortlist"}, "has 'shortlist' for `presets`, no mapping"),
         ({"prior": "prior.json"}, "has 'prior.json' for `prior`, no Path"),
         ({"eager": "json:Absent"}, "has 'json:Absent' for `eager`, but the module 'json' has no `Absent`"),
         ({"trainable": 5}, "has 5 for `trainable`, but it must be the name of the module"),

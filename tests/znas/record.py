@@ -1,4 +1,4 @@
-"""24 searches whose results must stay what they are: `python -m tests.znas.record` writes them down.
+"""26 searches whose results must stay what they are: `python -m tests.znas.record` writes them down.
 
 The record was made before the house was opened (commit 5753180). A search that is run again must give the
 same JSON but for times, versions and keys that are new: bit for bit on a machine whose arithmetic is that of
@@ -28,12 +28,15 @@ VOLATILE = ("seconds", "versions", "device")
 TINY = "--supernet-channels 4 --supernet-cells 1 --resolution 16 --images 16"
 SMALL = "--supernet-channels 4 --supernet-cells 3 --resolution 16 --images 16"
 DARTS = f"--space darts {SMALL}"
+FOUR = f"{TINY} --score naswot+path_norm+isometry+live_flops --p 0 --norm batch"
 NASWOT = f"--preset naswot {TINY}"
 NASWOT_DARTS = f"--preset naswot {DARTS}"
 SEARCHES = {
-    "log-rank": f"{TINY} --finalists 20",
-    "log-rank-darts": f"{DARTS} --finalists 10",
-    "log-rank-two-environments": f"{TINY} --finalists 5 --envs 2 --seed 3",
+    "shortlist": f"{TINY} --finalists 10",
+    "shortlist-darts": f"{DARTS} --finalists 4 --envs 2",
+    "log-rank": f"{FOUR} --finalists 20",
+    "log-rank-darts": f"{DARTS} --score patterns+path_norm+entropy+phi+flops --p 0 --norm batch --finalists 10",
+    "log-rank-two-environments": f"{FOUR} --finalists 5 --envs 2 --seed 3",
     "paper": f"--preset paper {TINY} --data imagefolder --data-dir @ --seed 1",
     "paper-p0": f"--preset paper {TINY} --data imagefolder --data-dir @ --p 0 --envs 3",
     "paper-darts": f"--preset paper {DARTS} --data imagefolder --data-dir @",

@@ -47,7 +47,7 @@ class Late(Ragged):
 
 
 @pytest.mark.parametrize("cells", [1, 2])
-@pytest.mark.parametrize("preset", ["naswot", "log-rank", "paper"])
+@pytest.mark.parametrize("preset", ["naswot", "shortlist", "paper"])
 def test_darts_without_a_normal_cell_is_refused(cells: int, preset: str) -> None:
     with pytest.raises(
         InvalidValueError, match=r"14 of its 28 edges, normal:0->2 .* --supernet-cells 3 or more"

@@ -37,7 +37,7 @@ def test_every_preset_searches_every_space(preset: str, space: str, test_data: P
     values = PRESETS.get(preset).values(get_space(space))
     assert result.conditions.score == values["score"]
     assert result.p == values["p"]
-    assert any("final round: 5 architectures" in note for note in result.notes) == (preset == DEFAULT)
+    assert any("shortlist: the first 5 of" in note for note in result.notes) == (preset == DEFAULT)
 
 
 def test_the_default_is_what_every_door_does() -> None:
@@ -55,7 +55,7 @@ def test_the_default_is_what_every_door_does() -> None:
     for name, option in OPTIONS.items():
         if option.of_preset:
             assert getattr(Request(), name) is None
-            assert name == "supernet_cells" or getattr(settled, name) is not None
+            assert name.startswith("supernet") or getattr(settled, name) is not None
 
 
 def test_what_is_given_replaces_what_the_preset_has() -> None:
@@ -70,12 +70,13 @@ def test_what_is_given_replaces_what_the_preset_has() -> None:
         assert settled(space=name, p=0.0).finalists == own["finalists"]
         assert settled(space=name, p=0.5).finalists == 1
         assert settled(space=name, p=0.5, finalists=7).finalists == 7
-        assert (
-            settled(space=name).supernet_cells == get_space(name).proxy_macro(resolution=32, classes=10).cells
-        )
+        assert settled(space=name).supernet_cells == own["supernet_cells"]
+        assert (settled(space=name).selection, settled(space=name).envs) == ("shortlist", 3)
+        assert (settled(space=name, p=0.0).selection, settled(space=name, p=0.0).envs) == ("algorithm1", 1)
+        assert settled(space=name, game="shapley").selection == "algorithm1"
     assert settled().settled() == settled()
-    with pytest.raises(InvalidValueError, match=r"unknown preset 'log_rank'.*did you mean 'log-rank'"):
-        settled(preset="log_rank")
+    with pytest.raises(InvalidValueError, match=r"unknown preset 'short-list'.*did you mean 'shortlist'"):
+        settled(preset="short-list")
     with pytest.raises(TypeError, match="not both"):
         znas.search(Request(), preset="paper")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
 
 from znas.selection.criteria import Floats
 
@@ -42,7 +41,9 @@ def beats(best: Floats, other: Floats, residuals: Floats) -> float | None:
     noise = float(np.square(residuals).sum() / freedom)
     if noise == 0:
         return 0.5 if difference == 0 else float(difference > 0)
-    return float(t.cdf(difference / np.sqrt(2 * noise / count), freedom))
+    from scipy.special import stdtr  # not before a search needs it
+
+    return float(stdtr(freedom, difference / np.sqrt(2 * noise / count)))
 
 
 def residuals(totals: Floats) -> Floats:
