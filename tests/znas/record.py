@@ -28,6 +28,7 @@ VOLATILE = ("seconds", "versions", "device")
 TINY = "--supernet-channels 4 --supernet-cells 1 --resolution 16 --images 16"
 SMALL = "--supernet-channels 4 --supernet-cells 3 --resolution 16 --images 16"
 DARTS = f"--space darts {SMALL}"
+FIVE = "patterns+path_norm+entropy+phi+flops"
 FOUR = f"{TINY} --score naswot+path_norm+isometry+live_flops --p 0 --norm batch"
 NASWOT = f"--preset naswot {TINY}"
 NASWOT_DARTS = f"--preset naswot {DARTS}"
@@ -35,7 +36,7 @@ SEARCHES = {
     "shortlist": f"{TINY} --finalists 10",
     "shortlist-darts": f"{DARTS} --finalists 4 --envs 2",
     "log-rank": f"{FOUR} --finalists 20",
-    "log-rank-darts": f"{DARTS} --score patterns+path_norm+entropy+phi+flops --p 0 --norm batch --finalists 10",
+    "log-rank-darts": f"{DARTS} --score {FIVE} --p 0 --norm batch --finalists 10",
     "log-rank-two-environments": f"{FOUR} --finalists 5 --envs 2 --seed 3",
     "paper": f"--preset paper {TINY} --data imagefolder --data-dir @ --seed 1",
     "paper-p0": f"--preset paper {TINY} --data imagefolder --data-dir @ --p 0 --envs 3",

@@ -53,7 +53,7 @@ def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> N
     [
         (
             ["--space", "nasbench"],
-            "unknown search space 'nasbench': choose one of nasbench201, darts; did you mean",
+            "unknown search space 'nasbench': choose one of nasbench201, darts, nasbench_macro; did you mean",
         ),
         (["--backend", "tensorflow"], "unknown backend 'tensorflow'"),
         (["--score", "acuracy"], "did you mean 'accuracy'?"),
@@ -388,7 +388,7 @@ def test_a_shell_completes_verbs_options_and_values() -> None:
     assert completed("znas-engine s") == ["search", "show", "score"]
     assert completed("znas-engine prior f") == ["fit"]
     assert completed("znas-engine search --max-e") == ["--max-evaluations"]
-    assert completed("znas-engine search --space nas") == ["nasbench201"]
+    assert completed("znas-engine search --space nas") == ["nasbench201", "nasbench_macro"]
     assert completed("znas-engine nowhere ") == list(VERBS)
 
 

@@ -67,7 +67,7 @@ def test_the_total_is_known_from_the_first_pass_on(space: str, asked: dict[str, 
     assert len(totals) == 1
     assert max(totals) >= result.evaluations
     setup = znas.Setup(request)
-    ahead = expected(znas.Method.of(request.settled(), setup.space, setup.scores), setup.space)
+    ahead = expected(znas.Method.of(request.settled(), setup.space, setup.scores), setup.space, setup.envs)
     if not at_most:
         assert not ahead.at_most
         assert max(totals) == result.evaluations

@@ -31,7 +31,7 @@ def unreached(done: int, total: int) -> None:
 REQUESTS: list[dict[str, Any]] = [
     {"seed": 1.0}, {"seed": True}, {"seed": np.bool_(True)}, {"seed": np.array([1])}, {"seed": "1"},
     {"seed": -1}, {"seed": 2**63}, {"seed": 10**5000}, {"seed": Decimal(1)}, {"seed": np.float64(1)},
-    {"images": "8"}, {"images": 8.0}, {"images": True}, {"images": 0}, {"images": None, "envs": None},
+    {"images": "8"}, {"images": 8.0}, {"images": True}, {"images": 0}, {"images": None, "envs": 0},
     {"envs": 10_001}, {"envs": 1.5}, {"envs": False}, {"threads": 10**9}, {"threads": "all"},
     {"resolution": 2**63}, {"resolution": 100_000}, {"resolution": 0}, {"resolution": -4},
     {"supernet_channels": 10**9}, {"supernet_channels": 0}, {"supernet_cells": 10**9},

@@ -316,7 +316,7 @@ def test_runs_agree_where_they_selected_the_same(runs: dict[str, Path]) -> None:
     assert all(together.agreement([darts, darts]))
     assert together.differing([first, second]) == {
         "p": ["", "0.0"],
-        "envs": ["2", "1"],
+        "envs": ["2", ""],
         "seed": ["0", "1"],
     }
     shown = made.document()

@@ -80,8 +80,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "lower confidence bound": {"aggregate": "lcb", "envs": 2, "p": 0.8},
     "ranks": {"aggregate": "rank", "envs": 2, "p": 0.8},
     "finalists": {"finalists": 5},
-    "several scores": {"score": "naswot+path_norm+swap+flops", "envs": 2, "finalists": 3},
-    "shapley of several scores": {"score": "naswot+expressivity", "game": "shapley", "p": 0.98},
+    "several scores": {"score": "naswot+path_norm+patterns+flops", "envs": 2, "finalists": 3},
+    "shapley of several scores": {"score": "naswot+entropy", "game": "shapley", "p": 0.98},
     "sequential, several scores": {"score": "naswot+params", "selection": "sequential"},
 }
 

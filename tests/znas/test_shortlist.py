@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import stdtr
 
 import znas
 from tests.conftest import SMALL
 from znas.selection.aggregate import log_rank
 from znas.selection.largest import largest
 from znas.selection.shortlist import effects, halved, pool
-from znas.selection.sure import beats, residuals
+from znas.selection.sure import beats, residuals, student_t
 from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import Mask, get_space
 
@@ -126,6 +127,11 @@ def test_the_probability_to_be_above_is_right() -> None:
         there = [(p, r) for p, r in zip(said, right, strict=True) if low < p < high]
         mean, share = np.mean(there, axis=0)
         assert abs(mean - share) < 0.1, (mean, share, len(there))
+
+
+@given(x=st.floats(-60, 60), freedom=st.integers(1, 200))
+def test_student_t_is_scipys(x: float, freedom: int) -> None:
+    assert student_t(x, freedom) == pytest.approx(float(stdtr(freedom, x)), abs=1e-9)
 
 
 def test_one_environment_tells_no_probability() -> None:
