@@ -307,11 +307,14 @@ def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: 
 
 
 def test_one_search_has_as_many_masks_as_the_random_ones() -> None:
-    """`random-N-by-default-score` at the passes of the default; the shortlist at a hundred."""
-    default = Request(space=NB201).settled()
-    assert default.finalists is not None
-    count = len(NB201.neurons()) + 2 * default.finalists
-    assert f"random-{count}-by-default-score" in rows(NB201)
+    """`random-N-by-default-score` and `do-finalists` at the passes of the default, a shortlist of 30 that is
+    halved twice beside 30 random ones and the largest."""
+    count = 61 + (15 + 31) + (8 + 31)
+    found = rows(NB201)
+    assert f"random-{count}-by-default-score" in found
+    asked = found["do-finalists"].adapt(Request(space=NB201)).settled()
+    assert asked.finalists is not None
+    assert count - 1 <= len(NB201.neurons()) + 2 * asked.finalists <= count
 
 
 def test_permuted_worths_are_the_same_numbers_elsewhere() -> None:
