@@ -103,7 +103,12 @@ def test_doctor_lists_what_came_from_outside(verb: Verb) -> None:
 
 def test_help_names_it(verb: Verb) -> None:
     said = " ".join(ok(verb("search", "--help")).split())
-    for names in ("nasbench201 | darts | chain", "| ntk | spread", "gaussian | shapes", "| spread-first"):
+    for names in (
+        "nasbench201 | darts | nasbench_macro | chain",
+        "| ntk | spread",
+        "gaussian | shapes",
+        "| spread-first",
+    ):
         assert names in said
 
 
@@ -180,7 +185,7 @@ def test_priors(verb: Verb, table: Path, tmp_path: Path) -> None:
     prior = tmp_path / "prior.json"
     ok(verb("prior", "fit", *TINY, "--envs", "3", "--table", table, "--out", prior, "--quiet"))
     assert json.loads(prior.read_text())["space"] == "chain"
-    asked = (*NASWOT, "--prior", prior, "--force-prior", "--p", "auto")
+    asked = (*NASWOT, "--prior", prior, "--force-prior", "--p", "auto", "--prior-scale", "raw", "--envs", "2")
     assert json.loads(ok(verb("search", *TINY, *asked, "--json", "--quiet")))["arch"]
     assert "no prior is shipped for" in refused(verb("search", *TINY, *NASWOT, "--prior", "shipped"))
 

@@ -23,7 +23,7 @@ RECORD = Path(__file__).with_name("record.json")
 #: Relative, for floats of another machine.
 CLOSE = 1e-3
 #: Say nothing about the architecture.
-VOLATILE = ("seconds", "versions", "device")
+VOLATILE = ("seconds", "versions", "device", "request")
 
 TINY = "--supernet-channels 4 --supernet-cells 1 --resolution 16 --images 16"
 SMALL = "--supernet-channels 4 --supernet-cells 3 --resolution 16 --images 16"
