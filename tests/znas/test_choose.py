@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from znas.reproduce.halves import read
 from znas.reproduce.measured import Measured
 from znas.reproduce.played import Half, play, players, taus
 from znas.reproduce.sets import sets
+from znas.reproduce.sheet import Sheet
 from znas.request import Request
 from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
@@ -37,6 +39,8 @@ from znas_engine.tables import Table
 SPACE = get_space("nasbench201")
 FUNCTIONS = list(SPACE.functions() or ())
 REQUEST = Request(space="nasbench201", finalists=10)
+#: What compares more than half of a half, so that what passes measure decides.
+WIDE = replace(REQUEST, finalists=40)
 ENVS = 3
 
 
@@ -71,63 +75,55 @@ def accuracies(seed: int, count: int = 300) -> Floats:
     return np.random.default_rng(seed).uniform(50, 95, count)
 
 
-def entries(found: Any, name: str) -> dict[str, Any]:
+def entry(found: Sheet, name: str) -> dict[str, Any]:
     """The record of one set."""
-    (entry,) = (record for record in found.records if record["scores"] == name)
-    return entry  # type: ignore[no-any-return]
+    (own,) = (record for record in found.records if record["scores"] == name)
+    return own
 
 
 def test_a_score_that_is_accuracy_everywhere_wins_and_one_of_a_single_table_does_not(tmp_path: Path) -> None:
-    """naswot is accuracy on both tables up to noise; zen is it exactly on one and its opposite on the other.
+    """naswot is accuracy on both tables, with noise; zen is it exactly on one and its opposite on the other.
     Chosen without the other table, zen wins, and fails there on the half that was not looked at."""
     folders = []
-    for name, sign in (("one", 1), ("two", -1)):
-        truth = accuracies(1 if name == "one" else 2)
-        rng = np.random.default_rng(7)
-        scores = {
-            "params": truth + 3 * rng.normal(size=300),
-            "zen": sign * truth,
-            "naswot": truth + 0.5 * rng.normal(size=300),
-        }
+    for seed, (name, sign) in enumerate((("one", 1), ("two", -1))):
+        truth, rng = accuracies(seed), np.random.default_rng(seed + 10)
+        noise = 8 * rng.normal(size=300)
+        scores = {"params": rng.random(300), "zen": sign * truth, "naswot": truth + noise}
         folders.append(left(tmp_path / name, some(3), truth, scores))
-    tables = read(folders, None, REQUEST)
-    found = choose(tables, every_set(["params", "zen", "naswot"], 5), seeds=4, seed=0, work=tmp_path / "work")
+    tables = read(folders, None, WIDE)
+    names = every_set(["params", "zen", "naswot"], 5)
+    found = choose(tables, names, seeds=4, seed=0, work=tmp_path / "work")
     made = sheet(found, "worst", 3, "params+naswot", [])
     assert made.data["rows"][0]["scores"] == "params+naswot"
     assert made.data["sets"] == 4  # every one has params
-    best = entries(made, "params+naswot")
-    assert best["worst_B"] < 0.05 < 0.1 < entries(made, "params+zen")["worst_B"]
-    assert best["two_tau_B"] > 0.8 > 0.5 > entries(made, "params+zen")["two_tau_B"]
+    best, other = entry(made, "params+naswot"), entry(made, "params+zen")
+    assert best["worst_B"] < 0.15 < 0.3 < other["worst_B"]
+    assert best["two_tau_B"] > 0.2 > -0.2 > other["two_tau_B"]
     assert "number 1 of 4" in made.notes[-1]
     one, two = left_out(found, "worst").data["rows"]
     assert two["table"] == "two"
-    assert two["without"]["scores"] in ("params+zen", "params+zen+naswot")
+    assert two["without"]["scores"] == "params+zen"
     assert two["with"]["scores"] == one["with"]["scores"] == "params+naswot"
-    assert two["without"]["share"] > two["with"]["share"] + 0.02
-    assert two["without"]["accuracy"] < two["with"]["accuracy"]
-    assert two["with"]["share"] == best["two_share_B"]
+    assert two["without"]["share"] == other["two_share_B"] > 0.3 > two["with"]["share"]
+    assert two["without"]["accuracy"] < two["with"]["accuracy"] == best["two_accuracy_B"]
 
 
 def test_what_wins_one_half_by_chance_is_reported_on_the_other(tmp_path: Path) -> None:
     """swap is accuracy in half A and its opposite in half B."""
-    truth = accuracies(4)
-    noisy = truth + np.random.default_rng(0).normal(size=300)
-    folder = left(tmp_path / "a", some(5), truth, {"params": noisy, "swap": truth, "naswot": noisy})
-    (table,) = read([folder], None, REQUEST)
+    truth, rng = accuracies(4), np.random.default_rng(0)
+    scores = {"params": rng.random(300), "swap": truth, "naswot": truth + 20 * rng.normal(size=300)}
+    (table,) = read([left(tmp_path / "a", some(5), truth, scores)], None, WIDE)
     in_b = np.isin(truth, table.halves[1].accuracy)
     assert 100 < in_b.sum() < 200
-    swap = np.where(in_b, -truth, truth)
-    noise = 8 * np.random.default_rng(1).normal(size=300)
-    left(folder, some(5), truth, {"params": truth + noise, "swap": swap, "naswot": noisy})
-    tables = read([folder], None, REQUEST)
-    found = choose(
-        tables, every_set(["params", "swap", "naswot"], 2), seeds=4, seed=0, work=tmp_path / "work"
-    )
+    folder = left(tmp_path / "a", some(5), truth, scores | {"swap": np.where(in_b, -truth, truth)})
+    tables = read([folder], None, WIDE)
+    names = every_set(["params", "swap", "naswot"], 2)
+    found = choose(tables, names, seeds=4, seed=0, work=tmp_path / "work")
     made = sheet(found, "worst", 3, "naswot", [])
     first = made.records[0]
     assert first["scores"] == "params+swap"
-    assert first["worst_A"] == 0
-    assert first["worst_B"] > 0.03 + entries(made, "params+naswot")["worst_B"]
+    assert first["worst_A"] < 0.1 < 0.3 < first["worst_B"]
+    assert first["a_accuracy_B"] < 60 < 85 < first["a_accuracy_A"]
     assert left_out(found, "worst").cells == []
 
 
@@ -202,7 +198,7 @@ class Lookup(Setup):
         return np.stack([self.values[score.name][k][at] for k in count for score in own])
 
 
-@pytest.mark.parametrize("names", ["params+naswot", "params+flops+naswot+swap", "params+flops"])
+@pytest.mark.parametrize("names", ["params+naswot", "params+flops+naswot+swap"])
 def test_it_is_what_a_search_does(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The winner is that of `Contest` with the same pool and random architectures. The largest architecture,
     which a search compares too, is made the worst."""
@@ -213,7 +209,7 @@ def test_it_is_what_a_search_does(names: str, monkeypatch: pytest.MonkeyPatch) -
         rng = np.random.default_rng(seed)
         genotypes = some(seed, 200)
         masks = [SPACE.mask(genotype) for genotype in genotypes]
-        largest = SPACE.mask(SPACE.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"))  # fmt: skip
+        largest = SPACE.mask(SPACE.parse([SPACE.operations.index("nor_conv_3x3")] * 6))
         if not any(np.array_equal(mask, largest) for mask in masks):
             masks[0] = largest
         at = next(i for i, mask in enumerate(masks) if np.array_equal(mask, largest))
@@ -312,7 +308,7 @@ def test_the_command_writes_all_sets_and_goes_on(tmp_path: Path) -> None:
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     def folder(name: str, seed: int, *scores: str) -> Path:
         truth = accuracies(seed, 80)
-        return left(tmp_path / name, some(seed, 80), truth, {score: truth for score in scores})
+        return left(tmp_path / name, some(seed, 80), truth, dict.fromkeys(scores, truth))
 
     one, two = folder("one", 1, "params", "naswot"), folder("two", 2, "flops", "naswot")
     three, four = folder("three", 3, "zen"), folder("four", 1, "params", "naswot", "swap")

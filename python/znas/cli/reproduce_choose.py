@@ -44,13 +44,17 @@ def choose(
     on the other half, also on every table by the set that is chosen without it. A folder's first accuracy
     column counts.
 
-    \\b
+    \b
     Example:
       znas-engine reproduce correlation --data-dir ~/data \\
-        --table nasbench201.csv --envs 3 --out runs/nb201
+        --table nasbench201.csv --images 16 --norm batch \\
+        --supernet-cells 1 --envs 3 --out runs/nb201 \\
+        --scores cell_path_norm,live_flops,naswot,isometry
       znas-engine reproduce correlation --data-dir ~/data \\
-        --space darts --table darts.csv --envs 3 \\
-        --out runs/darts
+        --space darts --table darts.csv --images 16 \\
+        --norm batch --supernet-channels 4 \\
+        --supernet-cells 8 --envs 3 --out runs/darts \\
+        --scores cell_path_norm,live_flops,naswot,isometry
       znas-engine reproduce choose runs/nb201 runs/darts \\
         --out runs/choice
     """

@@ -79,9 +79,7 @@ def _common(measured: Sequence[Measured], asked: Sequence[str] | None) -> list[s
     scores = [name for name in scores if all(name in each.scores for each in measured)]
     if not scores:
         has = "; ".join(f"{each.folder} has {', '.join(each.scores)}" for each in measured)
-        raise InvalidValueError(
-            f"the folders have no score in common: {has}: run reproduce correlation again"
-        )
+        raise InvalidValueError(f"the folders share no score: {has}: run reproduce correlation again")
     if not free(scores):
         raise InvalidValueError(
             f"a shortlist is made by scores that need no pass, but {', '.join(scores)} all need one: run "

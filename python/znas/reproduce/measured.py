@@ -30,7 +30,7 @@ def measured(folder: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], l
     Raises InvalidValueError where nothing was measured; DataError: a file without scores or accuracies.
     """
     path, said = folder / SCORES_FILE, folder / SAID
-    table = _read(path, space)
+    table = _read(path, space, "pass --space")
     if paths.is_file(said, "the correlation"):
         data = load(said, CORRELATION)
         scores, accuracies = scores_of(data), [*dict.fromkeys(row["column"] for row in data["rows"])]
@@ -68,7 +68,7 @@ class Measured:
         if "space" not in data or "accuracies" not in data:
             raise DataError(f"{said} does not say its space: run the same reproduce correlation again")
         space = get_space(data["space"])
-        table = _read(path, space)
+        table = _read(path, space, "run reproduce correlation again")
         scores = {}
         for name in scores_of(data):
             columns = (correlation.column(name, k) for k in count())
@@ -87,12 +87,13 @@ def _exists(path: Path) -> None:
         )
 
 
-def _read(path: Path, space: SearchSpace[Any]) -> Table:
+def _read(path: Path, space: SearchSpace[Any], instead: str) -> Table:
+    """instead: what to do where it is of another space."""
     _exists(path)
     try:
         return read_table(path, space)
     except DataError as error:
-        raise DataError(f"{error}: was it made with another space than {space.name}? pass --space") from error
+        raise DataError(f"{error}: was it made with another space than {space.name}? {instead}") from error
 
 
 def _of_two_runs(path: Path, said: Path) -> DataError:
