@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from znas.cli.options import Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.request import Request
 from znas_engine.arguments import check_between, choice
+
+if TYPE_CHECKING:
+    from znas.reproduce.choose import Choice
 
 
 @asks("finalists", "envs", "seed")
@@ -58,32 +61,43 @@ def choose(
       znas-engine reproduce choose runs/nb201 runs/darts \\
         --out runs/choice
     """
-    from znas.reproduce import choose as job
     from znas.reproduce import folder
+    from znas.reproduce.choose import ORDERS
     from znas.reproduce.chosen import left_out, sheet
-    from znas.reproduce.halves import free, read
     from znas.reproduce.trials import check_seeds
 
-    choice("order of sets", by, job.ORDERS)
+    choice("order of sets", by, ORDERS)
     check_between("show", show, 1, None)
     check_seeds(request.seed, seeds, 1)
-    others = [f"choose-left-out.{suffix}" for suffix in folder.SUFFIXES]
-    album = folder.opened(out, "choose", *others)
-    tables = read(folders, names(scores), request)
-    tried = list(tables[0].halves[0].scores)
-    sets = job.every_set(tried, most)
-    with progress_bar("seeds of the tables' halves", quiet=quiet) as progress:
-        found = job.choose(
-            tables, sets, seeds=seeds, seed=request.seed, work=out / folder.CHOICES, progress=progress
-        )
-    notes = [
-        (
-            f"sets of up to {most} of {', '.join(tried)}, one of {', '.join(free(tried))} in each, which "
-            f"need no pass; {seeds} seeds"
-        )
-    ]
-    default = request.settled().score
-    chosen, without = sheet(found, by, show, str(default), notes), left_out(found, by)
+    album = folder.opened(out, "choose", *(f"choose-left-out.{suffix}" for suffix in folder.SUFFIXES))
+    found, tried = _played(request, folders, names(scores), most, seeds, out / folder.CHOICES, quiet=quiet)
+    chosen = sheet(found, by, show, str(request.settled().score), [tried])
+    without = left_out(found, by)
     save(chosen, album, "choose", as_json=as_json)
     save(without, album, "choose-left-out", as_json=as_json)
     show_sheets([chosen, without], as_json=as_json)
+
+
+def _played(
+    request: Request,
+    folders: list[Path],
+    scores: list[str] | None,
+    most: int,
+    seeds: int,
+    work: Path,
+    *,
+    quiet: bool,
+) -> tuple[Choice, str]:
+    """What every set found, and what was tried, in words."""
+    from znas.reproduce.choose import choose, every_set
+    from znas.reproduce.halves import free, read
+
+    tables = read(folders, scores, request)
+    tried = list(tables[0].halves[0].scores)
+    sets = every_set(tried, most)
+    with progress_bar("seeds of the tables' halves", quiet=quiet) as progress:
+        found = choose(tables, sets, seeds=seeds, seed=request.seed, work=work, progress=progress)
+    return found, (
+        f"sets of up to {most} of {', '.join(tried)}; {', '.join(free(tried))} need no pass, one of which is "
+        f"in each; {seeds} seeds"
+    )
