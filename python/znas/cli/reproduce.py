@@ -12,6 +12,7 @@ import typer
 
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.cli.reproduce_choose import choose as choose_sets
 from znas.cli.reproduce_constrained import constrained
 from znas.cli.reproduce_latency import latency
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
@@ -275,6 +276,7 @@ def figures_(
     typer.echo(json.dumps(written) if as_json else "\n".join(written))
 
 
+reproduce.command("choose")(choose_sets)
 reproduce.command()(latency)
 reproduce.command()(constrained)
 
@@ -355,7 +357,8 @@ def _correlation(
     from znas_engine.spaces import get_space
     from znas_engine.tables import read_table
 
-    album = folder.opened(out, "correlation", figures.SCORES_FILE, "correlation.png")
+    files = figures.SCORES_FILE, figures.ENVIRONMENTS_FILE
+    album = folder.opened(out, "correlation", *files, "correlation.png")
     request = proxied(request)
     distinct("`scores`", scores or ())
     wanted = [get_scores(names) for names in scores or SCORES.names()]
@@ -375,7 +378,8 @@ def _correlation(
                 progress=progress,
             )
         sheet = measure.correlation(scored, names, truth, request)
-        others = {figures.SCORES_FILE: measure.scores_csv(scored).encode()}
+        texts = measure.scores_csv(scored), measure.environments_csv(scored)
+        others = {name: text.encode() for name, text in zip(files, texts, strict=True)}
         save(sheet, album, "correlation", drawings.draw_correlations, others, as_json=as_json)
         return sheet
 

@@ -204,7 +204,12 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
             *_published_over(space.name),
         ],
         records=[_record(entry) for entry in entries],
-        data={"table": "correlation", "accuracies": table.path.name, "rows": entries},
+        data={
+            "table": "correlation",
+            "space": request.space if isinstance(request.space, str) else space.name,
+            "accuracies": table.path.name,
+            "rows": entries,
+        },
         left=(0, 1, 2),
     )
 
@@ -314,11 +319,24 @@ def _record(entry: dict[str, Any]) -> dict[str, Any]:
 
 def scores_csv(scored: Scored) -> str:
     """One line per architecture: its string, scores and accuracies."""
-    names = [*scored.scores, *scored.accuracies]
-    columns = [*(values.mean(0) for values in scored.scores.values()), *scored.accuracies.values()]
+    return _csv(scored, {name: values.mean(0) for name, values in scored.scores.items()} | scored.accuracies)
+
+
+def environments_csv(scored: Scored) -> str:
+    """One line per architecture: its string, the score in each environment, and accuracies."""
+    each = {column(name, k): row for name, rows in scored.scores.items() for k, row in enumerate(rows)}
+    return _csv(scored, each | scored.accuracies)
+
+
+def column(score: str, environment: int) -> str:
+    """What it is called there."""
+    return f"{score}@{environment}"
+
+
+def _csv(scored: Scored, columns: dict[str, Floats]) -> str:
     return as_csv(
         [
-            {"arch": str(genotype)} | {n: float(c[i]) for n, c in zip(names, columns, strict=True)}
+            {"arch": str(genotype)} | {name: float(values[i]) for name, values in columns.items()}
             for i, genotype in enumerate(scored.genotypes)
         ]
     )

@@ -28,7 +28,7 @@ from znas.shape import Each, Either, Many, Number, Shape, misshapen
 from znas_engine import paths, strict_json
 from znas_engine.errors import DataError, InvalidValueError, in_short
 
-SCORES_FILE = "correlation-scores.csv"
+SCORES_FILE, ENVIRONMENTS_FILE = "correlation-scores.csv", "correlation-environments.csv"
 #: What a picture can show: rows, columns, and their numbers.
 ROWS, COLUMNS = 200, 20
 LARGEST = 1e200
@@ -59,6 +59,8 @@ TABLE2 = {
     "published": Many(_PUBLISHED, 0, ROWS),
 }
 CORRELATION = {
+    "space?": str,
+    "accuracies?": str,
     "rows": Many(
         {
             **dict.fromkeys(("score", "protocol", "column"), str),
@@ -67,7 +69,7 @@ CORRELATION = {
         },
         1,
         ROWS * COLUMNS,
-    )
+    ),
 }
 
 

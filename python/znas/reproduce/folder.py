@@ -6,8 +6,8 @@ from pathlib import Path
 
 from znas.files import Album, work_file
 
-#: The finished searches of a folder, those under limits, and its measured scores.
-SEARCHES, LIMITED, SCORES = "searches.work", "limited.work", "scores.work"
+#: The finished searches of a folder, those under limits, its measured scores, and what sets of them found.
+SEARCHES, LIMITED, SCORES, CHOICES = "searches.work", "limited.work", "scores.work", "choices.work"
 #: The prior of its own one-shot supernet.
 ONE_SHOT = "one-shot.json"
 #: The folder of its trained networks, a folder each.
@@ -22,8 +22,8 @@ def opened(out: Path, name: str, *others: str) -> Album:
     Raises StorageError.
     """
     prior = out / ONE_SHOT
-    own = (SEARCHES, LIMITED, SCORES, TRAINED, ONE_SHOT, work_file(prior).name, checkpoint(prior).name)
-    album = Album(out, own)
+    works = (SEARCHES, LIMITED, SCORES, CHOICES)
+    album = Album(out, (*works, TRAINED, ONE_SHOT, work_file(prior).name, checkpoint(prior).name))
     album.check(*(f"{name}.{suffix}" for suffix in SUFFIXES), *others)
     return album
 

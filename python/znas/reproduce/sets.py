@@ -10,17 +10,13 @@ from typing import Any
 import numpy as np
 
 from znas.reproduce.correlation import unique_rows
-from znas.reproduce.drawings import scores_of
-from znas.reproduce.figures import CORRELATION, SCORES_FILE, load
+from znas.reproduce.measured import measured
 from znas.reproduce.sheet import Sheet
 from znas.selection.aggregate import ranks
 from znas.selection.criteria import Floats
-from znas_engine import paths
 from znas_engine.arguments import choice
-from znas_engine.errors import DataError, InvalidValueError
-from znas_engine.scores import SCORES
+from znas_engine.errors import InvalidValueError
 from znas_engine.spaces import SearchSpace
-from znas_engine.tables import Table, read_table
 
 #: What the sets can be put in order by.
 ORDERS = ("tau", "top")
@@ -54,10 +50,10 @@ def sets(
     Raises DataError: a file without scores or accuracies.
     """
     choice("order of sets", by, ORDERS)
-    measured, scores, accuracies = _measured(folder, space)
-    name, accuracy = measured.column(column or accuracies[0])
+    table, scores, accuracies = measured(folder, space)
+    name, accuracy = table.column(column or accuracies[0])
     largest = min(LARGEST, len(scores)) if largest is None else largest
-    rows = unique_rows(space, measured.genotypes)
+    rows = unique_rows(space, table.genotypes)
     top = min(TOP, len(rows)) if top is None else top
     for what, value, most in (
         ("largest", largest, len(scores)),
@@ -72,7 +68,7 @@ def sets(
         raise InvalidValueError(
             f"--largest {largest} of {len(scores)} scores are {count:,} sets: at most {MOST:,} are tried"
         )
-    values = np.stack([measured.raw[score][rows] for score in scores])
+    values = np.stack([table.raw[score][rows] for score in scores])
     found = _every_set(scores, values, accuracy[rows], largest, top)
     found.sort(key=lambda entry: entry[by], reverse=True)
     return Sheet(
@@ -80,40 +76,12 @@ def sets(
         headings=["scores", "Kendall tau", f"mean of the first {top}"],
         cells=[[e["scores"], f"{e['tau']:.3f}", f"{e['top']:.2f}"] for e in found[:show]],
         notes=[
-            f"among the first architecture of every function, {len(rows):,} of {len(measured.genotypes):,}",
+            f"among the first architecture of every function, {len(rows):,} of {len(table.genotypes):,}",
             "a set sums log(rank / n) of its scores; both numbers are of the column they are chosen on",
         ],
         records=found,
         data={"table": "sets", "column": name, "top": top, "architectures": len(rows), "rows": found},
     )
-
-
-def _measured(folder: Path, space: SearchSpace[Any]) -> tuple[Table, list[str], list[str]]:
-    """The table of a correlation, and its columns that are scores and accuracies.
-
-    Which is which, says the correlation itself: a score of somebody's own may have any name.
-    """
-    path, said = folder / SCORES_FILE, folder / "correlation.json"
-    if paths.kind(path, "the scores") == "nothing":
-        raise InvalidValueError(
-            f"{path} does not exist: run znas-engine reproduce correlation with this --out"
-        )
-    try:
-        measured = read_table(path, space)
-    except DataError as error:
-        raise DataError(f"{error}: was it made with another space than {space.name}? pass --space") from error
-    if paths.is_file(said, "the correlation"):
-        data = load(said, CORRELATION)
-        scores, accuracies = scores_of(data), [*dict.fromkeys(row["column"] for row in data["rows"])]
-        if not measured.raw.keys() >= {*scores, *accuracies}:
-            raise DataError(f"{path} and {said} are of two runs: run reproduce correlation again")
-        return measured, scores, accuracies
-    scores = [name for name in measured.raw if name in SCORES]
-    others = [name for name in measured.columns if name not in SCORES]
-    accuracies = [name for name in others if name not in measured.left] or others
-    if not scores or not accuracies:
-        raise DataError(f"{path} holds no scores or no accuracies: run reproduce correlation again")
-    return measured, scores, accuracies
 
 
 def _every_set(

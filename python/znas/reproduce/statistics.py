@@ -139,10 +139,18 @@ def over_environments(
         yield combine(scores[:, drawn].mean(1)), accuracies
 
 
+def kendall(scores: Floats, accuracies: Floats) -> float:
+    """tau-b, 0 where score or accuracy is constant."""
+    from scipy.stats import kendalltau
+
+    if np.ptp(scores) == 0 or np.ptp(accuracies) == 0:
+        return 0.0
+    return float(kendalltau(scores, accuracies).statistic)
+
+
 def _both(scores: Floats, accuracies: Floats) -> tuple[float, float]:
-    from scipy.stats import kendalltau, spearmanr
+    from scipy.stats import spearmanr
 
     if np.ptp(scores) == 0 or np.ptp(accuracies) == 0:
         return 0.0, 0.0
-    tau = kendalltau(scores, accuracies).statistic
-    return float(tau), float(spearmanr(scores, accuracies).statistic)
+    return kendall(scores, accuracies), float(spearmanr(scores, accuracies).statistic)

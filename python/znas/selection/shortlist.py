@@ -23,6 +23,7 @@ from znas.selection.criteria import Floats
 from znas.selection.finalists import different, kept_by
 from znas_engine.spaces import Mask, SearchSpace
 
+Rows = NDArray[np.int64]
 #: Random architectures among which the first are looked for where a space has too many to list.
 POOL = 2_000
 #: The prior precision of an effect, in observations: what was hardly seen is hardly believed.
@@ -62,6 +63,12 @@ def edge_effects(space: SearchSpace[Any], added: Floats) -> dict[int, float]:
     return {e: float(added[e].max()) for into in space.contested_nodes() for e in into}
 
 
+def from_best(values: Floats, rng: np.random.Generator) -> Rows:
+    """The rows of values float64 [n] from the largest on, ties at random, int64 [n]."""
+    rows = rng.permutation(len(values))
+    return rows[np.argsort(-values[rows], kind="stable")]
+
+
 #: masks [n, E, O], number of an environment -> what is compared there, float64 [n].
 Total = Callable[[Sequence[Mask], int], Floats]
 
@@ -94,23 +101,41 @@ def halved(
     total: Total,
     rng: np.random.Generator,
 ) -> Compared:
-    """Successive halving over environments: all masks in the first, whose totals are `began`, float64 [n],
-    then the best `first` / 2, / 4 ... of them by their means so far, and those that are `always` measured.
+    """`halving` of architectures."""
+    rows, totals = halving(
+        began, always, first, environments, lambda rows, k: total([masks[i] for i in rows], k), rng
+    )
+    return Compared([masks[i] for i in rows], totals, always[rows])
+
+
+def halving(
+    began: Floats,
+    always: NDArray[np.bool_],
+    first: int,
+    environments: int,
+    total: Callable[[Rows, int], Floats],
+    rng: np.random.Generator,
+) -> tuple[Rows, Floats]:
+    """Successive halving over environments: all in the first, whose totals are `began`, float64 [n], then the
+    best `first` / 2, / 4 ... of them by their means so far, and those that are `always` measured, bool [n].
     Ties at random.
 
+    Returns rows from the best on, int64 [n], and their totals, float64 [n, K], NaN where it was not measured.
     An architecture that fell behind stays behind those that went on, whatever its mean.
+
+    total: rows, number of an environment -> what is compared there.
     """
-    totals = np.full((len(masks), environments), np.nan)
+    totals = np.full((len(began), environments), np.nan)
     totals[:, 0] = began
-    rounds = np.ones(len(masks))
-    shuffled = rng.permutation(len(masks))
+    rounds = np.ones(len(began))
+    shuffled = rng.permutation(len(began))
     left = shuffled
     for k in range(1, environments):
         means = np.nanmean(totals[left], axis=1)
         left = left[np.argsort(-means, kind="stable")][: -(-first // 2**k)]
         rounds[left] += 1
         measured = np.union1d(left, np.flatnonzero(always))
-        totals[measured, k] = total([masks[i] for i in measured], k)
+        totals[measured, k] = total(measured, k)
     means = np.nanmean(totals, axis=1)
     order = shuffled[np.lexsort((-means[shuffled], -rounds[shuffled]))]
-    return Compared([masks[i] for i in order], totals[order], always[order])
+    return order, totals[order]
