@@ -6,12 +6,14 @@ from pathlib import Path
 
 from znas.files import Album, work_file
 
-#: The finished searches of a folder, those under limits, and its measured scores.
-SEARCHES, LIMITED, SCORES = "searches.work", "limited.work", "scores.work"
+#: The finished searches of a folder, those under limits, its measured scores, and masks of its supernet.
+SEARCHES, LIMITED, SCORES, SUPERNET = "searches.work", "limited.work", "scores.work", "supernet.work"
 #: The prior of its own one-shot supernet.
 ONE_SHOT = "one-shot.json"
 #: The folder of its trained networks, a folder each.
 TRAINED = "trained"
+#: The folder of an ablation, in which every seed has one.
+ABLATION = "ablation"
 #: Of every table NAME the files NAME.SUFFIX.
 SUFFIXES = ("csv", "json", "md", "html")
 
@@ -22,10 +24,18 @@ def opened(out: Path, name: str, *others: str) -> Album:
     Raises StorageError.
     """
     prior = out / ONE_SHOT
-    own = (SEARCHES, LIMITED, SCORES, TRAINED, ONE_SHOT, work_file(prior).name, checkpoint(prior).name)
+    own = (
+        *(SEARCHES, LIMITED, SCORES, SUPERNET, TRAINED, ABLATION),
+        *(ONE_SHOT, work_file(prior).name, checkpoint(prior).name),
+    )
     album = Album(out, own)
-    album.check(*(f"{name}.{suffix}" for suffix in SUFFIXES), *others)
+    album.check(*files(name), *others)
     return album
+
+
+def files(name: str) -> list[str]:
+    """Of a table, without its picture."""
+    return [f"{name}.{suffix}" for suffix in SUFFIXES]
 
 
 def checkpoint(prior: Path) -> Path:
