@@ -8,11 +8,22 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.hooks import Hooks
 from znas.request import Request
 from znas.setup import Setup
+
+
+Sample = Annotated[
+    int | None,
+    typer.Option(help="A sample of so many, drawn by every seed; all by default, which are measured."),
+]
+Passes = Annotated[
+    str | None,
+    typer.Option(help="Masked passes that may be spent, separated by commas; 50 to 4,000 by default."),
+]
+Ways = Annotated[str | None, typer.Option(help="Ways to spend them, separated by commas; all by default.")]
 
 
 @asks("space", *DATA, *MACHINE, "preset", "score", "envs", "images", "norm", *SIZE, "seed", data="cifar10")
@@ -20,22 +31,10 @@ def ablation(
     request: Request,
     out: Out,
     table: Annotated[Path, typer.Option(parser=path, help="CSV of architectures and their accuracies.")],
-    column: Annotated[
-        str | None, typer.Option(help="Accuracy column of the table; the first by default.")
-    ] = None,
-    architectures: Annotated[
-        int | None,
-        typer.Option(help="A sample of so many, drawn by every seed; all by default, which are measured."),
-    ] = None,
-    passes: Annotated[
-        str | None,
-        typer.Option(
-            help="Masked passes that may be spent, numbers separated by commas; 50 to 4,000 by default."
-        ),
-    ] = None,
-    ways: Annotated[
-        str | None, typer.Option(help="Ways to spend them, separated by commas; all by default.")
-    ] = None,
+    column: Column = None,
+    architectures: Sample = None,
+    passes: Passes = None,
+    ways: Ways = None,
     seeds: Seeds = 10,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -170,7 +170,10 @@ def learn(seen: Seen, rng: np.random.Generator) -> Weights:
         # A weak prior on every scale: nothing runs away where the observations do not say.
         return value + 0.01 * float(logs @ logs), gradient + 0.02 * logs
 
-    found = minimize(loss, START, jac=True, method="L-BFGS-B", bounds=[LIMITS] * 4, options={"maxiter": 40})
+    with threadpool_limits(1, user_api="blas"):  # these matrices are small
+        found = minimize(
+            loss, START, jac=True, method="L-BFGS-B", bounds=[LIMITS] * 4, options={"maxiter": 40}
+        )
     w1, w2, r, s = np.exp(found.x)
     return Weights(float(w1 * unit**2), float(w2 * unit**2), float(r), float(s * unit**2))
 
