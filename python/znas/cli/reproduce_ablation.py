@@ -14,7 +14,6 @@ from znas.hooks import Hooks
 from znas.request import Request
 from znas.setup import Setup
 
-
 Sample = Annotated[
     int | None,
     typer.Option(help="A sample of so many, drawn by every seed; all by default, which are measured."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,8 @@ def ablation(
     """
     check_seeds(setup.seed, seeds, 1)
     check_scores(setup)
-    request, found = setup.at_hand(setup.request), list[Point]()
+    request = setup.at_hand(setup.request)
+    found: list[Point] = []
     for number in range(seeds):
         hooks.progress(number, seeds)
         seed = setup.seed + number
@@ -194,14 +195,14 @@ def differences(points: Sequence[Point], passes: Sequence[int]) -> Sheet:
 def _difference(pair: tuple[str, str, str], points: Sequence[Point], passes: Sequence[int]) -> dict[str, Any]:
     """Of the seeds in which both were there."""
     first, second, what = pair
-    known_ = {(p.way, p.budget, p.seed): p.accuracy for p in points}
+    there = {(p.way, p.budget, p.seed): p.accuracy for p in points}
     seeds = list(dict.fromkeys(p.seed for p in points))
     found = []
     for budget in passes:
         both = [
-            (known_[first, budget, seed], known_[second, budget, seed])
+            (there[first, budget, seed], there[second, budget, seed])
             for seed in seeds
-            if (first, budget, seed) in known_ and (second, budget, seed) in known_
+            if (first, budget, seed) in there and (second, budget, seed) in there
         ]
         if both:
             found.append({"budget": budget} | _facts(np.array([one - other for one, other in both])))
@@ -226,7 +227,10 @@ def _facts(values: Floats) -> dict[str, Any]:
     return asdict(summary(values)) | {"values": values.tolist()}
 
 
-def _row(found: list[dict[str, Any]], passes: Sequence[int], text: Any) -> Iterator[str]:
+def _row(
+    found: list[dict[str, Any]], passes: Sequence[int], text: Callable[[dict[str, Any]], str]
+) -> Iterator[str]:
+    """A cell per budget."""
     by_budget = {at["budget"]: at for at in found}
     return (text(by_budget[budget]) if budget in by_budget else "" for budget in passes)
 

@@ -19,7 +19,7 @@ likelihood (equation 5.8 there).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,20 +80,26 @@ class Seen:
 
     def beside(self, other: Seen) -> Seen:
         """Both."""
-        both = ((getattr(self, name), getattr(other, name)) for name in _ARRAYS)
-        arrays = dict(zip(_ARRAYS, map(np.concatenate, both), strict=True))
-        return replace(self, apart=self.apart + other.apart, **arrays)
+        return Seen(
+            np.concatenate([self.masks, other.masks]),
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.counts, other.counts]),
+            self.apart + other.apart,
+            np.concatenate([self.ahead, other.ahead]),
+            np.concatenate([self.whole, other.whole]),
+        )
 
     def some(self, rows: Rows) -> Seen:
         """A part of them; `apart` is its share of all."""
-        again = (self.counts - 1).sum()
-        share = (self.counts[rows] - 1).sum() / again if again else 0.0
-        return replace(
-            self, apart=self.apart * share, **{name: getattr(self, name)[rows] for name in _ARRAYS}
+        again, of_these = float((self.counts - 1).sum()), float((self.counts[rows] - 1).sum())
+        return Seen(
+            self.masks[rows],
+            self.values[rows],
+            self.counts[rows],
+            self.apart * of_these / again if again else 0.0,
+            self.ahead[rows],
+            self.whole[rows],
         )
-
-
-_ARRAYS = ("masks", "values", "counts", "ahead", "whole")
 
 
 def kernels(one: Mask, other: Mask) -> tuple[Floats, Floats]:
@@ -197,8 +203,8 @@ def explore(
     in. shown: what the supernet's masks have shown before. Ends earlier where all is known.
     """
     with threadpool_limits(1, user_api="blas"):
-        weights, learnt_from = None, 0
-        left = count
+        weights: Weights | None = None
+        learnt_from, left = 0, count
         for turn in range(ROUNDS + 1):
             there = ~np.isnan(known).all(1)
             seen = Seen.of(masks[there], known[there], ahead[there], whole=True)
