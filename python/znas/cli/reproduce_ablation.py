@@ -44,7 +44,7 @@ def ablation(
     the folder of a `reproduce correlation --seed N` too; what a way to search finds with so many passes is
     then looked up.
 
-    \\b
+    \b
     Examples:
       znas-engine reproduce ablation --data-dir ~/data \\
         --table nasbench201.csv --out runs/ablation

@@ -259,12 +259,13 @@ _COLOURS = tuple(colour for colour in (*SERIES, TEXT) if colour != SERIES[4])
 
 @style()
 def curves(data: Mapping[str, Any]) -> Any:
-    """Mean accuracy against passes with its interval as a band: ways that score operations, and ways that
-    score architectures, both beside architectures at random."""
+    """Mean accuracy against passes with its interval as a band, as far as the axis goes, which is that of the
+    seeds: ways that score operations, and ways that score architectures, both beside architectures at
+    random."""
     rows = data["rows"]
     found = [at for row in rows for at in row["budgets"]]
-    ends = [at[end] for at in found for end in ("low", "high") if at[end] is not None]
-    limits = focus(ends, keep=[at["mean"] for at in found], least=0, most=100)
+    seeds = [value for at in found for value in at["values"]]
+    limits = focus(seeds, keep=[at["mean"] for at in found], least=0, most=100)
     names = [row["way"] for row in rows if row["way"] != _AT_RANDOM]
     drawn, panels = canvas(1, 2, width=13, height=5)
     for axes, right in zip(panels[0], (False, True), strict=True):

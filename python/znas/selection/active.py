@@ -140,8 +140,8 @@ class Belief:
         logs = _logs(weights, unit)
         single, pairs = kernels(seen.masks, seen.masks)
         covariance, _ = _covariance(logs, single, pairs, seen)
-        lower = np.linalg.cholesky(covariance)
-        solved = np.linalg.solve(lower.T, np.linalg.solve(lower, (seen.values - centre) / unit))
+        lower: Floats = np.linalg.cholesky(covariance)
+        solved: Floats = np.linalg.solve(lower.T, np.linalg.solve(lower, (seen.values - centre) / unit))
         return cls(seen, weights, lower, solved, unit, centre)
 
     def of(self, masks: Mask, ahead: Floats) -> tuple[Floats, Floats]:
@@ -268,4 +268,5 @@ def _scale(seen: Seen) -> tuple[float, float]:
 
 def _logs(weights: Weights, unit: float) -> Floats:
     w1, w2, s = (value / unit**2 for value in (weights.single, weights.pairs, weights.noise))
-    return np.log(np.array([w1, w2, weights.shown, s]))
+    found: Floats = np.log(np.array([w1, w2, weights.shown, s]))
+    return found
