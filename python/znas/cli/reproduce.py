@@ -12,6 +12,7 @@ import typer
 
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.cli.reproduce_ablation import ablation
 from znas.cli.reproduce_choose import choose as choose_sets
 from znas.cli.reproduce_constrained import constrained
 from znas.cli.reproduce_latency import latency
@@ -279,6 +280,7 @@ def figures_(
 reproduce.command("choose")(choose_sets)
 reproduce.command()(latency)
 reproduce.command()(constrained)
+reproduce.command()(ablation)
 
 
 def _setup(request: Request, *, quiet: bool) -> Setup:

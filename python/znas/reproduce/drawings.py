@@ -244,3 +244,51 @@ def scatter(values: Mapping[str, Floats], names: Sequence[str], column: str) -> 
         if out:
             axes.set_title(f"{out:,} of {len(x):,} beyond the axes", fontsize=7, color=TEXT)
     return drawn
+
+
+def draw_curves(data: Mapping[str, Any]) -> Figure:
+    """ablation.png"""
+    return Figure("ablation.png", png(curves(data)), "Accuracy of what is found against masked passes")
+
+
+#: What the right panel shows; the left one shows the other ways, and both those at random.
+_OF_ARCHITECTURES, _AT_RANDOM = ("shortlist", "active", "active-do"), "random"
+#: Of curves: without the greys, which are those at random.
+_COLOURS = tuple(colour for colour in (*SERIES, TEXT) if colour != SERIES[4])
+
+
+@style()
+def curves(data: Mapping[str, Any]) -> Any:
+    """Mean accuracy against passes with its interval as a band, as far as the axis goes, which is that of the
+    seeds: ways that score operations, and ways that score architectures, both beside architectures at
+    random."""
+    rows = data["rows"]
+    found = [at for row in rows for at in row["budgets"]]
+    seeds = [value for at in found for value in at["values"]]
+    limits = focus(seeds, keep=[at["mean"] for at in found], least=0, most=100)
+    names = [row["way"] for row in rows if row["way"] != _AT_RANDOM]
+    drawn, panels = canvas(1, 2, width=13, height=5)
+    for axes, right in zip(panels[0], (False, True), strict=True):
+        plain_logarithmic(axes, "x", *decades(data["passes"], 1))
+        axes.set(ylim=limits, xlabel="masked passes, at most", ylabel="accuracy (%)")
+        axes.grid()
+        for row in rows:
+            if row["way"] == _AT_RANDOM:
+                _curve(axes, row, QUIET, "x")
+            elif (row["way"] in _OF_ARCHITECTURES) == right:
+                place = names.index(row["way"])
+                _curve(axes, row, _COLOURS[place % len(_COLOURS)], _MARKS[place % len(_MARKS)])
+    legend(drawn, columns=5)
+    return drawn
+
+
+_MARKS = "osv^<>DPX"
+
+
+def _curve(axes: Any, row: Mapping[str, Any], colour: str, mark: str) -> None:
+    x = [at["budget"] for at in row["budgets"]]
+    if all(at["low"] is not None for at in row["budgets"]):
+        low, high = ([at[end] for at in row["budgets"]] for end in ("low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+    means = [at["mean"] for at in row["budgets"]]
+    axes.plot(x, means, color=colour, marker=mark, markersize=5, linewidth=1.4, label=label(row["way"], NAME))

@@ -6,12 +6,16 @@ from pathlib import Path
 
 from znas.files import Album, work_file
 
-#: The finished searches of a folder, those under limits, its measured scores, and what sets of them found.
-SEARCHES, LIMITED, SCORES, CHOICES = "searches.work", "limited.work", "scores.work", "choices.work"
+#: The finished searches of a folder, those under limits, its measured scores, masks of its supernet, and what
+#: sets of scores found.
+SEARCHES, LIMITED, SCORES = "searches.work", "limited.work", "scores.work"
+SUPERNET, CHOICES = "supernet.work", "choices.work"
 #: The prior of its own one-shot supernet.
 ONE_SHOT = "one-shot.json"
 #: The folder of its trained networks, a folder each.
 TRAINED = "trained"
+#: The folder of an ablation, in which every seed has one.
+ABLATION = "ablation"
 #: Of every table NAME the files NAME.SUFFIX.
 SUFFIXES = ("csv", "json", "md", "html")
 
@@ -22,10 +26,18 @@ def opened(out: Path, name: str, *others: str) -> Album:
     Raises StorageError.
     """
     prior = out / ONE_SHOT
-    works = (SEARCHES, LIMITED, SCORES, CHOICES)
-    album = Album(out, (*works, TRAINED, ONE_SHOT, work_file(prior).name, checkpoint(prior).name))
-    album.check(*(f"{name}.{suffix}" for suffix in SUFFIXES), *others)
+    own = (
+        *(SEARCHES, LIMITED, SCORES, SUPERNET, CHOICES, TRAINED, ABLATION),
+        *(ONE_SHOT, work_file(prior).name, checkpoint(prior).name),
+    )
+    album = Album(out, own)
+    album.check(*files(name), *others)
     return album
+
+
+def files(name: str) -> list[str]:
+    """Of a table, without its picture."""
+    return [f"{name}.{suffix}" for suffix in SUFFIXES]
 
 
 def checkpoint(prior: Path) -> Path:
