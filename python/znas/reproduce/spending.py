@@ -76,7 +76,7 @@ def _finalists(known: Known, masks: int) -> int:
     """The most for which so many masks are enough, and with as many random ones the pool."""
 
     def cost(count: int) -> int:
-        return 2 * count + sum(count + math.ceil(count / 2**k) for k in range(1, len(known.paid)))
+        return 2 * count + sum(count - (-count // 2**k) for k in range(1, len(known.paid)))
 
     count = min(masks // 2, len(known.pool) // 2)
     while count > 1 and cost(count) > masks:

@@ -140,7 +140,7 @@ class Belief:
         logs = _logs(weights, unit)
         single, pairs = kernels(seen.masks, seen.masks)
         covariance, _ = _covariance(logs, single, pairs, seen)
-        lower: Floats = np.linalg.cholesky(covariance)
+        lower: Floats = np.asarray(np.linalg.cholesky(covariance), np.float64)
         solved: Floats = np.linalg.solve(lower.T, np.linalg.solve(lower, (seen.values - centre) / unit))
         return cls(seen, weights, lower, solved, unit, centre)
 
