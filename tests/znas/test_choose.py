@@ -100,6 +100,8 @@ def test_a_score_that_is_accuracy_everywhere_wins_and_one_of_a_single_table_does
     assert best["worst_B"] < 0.15 < 0.3 < other["worst_B"]
     assert best["two_tau_B"] > 0.2 > -0.2 > other["two_tau_B"]
     assert "number 1 of 4" in made.notes[-1]
+    a, b = (found.criteria(half)["worst"] for half in (0, 1))
+    assert any(f"tau: {kendalltau(a, b).statistic:.3f} by worst, " in note for note in made.notes)
     one, two = left_out(found, "worst").data["rows"]
     assert two["table"] == "two"
     assert two["without"]["scores"] == "params+zen"

@@ -38,7 +38,7 @@ def sheet(choice: Choice, by: str, show: int, default: str, notes: Sequence[str]
         cells=[list(_cells(entry)) for entry in entries[:show]],
         notes=[
             *NOTES,
-            _agreement(criteria),
+            _agreement(choice, criteria),
             *notes,
             *map(str, choice.tables),
             *_of_default(entries, default),
@@ -98,11 +98,14 @@ def _of_table(choice: Choice, t: int, n: int) -> dict[str, Any]:
     return {"scores": "+".join(choice.sets[n])} | dict(zip(FIGURES, figures, strict=True))
 
 
-def _agreement(criteria: Sequence[dict[str, Floats]]) -> str:
-    """How much an order of the sets on half A says of that on half B."""
+def _agreement(choice: Choice, criteria: Sequence[dict[str, Floats]]) -> str:
+    """How much an order of the sets on half A says of that on half B: near 0, that a choice is a lot."""
     on_a, on_b = criteria
-    taus = ", ".join(f"{kendall(on_a[name], on_b[name]):.3f} by {name}" for name in on_a)
-    return f"the sets' order on half A against that on half B: Kendall's tau {taus}"
+    pairs = [(f"by {name}", on_a[name], on_b[name]) for name in on_a]
+    shares = choice.figures[:, :, 0]
+    pairs += [(f"by share on {t.name}", *of) for t, of in zip(choice.tables, shares, strict=True)]
+    taus = ", ".join(f"{kendall(a, b):.3f} {by}" for by, a, b in pairs)
+    return f"the sets' order on half A against that on half B, Kendall's tau: {taus}"
 
 
 def _of_default(entries: list[dict[str, Any]], default: str) -> Iterator[str]:
