@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +75,8 @@ def _finalists(known: Known, masks: int) -> int:
     """The most for which so many masks are enough, and with as many random ones the pool."""
 
     def cost(count: int) -> int:
-        return 2 * count + sum(count - (-count // 2**k) for k in range(1, len(known.paid)))
+        again = [count - (-count // 2**k) for k in range(1, len(known.paid))]
+        return int(2 * count + sum(again))
 
     count = min(masks // 2, len(known.pool) // 2)
     while count > 1 and cost(count) > masks:
