@@ -204,6 +204,13 @@ def test_limits_are_kept_by_all_that_are_compared() -> None:
         search(finalists=6, max_params="10")
 
 
+def test_limits_of_which_one_leaves_none_for_the_other() -> None:
+    """Of some that are asked of together none keeps the first limit: none is left to predict a latency of."""
+    result = search(finalists=4, max_params="9%", max_latency="50ms@ort:cpu:1", envs=1)
+    assert {limit.cost for limit in result.limits} == {"params", "latency"}
+    assert all(limit.value <= limit.most for limit in result.limits)
+
+
 def test_a_front_comes_with_it() -> None:
     result = search(finalists=30, pareto="params", envs=1)
     costs = [point.cost for point in result.front]

@@ -163,7 +163,8 @@ class Budget:
         """Which are within all limits, bool [n]; see `Bound.within`."""
         kept = np.ones(len(masks), dtype=np.bool_)
         for bound in self.bounds:
-            kept[kept] = bound.within(masks[kept], sure)
+            if kept.any():  # what predicts latencies reads one mask at least
+                kept[kept] = bound.within(masks[kept], sure)
         return kept
 
     def measurable(self, mask: Mask) -> bool:
