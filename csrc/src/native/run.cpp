@@ -1,19 +1,17 @@
 // Images through compiled steps, a few of them at a time so that activations stay in cache.
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
+#include "arena.hpp"
 #include "compiled.hpp"
+#include "handed_out.hpp"
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
 
 namespace znas::native {
 
 namespace {
-
-constexpr std::ptrdiff_t kStrip = 64;  // pixels that are transposed at a time: their block stays in cache
 
 struct Moments {
     std::vector<float> mean, variance, scale;  // [blocks * kBlock]; scale = 1 / sqrt(variance + epsilon)
@@ -30,39 +28,6 @@ std::size_t site_size(const Compiled& compiled, int site) {
     return size;
 }
 
-// Where the codes of a value go: from bit `bit` of every image's words on.
-struct CodePlace {
-    std::uint64_t* words;  // [images][per_image]
-    std::size_t per_image, bit;
-};
-
-// Where a kept value goes, within every image's values of its site.
-struct KeptPlace {
-    float* values;  // [images][per_image]
-    std::size_t per_image, first;
-};
-
-// Appends the codes of one image, [block][pixel]: channels beyond the last of a block take no bits.
-void append(const std::uint16_t* code, const Shape& shape, std::uint64_t* words, std::size_t bit) {
-    const int pixels = shape.height * shape.width, blocks = blocks_of(shape);
-    for (int b = 0; b < blocks; ++b) {
-        const int width = std::min(kBlock, shape.channels - b * kBlock);
-        if (std::endian::native == std::endian::little && width == kBlock && bit % kBlock == 0) {
-            std::memcpy(reinterpret_cast<char*>(words) + bit / 8, code,
-                        sizeof *code * static_cast<std::size_t>(pixels));
-            code += pixels;
-            bit += static_cast<std::size_t>(pixels) * kBlock;
-            continue;
-        }
-        for (int p = 0; p < pixels; ++p, bit += static_cast<std::size_t>(width)) {
-            const std::uint64_t unit = *code++;
-            words[bit / 64] |= unit << (bit % 64);
-            if (bit % 64 + static_cast<std::size_t>(width) > 64)
-                words[bit / 64 + 1] |= unit >> (64 - bit % 64);
-        }
-    }
-}
-
 // Some images on their way through the steps together.
 class ImageGroup {
   public:
@@ -72,7 +37,7 @@ class ImageGroup {
         : compiled_(compiled),
           steps_(*compiled.layout->steps),
           capacity_(images),
-          arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]),
+          arena_(compiled.image_bytes * static_cast<std::size_t>(images)),
           scratch_(compiled.scratch_floats),
           transformed_(compiled.transformed_floats),
           moments_(compiled.raw.size()),
@@ -100,9 +65,6 @@ class ImageGroup {
             }
         }
     }
-    ~ImageGroup() { ::operator delete[](arena_, std::align_val_t{64}); }
-    ImageGroup(const ImageGroup&) = delete;
-    ImageGroup& operator=(const ImageGroup&) = delete;
 
     // `count` images, the first of which is number `first` of the run.
     void run(const float* images, int first, int count) {
@@ -185,7 +147,7 @@ class ImageGroup {
         return halo_plane(compiled_.plain[static_cast<std::size_t>(value)], value, n);
     }
     char* at(const PlaneSpec& plane, int n) const {
-        return arena_ + plane.offset * static_cast<std::size_t>(capacity_) +
+        return arena_.data() + plane.offset * static_cast<std::size_t>(capacity_) +
                plane.bytes * static_cast<std::size_t>(n);
     }
 
@@ -290,23 +252,10 @@ class ImageGroup {
                          value.shape.height, value.shape.width, term.kernel, term.stride, term.padding});
     }
 
-    // Channel by channel.
     void copy_out(int value, int n, const KeptPlace& place) const {
         const Shape& shape = compiled_.value(value).shape;
         const auto image = static_cast<std::size_t>(first_) + static_cast<std::size_t>(n);
-        float* out = place.values + image * place.per_image + place.first;
-        const float* x = raw(value, n);
-        const std::ptrdiff_t pixels = static_cast<std::ptrdiff_t>(shape.height) * shape.width;
-        for (int begin = 0; begin < shape.channels; begin += kBlock, x += pixels * kBlock) {
-            const int width = std::min(kBlock, shape.channels - begin);
-            for (std::ptrdiff_t first = 0; first < pixels; first += kStrip) {
-                const std::ptrdiff_t end = std::min(first + kStrip, pixels);
-                for (int c = 0; c < width; ++c) {
-                    for (std::ptrdiff_t p = first; p < end; ++p) out[c * pixels + p] = x[p * kBlock + c];
-                }
-            }
-            out += width * pixels;
-        }
+        by_channel(raw(value, n), shape, place.values + image * place.per_image + place.first);
     }
 
     // Mean and biased variance per channel over all images and pixels.
@@ -337,7 +286,7 @@ class ImageGroup {
     const Compiled& compiled_;
     const StepTable& steps_;
     int capacity_;
-    char* arena_;
+    Arena arena_;
     std::vector<float> scratch_;
     std::vector<float> transformed_;
     std::vector<Moments> moments_;
