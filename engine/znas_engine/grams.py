@@ -144,7 +144,8 @@ def _averaged(before: Floats, after: Floats) -> Floats:
     factor = before.shape[2] // height
     if factor == 1:
         return before
-    return before.reshape(n, channels, height, factor, width, factor).mean((3, 5), dtype=np.float32)
+    found: Floats = before.reshape(n, channels, height, factor, width, factor).mean((3, 5))
+    return found
 
 
 def _regression(before: Floats, after: Floats) -> tuple[Sums, Sums]:
