@@ -128,10 +128,10 @@ class Program {
 // How many values of each kept site an image has.
 std::vector<std::size_t> kept_sizes(const Compiled& compiled);
 
-// images [count, channels, height, width]; wanted: sites whose codes are asked for; features: per kept site room
-// for its values [count, channels, height, width]; labels: [count], each in [0, classes), or null where logits
-// are asked for and no count. One thread, safe to call from several at once. The program's layout is one of
-// `layout_of`.
+// images [count, channels, height, width]; wanted: sites whose codes are asked for; features: per kept site
+// room for its values [count, channels, height, width]; labels: [count], each in [0, classes), or null where
+// logits are asked for and no count. One thread, safe to call from several at once. The program's layout is
+// one of `layout_of`.
 Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
            const std::vector<float*>& features, const std::int64_t* labels = nullptr);
 
