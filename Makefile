@@ -85,7 +85,7 @@ test-sanitized: $(VENV)/.installed-dev
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(SANITIZED)/python/znas_engine
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0:max_malloc_fill_size=1073741824:malloc_fill_byte=255 \
 		PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/python $(BIN)/python -m pytest $(WORKERS) --capture=sys tests/engine/test_kernels.py \
-		tests/engine/test_conformance.py -k "not numpy and (test_kernels or every_instruction_set or NativeCpu) and not uniform and not constant \
+		tests/engine/test_grams.py tests/engine/test_conformance.py -k "not numpy and (test_kernels or test_grams or every_instruction_set or NativeCpu) and not uniform and not constant \
 		and not (darts and half_precision) and not (darts and every_instruction_set and (batch or identity))"
 
 # The lowest versions that pyproject.toml allows (torch excepted: its older builds differ by machine), without

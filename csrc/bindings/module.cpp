@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "grams.hpp"
 #include "labels.hpp"
 #include "native.hpp"
 #include "tensor_view.hpp"
@@ -26,12 +27,6 @@ std::vector<std::string> available_isas() {
         if (available(isa)) names.emplace_back(name(isa));
     }
     return names;
-}
-
-Isa parse_isa(const std::string& wanted) {
-    const std::optional<Isa> isa = isa_from_name(wanted);
-    if (!isa) throw py::value_error("unknown isa '" + wanted + "'");
-    return *isa;
 }
 
 void check_threads(int threads) {
@@ -127,6 +122,7 @@ py::array_t<std::int64_t> code_gram(const py::object& codes, std::size_t bits, i
 }  // namespace znas::bindings
 
 PYBIND11_MODULE(_core, m) {
+    znas::bindings::register_grams(m);
     znas::bindings::register_native(m);
 #if ZNAS_CUDA
     znas::bindings::register_cuda(m);

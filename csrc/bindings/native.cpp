@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -76,6 +77,22 @@ struct Output {
     std::optional<native::Count> counted;
 };
 
+// Per kept site an array [count, values] and where its values go. All lie in one block of NumPy's, which it
+// leaves as it is and asks large pages for: fresh pages would cost more than what is written to them.
+std::pair<py::list, std::vector<float*>> room(const native::Compiled& compiled, std::size_t count) {
+    const std::vector<std::size_t> sizes = native::kept_sizes(compiled);
+    const std::size_t all = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
+    py::array_t<float> block(static_cast<py::ssize_t>(count * all));
+    float* at = block.mutable_data();
+    std::pair<py::list, std::vector<float*>> found;
+    for (const std::size_t size : sizes) {
+        found.first.append(py::array_t<float>({count, size}, at, block));
+        found.second.push_back(at);
+        at += count * size;
+    }
+    return found;
+}
+
 Output run(const Runnable& runnable, const FloatArray& images, const std::vector<int>& wanted,
            const py::object& labels) {
     const Program& program = *runnable.program;
@@ -88,17 +105,18 @@ Output run(const Runnable& runnable, const FloatArray& images, const std::vector
         truth.emplace(labels, "labels");
         label = checked_labels(*truth, count, static_cast<std::size_t>(program.head().classes), "images");
     }
+    auto [features, places] = room(*runnable.compiled, count);
     native::Output output;
     {
         const py::gil_scoped_release released;
-        output = native::run(*runnable.compiled, pixels, static_cast<int>(count), wanted, label);
+        output = native::run(*runnable.compiled, pixels, static_cast<int>(count), wanted, places, label);
     }
     py::object logits = py::none();
     if (label == nullptr) logits = rows(std::move(output.logits), count);
     return {std::move(logits),
             rows_of_each(std::move(output.codes), count),
             rows(std::move(output.pooled), count),
-            rows_of_each(std::move(output.features), count),
+            std::move(features),
             std::move(output.means),
             std::move(output.variances),
             output.counted};

@@ -43,8 +43,31 @@ void hamming_tile(const std::uint64_t* const* left, const std::uint64_t* const* 
     }
 }
 
+double sum(const float* x, std::size_t count) {
+    double total = 0;
+    for (std::size_t k = 0; k < count; ++k) total += x[k];
+    return total;
+}
+
+// In lanes, like the others: a compiler may make vectors of them, of one running sum it may not.
+void dot_tile(const float* const* left, const float* const* right, std::size_t count, double* products) {
+    for (std::size_t i = 0; i < kTile; ++i) {
+        for (std::size_t j = 0; j < kTile; ++j) {
+            const float *a = left[i], *b = right[j];
+            float sums[kVector] = {};
+            for (std::size_t k = 0; k < count; k += kVector) {
+                for (std::size_t lane = 0; lane < kVector; ++lane) sums[lane] += a[k + lane] * b[k + lane];
+            }
+            double total = 0;
+            for (const float each : sums) total += each;
+            products[i * kTile + j] = total;
+        }
+    }
+}
+
 }  // namespace
 
-const KernelTable kReferenceKernels{count_correct, pack<float>, pack<std::uint8_t>, hamming_tile};
+const KernelTable kReferenceKernels{count_correct, pack<float>, pack<std::uint8_t>,
+                                    hamming_tile,  sum,         dot_tile};
 
 }  // namespace znas

@@ -34,12 +34,15 @@ __all__ = [
     "ISAS",
     "ArrayLike",
     "available_isas",
+    "borrow",
+    "chosen_isa",
     "code_gram",
     "commit",
     "compiled",
     "count_correct",
     "pack_codes",
     "refusals",
+    "require_axes",
 ]
 
 ISAS = ("numpy", "reference", "avx2", "avx512")
@@ -89,7 +92,7 @@ def count_correct(
     Raises:
         InvalidValueError: for anything that is not as described above.
     """
-    chosen = _choose(isa, threads)
+    chosen = chosen_isa(isa, threads)
     if chosen == "numpy":
         return _count_correct(logits, labels)
     with refusals():
@@ -111,7 +114,7 @@ def pack_codes(activations: ArrayLike, *, threads: int = 1, isa: str = "auto") -
     Raises:
         InvalidValueError: for anything that is not as described above.
     """
-    chosen = _choose(isa, threads)
+    chosen = chosen_isa(isa, threads)
     if chosen == "numpy":
         return _pack_codes(activations)
     with refusals():
@@ -133,7 +136,7 @@ def code_gram(codes: ArrayLike, bits: int, *, threads: int = 1, isa: str = "auto
     Raises:
         InvalidValueError: for anything that is not as described above.
     """
-    chosen = _choose(isa, threads)
+    chosen = chosen_isa(isa, threads)
     if bits < 0:
         raise InvalidValueError(f"`bits` must be at least 0 but got {bits}")
     if chosen == "numpy":
@@ -142,7 +145,8 @@ def code_gram(codes: ArrayLike, bits: int, *, threads: int = 1, isa: str = "auto
         return _core.code_gram(codes, bits, threads, chosen)
 
 
-def _choose(isa: str, threads: int) -> str:
+def chosen_isa(isa: str, threads: int = 1) -> str:
+    """The member of `ISAS` that `isa`, or "auto", asks for; InvalidValueError where it is not to be had."""
     if threads < 1:
         raise InvalidValueError(f"`threads` must be at least 1 but got {threads}")
     available = available_isas()
@@ -171,10 +175,10 @@ def refusals() -> Iterator[None]:
 
 
 def _count_correct(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
-    scores = _borrow("logits", logits, "float32")
-    _require_axes("logits", scores, "masks", "images", "classes")
-    truth = _borrow("labels", labels, "int64")
-    _require_axes("labels", truth, "images")
+    scores = borrow("logits", logits, "float32")
+    require_axes("logits", scores, "masks", "images", "classes")
+    truth = borrow("labels", labels, "int64")
+    require_axes("labels", truth, "images")
     masks, images, classes = scores.shape
     if truth.shape != (images,):
         raise InvalidValueError(
@@ -189,7 +193,7 @@ def _count_correct(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
 
 
 def _pack_codes(activations: ArrayLike) -> NDArray[np.uint64]:
-    units = _borrow("activations", activations, "float32", "bool")
+    units = borrow("activations", activations, "float32", "bool")
     if units.ndim == 0:
         raise InvalidValueError("`activations` must have shape [images, ...] but got []")
     active = (units > 0).reshape(len(units), int(np.prod(units.shape[1:])))
@@ -200,8 +204,8 @@ def _pack_codes(activations: ArrayLike) -> NDArray[np.uint64]:
 
 
 def _code_gram(codes: ArrayLike, bits: int) -> NDArray[np.int64]:
-    rows = _borrow("codes", codes, "uint64")
-    _require_axes("codes", rows, "images", "words")
+    rows = borrow("codes", codes, "uint64")
+    require_axes("codes", rows, "images", "words")
     images, words = rows.shape
     if words != -(-bits // 64):
         raise InvalidValueError(
@@ -217,7 +221,7 @@ def _code_gram(codes: ArrayLike, bits: int) -> NDArray[np.int64]:
     return gram
 
 
-def _borrow(name: str, array: Any, *dtypes: str) -> NDArray[Any]:
+def borrow(name: str, array: Any, *dtypes: str) -> NDArray[Any]:
     """A NumPy view of `array`, never a copy."""
     if isinstance(array, np.ndarray):
         view = array
@@ -247,6 +251,7 @@ def _from_dlpack(name: str, array: Any) -> NDArray[Any]:
         raise InvalidValueError(f"`{name}` cannot be borrowed: {error}") from None
 
 
-def _require_axes(name: str, array: NDArray[Any], *axes: str) -> None:
+def require_axes(name: str, array: NDArray[Any], *axes: str) -> None:
+    """InvalidValueError unless there is one axis per name."""
     if array.ndim != len(axes):
         raise InvalidValueError(f"`{name}` must have shape [{', '.join(axes)}] but got {list(array.shape)}")

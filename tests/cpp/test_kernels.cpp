@@ -1,4 +1,5 @@
-// Every instruction set against the reference, bit for bit, on sizes around every word and vector boundary.
+// Every instruction set against plain loops, on sizes around every word and vector boundary: integers bit for
+// bit, sums of floats to rounding.
 // A plain executable: it says what failed and returns 1.
 #include <cmath>
 #include <cstdint>
@@ -10,6 +11,7 @@
 
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
+#include "znas/grams.hpp"
 #include "znas/isa.hpp"
 
 namespace {
@@ -96,6 +98,135 @@ void codes(Isa isa, int threads, std::mt19937& rng) {
     }
 }
 
+// Channels about 1 and, from the fifth on, about 100: sums that are not centred lose what is left.
+std::vector<float> features(std::mt19937& rng, std::size_t images, std::size_t channels, std::size_t pixels) {
+    std::vector<float> x = normal(rng, images * channels * pixels);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += i / pixels % channels < 4 ? 1.0F : 100.0F;
+    return x;
+}
+
+// sums[i, j] to within 1e-5 of the lengths of what is multiplied, whose squares are left[i] and right[j].
+void expect_close(const std::vector<double>& expected, const std::vector<double>& found,
+                  const std::vector<double>& left, const std::vector<double>& right, const char* what,
+                  Isa isa) {
+    for (std::size_t i = 0; i < left.size(); ++i) {
+        for (std::size_t j = 0; j < right.size(); ++j) {
+            const std::size_t at = i * right.size() + j;
+            const double error = std::abs(expected[at] - found[at]);
+            if (error <= 1e-5 * std::sqrt(left[i] * right[j])) continue;
+            ++failures;
+            std::printf("FAILED %s: %.*s, [%zu, %zu] off by %g\n", what,
+                        static_cast<int>(znas::name(isa).size()), znas::name(isa).data(), i, j, error);
+        }
+    }
+}
+
+std::vector<double> diagonal(const std::vector<double>& square) {
+    const auto rows = static_cast<std::size_t>(std::lround(std::sqrt(static_cast<double>(square.size()))));
+    std::vector<double> found;
+    for (std::size_t i = 0; i < rows; ++i) found.push_back(square[i * (rows + 1)]);
+    return found;
+}
+
+// The products of every two rows, each less its mean.
+std::vector<double> centred_products(const std::vector<std::vector<double>>& rows) {
+    std::vector<double> products;
+    for (const auto& a : rows) {
+        for (const auto& b : rows) {
+            double mean_a = 0, mean_b = 0, total = 0;
+            for (const double value : a) mean_a += value / static_cast<double>(a.size());
+            for (const double value : b) mean_b += value / static_cast<double>(b.size());
+            for (std::size_t k = 0; k < a.size(); ++k) total += (a[k] - mean_a) * (b[k] - mean_b);
+            products.push_back(total);
+        }
+    }
+    return products;
+}
+
+void grams(Isa isa, std::mt19937& rng) {
+    for (const std::size_t images : {1, 3, 4, 9}) {
+        for (const std::size_t channels : {1, 4, 6, 17}) {
+            for (const std::size_t pixels : {1, 15, 16, 17, 64, 600}) {
+                const std::vector<float> x = features(rng, images, channels, pixels);
+                std::vector<std::vector<double>> of_channel(channels), of_image(images);
+                for (std::size_t i = 0; i < x.size(); ++i) {
+                    of_channel[i / pixels % channels].push_back(x[i]);
+                    of_image[i / pixels / channels].push_back(x[i]);
+                }
+                std::vector<double> mean(channels), gram(channels * channels), between(images * images);
+                znas::channel_gram(x.data(), images, channels, pixels, mean.data(), gram.data(), isa);
+                std::vector<double> expected = centred_products(of_channel);
+                std::vector<double> lengths = diagonal(expected);
+                expect_close(expected, gram, lengths, lengths, "channel_gram", isa);
+                znas::image_gram(x.data(), images, channels * pixels, between.data(), isa);
+                expected = centred_products(of_image);
+                lengths = diagonal(expected);
+                expect_close(expected, between, lengths, lengths, "image_gram", isa);
+            }
+        }
+    }
+}
+
+// What changes by a nudge, summed as the header says: cells of 3, 6 and 5 channels, the second half as wide.
+void responses(Isa isa, std::mt19937& rng) {
+    struct Shape {
+        std::size_t channels, height, width;
+    };
+    constexpr std::size_t kImages = 6;
+    constexpr Shape kShapes[] = {{3, 6, 10}, {6, 3, 5}, {5, 3, 5}};
+    std::vector<std::vector<float>> still, nudged;
+    std::vector<znas::Answer> answers;
+    for (const auto& [channels, height, width] : kShapes) {
+        still.push_back(normal(rng, kImages * channels * height * width));
+        nudged.push_back(normal(rng, still.back().size()));
+    }
+    for (std::size_t k = 0; k < 3; ++k) {
+        const auto& [channels, height, width] = kShapes[k];
+        answers.push_back({still[k].data(), nudged[k].data(), channels, height, width});
+    }
+    // Of one cell and image: channel c at a pixel, averaged over factor x factor.
+    const auto moved = [&](std::size_t k, std::size_t n, std::size_t c, std::size_t y, std::size_t x,
+                           std::size_t factor) {
+        double total = 0;
+        for (std::size_t i = 0; i < factor; ++i) {
+            for (std::size_t j = 0; j < factor; ++j) {
+                const std::size_t row = (n * kShapes[k].channels + c) * kShapes[k].height + y * factor + i;
+                const std::size_t at = row * kShapes[k].width + x * factor + j;
+                total += static_cast<double>(nudged[k][at]) - still[k][at];
+            }
+        }
+        return total / static_cast<double>(factor * factor);
+    };
+    const std::vector<znas::Response> found = znas::response_grams(answers, kImages, isa);
+    for (std::size_t k = 1; k < 3; ++k) {
+        const Shape &before = kShapes[k - 1], &after = kShapes[k];
+        const std::size_t factor = before.height / after.height;
+        std::vector<double> energy(before.channels * before.channels),
+            cross(before.channels * after.channels), of_after(after.channels);
+        for (std::size_t n = 0; n < kImages; ++n) {
+            for (std::size_t y = 0; y < after.height; ++y) {
+                for (std::size_t x = 0; x < after.width; ++x) {
+                    for (std::size_t c = 0; c < before.channels; ++c) {
+                        const double left = moved(k - 1, n, c, y, x, factor);
+                        for (std::size_t d = 0; d < before.channels; ++d) {
+                            energy[c * before.channels + d] += left * moved(k - 1, n, d, y, x, factor);
+                        }
+                        for (std::size_t d = 0; d < after.channels; ++d) {
+                            cross[c * after.channels + d] += left * moved(k, n, d, y, x, 1);
+                        }
+                    }
+                    for (std::size_t d = 0; d < after.channels; ++d) {
+                        of_after[d] += moved(k, n, d, y, x, 1) * moved(k, n, d, y, x, 1);
+                    }
+                }
+            }
+        }
+        const std::vector<double> lengths = diagonal(energy);
+        expect_close(energy, found[k - 1].energy, lengths, lengths, "energy", isa);
+        expect_close(cross, found[k - 1].cross, lengths, of_after, "cross", isa);
+    }
+}
+
 void unavailable_isas_throw() {
     for (const Isa isa : znas::kIsas) {
         if (znas::available(isa)) continue;
@@ -125,6 +256,9 @@ int main() {
             count_correct(isa, threads, rng);
             codes(isa, threads, rng);
         }
+        std::mt19937 rng(7);
+        grams(isa, rng);
+        responses(isa, rng);
     }
     unavailable_isas_throw();
     std::printf("%d failures\n", failures);

@@ -207,35 +207,40 @@ int failures = 0;
 
 using Masks = std::vector<std::vector<float>>;
 
+// What a run gives, with the values of the kept sites.
+struct Found : Output {
+    std::vector<std::vector<float>> features;
+};
+
 // What runs programs here: every instruction set, and the first GPU.
 struct Executor {
     std::string name;
     const Layout* layout;
     double tolerance;
     // What every mask gives. kept, wanted: sites whose values and whose codes are handed out.
-    std::function<std::vector<Output>(const std::shared_ptr<const Program>&, const Masks&,
-                                      const std::vector<float>& images, const std::vector<int>& kept,
-                                      const std::vector<int>& wanted, const std::int64_t* labels)>
+    std::function<std::vector<Found>(const std::shared_ptr<const Program>&, const Masks&,
+                                     const std::vector<float>& images, const std::vector<int>& kept,
+                                     const std::vector<int>& wanted, const std::int64_t* labels)>
         run;
 };
 
 #if ZNAS_CUDA
-std::vector<Output> run_on_gpu(const std::shared_ptr<const Program>& program, const Masks& masks,
-                               const std::vector<float>& images, const std::vector<int>& kept,
-                               const std::vector<int>& wanted, const std::int64_t* labels) {
+std::vector<Found> run_on_gpu(const std::shared_ptr<const Program>& program, const Masks& masks,
+                              const std::vector<float>& images, const std::vector<int>& kept,
+                              const std::vector<int>& wanted, const std::int64_t* labels) {
     const auto network = znas::cuda::network(program, kept, 0);
     const auto there = znas::cuda::upload(*network, images.data(), kImages);
     std::vector<float> slots;
     for (const auto& mask : masks) slots.insert(slots.end(), mask.begin(), mask.end());
     const auto count = static_cast<int>(masks.size());
     auto found = znas::cuda::run(network, *there, slots.data(), count, !wanted.empty(), labels);
-    std::vector<Output> outputs;
+    std::vector<Found> outputs;
     for (int m = 0; m < count; ++m) {
         const auto part = [&](const std::vector<float>& of_all) {
             const auto size = static_cast<std::ptrdiff_t>(of_all.size() / masks.size());
             return std::vector<float>(of_all.begin() + m * size, of_all.begin() + (m + 1) * size);
         };
-        Output& output = outputs.emplace_back();
+        Found& output = outputs.emplace_back();
         output.logits = part(found.logits);
         if (labels != nullptr) output.counted = found.counted.at(static_cast<std::size_t>(m));
         output.pooled = part(found.pooled);
@@ -261,10 +266,17 @@ std::vector<Executor> executors() {
             found.push_back({std::string(znas::name(isa)), &layout_of(precision, isa), tolerance(precision),
                              [](const auto& program, const auto& masks, const auto& images, const auto& kept,
                                 const auto& wanted, const std::int64_t* labels) {
-                                 std::vector<Output> outputs;
+                                 std::vector<Found> outputs;
                                  for (const auto& mask : masks) {
-                                     outputs.push_back(run(*program->compile(mask, kept), images.data(),
-                                                           kImages, wanted, labels));
+                                     const auto compiled = program->compile(mask, kept);
+                                     Found& found = outputs.emplace_back();
+                                     std::vector<float*> places;
+                                     for (const std::size_t size : kept_sizes(*compiled)) {
+                                         found.features.emplace_back(size * kImages);
+                                     }
+                                     for (auto& site : found.features) places.push_back(site.data());
+                                     static_cast<Output&>(found) =
+                                         run(*compiled, images.data(), kImages, wanted, places, labels);
                                  }
                                  return outputs;
                              }});
@@ -281,8 +293,8 @@ std::vector<Executor> executors() {
 
 // A bit per unit of the sites, in any order within a value: as many ones as positive units, give or take
 // those that are within rounding of zero.
-void check_codes(const Network& net, const Output& found, const std::vector<Naive>& expected,
-                 double tolerance, const char* what) {
+void check_codes(const Network& net, const Found& found, const std::vector<Naive>& expected, double tolerance,
+                 const char* what) {
     for (std::size_t s = 0; s < net.sites.size(); ++s) {
         const std::size_t words = found.codes.at(s).size() / kImages;
         for (int n = 0; n < kImages; ++n) {
@@ -308,7 +320,7 @@ void check_codes(const Network& net, const Output& found, const std::vector<Naiv
     }
 }
 
-void check_features(const Output& found, int n, const std::vector<std::vector<double>>& values,
+void check_features(const Found& found, int n, const std::vector<std::vector<double>>& values,
                     const std::vector<int>& site, double tolerance, const char* what) {
     const std::size_t size = found.features.at(0).size() / kImages;
     const float* at = found.features[0].data() + static_cast<std::size_t>(n) * size;
@@ -344,9 +356,9 @@ void check(const Network& net, const char* what) {
     for (const Executor& executor : executors()) {
         const auto program =
             std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
-        const std::vector<Output> outputs = executor.run(program, masks, images, {kept}, {}, nullptr);
+        const std::vector<Found> outputs = executor.run(program, masks, images, {kept}, {}, nullptr);
         for (std::size_t m = 0; m < masks.size(); ++m) {
-            const Output& found = outputs[m];
+            const Found& found = outputs[m];
             for (int n = 0; n < kImages; ++n) {
                 const auto& [expected, values] = answers[m][static_cast<std::size_t>(n)];
                 const std::string where = std::string(what) + " on " + executor.name;
@@ -363,7 +375,7 @@ void check(const Network& net, const char* what) {
                 }
             }
         }
-        const std::vector<Output> coded =
+        const std::vector<Found> coded =
             executor.run(program, {masks[1], masks[0]}, images, {}, {0, 1}, nullptr);
         for (std::size_t m = 0; m < coded.size(); ++m) {
             check_codes(net, coded[m], answers[1 - m], executor.tolerance, executor.name.c_str());
@@ -389,7 +401,7 @@ void check_moments(const Network& net) {
     for (const Executor& executor : executors()) {
         const auto program =
             std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
-        const Output found = executor.run(program, {mask}, images, {}, {}, nullptr).at(0);
+        const Found found = executor.run(program, {mask}, images, {}, {}, nullptr).at(0);
         bool good = found.means.size() == 1 && found.means[0].size() == channels &&
                     found.variances.size() == 1 && found.variances[0].size() == channels;
         for (std::size_t c = 0; good && c < channels; ++c) {

@@ -22,6 +22,7 @@ from znas_engine.backends import get_backend
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
+from znas_engine.grams import response_grams
 from znas_engine.scores import (
     BATCH,
     CodeSite,
@@ -234,8 +235,7 @@ def test_isometry_by_automatic_differentiation(space: str, images: Batch) -> Non
         evaluator.observe(mask, environment, reads=["features"], probe=probe)[0].features
         for probe in (BATCH, NUDGED)
     ]
-    moved = [b - a for a, b in zip(*features, strict=True)]
-    found = [jacobian_gain(a, b) for a, b in itertools.pairwise(moved)]
+    found = [jacobian_gain(energy, cross) for energy, cross in response_grams(*features)]
     np.testing.assert_allclose(found, expected, rtol=2e-3)
     np.testing.assert_allclose(found, tangent, rtol=0.15)
 
@@ -259,9 +259,16 @@ def test_the_gain_of_a_linear_map_is_its_own(seed: int, inputs: int, outputs: in
     seen = d.reshape(4, inputs, 8, 2, 8, 2).mean((3, 5)) if halved else d
     after = np.einsum("nchw,co->nohw", seen, matrix).astype(np.float32)
     expected = np.sqrt(np.square(np.linalg.svd(matrix, compute_uv=False)).mean())
-    assert jacobian_gain(d, after) == pytest.approx(max(expected, FLOOR), rel=0.01)
-    assert jacobian_gain(np.zeros_like(d), after) == FLOOR
-    assert jacobian_gain(d, np.zeros_like(after)) == FLOOR
+    assert gain(d, after) == pytest.approx(max(expected, FLOOR), rel=0.01)
+    assert gain(np.zeros_like(d), after) == FLOOR
+    assert gain(d, np.zeros_like(after)) == FLOOR
+
+
+def gain(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """Of a cell that answers `after` to `before`."""
+    nudged = [before, after]
+    ((energy, cross),) = response_grams([np.zeros_like(d) for d in nudged], nudged)
+    return jacobian_gain(energy, cross)
 
 
 def get_forward(name: str) -> ForwardScore:

@@ -144,8 +144,50 @@ void hamming_tile(const std::uint64_t* const* left, const std::uint64_t* const* 
     }
 }
 
+double sum(const float* x, std::size_t count) {
+    __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+    for (std::size_t k = 0; k < count; k += 8) {
+        const __m256 part = _mm256_maskload_ps(x + k, first(static_cast<std::int64_t>(count - k)));
+        low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_castps256_ps128(part)));
+        high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm256_extractf128_ps(part, 1)));
+    }
+    alignas(32) double lanes[4];
+    _mm256_store_pd(lanes, _mm256_add_pd(low, high));
+    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+// The sums over all lanes of two vectors.
+__m128d sum_each(const __m256 (&x)[2]) {
+    const __m256 pairs = _mm256_hadd_ps(x[0], x[1]);
+    const __m128 halves = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
+    return _mm_cvtps_pd(_mm_hadd_ps(halves, halves));
+}
+
+// Four rows against two: their eight sums stay in registers.
+void dot_4x2(const float* const* left, const float* const* right, std::size_t count, double* products) {
+    __m256 sums[kTile][2];
+    for (auto& row : sums) {
+        for (__m256& each : row) each = _mm256_setzero_ps();
+    }
+    for (std::size_t k = 0; k < count; k += 8) {
+        const __m256 b0 = _mm256_loadu_ps(right[0] + k), b1 = _mm256_loadu_ps(right[1] + k);
+#pragma GCC unroll 4
+        for (std::size_t i = 0; i < kTile; ++i) {
+            const __m256 a = _mm256_loadu_ps(left[i] + k);
+            sums[i][0] = _mm256_fmadd_ps(a, b0, sums[i][0]);
+            sums[i][1] = _mm256_fmadd_ps(a, b1, sums[i][1]);
+        }
+    }
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kTile; ++i) _mm_storeu_pd(products + i * kTile, sum_each(sums[i]));
+}
+
+void dot_tile(const float* const* left, const float* const* right, std::size_t count, double* products) {
+    for (std::size_t j = 0; j < kTile; j += 2) dot_4x2(left, right + j, count, products + j);
+}
+
 }  // namespace
 
-const KernelTable kAvx2Kernels{count_correct, pack_floats, pack_bytes, hamming_tile};
+const KernelTable kAvx2Kernels{count_correct, pack_floats, pack_bytes, hamming_tile, sum, dot_tile};
 
 }  // namespace znas

@@ -109,8 +109,54 @@ void hamming_tile(const std::uint64_t* const* left, const std::uint64_t* const* 
     }
 }
 
+// GCC 12 takes what the forms without a mask leave undefined on purpose for a mistake.
+__m256 low(__m512 x) { return _mm512_maskz_extractf32x8_ps(0xFF, x, 0); }
+__m256 high(__m512 x) { return _mm512_maskz_extractf32x8_ps(0xFF, x, 1); }
+
+double sum(const float* x, std::size_t count) {
+    __m512d sums[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+    for (std::size_t k = 0; k < count; k += kVector) {
+        const __m512 part = _mm512_maskz_loadu_ps(first(count - k), x + k);
+        sums[0] = _mm512_add_pd(sums[0], _mm512_maskz_cvtps_pd(0xFF, low(part)));
+        sums[1] = _mm512_add_pd(sums[1], _mm512_maskz_cvtps_pd(0xFF, high(part)));
+    }
+    alignas(64) double lanes[8];
+    _mm512_store_pd(lanes, _mm512_add_pd(sums[0], sums[1]));
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
+__m256 halves(__m512 x) { return _mm256_add_ps(low(x), high(x)); }
+
+// The sums over all lanes of four vectors.
+__m256d sum_each(const __m512 (&x)[kTile]) {
+    const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(halves(x[0]), halves(x[1])),
+                                        _mm256_hadd_ps(halves(x[2]), halves(x[3])));
+    return _mm256_cvtps_pd(_mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
+}
+
+// All sixteen sums of a tile stay in registers.
+void dot_tile(const float* const* left, const float* const* right, std::size_t count, double* products) {
+    __m512 sums[kTile][kTile];
+    for (auto& row : sums) {
+        for (__m512& each : row) each = _mm512_setzero_ps();
+    }
+    for (std::size_t k = 0; k < count; k += kVector) {
+        __m512 b[kTile];
+#pragma GCC unroll 4
+        for (std::size_t j = 0; j < kTile; ++j) b[j] = _mm512_loadu_ps(right[j] + k);
+#pragma GCC unroll 4
+        for (std::size_t i = 0; i < kTile; ++i) {
+            const __m512 a = _mm512_loadu_ps(left[i] + k);
+#pragma GCC unroll 4
+            for (std::size_t j = 0; j < kTile; ++j) sums[i][j] = _mm512_fmadd_ps(a, b[j], sums[i][j]);
+        }
+    }
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kTile; ++i) _mm256_storeu_pd(products + i * kTile, sum_each(sums[i]));
+}
+
 }  // namespace
 
-const KernelTable kAvx512Kernels{count_correct, pack_floats, pack_bytes, hamming_tile};
+const KernelTable kAvx512Kernels{count_correct, pack_floats, pack_bytes, hamming_tile, sum, dot_tile};
 
 }  // namespace znas

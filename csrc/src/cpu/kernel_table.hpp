@@ -12,6 +12,7 @@
 namespace znas {
 
 inline constexpr std::size_t kTile = 4;
+inline constexpr std::size_t kVector = 16;  // floats that rows of `dot_tile` come in
 
 struct KernelTable {
     // The number of rows of logits [rows, classes] whose argmax is the row's label.
@@ -25,6 +26,14 @@ struct KernelTable {
     // distances[i * kTile + j] += popcount(left[i] xor right[j]) over `words` words, for i, j < kTile.
     void (*hamming_tile)(const std::uint64_t* const* left, const std::uint64_t* const* right,
                          std::size_t words, std::int64_t* distances);
+
+    // The sum of `count` floats, in double precision.
+    double (*sum)(const float* x, std::size_t count);
+
+    // products[i * kTile + j] = left[i] . right[j] over `count` floats, a multiple of kVector, for i, j <
+    // kTile.
+    void (*dot_tile)(const float* const* left, const float* const* right, std::size_t count,
+                     double* products);
 };
 
 extern const KernelTable kReferenceKernels;

@@ -275,7 +275,9 @@ class Compiler {
                 read_by_product(value.terms[0].source, value.terms[0].rectified).last = s;
             }
         }
-        for (const int value : outputs_) compiled_.raw[at(value)].last = compiled_.steps.size();
+        // The head reads when all steps have run; what is kept is copied right after its own.
+        for (const int value : compiled_.head().sources)
+            compiled_.raw[at(value)].last = compiled_.steps.size();
     }
 
     void lay_out() {
@@ -309,7 +311,7 @@ class Compiler {
 
     Compiled& compiled_;
     const std::vector<float>& mask_;
-    std::vector<int> outputs_;  // values that are read when all steps have run
+    std::vector<int> outputs_;  // values that are read besides by steps
     std::vector<bool> live_;    // per value
 };
 

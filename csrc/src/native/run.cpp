@@ -1,11 +1,11 @@
 // Images through compiled steps, a few of them at a time so that activations stay in cache.
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
+#include "arena.hpp"
 #include "compiled.hpp"
+#include "handed_out.hpp"
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
 
@@ -13,63 +13,36 @@ namespace znas::native {
 
 namespace {
 
-constexpr std::ptrdiff_t kStrip = 64;  // pixels that are transposed at a time: their block stays in cache
-
 struct Moments {
     std::vector<float> mean, variance, scale;  // [blocks * kBlock]; scale = 1 / sqrt(variance + epsilon)
 };
 
+std::size_t value_size(const Shape& shape) {
+    return static_cast<std::size_t>(shape.channels) * shape.height * shape.width;
+}
+
 // Entries of a site's values, per image.
 std::size_t site_size(const Compiled& compiled, int site) {
     std::size_t size = 0;
-    for (const int value : compiled.site(site)) {
-        const Shape& shape = compiled.value(value).shape;
-        size += static_cast<std::size_t>(shape.channels) * shape.height * shape.width;
-    }
+    for (const int value : compiled.site(site)) size += value_size(compiled.value(value).shape);
     return size;
-}
-
-// Where the codes of a value go: from bit `bit` of every image's words on.
-struct CodePlace {
-    std::uint64_t* words;  // [images][per_image]
-    std::size_t per_image, bit;
-};
-
-// Appends the codes of one image, [block][pixel]: channels beyond the last of a block take no bits.
-void append(const std::uint16_t* code, const Shape& shape, std::uint64_t* words, std::size_t bit) {
-    const int pixels = shape.height * shape.width, blocks = blocks_of(shape);
-    for (int b = 0; b < blocks; ++b) {
-        const int width = std::min(kBlock, shape.channels - b * kBlock);
-        if (std::endian::native == std::endian::little && width == kBlock && bit % kBlock == 0) {
-            std::memcpy(reinterpret_cast<char*>(words) + bit / 8, code,
-                        sizeof *code * static_cast<std::size_t>(pixels));
-            code += pixels;
-            bit += static_cast<std::size_t>(pixels) * kBlock;
-            continue;
-        }
-        for (int p = 0; p < pixels; ++p, bit += static_cast<std::size_t>(width)) {
-            const std::uint64_t unit = *code++;
-            words[bit / 64] |= unit << (bit % 64);
-            if (bit % 64 + static_cast<std::size_t>(width) > 64)
-                words[bit / 64 + 1] |= unit >> (64 - bit % 64);
-        }
-    }
 }
 
 // Some images on their way through the steps together.
 class ImageGroup {
   public:
-    // codes: per wanted site the words of all images of the run, zero.
+    // codes: per wanted site the words of all images of the run, zero. features: per kept site their values.
     ImageGroup(const Compiled& compiled, int images, const std::vector<int>& wanted,
-               std::vector<std::vector<std::uint64_t>>& codes)
+               std::vector<std::vector<std::uint64_t>>& codes, const std::vector<float*>& features)
         : compiled_(compiled),
           steps_(*compiled.layout->steps),
           capacity_(images),
-          arena_(new (std::align_val_t{64}) char[compiled.image_bytes * static_cast<std::size_t>(images)]),
+          arena_(compiled.image_bytes * static_cast<std::size_t>(images)),
           scratch_(compiled.scratch_floats),
           transformed_(compiled.transformed_floats),
           moments_(compiled.raw.size()),
-          code_places_(compiled.raw.size()) {
+          code_places_(compiled.raw.size()),
+          kept_places_(compiled.raw.size()) {
         std::size_t largest = 0;
         for (std::size_t w = 0; w < wanted.size(); ++w) {
             const std::size_t per_image = code_words(site_size(compiled, wanted[w]));
@@ -83,10 +56,15 @@ class ImageGroup {
             }
         }
         codes_.resize(largest);
+        for (std::size_t k = 0; k < compiled.kept.size(); ++k) {
+            const std::size_t per_image = site_size(compiled, compiled.kept[k]);
+            std::size_t first = 0;
+            for (const int value : compiled.site(compiled.kept[k])) {
+                kept_places_[static_cast<std::size_t>(value)].push_back({features[k], per_image, first});
+                first += value_size(compiled.value(value).shape);
+            }
+        }
     }
-    ~ImageGroup() { ::operator delete[](arena_, std::align_val_t{64}); }
-    ImageGroup(const ImageGroup&) = delete;
-    ImageGroup& operator=(const ImageGroup&) = delete;
 
     // `count` images, the first of which is number `first` of the run.
     void run(const float* images, int first, int count) {
@@ -117,6 +95,9 @@ class ImageGroup {
                 }
             }
             if (value.moments) measure(step.value, count);
+            for (const KeptPlace& place : kept_places_[static_cast<std::size_t>(step.value)]) {
+                for (int n = 0; n < count; ++n) copy_out(step.value, n, place);
+            }
         }
     }
 
@@ -147,25 +128,6 @@ class ImageGroup {
         }
     }
 
-    // The values of a kept site, channel by channel.
-    void copy_out(const std::vector<int>& site, int n, float* out) const {
-        for (const int value : site) {
-            const Shape& shape = compiled_.value(value).shape;
-            const float* x = raw(value, n);
-            const std::ptrdiff_t pixels = static_cast<std::ptrdiff_t>(shape.height) * shape.width;
-            for (int begin = 0; begin < shape.channels; begin += kBlock, x += pixels * kBlock) {
-                const int width = std::min(kBlock, shape.channels - begin);
-                for (std::ptrdiff_t first = 0; first < pixels; first += kStrip) {
-                    const std::ptrdiff_t end = std::min(first + kStrip, pixels);
-                    for (int c = 0; c < width; ++c) {
-                        for (std::ptrdiff_t p = first; p < end; ++p) out[c * pixels + p] = x[p * kBlock + c];
-                    }
-                }
-                out += width * pixels;
-            }
-        }
-    }
-
     const Moments& moments(int value) const { return moments_[static_cast<std::size_t>(value)]; }
 
   private:
@@ -185,7 +147,7 @@ class ImageGroup {
         return halo_plane(compiled_.plain[static_cast<std::size_t>(value)], value, n);
     }
     char* at(const PlaneSpec& plane, int n) const {
-        return arena_ + plane.offset * static_cast<std::size_t>(capacity_) +
+        return arena_.data() + plane.offset * static_cast<std::size_t>(capacity_) +
                plane.bytes * static_cast<std::size_t>(n);
     }
 
@@ -290,6 +252,12 @@ class ImageGroup {
                          value.shape.height, value.shape.width, term.kernel, term.stride, term.padding});
     }
 
+    void copy_out(int value, int n, const KeptPlace& place) const {
+        const Shape& shape = compiled_.value(value).shape;
+        const auto image = static_cast<std::size_t>(first_) + static_cast<std::size_t>(n);
+        by_channel(raw(value, n), shape, place.values + image * place.per_image + place.first);
+    }
+
     // Mean and biased variance per channel over all images and pixels.
     void measure(int value, int count) {
         const Shape& shape = compiled_.value(value).shape;
@@ -318,11 +286,12 @@ class ImageGroup {
     const Compiled& compiled_;
     const StepTable& steps_;
     int capacity_;
-    char* arena_;
+    Arena arena_;
     std::vector<float> scratch_;
     std::vector<float> transformed_;
     std::vector<Moments> moments_;
     std::vector<std::vector<CodePlace>> code_places_;  // per value
+    std::vector<std::vector<KeptPlace>> kept_places_;  // per value
     std::vector<std::uint16_t> codes_;                 // of one value and image [block][pixel]
     int first_ = 0;
 };
@@ -338,8 +307,14 @@ Count counted(const std::vector<float>& logits, const std::int64_t* labels, std:
 
 }  // namespace
 
+std::vector<std::size_t> kept_sizes(const Compiled& compiled) {
+    std::vector<std::size_t> sizes;
+    for (const int site : compiled.kept) sizes.push_back(site_size(compiled, site));
+    return sizes;
+}
+
 Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
-           const std::int64_t* labels) {
+           const std::vector<float*>& features, const std::int64_t* labels) {
     constexpr int kTogether = 2;
     const int size = compiled.batch() ? count : std::min(count, kTogether);
     const Shape& in = compiled.value(0).shape;
@@ -350,23 +325,15 @@ Output run(const Compiled& compiled, const float* images, int count, const std::
     for (const int site : wanted) {
         output.codes.emplace_back(static_cast<std::size_t>(count) * code_words(site_size(compiled, site)));
     }
-    for (const int site : compiled.kept) {
-        output.features.emplace_back(static_cast<std::size_t>(count) * site_size(compiled, site));
-    }
     const std::size_t width = compiled.head().weights.size() / std::max<std::size_t>(classes, 1);
     output.pooled.resize(static_cast<std::size_t>(count) * width);
-    ImageGroup group(compiled, size, wanted, output.codes);
+    ImageGroup group(compiled, size, wanted, output.codes, features);
     for (int begin = 0; begin < count; begin += size) {
         const int here = std::min(size, count - begin);
         group.run(images + static_cast<std::size_t>(begin) * image, begin, here);
         for (int n = 0; n < here; ++n) {
             const auto at = static_cast<std::size_t>(begin + n);
             group.classify(n, output.pooled.data() + at * width, output.logits.data() + at * classes);
-            for (std::size_t k = 0; k < compiled.kept.size(); ++k) {
-                const std::vector<int>& site = compiled.site(compiled.kept[k]);
-                const std::size_t entries = site_size(compiled, compiled.kept[k]);
-                group.copy_out(site, n, output.features[k].data() + at * entries);
-            }
         }
     }
     for (std::size_t v = 0; v < compiled.raw.size(); ++v) {

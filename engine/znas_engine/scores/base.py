@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from znas_engine.supernet.normalisation import NORMS
 if TYPE_CHECKING:
     from znas_engine.spaces import Mask
     from znas_engine.supernet.network import Network
+
+T = TypeVar("T")
 
 #: What a pass can be prepared to hand out besides its answers. codes: of all ReLUs. pooled: what the
 #: classifier reads. unpooled: what that is the mean of, over height and width. features: the outputs of the
@@ -57,6 +59,14 @@ class Observation:
     classes: int = 0
     correct: int | None = None
     finite: bool = True
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, statistic: Callable[[Observation], T]) -> T:
+        """statistic(self), computed once, however many scores read it."""
+        if statistic not in self._known:
+            self._known[statistic] = statistic(self)
+        found: T = self._known[statistic]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

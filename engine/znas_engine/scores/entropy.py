@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.grams import channel_gram
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
 
 
@@ -25,7 +26,7 @@ class Entropy(ForwardScore):
     max_images = FEATURE_IMAGES
 
     def __call__(self, observations: Sequence[Observation]) -> float:
-        return float(cell_entropies(observations[0]).sum())
+        return float(observations[0].once(cell_entropies).sum())
 
 
 def cell_entropies(observation: Observation) -> NDArray[np.float64]:
@@ -42,14 +43,11 @@ def spectrum_entropy(x: NDArray[np.float32]) -> float:
 def variance_shares(x: NDArray[np.float32]) -> NDArray[np.float64]:
     """x float32 [N, C, H, W] -> the variances of its principal components as shares of their sum, those that
     are not 0; none for constant features."""
-    n, channels = x.shape[:2]
-    pixels = x.reshape(n, channels, -1)
-    samples = n * pixels.shape[2]
-    mean = pixels.mean(2, dtype=np.float64).mean(0)
-    second = np.matmul(pixels, pixels.transpose(0, 2, 1)).sum(0, dtype=np.float64) / samples
-    variances = np.maximum(np.linalg.eigvalsh(second - np.outer(mean, mean)), 0)
+    mean, gram = channel_gram(x)
+    covariance = gram * (mean.size / x.size)
+    variances = np.maximum(np.linalg.eigvalsh(covariance), 0)
     # Below this, differences from the mean are rounding.
-    variances[variances <= np.finfo(np.float32).eps * second.trace()] = 0
+    variances[variances <= np.finfo(np.float32).eps * (covariance.trace() + np.square(mean).sum())] = 0
     variances = variances[variances > 0]
     found: NDArray[np.float64] = variances / variances.sum()
     return found

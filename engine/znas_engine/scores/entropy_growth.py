@@ -19,4 +19,4 @@ class EntropyGrowth(ForwardScore):
     max_images = FEATURE_IMAGES
 
     def __call__(self, observations: Sequence[Observation]) -> float:
-        return float(np.diff(cell_entropies(observations[0])).min())
+        return float(np.diff(observations[0].once(cell_entropies)).min())

@@ -31,7 +31,7 @@ class Expressivity(ForwardScore):
     max_images = FEATURE_IMAGES
 
     def __call__(self, observations: Sequence[Observation]) -> float:
-        return float(entropies(observations[0]).sum())
+        return float(observations[0].once(entropies).sum())
 
 
 def entropies(observation: Observation) -> NDArray[np.float64]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.grams import response_grams
 from znas_engine.scores.base import BATCH, FEATURE_IMAGES, ForwardScore, Observation
 from znas_engine.scores.probes import NUDGED
 
@@ -42,24 +42,18 @@ class Isometry(ForwardScore):
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         batch, nudged = observations
-        moved = [b - a for a, b in zip(batch.features, nudged.features, strict=True)]
-        gains = np.array([jacobian_gain(before, after) for before, after in pairwise(moved)])
+        grams = response_grams(batch.features, nudged.features)
+        gains = np.array([jacobian_gain(energy, cross) for energy, cross in grams])
         return float((2 - gains - 1 / gains).mean())
 
 
-def jacobian_gain(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """g of a cell from its d[i - 1] [n, C, H, W] and its d[i] [n, C', H / f, W / f]; FLOOR at least."""
-    channels = before.shape[1]
-    factor = before.shape[2] // after.shape[2]
-    if factor > 1:
-        zero = np.zeros((), np.float32)
-        columns = sum((before[..., i::factor] for i in range(factor)), zero)
-        before = sum((columns[:, :, i::factor] for i in range(factor)), zero) / np.float32(factor**2)
-    x, y = (d.transpose(0, 2, 3, 1).reshape(-1, d.shape[1]) for d in (before, after))
-    energy = (x.T @ x).astype(np.float64)
+def jacobian_gain(energy: NDArray[np.float64], cross: NDArray[np.float64]) -> float:
+    """g of a cell from the products of its d[i - 1] with itself [C, C], and with its d[i] [C, C']; FLOOR at
+    least."""
+    channels = len(energy)
     mean = np.trace(energy) / channels
     if mean == 0:
         return FLOOR
-    jacobian = np.linalg.solve(energy + RIDGE * mean * np.eye(channels), (x.T @ y).astype(np.float64))
+    jacobian = np.linalg.solve(energy + RIDGE * mean * np.eye(channels), cross)
     rank = min(jacobian.shape)
     return max(float(np.sqrt(np.square(jacobian).sum() / rank)), FLOOR)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.grams import image_gram
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
 
 #: Added to the diagonal of a correlation matrix: images that a cell cannot tell apart give finite values.
@@ -37,10 +38,9 @@ class LogDet(ForwardScore):
 
 def log_determinant(x: NDArray[np.float32]) -> float:
     """x float32 [N, ...] -> log det of the correlation matrix of its N rows plus RIDGE on the diagonal."""
-    rows = x.reshape(len(x), -1).astype(np.float64)
-    rows -= rows.mean(1, keepdims=True)
-    lengths = np.linalg.norm(rows, axis=1)
+    products = image_gram(x)
+    lengths = np.sqrt(np.diagonal(products))
     constant = lengths == 0
-    rows /= np.where(constant, 1, lengths)[:, None]
-    correlations = rows @ rows.T + np.outer(constant, constant)
+    lengths = np.where(constant, 1, lengths)
+    correlations = products / np.outer(lengths, lengths) + np.outer(constant, constant)
     return float(np.linalg.slogdet(correlations + RIDGE * np.eye(len(x)))[1])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from znas_engine.grams import channel_gram
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
 
 
@@ -29,9 +30,6 @@ class Participation(ForwardScore):
 
 def participation_ratio(x: NDArray[np.float32]) -> float:
     """x float32 [N, C, H, W] -> (trace S)^2 / trace S^2, S the covariance of the channels over all pixels."""
-    n, channels = x.shape[:2]
-    pixels = x.reshape(n, channels, -1)
-    centred = pixels - pixels.mean((0, 2), dtype=np.float64, keepdims=True).astype(np.float32)
-    products = np.matmul(centred, centred.transpose(0, 2, 1)).sum(0, dtype=np.float64)
+    _, products = channel_gram(x)
     squares = np.square(products).sum()
     return float(np.trace(products) ** 2 / squares) if squares > 0 else 1.0

@@ -23,4 +23,4 @@ class Progressivity(ForwardScore):
     max_images = FEATURE_IMAGES
 
     def __call__(self, observations: Sequence[Observation]) -> float:
-        return float(np.diff(entropies(observations[0])).min())
+        return float(np.diff(observations[0].once(entropies)).min())

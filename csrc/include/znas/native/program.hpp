@@ -86,7 +86,6 @@ struct Output {
     std::vector<float> logits;                         // [images, classes]
     std::vector<std::vector<std::uint64_t>> codes;     // per wanted site [images, words]
     std::vector<float> pooled;                         // what the classifier reads [images, channels]
-    std::vector<std::vector<float>> features;          // per kept site [images, channels, height, width]
     std::vector<std::vector<float>> means, variances;  // per value with moments, where live
     std::optional<Count> counted;                      // in the place of logits
 };
@@ -126,10 +125,14 @@ class Program {
     std::vector<std::vector<std::vector<float>>> packed_;  // per value and term
 };
 
-// images [count, channels, height, width]; wanted: sites whose codes are asked for; labels: [count], each in
-// [0, classes), or null where logits are asked for and no count. One thread, safe to call from several at
-// once. The program's layout is one of `layout_of`.
+// How many values of each kept site an image has.
+std::vector<std::size_t> kept_sizes(const Compiled& compiled);
+
+// images [count, channels, height, width]; wanted: sites whose codes are asked for; features: per kept site
+// room for its values [count, channels, height, width]; labels: [count], each in [0, classes), or null where
+// logits are asked for and no count. One thread, safe to call from several at once. The program's layout is
+// one of `layout_of`.
 Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
-           const std::int64_t* labels = nullptr);
+           const std::vector<float*>& features, const std::int64_t* labels = nullptr);
 
 }  // namespace znas::native
