@@ -166,10 +166,13 @@ class Contest:
         return total
 
     def _of_references(self, environment: int) -> Floats | None:
-        """The values of the random architectures, float64 [S, m], where ranks are taken among them."""
-        if not self.method.ranks or not self._references:
+        """The values among which ranks are taken, float64 [S, m]: of the random architectures or, where
+        limits leave none, of all that were measured there first."""
+        if not self.method.ranks:
             return None
         masks, values = self._measured[environment]
+        if not self._references:
+            return values
         known = {mask.tobytes(): i for i, mask in enumerate(masks)}
         return values[:, [known[mask.tobytes()] for mask in self._references]]
 

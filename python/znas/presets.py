@@ -28,6 +28,10 @@ ORDINARY: dict[str, Any] = {
 }
 
 
+#: Architectures of a shortlist, unless more are asked for.
+SHORTLISTED = 30
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """By field of ORDINARY, what it is where it is not given; what a space sets otherwise is among its own
@@ -60,7 +64,7 @@ BY_RANK = Preset(
         "score": "cell_path_norm+live_flops+naswot+isometry",
         "p": 0.0,
         "selection": SHORTLIST,
-        "finalists": 30,
+        "finalists": SHORTLISTED,
         "envs": 3,
         "images": 16,
         "norm": "batch",

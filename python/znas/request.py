@@ -20,7 +20,7 @@ from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
 from znas.option import Option, limit_of, option, typed
-from znas.presets import DEFAULT, ORDINARY, PRESETS, Preset
+from znas.presets import DEFAULT, ORDINARY, PRESETS, SHORTLISTED, Preset
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS, SHORTLIST
@@ -263,9 +263,8 @@ class Request:
     def settled(self) -> Request:
         """The same with its preset's values where nothing else was asked.
 
-        What asks for interventions on edges leaves out the preset's shortlist, and its environments with it.
-        A final round measures architectures, so that a `p` above 0, which is given to measure less, leaves
-        the preset's out too. InvalidValueError where the preset or backend was an object and is only told of.
+        What asks for interventions on edges leaves out the preset's shortlist and its environments, and a `p`
+        above 0, which is given to measure less, its final round too. InvalidValueError where the preset or backend was an object and is only told of.
         """
         for field_, asked in (("preset", self.preset), ("backend", self.backend)):
             if isinstance(asked, str) and asked.startswith(_OBJECT):
@@ -281,6 +280,8 @@ class Request:
         if self.p not in (None, 0):
             values.pop("finalists", None)
         values = ORDINARY | values
+        if (self.selection or values["selection"]) == SHORTLIST:  # beside a preset of interventions
+            values |= {"p": 0.0, "finalists": max(values["finalists"], SHORTLISTED)}
         missing = {name: values[name] for name in ORDINARY if getattr(self, name) is None}
         return replace(self, **missing)
 
@@ -289,8 +290,8 @@ class Request:
         """Whether something is asked of operations on edges, which a shortlist leaves alone."""
         if self.selection is not None:
             return self.selection != SHORTLIST
-        others = ("game", "criterion", "race")
-        return self.p is not None or any(getattr(self, name) != _DEFAULTS[name] for name in others)
+        others = [getattr(self, each) != _DEFAULTS[each] for each in ("game", "criterion", "race")]
+        return self.p is not None or any(others)
 
     def sizes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
         """The ends of what the network's width and depth may be; None: the community's."""

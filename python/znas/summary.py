@@ -68,7 +68,8 @@ def facts(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "neurons", f"{neurons}; {result.evaluations} masked passes over {shown} images"
     else:
         yield "passes", f"{result.evaluations} over {shown} images in {c.envs} environment{_s(c.envs)}"
-        yield "sure", sure_in_words(result.sure)
+        if said := sure_in_words(result.sure):
+            yield "sure", said
     if result.race is not None:
         yield "race", _race(result, result.race)
     if result.ensembles_observed + result.ensembles_intervened:
@@ -88,7 +89,7 @@ def facts(result: SearchResult) -> Iterator[tuple[str, str]]:
 
 
 def sure_in_words(sure: Sure) -> str:
-    """What is known of the answer beside others."""
+    """What is known of the answer beside others; empty where nothing is."""
     parts = []
     if sure.better_than is not None:
         parts.append(f"above {sure.better_than:.0%} of {sure.random} random architectures")
@@ -96,7 +97,7 @@ def sure_in_words(sure: Sure) -> str:
         parts.append(f"above the runner-up with probability {sure.beats_second:.2f}")
     if sure.beats_largest is not None:
         parts.append(f"above the one with most parameters with {sure.beats_largest:.2f}")
-    return f"{', '.join(parts)}; by these scores, which are no accuracy"
+    return f"{', '.join(parts)}; by these scores, which are no accuracy" if parts else ""
 
 
 def _s(count: int) -> str:

@@ -16,7 +16,8 @@ from znas.selection.aggregate import log_rank
 from znas.selection.largest import largest
 from znas.selection.shortlist import effects, halved, pool
 from znas.selection.sure import beats, residuals, student_t
-from znas_engine.errors import InvalidValueError
+from znas_engine.errors import InvalidValueError, PluginError
+from znas_engine.scores.cost import LiveFlops
 from znas_engine.spaces import Mask, get_space
 
 SPACE = get_space("nasbench201")
@@ -230,6 +231,33 @@ def test_a_front_comes_with_it() -> None:
 def test_what_is_of_operations_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidValueError, match=said):
         search(selection="shortlist", **options)
+
+
+@pytest.mark.parametrize("preset", ["naswot", "paper"])
+def test_a_preset_of_interventions_may_be_searched_by_a_shortlist(preset: str) -> None:
+    settled = znas.Request(preset=preset, selection="shortlist").settled()
+    assert (settled.p, settled.finalists) == (0.0, 30)
+    assert znas.Request(preset=preset, selection="shortlist", finalists=4).settled().finalists == 4
+
+
+def test_a_score_that_overrides_one_mask_is_not_valued_by_its_base() -> None:
+    class Mine(LiveFlops):
+        name = "mine"
+
+        def prepare(self, graph: Any, environment: Any) -> Any:
+            return lambda mask: 7.0
+
+    class Wrong(Mine):
+        name = "wrong"
+
+        def prepare_many(self, graph: Any, environment: Any) -> Any:
+            return lambda masks: np.zeros(1)
+
+    setup = znas.Setup(znas.Request(data="gaussian", resolution=16, images=4, p=0, **SMALL["nasbench201"]))
+    masks = np.stack(paths(5))
+    assert setup.measure(masks, scores=[Mine()]).tolist() == [[7.0] * 5]
+    with pytest.raises(PluginError, match="no float64 array of as many"):
+        setup.measure(masks, scores=[Wrong()])
 
 
 def test_options_of_interventions_ask_for_them() -> None:

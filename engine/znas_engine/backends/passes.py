@@ -164,8 +164,7 @@ class Measure:
     def __call__(self, masks: Mask) -> list[list[float]]:
         seen = {probe: view(masks) for probe, view in self.views.items()}
         ahead = [
-            rule.many(masks).tolist() if isinstance(rule, StaticRule) and rule.many is not None else None
-            for rule in self.rules
+            self._ahead(rule, foreign, masks) for rule, foreign in zip(self.rules, self.calling, strict=True)
         ]
         return [
             self._column(
@@ -175,6 +174,20 @@ class Measure:
             )
             for g, mask in enumerate(masks)
         ]
+
+    def _ahead(self, rule: Rule, foreign: Calling, masks: Mask) -> list[float] | None:
+        """All values of a rule that values many masks at once."""
+        if not isinstance(rule, StaticRule) or rule.many is None:
+            return None
+        with foreign:
+            found: Any = rule.many(masks)
+        if not isinstance(found, np.ndarray) or found.dtype != np.float64 or found.shape != (len(masks),):
+            raise PluginError(
+                f"`prepare_many` of a score returned {briefly(found)} for {len(masks)} masks, no float64 "
+                "array of as many"
+            )
+        values: list[float] = found.tolist()
+        return values
 
     def _column(
         self, mask: Mask, seen: Mapping[Probe, Observation], ahead: Sequence[float | None]
@@ -235,11 +248,26 @@ def prepared(score: StaticScore, graph: Graph, environment: Environment) -> Stat
     """The rule of a score without a pass in one environment."""
     with calling("score", score):
         value: Any = score.prepare(graph, environment)
+        many: Any = score.prepare_many(graph, environment) if _knows_many(score) else None
     if not callable(value):
         raise PluginError(
             f"`prepare` of {called('score', score)} returned {briefly(value)}, no function of masks"
         )
-    return StaticRule(value, score.prepare_many(graph, environment))
+    if many is not None and not callable(many):
+        raise PluginError(
+            f"`prepare_many` of {called('score', score)} returned {briefly(many)}, neither None nor a "
+            "function of masks"
+        )
+    return StaticRule(value, many)
+
+
+def _knows_many(score: StaticScore) -> bool:
+    """Whether its `prepare_many` is of the class that says what one mask is worth, or of one below it."""
+    one, many = (
+        next(each for each in type(score).__mro__ if name in vars(each))
+        for name in ("prepare", "prepare_many")
+    )
+    return issubclass(many, one)
 
 
 def shown(probe: Probe, environment: Environment) -> Images:
