@@ -264,8 +264,8 @@ class Request:
         """The same with its preset's values where nothing else was asked.
 
         What asks for interventions on edges leaves out the preset's shortlist and its environments, and a `p`
-        above 0, which is given to measure less, its final round too. InvalidValueError where the preset or the
-        backend was an object and is only told of.
+        above 0, which is given to measure less, its final round too. InvalidValueError for a preset or backend
+        that was an object.
         """
         for field_, asked in (("preset", self.preset), ("backend", self.backend)):
             if isinstance(asked, str) and asked.startswith(_OBJECT):
@@ -291,7 +291,7 @@ class Request:
         """Whether something is asked of operations on edges, which a shortlist leaves alone."""
         if self.selection is not None:
             return self.selection != SHORTLIST
-        return self.p is not None or any(getattr(self, each) != _DEFAULTS[each] for each in _OF_OPERATIONS)
+        return self.p is not None or (self.game, self.criterion, self.race) != ("none", "keep", None)
 
     def sizes(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
         """The ends of what the network's width and depth may be; None: the community's."""
@@ -331,7 +331,6 @@ class Request:
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}
-_OF_OPERATIONS = ("game", "criterion", "race")
 #: Fields that had another name before; commands and functions still take that, with a remark.
 RENAMED = {"channels": "supernet_channels", "cells": "supernet_cells"}
 
