@@ -264,7 +264,7 @@ class Request:
         """The same with its preset's values where nothing else was asked.
 
         What asks for interventions on edges leaves out the preset's shortlist and its environments, and a `p`
-        above 0, which is given to measure less, its final round too. InvalidValueError for a preset or backend
+        above 0, given to measure less, its final round too. InvalidValueError for a preset or backend
         that was an object.
         """
         for field_, asked in (("preset", self.preset), ("backend", self.backend)):
