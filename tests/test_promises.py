@@ -387,9 +387,9 @@ def test_a_backend_that_keeps_its_promises() -> None:
     [
         (
             {"scor": "naswot"},
-            "sets `scor`, which is none of score, p, finalists, images, norm, supern",
+            "sets `scor`, which is none of score, p, selection, finalists, envs, images, norm",
         ),
-        ({"envs": 2}, "sets `envs`, which is none of score, p, finalists, images, norm, supern"),
+        ({"threads": 2}, "sets `threads`, which is none of score, p, selection, finalists, envs"),
         ({"images": "many"}, "sets `images` to 'many', which is no whole number above 0"),
         ({"finalists": 1.5}, "sets `finalists` to 1.5, which is no whole number above 0"),
         ({"supernet_cells": "two"}, "sets `supernet_cells` to 'two', which is no whole number above 0"),
@@ -469,7 +469,7 @@ FIVE = 5
 def nothing(): return None
 def files(data_dir): raise RuntimeError("must not be made")
 class Wrong(Noise): resolution = "x"
-FIELD = Preset("field", {"envs": 2})
+FIELD = Preset("field", {"threads": 2})
 AUTO = replace(NAMED, name="auto")
 NATIVE = replace(NAMED, name="native")
 EMPTY = replace(NAMED, name="empty", dtypes={})
@@ -539,7 +539,7 @@ def test_doctor_lists_all_of_it(tmp_path: Path) -> None:
         "data set nothing": ("broken", "which is no data set but NoneType"),
         "data set files": ("ok", "from theirs 1.2 (theirs:files)"),
         "data set wrong": ("broken", "which has 'x' for `resolution`"),
-        "preset field": ("broken", "which sets `envs`, which is none of"),
+        "preset field": ("broken", "which sets `threads`, which is none of"),
         "backend auto": ("broken", "which is called auto"),
         "backend native": ("broken", "is claimed by znas-engine and by theirs 1.2"),
         "backend empty": ("broken", "which has {} for `dtypes`"),
