@@ -51,7 +51,7 @@ def constrained(
 ) -> None:
     """Searches under limits at the quartiles of every cost: what they find, what could be had, limits broken.
 
-    \\b
+    \b
     Example:
       znas-engine reproduce constrained --data-dir ~/data \\
         --table cifar10.csv --latency latency.csv --out runs/limits
