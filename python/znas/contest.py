@@ -17,7 +17,7 @@ from znas.selection.criteria import Floats, Worth
 from znas.selection.finalists import different, functions, references
 from znas.selection.largest import largest
 from znas.selection.limited import within
-from znas.selection.shortlist import Compared, edge_effects, effects, halved, pool
+from znas.selection.shortlist import Compared, edge_effects, effects, from_best, halved, pool
 from znas.selection.sure import Sure, beats, residuals
 from znas.selection.topology import select_edges
 from znas.setup import Setup
@@ -30,15 +30,14 @@ LOOKS = 10
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """masks: those compared, from the best on, with their totals, float64 [n]. effects: per edge what its
+    """masks: those compared, from the best on, with their totals, float64 [n]. worths: per edge what its
     candidates add, by environment and score; scores: their sums over scores, means over environments, float64
-    [E, O]; edges: what contested edges add."""
+    [E, O]."""
 
     masks: list[Mask]
     totals: Floats
     worths: list[Worth]
     scores: Floats
-    edges: dict[int, float]
     sure: Sure
     note: str
 
@@ -74,9 +73,7 @@ class Contest:
         ahead = self._ahead()
         added = effects(space, np.stack(self.pool), ahead)
         edges = edge_effects(space, added)
-        order = rng.permutation(len(self.pool))
-        order = order[np.argsort(-ahead[order], kind="stable")]
-        shortlist = [self.pool[i] for i in order[: method.finalists]]
+        shortlist = [self.pool[i] for i in from_best(ahead, rng)[: method.finalists]]
         self._references = references(space, len(shortlist), shortlist, method.rng("references"), budget)
         entrants = {mask.tobytes(): "shortlist" for mask in shortlist}
         entrants |= {mask.tobytes(): "random" for mask in self._references}
@@ -111,7 +108,6 @@ class Contest:
             totals=found.means,
             worths=worths,
             scores=self._scores(worths),
-            edges=edges,
             sure=self._sure(found, kinds, big),
             note=self._note(found, kinds),
         )

@@ -8,15 +8,13 @@ import numpy as np
 
 from znas.costs.counts import flops
 from znas.costs.live import live
-from znas.searchers.base import MOST, Searcher, Task, admitted_path
-from znas.selection.finalists import different, references
+from znas.searchers.base import MOST, Searcher, Task
+from znas.selection.finalists import references
 from znas.selection.operations import argmax_random_ties
+from znas.selection.shortlist import pool
 from znas_engine.arguments import check_between
 from znas_engine.graph import Graph
 from znas_engine.spaces import Mask
-
-#: Random architectures among which those that compute most are looked for where a space has too many to list.
-DRAWN = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class Shortlist(Searcher):
     """The best of `first` architectures and `others` random ones by their ranks among the random ones.
 
         first: those with most FLOPs on the way from the images to the logits, of all functions of the space,
-               or of DRAWN random ones where there are too many
+               or of POOL random ones where there are too many
         answer: argmax of the scores, whose ranks are taken among the random ones, which may win too
 
     What a search pays for and this does not is how its finalists were found.
@@ -55,22 +53,12 @@ class Shortlist(Searcher):
             return space.network(space.genotype(mask), task.macro)
 
         weights = space.costs(task.macro, flops)
-        pool = _pool(task)
-        sums = [float((mask[mask > 0] * weights[mask > 0]).sum()) for mask in pool]
-        rest = flops(network(pool[0])) - sums[0]
+        everyone = pool(space, None, task.rng)
+        sums = [float((mask[mask > 0] * weights[mask > 0]).sum()) for mask in everyone]
+        rest = flops(network(everyone[0])) - sums[0]
         found: list[tuple[int, int]] = []
         for i in np.argsort(-np.array(sums), kind="stable").tolist():
             if len(found) == self.first and found[-1][0] >= rest + sums[i]:
                 break
-            found = sorted([*found, (flops(live(network(pool[i]))), -i)], reverse=True)[: self.first]
-        return [pool[-i] for _, i in found]
-
-
-def _pool(task: Task) -> list[Mask]:
-    """An architecture of every function, or of DRAWN at most."""
-    space = task.space
-    listed = space.functions()
-    if listed is not None:
-        return [space.mask(genotype) for genotype in listed]
-    drawn = (admitted_path(space, task.rng) for _ in range(DRAWN))
-    return list(different(space, drawn, set()))
+            found = sorted([*found, (flops(live(network(everyone[i]))), -i)], reverse=True)[: self.first]
+        return [everyone[-i] for _, i in found]

@@ -77,13 +77,11 @@ Total = Callable[[Sequence[Mask], int], Floats]
 class Compared:
     """Architectures from the best on, and what was compared of them.
 
-    masks: one-hot. totals: float64 [n, K], NaN in environments in which one was not measured. always: bool
-    [n], those that were measured in all.
+    masks: one-hot. totals: float64 [n, K], NaN in environments in which one was not measured.
     """
 
     masks: list[Mask]
     totals: Floats
-    always: NDArray[np.bool_]
 
     @property
     def means(self) -> Floats:
@@ -105,7 +103,7 @@ def halved(
     rows, totals = halving(
         began, always, first, environments, lambda rows, k: total([masks[i] for i in rows], k), rng
     )
-    return Compared([masks[i] for i in rows], totals, always[rows])
+    return Compared([masks[i] for i in rows], totals)
 
 
 def halving(
