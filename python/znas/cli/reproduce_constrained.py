@@ -54,7 +54,8 @@ def constrained(
     \b
     Example:
       znas-engine reproduce constrained --data-dir ~/data \\
-        --table cifar10.csv --latency latency.csv --out runs/limits
+        --table cifar10.csv --latency latency.csv \\
+        --out runs/limits
     """
     from znas.costs.latency_table import LatencyTable
     from znas.reproduce import constrained as job
