@@ -18,6 +18,7 @@ SPACES: Registry[SearchSpace[Any]] = Registry(
         "nasbench201": "znas_engine.spaces.nasbench201:NasBench201",
         "darts": "znas_engine.spaces.darts:Darts",
         "nasbench_macro": "znas_engine.spaces.nasbench_macro:NasBenchMacro",
+        "mobilenet": "znas_engine.spaces.mobilenet:MobileNet",
     },
     check=broken_promise,
 )

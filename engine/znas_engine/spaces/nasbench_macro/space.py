@@ -13,6 +13,7 @@ import numpy as np
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Builder, Graph, Slot
 from znas_engine.spaces.base import Macro, Mask, SearchSpace
+from znas_engine.spaces.mobile import conv_norm_relu, inverted_residual
 from znas_engine.spaces.nasbench_macro.genotype import (
     EDGES,
     FIRST,
@@ -97,7 +98,7 @@ def _build(macro: Macro, candidates: list[list[tuple[str, Slot | None]]]) -> Gra
     """
     b = Builder()
     channels = macro.channels
-    x = b.cell(_conv_norm_relu(b, "stem", b.input(macro.inputs, macro.resolution), channels, 3))
+    x = b.cell(conv_norm_relu(b, "stem", b.input(macro.inputs, macro.resolution), channels, 3))
     for layer, options in enumerate(candidates):
         for block in range(macro.cells):
             stride = 2 if layer in FIRST and block == 0 else 1
@@ -107,27 +108,16 @@ def _build(macro: Macro, candidates: list[list[tuple[str, Slot | None]]]) -> Gra
                 (_operation(b, f"{path}.{name}", name, x, channels, stride), slot) for name, slot in options
             ]
             x = b.cell(b.mixed(f"{path}.sum", terms, b.shape(terms[0][0])))
-    x = _conv_norm_relu(b, "head", x, 40 * macro.channels, 1)
+    x = conv_norm_relu(b, "head", x, 40 * macro.channels, 1)
     b.linear("classifier", b.global_average("pool", x), macro.classes)
     return b.graph()
 
 
-def _conv_norm_relu(b: Builder, path: str, x: int, channels: int, kernel: int) -> int:
-    x = b.conv(f"{path}.0", x, channels, kernel, padding=kernel // 2)
-    return b.relu(f"{path}.2", b.norm(f"{path}.1", x))
-
-
 def _operation(b: Builder, path: str, name: str, x: int, channels: int, stride: int) -> int:
-    """An identity, which is a strided 1x1 convolution where shape changes, or an inverted residual: expand,
-    filter each channel by itself, project; its input is added where shape stays."""
+    """An identity, which is a strided 1x1 convolution where shape changes, or an inverted residual."""
     if name == "identity":
         if stride == 1:
             return x
         return b.norm(f"{path}.1", b.conv(f"{path}.0", x, channels, 1, stride=stride))
     expansion, kernel = int(name[2]), int(name[5])
-    wide = expansion * b.shape(x)[0]
-    y = b.relu(f"{path}.body.2", b.norm(f"{path}.body.1", b.conv(f"{path}.body.0", x, wide, 1)))
-    y = b.conv(f"{path}.body.3", y, wide, kernel, stride=stride, padding=kernel // 2, groups=wide)
-    y = b.relu(f"{path}.body.5", b.norm(f"{path}.body.4", y))
-    y = b.norm(f"{path}.body.7", b.conv(f"{path}.body.6", y, channels, 1))
-    return b.add(f"{path}.sum", [x, y]) if stride == 1 else y
+    return inverted_residual(b, path, x, channels, expansion=expansion, kernel=kernel, stride=stride)
