@@ -304,8 +304,8 @@ def _seen(pictures: Dataset, request: Request, asked: Request) -> Dataset:
         return pictures
     if side > own:
         raise InvalidValueError(
-            f"`supernet_resolution` must be at most the {own} pixels of the data but got {side}: the supernet "
-            "sees no more than the network; pass a smaller one, or a larger --resolution"
+            f"`supernet_resolution` must be at most the {own} pixels of the data but got {side}: pass a "
+            "smaller one, or a larger --resolution"
         )
     try:
         found = load(asked.data, data_dir=asked.data_dir, resolution=side, channels_in=asked.channels_in)

@@ -1,10 +1,9 @@
 """Choices, one of every row, in the order of what they lose; under limits too.
 
-A loss that is a sum over rows has its choices in order by a queue: after each come those, three at most, in
-which one row takes its next best. Under limits on sums of costs the queue is one of losses to which every cost is added at
-its price, the dual of its limit in the linear relaxation: what a choice loses at these prices is never more
-than what it loses (Lagrange), so a choice that keeps the limits is next as soon as no price is below its
-loss.
+A loss that is a sum over rows has its choices in order by a queue: after each come three others at most.
+Under limits on sums of costs the queue is one of losses to which every cost is added at its price, the dual
+of its limit in the linear relaxation: what a choice loses at these prices is never more than what it loses
+(Lagrange), so a choice that keeps the limits is next as soon as no price is below its loss.
 """
 
 from __future__ import annotations
