@@ -169,7 +169,7 @@ def _notes(data: dict[str, Any]) -> Iterator[str]:
     seconds = [row["seconds"] for row in data["rows"] if row["seconds"] is not None]
     packages = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
     yield (
-        f"latency of one image of {side} x {side} pixels on {target}: the median of {rounds} rounds, in which "
+        f"latency of one image of {side} x {side} pixels on {target}: the median of {rounds} rounds in which "
         f"all networks took turns, each in {PROCESSES} processes; {data['machine']['model']}, "
         f"{data['machine']['cores']} cores, {packages}, commit {short(data['commit'])}"
     )
@@ -180,12 +180,12 @@ def _notes(data: dict[str, Any]) -> Iterator[str]:
     )
     yield (
         f"percentile: of {REFERENCES} random chains so many score lower by {data['score']}, at "
-        f"{data['scored_at']} of {side} pixels (95 % interval over environments); a score knows nothing of the "
-        "width of the network, and is no accuracy: nothing was trained here"
+        f"{data['scored_at']} of {side} pixels (95 % interval over environments); a score knows nothing of "
+        "the width of the network, and is no accuracy: nothing was trained here"
     )
     yield (
-        f"MobileNetV2 is the space's, with ReLU for ReLU6; its stem has {STEM} channels times the width, which "
-        "MobileNetV2 itself rounds to a multiple of 8 at 0.35 and 1.4"
+        f"MobileNetV2 is the space's, with ReLU for ReLU6; its stem has {STEM} channels times the width, "
+        "which MobileNetV2 itself rounds to a multiple of 8 at 0.35 and 1.4"
     )
     yield f"made by `{data['command']}`"
 
