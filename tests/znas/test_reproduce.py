@@ -33,6 +33,7 @@ from znas.reproduce import one_shot
 from znas.reproduce.correlation import Scored, correlation, score_table, scores_csv, unique_rows
 from znas.reproduce.evaluation import Evaluation
 from znas.reproduce.figures import SCORES_FILE
+from znas.reproduce.looked_up import looked_up
 from znas.reproduce.permuted import Permuted
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
@@ -47,7 +48,6 @@ from znas.reproduce.statistics import (
     rank_correlations,
     summary,
 )
-from znas.reproduce.table2 import table2
 from znas.reproduce.trained import Plan, train_rows
 from znas.reproduce.trials import Trial, run_trials
 from znas.request import SHIPPED, Request
