@@ -74,17 +74,34 @@ def score_table(
     Where architectures compute the same function, the first is measured for all of them; scores without a
     pass are computed for each.
 
-    architectures: a sample of so many, drawn by `request.seed`; None for all. Scores are journaled in
-    `work`, a batch of architectures at a time; scores may be added to the same file later. The backend "auto"
-    is chosen per score.
+    architectures: a sample of so many, drawn by `request.seed`; None for all. work, progress: see
+    `score_architectures`.
     """
-    space = get_space(request.space)
     check_sample(table, architectures)
     size = len(table.genotypes)
     chosen = np.arange(size)
     if architectures is not None:
         chosen = np.sort(np.random.default_rng(request.seed).choice(size, architectures, replace=False))
+    accuracies = {name: values[chosen] for name, values in table.accuracies().items()}
     genotypes = [table.genotypes[i] for i in chosen]
+    return score_architectures(genotypes, accuracies, scores, request, work=work, progress=progress)
+
+
+def score_architectures(
+    genotypes: list[Genotype],
+    accuracies: dict[str, Floats],
+    scores: Sequence[Score],
+    request: Request,
+    *,
+    work: Path,
+    progress: Progress = QUIET.progress,
+) -> Scored:
+    """The same of any architectures.
+
+    Scores are journaled in `work`, a batch of architectures at a time; scores may be added to the same file
+    later. The backend "auto" is chosen per score.
+    """
+    space = get_space(request.space)
     text = "\n".join(map(str, genotypes)).encode()
     base = Setup(_as_read(request, scores[0]))
     about = identity(
@@ -98,7 +115,7 @@ def score_table(
     for of_one_score in ("backend", "device", "code", "score"):  # `_measured` says them of each
         del about[of_one_score]
     about["norm"] = request.settled().norm
-    found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.accuracies().items()}, {}, {})
+    found = Scored(genotypes, {}, accuracies, {}, {})
     total = len(genotypes)
     with Journal(work, about) as journal:
         for number, score in enumerate(scores):

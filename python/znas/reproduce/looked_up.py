@@ -143,8 +143,8 @@ def _lookups(name: str, space: SearchSpace[Any], table: Table, entries: list[dic
     return [
         (
             f"better: of the {len(table.genotypes):,} architectures of {table.path.name}, mean over seeds; "
-            f"it has {len(known):,}{of} functions. An architecture that is not there has the mean accuracy of "
-            "those that compute the same"
+            f"it has {len(known):,}{of} functions. An architecture that is not there has the mean accuracy "
+            "of those that compute the same"
         ),
         (
             "absent: searches, of all seeds, whose find has no such accuracy; for it stands what the same "

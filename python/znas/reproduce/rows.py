@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -282,8 +281,8 @@ def _proxy_words(space: SearchSpace[Any]) -> str:
 
 
 def _cells_in_words(space: SearchSpace[Any], cells: int) -> str:
-    words = space.cells_are
-    return f"{cells} {re.sub(r's( |$)', r'\1', words, count=1) if cells == 1 else words}"
+    noun, _, rest = space.cells_are.partition(" ")
+    return f"{cells} {noun.removesuffix('s') if cells == 1 else noun} {rest}".strip()
 
 
 def _halved(request: Request) -> Request:
