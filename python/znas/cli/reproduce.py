@@ -17,6 +17,7 @@ from znas.cli.reproduce_choose import choose as choose_sets
 from znas.cli.reproduce_constrained import constrained
 from znas.cli.reproduce_latency import latency
 from znas.cli.reproduce_looked_up import table2, table_macro
+from znas.cli.reproduce_scores import do_scores, resolutions
 from znas.cli.sheets import (
     SEARCHES,
     USUAL,
@@ -222,6 +223,8 @@ def figures_(
 reproduce.command()(table2)
 reproduce.command()(table_macro)
 reproduce.command("choose")(choose_sets)
+reproduce.command()(do_scores)
+reproduce.command()(resolutions)
 reproduce.command()(latency)
 reproduce.command()(constrained)
 reproduce.command()(ablation)
