@@ -163,6 +163,7 @@ void register_native(py::module_& m) {
         .value("linear", Term::Kind::kLinear)
         .value("average_pool", Term::Kind::kAveragePool)
         .value("product", Term::Kind::kProduct)
+        .value("depthwise", Term::Kind::kDepthwise)
         .value("constant", Term::Kind::kConstant);
     py::class_<Builder>(m, "ProgramBuilder")
         .def(py::init<>())
@@ -173,23 +174,6 @@ void register_native(py::module_& m) {
             "sum",
             [](Builder& b, Extent shape, bool moments) { return b.value(Value::Kind::kSum, shape, moments); },
             py::arg("shape"), py::kw_only(), py::arg("moments"))
-        .def(
-            "depthwise",
-            [](Builder& b, Extent shape, int source, const FloatArray& weight, bool rectified, int kernel,
-               int stride, int padding, int dilation) {
-                const int made = b.value(Value::Kind::kDepthwise, shape);
-                b.add(made, {.kind = Term::Kind::kProduct,
-                             .source = source,
-                             .rectified = rectified,
-                             .kernel = kernel,
-                             .stride = stride,
-                             .padding = padding,
-                             .dilation = dilation,
-                             .values = numbers(weight)});
-                return made;
-            },
-            py::arg("shape"), py::kw_only(), py::arg("source"), py::arg("weight"), py::arg("rectified"),
-            py::arg("kernel"), py::arg("stride"), py::arg("padding"), py::arg("dilation"))
         .def(
             "max_pool",
             [](Builder& b, Extent shape, int source, int kernel, int stride, int padding) {

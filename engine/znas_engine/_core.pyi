@@ -35,6 +35,7 @@ class TermKind:
     linear: ClassVar[TermKind]
     average_pool: ClassVar[TermKind]
     product: ClassVar[TermKind]
+    depthwise: ClassVar[TermKind]
     constant: ClassVar[TermKind]
     @property
     def name(self) -> str: ...
@@ -47,18 +48,6 @@ class ProgramBuilder:
     def __init__(self) -> None: ...
     def images(self, shape: tuple[int, int, int]) -> int: ...
     def sum(self, shape: tuple[int, int, int], *, moments: bool) -> int: ...
-    def depthwise(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        source: int,
-        weight: NDArray[np.float32],
-        rectified: bool,
-        kernel: int,
-        stride: int,
-        padding: int,
-        dilation: int,
-    ) -> int: ...
     def max_pool(
         self, shape: tuple[int, int, int], *, source: int, kernel: int, stride: int, padding: int
     ) -> int: ...

@@ -39,6 +39,18 @@ Term product(int source, int slot, bool rectified, int kernel, int stride, std::
             .values = std::move(weights)};
 }
 
+Term depthwise(int source, int slot, int kernel, int dilation, std::vector<float> weights) {
+    return {.kind = Term::Kind::kDepthwise,
+            .source = source,
+            .slot = slot,
+            .rectified = true,
+            .kernel = kernel,
+            .stride = 2,
+            .padding = dilation * (kernel / 2),
+            .dilation = dilation,
+            .values = std::move(weights)};
+}
+
 Term average_pool(int source, int slot, int kernel, int stride, std::vector<float> scale) {
     return {.kind = Term::Kind::kAveragePool,
             .source = source,
@@ -64,8 +76,9 @@ std::size_t size_of(const Shape& shape) {
            static_cast<std::size_t>(shape.width);
 }
 
-// images -> sum (stem) -> sum of 3x3 windows of two planes -> depthwise, max pool -> sum with every kind of
-// term, one of them strided; average pools of two geometries, one of them of two values.
+// images -> sum (stem) -> sum of 3x3 windows of two planes -> depthwise for a 1x1 convolution, max pool,
+// depthwise with a bias for a ReLU -> sum with every kind of term, one of them strided; average pools of two
+// geometries, one of them of two values.
 Network network(const Shape& whole, int kernel, int dilation, bool moments) {
     std::mt19937 rng(5);
     const auto c = static_cast<std::size_t>(whole.channels);
@@ -81,28 +94,34 @@ Network network(const Shape& whole, int kernel, int dilation, bool moments) {
                            product(1, kNoSlot, false, 3, 1, normal(rng, c * c * 9, 0.1F)),
                            average_pool(1, 8, 3, 1, normal(rng, c, 1)), constant(kNoSlot, normal(rng, c, 1))},
                           false});
-    Term depthwise = product(2, kNoSlot, true, kernel, 2, normal(rng, c * kernel * kernel, 0.3F));
-    depthwise.dilation = dilation;
-    depthwise.padding = dilation * (kernel / 2);
-    net.values.push_back({Value::Kind::kDepthwise, half, {depthwise}, false});
+    const auto filters = [&] { return normal(rng, c * kernel * kernel, 0.3F); };
+    net.values.push_back(
+        {Value::Kind::kSum, half, {depthwise(2, kNoSlot, kernel, dilation, filters())}, false});
     net.values.push_back(
         {Value::Kind::kMaxPool,
          half,
          {{.kind = Term::Kind::kLinear, .source = 2, .kernel = 3, .stride = 2, .padding = 1}},
+         false});
+    net.values.push_back(
+        {Value::Kind::kSum,
+         half,
+         {depthwise(2, kNoSlot, kernel, dilation, filters()), constant(kNoSlot, normal(rng, c, 1))},
          false});
     net.values.push_back({Value::Kind::kSum,
                           half,
                           {product(2, 0, true, 3, 2, normal(rng, c * c * 9, 0.1F)),
                            product(2, 1, true, 1, 2, normal(rng, c * c, 0.2F)),
                            product(3, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
+                           product(5, kNoSlot, true, 1, 1, normal(rng, c * c, 0.2F)),
+                           depthwise(1, 7, kernel, dilation, filters()),
                            average_pool(2, 3, 3, 2, normal(rng, c, 1)),
                            average_pool(1, 9, 3, 2, normal(rng, c, 1)),
                            average_pool(1, 10, 5, 2, normal(rng, c, 1)),
                            {.kind = Term::Kind::kLinear, .source = 4, .slot = 4, .values = normal(rng, c, 1)},
                            constant(5, normal(rng, c, 1))},
                           false});
-    net.head = {{5}, true, 7, normal(rng, 7 * c, 1)};
-    net.sites = {{2}, {5, 1}};
+    net.head = {{6}, true, 7, normal(rng, 7 * c, 1)};
+    net.sites = {{2, 5}, {6, 1}};
     return net;
 }
 
@@ -160,7 +179,7 @@ Naive naive(const Network& net, const std::vector<float>& mask, const float* ima
                                 const int tap = ky * term.kernel + kx, taps = term.kernel * term.kernel;
                                 if (value.kind == Value::Kind::kMaxPool) {
                                     best = std::max(best, read(c, row, column));
-                                } else if (value.kind == Value::Kind::kDepthwise) {
+                                } else if (term.kind == Term::Kind::kDepthwise) {
                                     total += term.values[static_cast<std::size_t>(c) * taps + tap] *
                                              read(c, row, column);
                                 } else if (term.kind == Term::Kind::kAveragePool) {
@@ -351,7 +370,7 @@ void check(const Network& net, const char* what) {
         auto& of_mask = answers.emplace_back();
         for (int n = 0; n < kImages; ++n) of_mask.push_back(naive(net, mask, image_of(net, images, n)));
     }
-    // Values 5 and 1 are handed out, one after another, also where the mask cuts them off.
+    // Values 6 and 1 are handed out, one after another, also where the mask cuts them off.
     const int kept = 1;
     for (const Executor& executor : executors()) {
         const auto program =
@@ -453,7 +472,7 @@ void check_counts(const Network& net) {
 int main(int count, char** arguments) {
     const bool few = count > 1 && std::string(arguments[1]) == "few";
     for (const int channels : {3, 16, 21, 32}) {
-        for (const int kernel : {3, 5}) {
+        for (const int kernel : {3, 5, 7}) {
             for (const int dilation : {1, 2}) {
                 const bool chosen = kernel == 5 && dilation == 1 && (channels == 21 || channels == 32);
                 if (!few || chosen) check(network({channels, 10, 10}, kernel, dilation, false), "10 x 10");

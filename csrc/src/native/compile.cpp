@@ -78,15 +78,14 @@ class Compiler {
     float coefficient(const Term& term) const {
         return term.slot == kNoSlot ? 1.0F : mask_.at(at(term.slot));
     }
-    // The halo plane that a product of `source` reads.
-    PlaneSpec& read_by_product(int source, bool rectified) {
+    // The halo plane that a convolution of `source` reads.
+    PlaneSpec& read_by_convolution(int source, bool rectified) {
         return (rectified ? compiled_.relu : compiled_.plain)[at(source)];
     }
 
     void keep(int site) {
         for (const int value : compiled_.site(site)) {
-            const Value::Kind kind = compiled_.value(value).kind;
-            if (kind != Value::Kind::kSum && kind != Value::Kind::kMaxPool) {
+            if (compiled_.value(value).kind == Value::Kind::kImages) {
                 throw std::invalid_argument("value " + std::to_string(value) + " has no plane to keep");
             }
             outputs_.push_back(value);
@@ -113,13 +112,11 @@ class Compiler {
 
     void read(const Value& reader, const Term& term) {
         live_[at(term.source)] = true;
-        const bool product = reader.kind == Value::Kind::kDepthwise ||
-                             (reader.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct);
-        if (!product) {
+        if (term.kind != Term::Kind::kProduct && term.kind != Term::Kind::kDepthwise) {
             compiled_.raw[at(term.source)].used = true;
             return;
         }
-        PlaneSpec& plane = read_by_product(term.source, term.rectified);
+        PlaneSpec& plane = read_by_convolution(term.source, term.rectified);
         plane.used = true;
         // Enough zeros for the first tap, and for the last one of the last pixel.
         const Shape& in = compiled_.value(term.source).shape;
@@ -132,11 +129,8 @@ class Compiler {
     // ---- steps
 
     CompiledStep step(int v) {
-        const Value::Kind kind = compiled_.value(v).kind;
-        if (kind == Value::Kind::kSum) return sum(v);
-        CompiledStep made{v, {}, {}, {}, {}};
-        if (kind == Value::Kind::kDepthwise) made.depthwise = compiled_.packed(v, 0);
-        return made;
+        if (compiled_.value(v).kind == Value::Kind::kSum) return sum(v);
+        return {v, {}, {}, {}, {}};
     }
 
     CompiledStep sum(int v) {
@@ -166,6 +160,12 @@ class Compiler {
                 case Term::Kind::kProduct:
                     add_convolution(merged[{term.source, term.rectified, term.stride}], term,
                                     compiled_.packed(v, t), value.shape, factor);
+                    break;
+                case Term::Kind::kDepthwise:
+                    made.depthwise.push_back({term.source, term.rectified, term.kernel, term.stride,
+                                              term.shift - term.padding, term.dilation,
+                                              std::vector<float>(compiled_.packed(v, t).size())});
+                    add_scaled(made.depthwise.back().weights, compiled_.packed(v, t), factor);
                     break;
             }
         }
@@ -225,7 +225,7 @@ class Compiler {
         }
         made.taps = static_cast<int>(convolution.taps.size());
         made.weights.resize(at(blocks_of(out)) * at(made.taps) * tap_bytes);
-        const int pitch = in.width + 2 * read_by_product(source, rectified).halo;
+        const int pitch = in.width + 2 * read_by_convolution(source, rectified).halo;
         std::size_t tap = 0;
         for (const auto& [place, weights] : convolution.taps) {
             made.offsets.push_back(place[0] * pitch + place[1]);
@@ -249,11 +249,13 @@ class Compiler {
                 std::max(compiled_.transformed_floats,
                          transformed_floats(transformed_blocks, blocks_of(out), out.height, out.width));
         }
-        std::size_t pooled = 0;
+        const std::size_t pixel = at(blocks_of(out)) * kBlock;
+        std::size_t planes = 0;
         for (const CompiledPool& pool : made.pools) {
-            pooled += at(pool.height * pool.width + out.height * out.width) * at(blocks_of(out)) * kBlock;
+            planes += at(pool.height * pool.width + out.height * out.width) * pixel;
         }
-        compiled_.scratch_floats = std::max(compiled_.scratch_floats, pooled);
+        if (!made.only_depthwise()) planes += made.depthwise.size() * at(out.height * out.width) * pixel;
+        compiled_.scratch_floats = std::max(compiled_.scratch_floats, planes);
     }
 
     // ---- planes: a place is free again after its last reader
@@ -264,16 +266,16 @@ class Compiler {
             each_plane(step.value, [&](PlaneSpec& plane, int) { plane.last = s; });
             for (const auto& linear : step.affine.linears) compiled_.raw[at(linear.source)].last = s;
             for (const auto& product : step.products) {
-                read_by_product(product.source, product.rectified).last = s;
+                read_by_convolution(product.source, product.rectified).last = s;
+            }
+            for (const auto& depthwise : step.depthwise) {
+                read_by_convolution(depthwise.source, depthwise.rectified).last = s;
             }
             for (const auto& pool : step.pools) {
                 for (const auto& linear : pool.linears) compiled_.raw[at(linear.source)].last = s;
             }
             const Value& value = compiled_.value(step.value);
             if (value.kind == Value::Kind::kMaxPool) compiled_.raw[at(value.terms[0].source)].last = s;
-            if (value.kind == Value::Kind::kDepthwise) {
-                read_by_product(value.terms[0].source, value.terms[0].rectified).last = s;
-            }
         }
         // The head reads when all steps have run; what is kept is copied right after its own.
         for (const int value : compiled_.head().sources)

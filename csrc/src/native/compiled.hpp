@@ -37,6 +37,13 @@ struct CompiledPool {
     std::vector<CompiledLinear> linears;
 };
 
+struct CompiledDepthwise {
+    int source;
+    bool rectified;
+    int kernel, stride, first, dilation;  // row y reads rows y * stride + first + i * dilation, i < kernel
+    std::vector<float> weights;           // [block][kernel * kernel][kBlock]
+};
+
 // What a sum adds per channel.
 struct Affine {
     std::vector<float> bias;
@@ -48,7 +55,13 @@ struct CompiledStep {
     Affine affine;
     std::vector<CompiledProduct> products;
     std::vector<CompiledPool> pools;
-    std::vector<float> depthwise;
+    std::vector<CompiledDepthwise> depthwise;
+
+    // One depthwise convolution and a bias: it is written where the sum is wanted. Beside other terms its
+    // result is one more plane that the sum adds.
+    bool only_depthwise() const {
+        return depthwise.size() == 1 && affine.linears.empty() && products.empty() && pools.empty();
+    }
 };
 
 class Compiled {
@@ -59,7 +72,7 @@ class Compiled {
     std::vector<PlaneSpec> raw, relu, plain;  // per value
     std::vector<int> kept;                    // sites whose raw planes are handed out
     std::size_t image_bytes = 0;              // of all planes, per image
-    std::size_t scratch_floats = 0;           // for pools, per image
+    std::size_t scratch_floats = 0;           // for pools and depthwise convolutions that a sum adds
     std::size_t transformed_floats = 0;       // for transformed products
 
     const Value& value(int i) const { return program->values()[static_cast<std::size_t>(i)]; }

@@ -71,24 +71,24 @@ Program::Program(std::vector<Value> values, Head head, std::vector<std::vector<i
             const int in = constant ? 0 : values_[static_cast<std::size_t>(term.source)].shape.channels;
             const std::size_t taps = static_cast<std::size_t>(term.kernel) * term.kernel;
             const auto out = static_cast<std::size_t>(value.shape.channels);
-            const bool product = value.kind == Value::Kind::kSum && term.kind == Term::Kind::kProduct;
-            const std::size_t expected = product                                 ? out * in * taps
-                                         : value.kind == Value::Kind::kDepthwise ? out * taps
-                                         : value.kind == Value::Kind::kMaxPool   ? 0
-                                                                                 : out;
+            const bool product = term.kind == Term::Kind::kProduct;
+            const bool depthwise = term.kind == Term::Kind::kDepthwise;
+            const std::size_t expected = value.kind == Value::Kind::kMaxPool ? 0
+                                         : product                           ? out * in * taps
+                                         : depthwise                         ? out * taps
+                                                                             : out;
             const bool geometry =
                 term.stride >= 1 &&
-                (value.kind != Value::Kind::kDepthwise ||
-                 ((term.kernel == 3 || term.kernel == 5) && term.stride <= 2 && term.dilation <= 2));
+                (!depthwise || ((term.kernel == 3 || term.kernel == 5 || term.kernel == 7) &&
+                                term.stride <= 2 && term.dilation <= 2 && in == value.shape.channels));
             if (term.values.size() != expected || !geometry) {
                 throw std::invalid_argument("a term of value " + std::to_string(v) + " has " +
                                             std::to_string(term.values.size()) + " numbers, not " +
                                             std::to_string(expected) + ", or an unknown geometry");
             }
-            packed.push_back(product ? reorder(term, value.shape.channels, in)
-                             : value.kind == Value::Kind::kDepthwise
-                                 ? reorder_depthwise(term, value.shape.channels)
-                                 : std::vector<float>{});
+            packed.push_back(product     ? reorder(term, value.shape.channels, in)
+                             : depthwise ? reorder_depthwise(term, value.shape.channels)
+                                         : std::vector<float>{});
             if (!packed.back().empty()) term.values = {};  // one copy of the weights is enough
         }
     }

@@ -86,9 +86,6 @@ class ImageGroup {
                     case Value::Kind::kSum:
                         sum(step, ready, n);
                         break;
-                    case Value::Kind::kDepthwise:
-                        depthwise(step, n);
-                        break;
                     case Value::Kind::kMaxPool:
                         max_pool(step, n);
                         break;
@@ -186,6 +183,28 @@ class ImageGroup {
 
     void sum(const CompiledStep& step, const Affine& affine, int n) {
         const Shape& shape = compiled_.value(step.value).shape;
+        const std::vector<CodePlace>& places = code_places_[static_cast<std::size_t>(step.value)];
+        const Outputs out{raw(step.value, n), relu(step.value, n), plain(step.value, n),
+                          places.empty() ? nullptr : codes_.data()};
+        if (step.only_depthwise()) {
+            depthwise(step.depthwise[0], shape, affine.bias.data(), out, n);
+        } else {
+            add_up(step, affine, out, n);
+        }
+        for (const CodePlace& place : places) {
+            const std::size_t image = static_cast<std::size_t>(first_) + static_cast<std::size_t>(n);
+            append(codes_.data(), shape, place.words + image * place.per_image, place.bit);
+        }
+    }
+
+    void depthwise(const CompiledDepthwise& of, const Shape& shape, const float* bias, const Outputs& out,
+                   int n) {
+        steps_.depthwise({of.rectified ? relu(of.source, n) : plain(of.source, n), shape.height, shape.width,
+                          of.kernel, of.stride, of.first, of.dilation, of.weights.data(), bias, out});
+    }
+
+    void add_up(const CompiledStep& step, const Affine& affine, const Outputs& out, int n) {
+        const Shape& shape = compiled_.value(step.value).shape;
         const int blocks = blocks_of(shape);
         std::vector<Linear> linears;
         std::vector<Product> products;
@@ -193,8 +212,9 @@ class ImageGroup {
         for (const CompiledLinear& linear : affine.linears) {
             linears.push_back({raw(linear.source, n), linear.scale.data()});
         }
-        const std::vector<float> ones(step.pools.empty() ? 0 : static_cast<std::size_t>(blocks) * kBlock,
-                                      1.0F);
+        const bool planes = !step.pools.empty() || !step.depthwise.empty();
+        const std::size_t channels = planes ? static_cast<std::size_t>(blocks) * kBlock : 0;
+        const std::vector<float> ones(channels, 1.0F), zeros(channels);
         float* scratch = scratch_.data();
         const auto block = static_cast<std::ptrdiff_t>(blocks) * kBlock;
         for (const CompiledPool& pool : step.pools) {
@@ -217,6 +237,11 @@ class ImageGroup {
                                  pool.kernel, pool.stride, pool.padding});
             linears.push_back({averaged, scale});
         }
+        for (const CompiledDepthwise& of : step.depthwise) {
+            depthwise(of, shape, zeros.data(), {.raw = scratch}, n);
+            linears.push_back({scratch, ones.data()});
+            scratch += shape.height * shape.width * block;
+        }
         for (const CompiledProduct& product : step.products) {
             const HaloPlane input = product.rectified ? relu(product.source, n) : plain(product.source, n);
             if (product.transformed) {
@@ -226,22 +251,9 @@ class ImageGroup {
             products.push_back({input, product.stride, product.words, product.taps, product.offsets.data(),
                                 product.weights.data()});
         }
-        const std::vector<CodePlace>& places = code_places_[static_cast<std::size_t>(step.value)];
         steps_.sum({shape.channels, shape.height, shape.width, affine.bias.data(), linears.data(),
                     static_cast<int>(linears.size()), products.data(), static_cast<int>(products.size()),
-                    transformed.data(), static_cast<int>(transformed.size()), transformed_.data(),
-                    raw(step.value, n), relu(step.value, n), plain(step.value, n),
-                    places.empty() ? nullptr : codes_.data()});
-        for (const CodePlace& place : places) {
-            const std::size_t image = static_cast<std::size_t>(first_) + static_cast<std::size_t>(n);
-            append(codes_.data(), shape, place.words + image * place.per_image, place.bit);
-        }
-    }
-
-    void depthwise(const CompiledStep& step, int n) {
-        const Term& term = compiled_.value(step.value).terms[0];
-        steps_.depthwise({term.rectified ? relu(term.source, n) : plain(term.source, n), plain(step.value, n),
-                          term.kernel, term.stride, term.padding, term.dilation, step.depthwise.data()});
+                    transformed.data(), static_cast<int>(transformed.size()), transformed_.data(), out});
     }
 
     void max_pool(const CompiledStep& step, int n) {

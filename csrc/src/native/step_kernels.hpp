@@ -47,7 +47,14 @@ struct TransformedProduct {
     const char* weights = nullptr;
 };
 
-// out = bias + sum of scale * raw + sum of convolutions; stored wherever a pointer is not null.
+// Where what a step makes is stored: wherever a pointer is not null.
+struct Outputs {
+    float* raw = nullptr;
+    HaloPlane relu{}, plain{};
+    std::uint16_t* codes = nullptr;  // [blocks][height][width], bit c: channel c is positive
+};
+
+// out = bias + sum of scale * raw + sum of convolutions
 struct SumStep {
     int channels, height, width;
     const float* bias;  // [blocks][kBlock]
@@ -58,9 +65,7 @@ struct SumStep {
     const TransformedProduct* transformed;
     int transformed_count;
     float* scratch;  // transformed_floats of them, where there is such a product
-    float* raw;
-    HaloPlane relu, plain;
-    std::uint16_t* codes;  // [blocks][height][width], bit c: channel c is positive
+    Outputs out;
 };
 
 // Transformed products are computed a strip of rows at a time: two at least, and more while these are no more
@@ -79,11 +84,15 @@ inline std::size_t transformed_floats(int blocks_in, int blocks_out, int height,
            block * static_cast<std::size_t>(blocks_out);
 }
 
-// A depthwise convolution: every channel of `out` is that of `in` with its own kernel x kernel filter.
+// A depthwise convolution: every channel of what comes out is that of `in` with its own filter, and a bias.
+// Row y reads rows y * stride + first + i * dilation, i < kernel; columns likewise.
 struct DepthwiseStep {
-    HaloPlane in, out;
-    int kernel, stride, padding, dilation;
+    HaloPlane in;
+    int height, width;  // of what comes out
+    int kernel, stride, first, dilation;
     const float* weights;  // [block][kernel * kernel][kBlock]
+    const float* bias;     // [block][kBlock]
+    Outputs out;
 };
 
 struct PoolStep {

@@ -177,6 +177,52 @@ struct Start {
     }
 };
 
+// kPixels neighbours in a row of one block of channels, and where they are stored.
+template <class P, int kPixels>
+struct Stored {
+    const Outputs& out;
+    int height, width, block, row, column;
+    unsigned codes[kPixels] = {};
+
+    std::ptrdiff_t first() const {
+        return (static_cast<std::ptrdiff_t>(block) * height + row) * width + column;
+    }
+    typename P::Element* inside(const HaloPlane& plane) const {
+        return at<P>(plane, block, static_cast<std::ptrdiff_t>(row) * plane.pitch() + column);
+    }
+
+    // One register of channels of all of them.
+    inline __attribute__((always_inline)) void put(int part, auto value) {
+        if (out.raw) {
+            float* to = out.raw + first() * kBlock + part * kLanes;
+#pragma GCC unroll 16
+            for (int p = 0; p < kPixels; ++p) store(to + p * kBlock, value(p));
+        }
+        if (out.relu.data) {
+            auto* to = inside(out.relu) + part * kLanes;
+#pragma GCC unroll 16
+            for (int p = 0; p < kPixels; ++p) P::write(to + p * kBlock, rectify(value(p)));
+        }
+        if (out.plain.data) {
+            auto* to = inside(out.plain) + part * kLanes;
+#pragma GCC unroll 16
+            for (int p = 0; p < kPixels; ++p) P::write(to + p * kBlock, value(p));
+        }
+        if (out.codes) {
+#pragma GCC unroll 16
+            for (int p = 0; p < kPixels; ++p) codes[p] |= positive(value(p)) << (part * kLanes);
+        }
+    }
+
+    // When all parts are put.
+    inline __attribute__((always_inline)) void put_codes() const {
+        if (!out.codes) return;
+        std::uint16_t* to = out.codes + first();
+#pragma GCC unroll 16
+        for (int p = 0; p < kPixels; ++p) to[p] = static_cast<std::uint16_t>(codes[p]);
+    }
+};
+
 template <class P, int kPixels, int kBlocks, int kUsed>
 void sum_pixels(const SumStep& step, const Start& start, int block, int row, int column) {
     SumRegisters<P, kPixels, kBlocks, kUsed> registers;
@@ -231,31 +277,12 @@ void sum_pixels(const SumStep& step, const Start& start, int block, int row, int
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {
         const auto& sums = registers.sums[b];
-        if (step.raw) {
-            float* to = step.raw + ((block + b) * plane + first) * kBlock;
-            each_part<kPixels>(
-                [&](int p, int part) { store(to + p * kBlock + part * kLanes, sums[p][part]); });
-        }
-        if (step.relu.data) {
-            auto* to =
-                at<P>(step.relu, block + b, static_cast<std::ptrdiff_t>(row) * step.relu.pitch() + column);
-            each_part<kPixels>(
-                [&](int p, int part) { P::write(to + p * kBlock + part * kLanes, rectify(sums[p][part])); });
-        }
-        if (step.plain.data) {
-            auto* to =
-                at<P>(step.plain, block + b, static_cast<std::ptrdiff_t>(row) * step.plain.pitch() + column);
-            each_part<kPixels>(
-                [&](int p, int part) { P::write(to + p * kBlock + part * kLanes, sums[p][part]); });
-        }
-        if (step.codes) {
-            unsigned codes[kPixels] = {};
-            each_part<kPixels>(
-                [&](int p, int part) { codes[p] |= positive(sums[p][part]) << (part * kLanes); });
-            std::uint16_t* to = step.codes + (block + b) * plane + first;
+        Stored<P, kPixels> stored{step.out, step.height, step.width, block + b, row, column};
 #pragma GCC unroll 16
-            for (int p = 0; p < kPixels; ++p) to[p] = static_cast<std::uint16_t>(codes[p]);
+        for (int part = 0; part < kParts; ++part) {
+            stored.put(part, [&](int p) { return sums[p][part]; });
         }
+        stored.put_codes();
     }
 }
 
@@ -308,13 +335,20 @@ void sum(const SumStep& step) {
     sum_rows<P>(step, {}, 0, step.height);
 }
 
+// kPixels neighbours in a row of one block of channels.
 template <class P, int kKernel, int kStride, int kDilation, int kPixels>
-void depthwise_pixels(const DepthwiseStep& step, const typename P::Element* x, const float* weights,
-                      typename P::Element* out) {
+void depthwise_pixels(const DepthwiseStep& step, int block, int row, int column) {
     constexpr int kReach = (kPixels - 1) * kStride + (kKernel - 1) * kDilation + 1;
+    const auto* x = at<P>(step.in, block,
+                          (static_cast<std::ptrdiff_t>(row) * kStride + step.first) * step.in.pitch() +
+                              column * kStride + step.first);
     const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(step.in.pitch()) * kDilation * kBlock;
+    const float* weights = step.weights + static_cast<std::ptrdiff_t>(block) * kKernel * kKernel * kBlock;
+    Stored<P, kPixels> stored{step.out, step.height, step.width, block, row, column};
     for (int part = 0; part < kParts; ++part) {
-        Lanes sums[kPixels] = {};
+        Lanes sums[kPixels];
+        const Lanes bias = load(step.bias + block * kBlock + part * kLanes);
+        for (Lanes& sum : sums) sum = bias;
         for (int ky = 0; ky < kKernel; ++ky) {
             Lanes w[kKernel];
 #pragma GCC unroll 8
@@ -333,28 +367,34 @@ void depthwise_pixels(const DepthwiseStep& step, const typename P::Element* x, c
                 }
             }
         }
-        for (int p = 0; p < kPixels; ++p) P::write(out + p * kBlock + part * kLanes, sums[p]);
+        stored.put(part, [&](int p) { return sums[p]; });
     }
+    stored.put_codes();
+}
+
+// As many pixels at a time as fit into what is left of a row. Fewer cost as much: where a row is wide enough,
+// the last ones begin further left and some are computed twice.
+template <class P, int kKernel, int kStride, int kDilation, int kPixels>
+int depthwise_columns(const DepthwiseStep& step, int block, int row, int column) {
+    const auto from = [&](int first) {
+        depthwise_pixels<P, kKernel, kStride, kDilation, kPixels>(step, block, row, first);
+    };
+    for (; column + kPixels <= step.width; column += kPixels) from(column);
+    if (2 * (step.width - column) > kPixels && step.width >= kPixels) {
+        from(step.width - kPixels);
+        return step.width;
+    }
+    return column;
 }
 
 template <class P, int kKernel, int kStride, int kDilation>
 void depthwise_planes(const DepthwiseStep& step) {
     for (int block = 0; block < step.in.blocks; ++block) {
-        const float* weights = step.weights + block * kKernel * kKernel * kBlock;
-        for (int row = 0; row < step.out.height; ++row) {
-            const std::ptrdiff_t top =
-                (static_cast<std::ptrdiff_t>(row) * kStride - step.padding) * step.in.pitch();
-            int column = 0;
-            const auto input = [&] { return at<P>(step.in, block, top + column * kStride - step.padding); };
-            const auto output = [&] {
-                return at<P>(step.out, block, static_cast<std::ptrdiff_t>(row) * step.out.pitch() + column);
-            };
-            for (; column + 8 <= step.out.width; column += 8) {
-                depthwise_pixels<P, kKernel, kStride, kDilation, 8>(step, input(), weights, output());
-            }
-            for (; column < step.out.width; ++column) {
-                depthwise_pixels<P, kKernel, kStride, kDilation, 1>(step, input(), weights, output());
-            }
+        for (int row = 0; row < step.height; ++row) {
+            int column = depthwise_columns<P, kKernel, kStride, kDilation, 8>(step, block, row, 0);
+            column = depthwise_columns<P, kKernel, kStride, kDilation, 4>(step, block, row, column);
+            column = depthwise_columns<P, kKernel, kStride, kDilation, 2>(step, block, row, column);
+            depthwise_columns<P, kKernel, kStride, kDilation, 1>(step, block, row, column);
         }
     }
 }
@@ -369,7 +409,9 @@ void depthwise_of(const DepthwiseStep& step) {
 
 template <class P>
 void depthwise(const DepthwiseStep& step) {
-    step.kernel == 3 ? depthwise_of<P, 3>(step) : depthwise_of<P, 5>(step);
+    step.kernel == 3   ? depthwise_of<P, 3>(step)
+    : step.kernel == 5 ? depthwise_of<P, 5>(step)
+                       : depthwise_of<P, 7>(step);
 }
 
 template <class Fold>

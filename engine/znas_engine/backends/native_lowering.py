@@ -4,9 +4,8 @@ Only what several readers or a non-linear reader need is a value of the program;
 of the sum that reads it. Frozen normalisation becomes a scale and a constant of such terms. ReLUs, shifts and
 concatenations that no convolution reads are 1x1 convolutions with the identity for a weight.
 
-Every value can be read by something: a sum by everything, the images and a depthwise convolution by
-convolutions alone, and that only by a 1x1 one, a max pool by sums alone. Where something else reads one of
-the last three, a sum copies it.
+Every value can be read by something: a sum by everything, the images by convolutions alone, a max pool by
+sums alone. Where something else reads one of these two, a sum copies it.
 """
 
 from __future__ import annotations
@@ -128,19 +127,6 @@ class Lowering:
         node = self.graph.nodes[position]
         if isinstance(node, Input):
             made = self.builder.images(node.shape)
-        elif isinstance(node, Conv) and _is_depthwise(node):
-            read, rectified = self._unrectified(node.inputs[0])
-            source = self.value(read) if self._is_images(read) and not rectified else self.sum(read)
-            made = self.builder.depthwise(
-                node.shape,
-                source=source,
-                weight=self.weight(node),
-                rectified=rectified,
-                kernel=node.kernel,
-                stride=node.stride,
-                padding=node.padding,
-                dilation=node.dilation,
-            )
         elif isinstance(node, Pool) and node.mode == "max":
             source = self.sum(node.inputs[0])
             made = self.builder.max_pool(
@@ -167,12 +153,7 @@ class Lowering:
 
     def _is_sum(self, position: int) -> bool:
         node = self.graph.nodes[position]
-        if isinstance(node, Conv):
-            return not _is_depthwise(node)
         return not isinstance(node, Input) and not (isinstance(node, Pool) and node.mode == "max")
-
-    def _is_images(self, position: int) -> bool:
-        return isinstance(self.graph.nodes[position], Input)
 
     def _leaves(self, position: int) -> list[int]:
         """What a node that may be a concatenation consists of."""
@@ -199,6 +180,8 @@ class Lowering:
                 return self._mixed(zip(node.inputs, node.slots, strict=True))
             case Norm():
                 return self._normalised(position, node)
+            case Conv() if _is_depthwise(node):
+                return self._depthwise(node)
             case Conv():
                 return self._convolution(node, _whole(node, self.weight(node)))
             case Concat():
@@ -234,7 +217,7 @@ class Lowering:
     def _identity(self, position: int) -> list[_Term]:
         """The value that holds the node, as it is."""
         node = self.graph.nodes[position]
-        if isinstance(node, Input | Conv) and not self._is_sum(position):
+        if isinstance(node, Input):
             return self._copy(position)
         return [_plain(self.value(position), node.shape[0])]
 
@@ -288,11 +271,9 @@ class Lowering:
         while isinstance(self.graph.nodes[read], Shift) and node.padding == 0:
             shift, read = shift + 1, self.graph.nodes[read].inputs[0]
         read, rectified = self._unrectified(read)
-        one_by_one = (node.kernel, node.stride, node.padding, shift) == (1, 1, 0, 0)
         found, begin = [], 0
         for leaf in self._leaves(read):
-            direct = not rectified and (self._is_images(leaf) or (one_by_one and self._is_convolved(leaf)))
-            source = self.value(leaf) if direct else self.sum(leaf)
+            source = self._convolved(leaf, rectified)
             channels = self.graph.nodes[leaf].shape[0]
             part = np.ascontiguousarray(weight[:, begin : begin + channels])
             found.append(
@@ -311,8 +292,25 @@ class Lowering:
             begin += channels
         return found
 
-    def _is_convolved(self, position: int) -> bool:
-        return isinstance(self.graph.nodes[position], Conv)
+    def _depthwise(self, node: Conv) -> list[_Term]:
+        read, rectified = self._unrectified(node.inputs[0])
+        return [
+            _Term(
+                TermKind.depthwise,
+                self.weight(node),
+                self._convolved(read, rectified),
+                rectified=rectified,
+                kernel=node.kernel,
+                stride=node.stride,
+                padding=node.padding,
+                dilation=node.dilation,
+            )
+        ]
+
+    def _convolved(self, position: int, rectified: bool) -> int:
+        """The value that holds what a convolution reads, before a ReLU where `rectified`."""
+        images = isinstance(self.graph.nodes[position], Input) and not rectified
+        return self.value(position) if images else self.sum(position)
 
     def _concatenation(self, node: Concat) -> list[_Term]:
         """Convolutions side by side: each gives its own output channels, zero for the others."""
@@ -320,7 +318,7 @@ class Lowering:
         begin = 0
         for j in node.inputs:
             part = self.graph.nodes[j]
-            inlined = isinstance(part, Conv) and self._is_sum(j) and not self._shared(j)
+            inlined = isinstance(part, Conv) and not _is_depthwise(part) and not self._shared(j)
             terms = self.terms(j) if inlined else self._copy(j)
             found += [term.moved(begin, node.shape[0]) for term in terms]
             begin += part.shape[0]
@@ -381,7 +379,7 @@ def _is_depthwise(node: Conv) -> bool:
     channels = node.shape[0]
     return (
         1 < node.groups == node.in_channels == channels
-        and node.kernel in (3, 5)
+        and node.kernel in (3, 5, 7)
         and node.dilation in (1, 2)
         and node.stride in (1, 2)
     )

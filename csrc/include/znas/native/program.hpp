@@ -1,8 +1,9 @@
 // A supernet as a program of fused steps, compiled once per mask and run on any number of images.
 //
-// A value is one tensor of the network. A sum is bias + linear terms + convolutions of other values; a term
-// is multiplied by the mask entry of its slot. Under a mask, terms with a zero entry and values that nobody
-// reads are cut, and convolutions of one input are merged into one: a 1x1 becomes the centre of a 3x3.
+// A value is one tensor of the network. A sum is bias + linear terms + convolutions of other values, dense or
+// depthwise; a term is multiplied by the mask entry of its slot. Under a mask, terms with a zero entry and
+// values that nobody reads are cut, and dense convolutions of one input are merged into one: a 1x1 becomes
+// the centre of a 3x3.
 #pragma once
 
 #include <cstddef>
@@ -51,20 +52,21 @@ inline constexpr int kNoSlot = -1;
 
 // A term is multiplied by mask[slot], or by 1. Every term may add a constant per channel.
 struct Term {
-    enum class Kind { kLinear, kAveragePool, kProduct, kConstant } kind;
+    enum class Kind { kLinear, kAveragePool, kProduct, kDepthwise, kConstant } kind;
     int source = -1;
     int slot = kNoSlot;
-    bool rectified = false;   // reads max(source, 0); products only
+    bool rectified = false;   // reads max(source, 0); convolutions only
     bool normalised = false;  // reads source by its own moments; linear terms only
     int kernel = 1, stride = 1, padding = 0, dilation = 1, shift = 0;
     std::vector<float> values{};  // scale [channels] of kLinear and kAveragePool, constant of kConstant,
-                                  // [out, in, kernel, kernel] of kProduct; a program keeps these packed
+                                  // [out, in, kernel, kernel] of kProduct, [channels, kernel, kernel] of
+                                  // kDepthwise; a program keeps these packed
 };
 
 struct Value {
-    enum class Kind { kImages, kSum, kDepthwise, kMaxPool } kind;
+    enum class Kind { kImages, kSum, kMaxPool } kind;
     Shape shape;
-    std::vector<Term> terms{};  // kDepthwise and kMaxPool: the one input and its geometry
+    std::vector<Term> terms{};  // kMaxPool: the one input and its geometry
     bool moments = false;       // mean and variance over the images in hand are needed
 };
 
