@@ -130,19 +130,22 @@ class Planner {
         }
     }
 
-    // Depthwise convolutions that 1x1 ones alone read, as they are: these make them on the way, where the
-    // window is small enough for a lane's registers.
+    // Depthwise convolutions that 1x1 ones alone read, as they are: these make them on the way, where a
+    // lane's registers hold the window and no other depthwise convolution is added.
     void find_inlined() {
         inlined_.assign(at(values()), false);
         for (int v = 0; v < values(); ++v) {
             const std::vector<Term>& terms = value(v).terms;
             inlined_[at(v)] = terms.size() == 1 && terms[0].kind == Term::Kind::kDepthwise &&
                               terms[0].kernel <= 5 && terms[0].slot == native::kNoSlot && !value(v).moments;
+            const bool channelwise = std::any_of(terms.begin(), terms.end(), [](const Term& term) {
+                return term.kind == Term::Kind::kDepthwise;
+            });
             for (const Term& term : terms) {
                 const bool one_by_one = term.kind == Term::Kind::kProduct && !term.rectified &&
                                         term.kernel == 1 && term.stride == 1 && term.padding == 0 &&
                                         term.shift == 0;
-                if (term.source >= 0 && !one_by_one) inlined_[at(term.source)] = false;
+                if (term.source >= 0 && (channelwise || !one_by_one)) inlined_[at(term.source)] = false;
             }
         }
         for (const int v : plan_.outputs_) inlined_[at(v)] = false;

@@ -44,7 +44,7 @@ struct Operand {
         kSquare,  // a convolution of stride 1 with all nine neighbours, the source's average and itself; not
                   // beside a kSeparable
         kSeparable,  // a depthwise convolution and the 1x1 convolution of it
-        kDepthwise,
+        kDepthwise,  // not beside a kSeparable
         kMaxPool,
         kAveragePool,  // padding is not counted
         kLinear,

@@ -25,7 +25,7 @@ __device__ void add_scaled(float (&sum)[4], const float4& scale, const float4& x
 }
 
 // The lane's four channels of its pixels. Lane 4 g + j has column g and channels 4 j .. 4 j + 3 of a block.
-// kFused: with separable convolutions, without squares.
+// kFused: with separable convolutions, without squares and depthwise ones alone.
 template <class P, int kBlocks, int kRows, bool kFused>
 struct Lane {
     using Four = typename P::Four;
@@ -72,7 +72,9 @@ struct Lane {
                 }
                 break;
             case Operand::Kind::kDepthwise:
-                if (left(operand.flag)) add_depthwise(operand);
+                if constexpr (!kFused) {
+                    if (left(operand.flag)) add_depthwise(operand);
+                }
                 break;
             case Operand::Kind::kMaxPool:
                 if (left(operand.flag)) add_max_pool(operand);
