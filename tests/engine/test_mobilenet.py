@@ -32,7 +32,8 @@ V2 = "6x3,6x3,-,-/6x3,6x3,6x3,-/6x3,6x3,6x3,6x3/6x3,6x3,6x3,-/6x3,6x3,6x3,-/6x3"
 genotypes = st.tuples(
     *[st.sampled_from(OPERATIONS[1:] if layer in FIRST else OPERATIONS) for layer in range(len(EDGES))]
 ).map(MobileNetGenotype)
-untimed = hypothesis_settings(max_examples=25, deadline=None)
+#: Of what builds networks.
+few = hypothesis_settings(max_examples=8, deadline=None)
 
 
 class TestMobileNet(SpaceContract):
@@ -98,7 +99,7 @@ PARTS = V2.split("/")
         ("/".join([*PARTS, "6x3"]), "expected 6 stages"),
         (V2.replace("/6x3,6x3,6x3,6x3/", "/6x3,6x3,6x3/"), "not a mobilenet architecture"),
         (V2.replace("/", ","), "not a mobilenet architecture"),
-        (V2.replace("6x3", "6x9", 1), r"unknown mobilenet operation '6x9': .*did you mean '6x3'"),
+        (V2.replace("6x3", "6x9", 1), r"unknown mobilenet operation '6x9': choose one of identity, mb3_k3, .*"),
         (V2.replace("6x3", "4x3", 1), "unknown mobilenet operation '4x3'"),
         (V2.replace("6x3", "", 1), "unknown mobilenet operation ''"),
         ("-" + V2[3:], r"layer 1 of .* is the first of its stage and cannot be an identity: .*write one of mb3"),
@@ -172,18 +173,6 @@ def test_mobilenetv2_is_among_them() -> None:
     assert (built.parameters, built.flops) == (3_504_872, 300_775_272)
 
 
-def test_mobilenetv2_of_torchvision_has_its_shapes() -> None:
-    """Every convolution, normalisation and classifier, in order."""
-    vision = pytest.importorskip("torchvision")
-    ours = SPACE.to_torch(SPACE.parse(V2), SPACE.evaluation_macro(resolution=224, classes=1000))
-    theirs = vision.models.mobilenet_v2(weights=None)
-    assert shapes(ours) == shapes(theirs)
-
-
-def shapes(module: torch.nn.Module) -> list[tuple[int, ...]]:
-    return [tuple(parameter.shape) for parameter in module.parameters()]
-
-
 def test_widths_and_strides_of_graphs_and_networks_are_one() -> None:
     """The file of the trainable network stands alone, so both say them."""
     for channels in range(2, 201):
@@ -210,7 +199,7 @@ def test_strides_leave_three_pixels_or_more() -> None:
     assert (left[32], left[64], left[95]) == ((4, 8), (4, 16), (6, 16))
 
 
-@untimed
+@few
 @given(
     genotype=genotypes,
     channels=st.integers(2, 12),
@@ -235,7 +224,7 @@ def test_the_trainable_network_has_the_graphs_sizes(
     assert sides == [node.shape[1] for node in graph.nodes if isinstance(node, Conv)]
 
 
-@untimed
+@few
 @given(genotype=genotypes, cells=st.integers(1, 2))
 def test_equal_functions_cost_the_same(genotype: MobileNetGenotype, cells: int) -> None:
     macro = resize(small(SPACE), channels=None, cells=cells)
@@ -255,6 +244,6 @@ def test_the_recipe_of_its_community_is_read() -> None:
     from znas.training.recipe import recipe
 
     found = recipe("mobilenet-imagenet")
-    assert (found.epochs, found.batch, found.optimiser.weight_decay) == (150, 256, 4e-5)
+    assert (found.epochs, found.batch, found.lr, found.weight_decay) == (150, 256, 0.05, 4e-5)
     assert isinstance(SPACE.recipes, Path)
     assert [path.stem for path in SPACE.recipes.iterdir()] == ["mobilenet-imagenet"]
