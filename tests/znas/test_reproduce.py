@@ -33,6 +33,7 @@ from znas.reproduce import one_shot
 from znas.reproduce.correlation import Scored, correlation, score_table, scores_csv, unique_rows
 from znas.reproduce.evaluation import Evaluation
 from znas.reproduce.figures import SCORES_FILE
+from znas.reproduce.looked_up import looked_up
 from znas.reproduce.permuted import Permuted
 from znas.reproduce.published import column_key, methods, published, space_of
 from znas.reproduce.rows import choose, proxied, rows
@@ -47,7 +48,6 @@ from znas.reproduce.statistics import (
     rank_correlations,
     summary,
 )
-from znas.reproduce.table2 import table2
 from znas.reproduce.trained import Plan, train_rows
 from znas.reproduce.trials import Trial, run_trials
 from znas.request import SHIPPED, Request
@@ -218,7 +218,7 @@ def test_intervals_over_environments_hold_what_environments_change() -> None:
 
 def test_published_numbers_name_their_source() -> None:
     assert all(entry["source"] for entry in published()["correlation"]["scores"])
-    for table in ("table1", "table2", "table3"):
+    for table in published()["tables"]:
         known = rows(get_space(space_of(table)), one_shot=Path("one-shot.json"))
         besides = [row for entry in methods(table) for row in entry["rows"]]
         assert len(set(besides)) == len(besides) > 0
@@ -249,7 +249,7 @@ def test_table2_looks_every_column_up(table_file: Path, tmp_path: Path) -> None:
     """Each row's accuracies are those of its architectures; the largest cell has six 3x3 convolutions."""
     chosen = choose(NB201, FREE.split(","))
     trials = run_trials(chosen, Setup(tiny()), seeds=4, work=tmp_path / "work")
-    sheet = table2(chosen, trials, read_table(table_file, NB201), tiny())
+    sheet = looked_up("table2", chosen, trials, read_table(table_file, NB201), tiny())
     for entry in sheet.data["rows"]:
         expected = [50 + 7 * arch.count("nor_conv_3x3") for arch in entry["architectures"]]
         found = entry["accuracy"]["cifar10_test_200ep"]
@@ -274,8 +274,8 @@ def test_table2_refuses_a_table_without_the_cell(tmp_path: Path) -> None:
     path.write_text(f"arch,acc\n{NasBench201Genotype(('none',) * 6)},10.0\n")
     chosen = choose(NB201, ["most-parameters"])
     trials = run_trials(chosen, Setup(tiny()), seeds=1, work=tmp_path / "work")
-    with pytest.raises(DataError, match=r"one.csv does not have the cell \|nor_conv_3x3~0"):
-        table2(chosen, trials, read_table(path, NB201), tiny())
+    with pytest.raises(DataError, match=r"one.csv does not have the architecture \|nor_conv_3x3~0"):
+        looked_up("table2", chosen, trials, read_table(path, NB201), tiny())
 
 
 def test_rows_are_chosen_by_name() -> None:
@@ -302,7 +302,9 @@ def test_every_row_finds_an_architecture(space: str, test_data: Path, tmp_path: 
     trials = run_trials(chosen, Setup(given), seeds=1, work=tmp_path / "work")
     for row in chosen:
         (trial,) = trials[row.name]
-        free = row.name in ("random", "most-parameters", "prior-argmax") or row.name.endswith("p1")
+        free = row.name in ("random", "most-parameters", "most-flops", "prior-argmax") or row.name.endswith(
+            "p1"
+        )
         assert (trial.evaluations == 0) == free, row.name
 
 
@@ -384,7 +386,7 @@ def test_the_one_shot_prior_of_a_folder(test_data: Path, table_file: Path, tmp_p
     tau = kendalltau(found.predict(table.masks(NB201)), table.columns["cifar10_test_200ep"]).statistic
     said = one_shot.remark(found, table)
     assert f"Kendall {tau:.3f} over 15,625 architectures of table:cifar10_test_200ep" in said
-    sheet = table2(chosen, trials, table, setup.conditions(), [said])
+    sheet = looked_up("table2", chosen, trials, table, setup.conditions(), [said])
     assert sheet.notes[-1] == said
 
 

@@ -1,4 +1,4 @@
-"""`znas-engine reproduce`: table1, table2, table3, correlation, sets, figures"""
+"""`znas-engine reproduce`: table1, table3, correlation, sets, figures, and where the others are"""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.cli.options import Json, Quiet, asks, path
 from znas.cli.reproduce_ablation import ablation
 from znas.cli.reproduce_choose import choose as choose_sets
 from znas.cli.reproduce_constrained import constrained
 from znas.cli.reproduce_latency import latency
-from znas.cli.sheets import Out, Seeds, names, save, show_sheets
+from znas.cli.reproduce_looked_up import table2, table_macro
+from znas.cli.reproduce_scores import do_scores, resolutions
+from znas.cli.sheets import (
+    SEARCHES,
+    USUAL,
+    Out,
+    Prior,
+    Rows,
+    Seeds,
+    TableFile,
+    names,
+    save,
+    show_sheets,
+)
 from znas.hooks import Hooks
 from znas.request import SHIPPED, Request
 from znas.setup import Setup
@@ -32,28 +45,12 @@ reproduce = typer.Typer(
     rich_markup_mode=None,
 )
 
-TableFile = Annotated[
-    Path | None,
-    typer.Option(
-        parser=path,
-        help="CSV of trained architectures: a column of architectures, any number of accuracies; or the "
-        "folder of a benchmark that the space reads.",
-    ),
-]
-Rows = Annotated[str | None, typer.Option(help="Rows to run, separated by commas; all by default.")]
 Train = Annotated[
     int,
     typer.Option(help="Architectures of every row to train, those of its first seeds, in OUT/trained."),
 ]
 TrainEpochs = Annotated[
     int | None, typer.Option(help="Instead of the recipe's: quicker, and no longer the paper's test error.")
-]
-#: What every table asks of its searches.
-SEARCHES = (*DATA, *MACHINE, "images", "seed", *SIZE)
-USUAL = {"preset": "naswot", "data": "cifar10", "device": "default", "images": 64}
-
-Prior = Annotated[
-    str, typer.Option(help="Prior of the rows that use one: a file of `prior fit`, or 'shipped'.")
 ]
 
 
@@ -125,60 +122,6 @@ def table3(
     request = replace(request, space=space_of("table3"))
     plan = _plan(train, train_epochs, seeds)
     sheet = _sizes("table3", request, rows, prior, seeds, plan, out, as_json=as_json, quiet=quiet)
-    show_sheets([sheet], as_json=as_json)
-
-
-@reproduce.command()
-@asks(*SEARCHES, **USUAL)
-def table2(
-    request: Request,
-    out: Out,
-    table: TableFile = None,
-    seeds: Seeds = 10,
-    rows: Rows = None,
-    prior: Prior = SHIPPED,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """NAS-Bench-201: the paper as written, the default search, and baselines, by the cells they find.
-
-    The rows with a one-shot prior train a supernet first, a few minutes on one core, and keep its prior in
-    OUT/one-shot.json; with --prior FILE of accuracy they take that.
-
-    \b
-    Examples:
-      znas-engine reproduce table2 --data-dir ~/data \\
-        --table nasbench201.csv --out runs/table2
-      znas-engine reproduce table2 --data-dir ~/data \\
-        --rows random,default --seeds 3 --out runs/quick
-    """
-    from znas.reproduce import drawings, folder, one_shot
-    from znas.reproduce.published import space_of
-    from znas.reproduce.rows import choose
-    from znas.reproduce.table2 import table2 as tabulate
-    from znas.reproduce.trials import check_seeds, run_trials
-    from znas_engine.tables import read_table
-
-    check_seeds(request.seed, seeds, 1)
-    pictures = [] if table is None else ["table2.png"]
-    album = folder.opened(out, "table2", *pictures)
-    setup = _setup(replace(request, space=space_of("table2")), quiet=quiet)
-    place = one_shot.place(out, setup.space, prior)
-    chosen = choose(setup.space, names(rows), prior, place)
-    with progress_bar("files of the table", quiet=quiet) as progress:
-        truth = None if table is None else read_table(table, setup.space, progress, reporter(quiet=quiet))
-    if truth is not None:
-        truth.accuracies()  # refused before the searches
-    remarks = []
-    if any(row.prior == place for row in chosen):
-        with progress_bar("training steps", quiet=quiet) as progress:
-            found = one_shot.found(setup, place, out, progress)
-        remarks.append(one_shot.remark(found, truth))
-    with progress_bar("searches", "masked passes", quiet=quiet) as bar:
-        hooks = Hooks(bar, inner=bar.inner)
-        trials = run_trials(chosen, setup, seeds=seeds, prior=prior, work=out / folder.SEARCHES, hooks=hooks)
-    sheet = tabulate(chosen, trials, truth, setup.conditions(), remarks)
-    save(sheet, album, "table2", None if truth is None else drawings.draw_accuracies, as_json=as_json)
     show_sheets([sheet], as_json=as_json)
 
 
@@ -266,7 +209,10 @@ def sets(
 @reproduce.command("figures")
 def figures_(
     out: Annotated[
-        Path, typer.Option(parser=path, help="The folder in which table2 or correlation left their results.")
+        Path,
+        typer.Option(
+            parser=path, help="The folder in which table2, table-macro or correlation left results."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -277,7 +223,11 @@ def figures_(
     typer.echo(json.dumps(written) if as_json else "\n".join(written))
 
 
+reproduce.command()(table2)
+reproduce.command()(table_macro)
 reproduce.command("choose")(choose_sets)
+reproduce.command()(do_scores)
+reproduce.command()(resolutions)
 reproduce.command()(latency)
 reproduce.command()(constrained)
 reproduce.command()(ablation)

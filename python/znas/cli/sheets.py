@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from znas.cli.console import show
-from znas.cli.options import path
+from znas.cli.options import DATA, MACHINE, SIZE, path
 from znas_engine.errors import ZnasError
 
 if TYPE_CHECKING:
@@ -27,6 +27,24 @@ Out = Annotated[
     ),
 ]
 Seeds = Annotated[int, typer.Option(help="Repeats, each with its own weights, images and draws.")]
+TableFile = Annotated[
+    Path | None,
+    typer.Option(
+        parser=path,
+        help="CSV of trained architectures: a column of architectures, any number of accuracies; or the "
+        "folder of a benchmark that the space reads.",
+    ),
+]
+Rows = Annotated[
+    str | None,
+    typer.Option(help="Rows to run, separated by commas; all, or the usual ones of the table, by default."),
+]
+#: What every table asks of its searches.
+SEARCHES = (*DATA, *MACHINE, "images", "seed", *SIZE)
+USUAL = {"preset": "naswot", "data": "cifar10", "device": "default", "images": 64}
+Prior = Annotated[
+    str, typer.Option(help="Prior of the rows that use one: a file of `prior fit`, or 'shipped'.")
+]
 
 
 def save(

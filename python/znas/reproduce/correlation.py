@@ -74,17 +74,40 @@ def score_table(
     Where architectures compute the same function, the first is measured for all of them; scores without a
     pass are computed for each.
 
-    architectures: a sample of so many, drawn by `request.seed`; None for all. Scores are journaled in
-    `work`, a batch of architectures at a time; scores may be added to the same file later. The backend "auto"
-    is chosen per score.
+    architectures: see `sampled`. work, progress: see `score_architectures`.
     """
-    space = get_space(request.space)
+    genotypes, accuracies = sampled(table, request, architectures)
+    return score_architectures(genotypes, accuracies, scores, request, work=work, progress=progress)
+
+
+def sampled(
+    table: Table, request: Request, architectures: int | None
+) -> tuple[list[Genotype], dict[str, Floats]]:
+    """All architectures of a table, or a sample of so many drawn by `request.seed`, with their accuracies."""
     check_sample(table, architectures)
     size = len(table.genotypes)
     chosen = np.arange(size)
     if architectures is not None:
         chosen = np.sort(np.random.default_rng(request.seed).choice(size, architectures, replace=False))
-    genotypes = [table.genotypes[i] for i in chosen]
+    accuracies = {name: values[chosen] for name, values in table.accuracies().items()}
+    return [table.genotypes[i] for i in chosen], accuracies
+
+
+def score_architectures(
+    genotypes: list[Genotype],
+    accuracies: dict[str, Floats],
+    scores: Sequence[Score],
+    request: Request,
+    *,
+    work: Path,
+    progress: Progress = QUIET.progress,
+) -> Scored:
+    """The same of any architectures.
+
+    Scores are journaled in `work`, a batch of architectures at a time; scores may be added to the same file
+    later. The backend "auto" is chosen per score.
+    """
+    space = get_space(request.space)
     text = "\n".join(map(str, genotypes)).encode()
     base = Setup(_as_read(request, scores[0]))
     about = identity(
@@ -98,7 +121,7 @@ def score_table(
     for of_one_score in ("backend", "device", "code", "score"):  # `_measured` says them of each
         del about[of_one_score]
     about["norm"] = request.settled().norm
-    found = Scored(genotypes, {}, {n: values[chosen] for n, values in table.accuracies().items()}, {}, {})
+    found = Scored(genotypes, {}, accuracies, {}, {})
     total = len(genotypes)
     with Journal(work, about) as journal:
         for number, score in enumerate(scores):
@@ -173,9 +196,9 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
     whole = len(scored.genotypes) == count(space)
     envs = request.settled().envs
     assert envs is not None
-    again = which_interval(envs, whole=whole)
+    again = whichin_brackets(envs, whole=whole)
     entries = [
-        _entry(part, of, protocol, name, column, request, again)
+        entry_of(part, of, protocol, name, column, request, again)
         for protocol, (part, of) in parts.items()
         for name in sets
         for column in scored.accuracies
@@ -214,7 +237,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
     )
 
 
-def which_interval(environments: int, *, whole: bool) -> str:
+def whichin_brackets(environments: int, *, whole: bool) -> str:
     """What is drawn again for an interval: of a whole space its environments, where there are several."""
     return "environments" if whole and environments > 1 else "functions"
 
@@ -222,9 +245,10 @@ def which_interval(environments: int, *, whole: bool) -> str:
 def interval_in_words(again: str, environments: int, *, whole: bool) -> str:
     """What an interval is of, and what it is not."""
     if again == "environments":
+        end = "the table is the whole space, of which nothing was sampled"
         return (
-            f"value [95 % percentile bootstrap over {environments} environments: weights and images]; the "
-            "table is the whole space, of which nothing was sampled"
+            f"value [95 % percentile bootstrap over {environments} environments: weights and images]; "
+            f"{end if whole else 'not of other architectures'}"
         )
     said = "value [95 % percentile bootstrap over functions]: architectures of one function drawn together"
     if not whole:
@@ -235,7 +259,7 @@ def interval_in_words(again: str, environments: int, *, whole: bool) -> str:
     )
 
 
-def _entry(
+def entry_of(
     part: Scored,
     which: NDArray[np.int64],
     protocol: str,
@@ -244,8 +268,10 @@ def _entry(
     request: Request,
     again: str,
 ) -> dict[str, Any]:
+    """One score or set of scores `a+b` against one accuracy. protocol: of which architectures, or of which
+    part of them. which: of which function each is, int64 [n]. again: what is drawn again for the interval."""
     names = name.split("+")
-    combine = _alone if len(names) == 1 else log_rank
+    combine = combination(names)
     scores, truth = np.stack([part.scores[n] for n in names]), part.accuracies[column]
     values = combine(scores.mean(1))
     if again == "environments":
@@ -253,7 +279,7 @@ def _entry(
     else:
         others = over_functions((values, truth), which, request.seed)
     kendall, spearman = rank_correlations((values, truth), others)
-    spent = sum(part.seconds[n] for n in names)
+    spent = sum(part.seconds.get(n, 0.0) for n in names)
     return {
         "score": name,
         "protocol": protocol,
@@ -266,6 +292,11 @@ def _entry(
         "seconds": spent,
         "per_second": max(part.measured[n] for n in names) / spent if spent else None,
     }
+
+
+def combination(names: Sequence[str]) -> Callable[[Floats], Floats]:
+    """Of several scores float64 [S, n] one number per architecture, [n]; of one score itself."""
+    return _alone if len(names) == 1 else log_rank
 
 
 def _alone(values: Floats) -> Floats:
@@ -298,15 +329,15 @@ def _cells(entry: dict[str, Any]) -> list[str]:
         entry["score"],
         f"{entry['protocol']}, {entry['architectures']:,}",
         entry["column"],
-        _interval(Correlation(**entry["kendall"])),
-        _interval(Correlation(**entry["spearman"])),
+        in_brackets(Correlation(**entry["kendall"])),
+        in_brackets(Correlation(**entry["spearman"])),
         "" if reported is None else f"{reported:.3f}",
         f"{entry['seconds']:.1f}",
         "" if entry["per_second"] is None else f"{entry['per_second']:.1f}",
     ]
 
 
-def _interval(found: Correlation) -> str:
+def in_brackets(found: Correlation) -> str:
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 

@@ -33,9 +33,9 @@ HERE, ELSEWHERE = SERIES[0], SERIES[1]
 _OPEN = {"marker": "D", "color": ELSEWHERE, "fillstyle": "none", "linestyle": "none"}
 
 
-def draw_accuracies(data: Mapping[str, Any]) -> Figure:
-    """table2.png"""
-    return Figure("table2.png", png(accuracies(data)), "Accuracies over seeds, and published ones")
+def draw_accuracies(data: Mapping[str, Any], name: str = "table2.png") -> Figure:
+    """table2.png, table-macro.png"""
+    return Figure(name, png(accuracies(data)), "Accuracies over seeds, and published ones")
 
 
 @style()

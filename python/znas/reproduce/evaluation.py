@@ -36,3 +36,11 @@ class Evaluation:
     def macro(self) -> Macro:
         """The size at which parameters and multiply-accumulates are counted."""
         return get_space(self.space).evaluation_macro(resolution=self.resolution, classes=self.classes)
+
+
+def counted(name: str) -> Macro:
+    """The size of the network that a table's accuracies or errors are of."""
+    table = published()["tables"][name]
+    return get_space(table["space"]).evaluation_macro(
+        resolution=table["resolution"], classes=table["classes"]
+    )

@@ -16,6 +16,8 @@ ONE_SHOT = "one-shot.json"
 TRAINED = "trained"
 #: The folder of an ablation, in which every seed has one.
 ABLATION = "ablation"
+#: The folder of a comparison of resolutions, in which every one has a folder.
+RESOLUTIONS = "resolutions"
 #: Of every table NAME the files NAME.SUFFIX.
 SUFFIXES = ("csv", "json", "md", "html")
 
@@ -27,7 +29,7 @@ def opened(out: Path, name: str, *others: str) -> Album:
     """
     prior = out / ONE_SHOT
     own = (
-        *(SEARCHES, LIMITED, SCORES, SUPERNET, CHOICES, TRAINED, ABLATION),
+        *(SEARCHES, LIMITED, SCORES, SUPERNET, CHOICES, TRAINED, ABLATION, RESOLUTIONS),
         *(ONE_SHOT, work_file(prior).name, checkpoint(prior).name),
     )
     album = Album(out, own)

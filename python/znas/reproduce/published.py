@@ -16,9 +16,10 @@ DATASETS = (("cifar100", r"cifar.?100"), ("cifar10", r"cifar.?10"), ("imagenet16
 def published() -> dict[str, Any]:
     """What `published.json` holds. Every method and every score names its source.
 
-    tables: table1, table2, table3, each of a `space`, with a `title` and its `methods`: accuracy or error
-        [mean, deviation or null], seconds, device, and the `rows` of ours that it stands beside. Tables of
-        sizes say how the network is trained (epochs, resolution, classes), and `usual_rows`.
+    tables: table1, table2, table3 and more, each of a `space`, with a `title`, the images and classes that
+        its networks are trained on, and its `methods`: accuracy or error [mean, deviation or null], seconds,
+        device, and the `rows` of ours that it stands beside. usual_rows: those that are run where none are
+        named; all where it names none. Tables of sizes say how the network is trained (epochs, recipe).
     correlation: Kendall's tau of `scores` with the accuracies of a `space`, `over` so many architectures.
     """
     found: dict[str, Any] = json.loads(

@@ -19,6 +19,7 @@ from znas.searchers import (
     Evolution,
     Exhaustive,
     Found,
+    MostFlops,
     MostParameters,
     Naswot,
     OfPrior,
@@ -53,8 +54,8 @@ REGIONS: dict[str, Any] = {
 OURS = "isometry"
 #: Masked passes of the search that ranks a free shortlist.
 SHORT = 100
-#: The two that every other row is tested against.
-RANDOM, LARGEST = "random", "most-parameters"
+#: Those that every other row is tested against.
+RANDOM, LARGEST, BUSIEST = "random", "most-parameters", "most-flops"
 
 Adapt = Callable[[Request], Request]
 Search = Callable[[Request, Hooks], Found]
@@ -84,6 +85,7 @@ def rows(space: SearchSpace[Any], prior: str = SHIPPED, one_shot: Path | None = 
     found = [
         Row(RANDOM, "one uniformly random architecture", _with(), _baseline(Random())),
         Row(LARGEST, "the architecture with most parameters", _with(), _baseline(MostParameters())),
+        Row(BUSIEST, "the architecture with most FLOPs", _with(), _baseline(MostFlops())),
         *_paper(space, path),
         *_one_shot(space, one_shot),
         *_default(space),
@@ -279,8 +281,8 @@ def _proxy_words(space: SearchSpace[Any]) -> str:
 
 
 def _cells_in_words(space: SearchSpace[Any], cells: int) -> str:
-    words = space.cells_are
-    return f"{cells} {words.replace('cells', 'cell', 1) if cells == 1 else words}"
+    noun, _, rest = space.cells_are.partition(" ")
+    return f"{cells} {noun.removesuffix('s') if cells == 1 else noun} {rest}".strip()
 
 
 def _halved(request: Request) -> Request:

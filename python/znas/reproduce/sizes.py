@@ -11,11 +11,11 @@ import numpy as np
 
 from znas.page import Trained
 from znas.reproduce.evaluation import Evaluation
+from znas.reproduce.looked_up import phases
 from znas.reproduce.published import apart, beside, methods
 from znas.reproduce.rows import Row
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import summary
-from znas.reproduce.table2 import phases
 from znas.reproduce.trials import Trial
 from znas.setup import Conditions
 from znas_engine.spaces import get_space

@@ -11,6 +11,7 @@ from typing import Any
 from znas import jobs
 from znas.hooks import QUIET, Hooks
 from znas.method import Method
+from znas.reproduce.restricted import Among
 from znas.reproduce.rows import Row, prior_path
 from znas.request import SHIPPED, Request
 from znas.result import Seconds
@@ -20,6 +21,7 @@ from znas.shape import COUNT, SECONDS
 from znas_engine.arguments import check_between
 from znas_engine.journal import Journal
 from znas_engine.spaces import SearchSpace
+from znas_engine.tables import Table
 
 #: Searches of one row.
 MOST = 10_000
@@ -41,6 +43,8 @@ class Trial:
     evaluations: int
     seconds: Seconds
     device: str
+    #: What the same search finds among the architectures of the table, where it lacks `arch`.
+    instead: str | None = None
 
 
 def run_trials(
@@ -49,6 +53,7 @@ def run_trials(
     *,
     seeds: int,
     prior: str = SHIPPED,
+    table: Table | None = None,
     work: Path,
     hooks: Hooks = QUIET,
 ) -> dict[str, list[Trial]]:
@@ -57,8 +62,10 @@ def run_trials(
     setup: what all rows share; each asks for more or otherwise.
 
     Rows and seeds may be added to the same `work` file later; another request is another job. Architectures
-    do not depend on the number of threads, seconds do. prior: what the rows were made with. hooks: told how
-    many searches are done, and how far one is.
+    do not depend on the number of threads, seconds do. prior: what the rows were made with. table: in which
+    what was found is to be looked up. Where it has nothing that computes the same, the search is run once
+    more on what the table has; passes and seconds stay those of the first. hooks: told how many searches are
+    done, and how far one is.
     """
     request = setup.request
     quiet = Hooks(hooks.inner, alone=False)  # what is remarkable of one was said of `setup`
@@ -68,6 +75,7 @@ def run_trials(
         asked = row.adapt(at_hand)
         Method.of(asked.settled(), setup.space, Setup(asked).scores)
     found: dict[str, list[Trial]] = {row.name: [] for row in rows}
+    among = None if table is None else Among(setup.space, table)
     with Journal(
         work, identity(setup, job="reproduce searches", prior=_digest(setup.space, prior))
     ) as journal:
@@ -75,15 +83,23 @@ def run_trials(
         total, done = seeds * len(rows), 0
         for seed in range(request.seed, request.seed + seeds):
             for row in rows:
-                work_of = partial(_search, row, replace(request, seed=seed), quiet)
-                value = jobs.piece(journal, f"{keys[row.name]}/{seed}", TRIAL, work_of)
-                spent = Seconds(**value["seconds"])
-                found[row.name].append(
-                    Trial(seed, value["arch"], value["evaluations"], spent, value["device"])
-                )
+                asked = replace(request, seed=seed)
+                key = f"{keys[row.name]}/{seed}"
+                trial = _trial(journal, key, row, asked, quiet)
+                if among is not None and not among.has(trial.arch):
+                    again = replace(asked, space=among.space)
+                    other = _trial(journal, f"{key}/{among.digest}", row, again, quiet)
+                    trial = replace(trial, instead=other.arch)
+                found[row.name].append(trial)
                 done += 1
                 hooks.progress(done, total)
     return found
+
+
+def _trial(journal: Journal, key: str, row: Row, request: Request, hooks: Hooks) -> Trial:
+    value = jobs.piece(journal, key, TRIAL, partial(_search, row, request, hooks))
+    spent = Seconds(**value["seconds"])
+    return Trial(request.seed, value["arch"], value["evaluations"], spent, value["device"])
 
 
 def check_seeds(first: int, count: int, least: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from znas.searchers.base import Found, Searcher, Task, run
 from znas.searchers.evolution import Evolution
 from znas.searchers.exhaustive import Exhaustive
+from znas.searchers.most_flops import MostFlops
 from znas.searchers.most_parameters import MostParameters
 from znas.searchers.naswot import Naswot
 from znas.searchers.of_prior import OfPrior
@@ -25,6 +26,7 @@ __all__ = [
     "Evolution",
     "Exhaustive",
     "Found",
+    "MostFlops",
     "MostParameters",
     "Naswot",
     "OfPrior",
@@ -40,6 +42,7 @@ __all__ = [
 SEARCHERS: dict[str, Searcher] = {
     "random": Random(),
     "most_parameters": MostParameters(),
+    "most_flops": MostFlops(),
     "naswot": Naswot(),
     "zero_cost_pt": ZeroCostPT(),
     "te_nas": TeNas(),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from znas.admitted import admitted
 from znas.searchers.base import MOST, Searcher, Task, admitted_path, remembered
 from znas.selection.operations import argmax_random_ties
 from znas_engine.arguments import check_between
@@ -62,19 +63,28 @@ class Evolution(Searcher):
 def mutate(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mask:
     """Another operation on one edge or, with even chances where edges compete, the same operation on another
     free edge into its node; drawn again until the space admits it."""
-    while True:
-        child = mask.copy()
-        edge = int(rng.choice(np.flatnonzero(mask.any(1))))
-        (operation,) = np.flatnonzero(mask[edge])
-        into = next(node for node in space.nodes() if edge in node)
-        free = [e for e in into if not mask[e].any() and space.candidates[e, operation]]
-        others = [o for o in space.options(edge) if o != operation]
-        child[edge] = 0
-        if free and rng.random() < 0.5:
-            child[rng.choice(free), operation] = 1
-        elif others:
-            child[edge, rng.choice(others)] = 1
-        else:
-            continue
-        if space.admits(child):
-            return child
+
+    def drawn() -> Mask:
+        while (child := _changed(space, mask, rng)) is None:
+            pass
+        return child
+
+    return admitted(space, drawn)
+
+
+def _changed(space: SearchSpace[Any], mask: Mask, rng: np.random.Generator) -> Mask | None:
+    """One change of an edge that is drawn, admitted or not; None where that edge has no other."""
+    child = mask.copy()
+    edge = int(rng.choice(np.flatnonzero(mask.any(1))))
+    (operation,) = np.flatnonzero(mask[edge])
+    into = next(node for node in space.nodes() if edge in node)
+    free = [e for e in into if not mask[e].any() and space.candidates[e, operation]]
+    others = [o for o in space.options(edge) if o != operation]
+    child[edge] = 0
+    if free and rng.random() < 0.5:
+        child[rng.choice(free), operation] = 1
+    elif others:
+        child[edge, rng.choice(others)] = 1
+    else:
+        return None
+    return child
