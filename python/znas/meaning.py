@@ -153,7 +153,10 @@ RULES = (
 #: Of every verb that measures.
 NORM = Rule("norm", _no_score_reads_norm)
 #: What only a measurement reads: at p = 1 a note says so, since people vary p and leave all else the same.
-OF_MEASURING = ("images", "norm", "init", "dtype", "supernet_channels", "supernet_cells")
+OF_MEASURING = (
+    *("images", "norm", "init", "dtype"),
+    *("supernet_channels", "supernet_cells", "supernet_resolution"),
+)
 #: Edges that a note names.
 _NAMED = 6
 _DEFAULTS = Request()

@@ -25,6 +25,7 @@ ORDINARY: dict[str, Any] = {
     "norm": "calibrated",
     "supernet_channels": None,
     "supernet_cells": None,
+    "supernet_resolution": None,
 }
 
 
@@ -35,7 +36,7 @@ SHORTLISTED = 30
 @dataclass(frozen=True, slots=True)
 class Preset:
     """By field of ORDINARY, what it is where it is not given; what a space sets otherwise is among its own
-    facts (`SearchSpace.presets`).
+    facts (`SearchSpace.presets`). `supernet_resolution` is the side at most: smaller images stay as they are.
 
     proxy: whether a network has the cells of the space's `proxy_macro`, in which thousands are scored.
     """

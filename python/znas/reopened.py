@@ -10,7 +10,7 @@ import numpy as np
 
 from znas.front import contradiction as of_front
 from znas.plain import difference, mistyped
-from znas.request import renamed
+from znas.renamed import renamed
 from znas.result import EdgeReport, ScoreReport, SearchResult
 from znas.selection.operations import one_hot
 from znas_engine.arguments import check_between

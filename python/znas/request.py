@@ -7,8 +7,7 @@ The fields of `Request` are the options of the command line (`--data-dir` is `da
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
 from znas.option import Option, limit_of, option, typed
 from znas.presets import DEFAULT, ORDINARY, PRESETS, SHORTLISTED, Preset
+from znas.renamed import renamed, warn
 from znas.selection.aggregate import AGGREGATES
 from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS, SHORTLIST
@@ -29,7 +29,6 @@ from znas_engine.arguments import instance, number, positive
 from znas_engine.backends import BACKENDS, Backend
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
 from znas_engine.errors import InvalidValueError, briefly, unknown_choice
-from znas_engine.progress import unheard
 from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES, Score
 from znas_engine.spaces import SPACES, SearchSpace, get_space
@@ -200,6 +199,15 @@ class Request:
         low=CELLS[0],
         high=CELLS[1],
     )
+    supernet_resolution: int | None = option(
+        None,
+        "Side in pixels of the images as the supernet sees them; those of the data by default. The network "
+        "that is handed over, its costs and its latency are at --resolution",
+        int,
+        of_preset=True,
+        low=1,
+        high=8192,
+    )
     network_channels: str | None = option(
         None,
         "Width of the network that is handed over, or a range as in 8-32 from which limits choose; the "
@@ -331,24 +339,6 @@ class Request:
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}
-#: Fields that had another name before; commands and functions still take that, with a remark.
-RENAMED = {"channels": "supernet_channels", "cells": "supernet_cells"}
-
-
-def renamed(options: Mapping[str, Any], told: Callable[[str, str], None] = unheard) -> dict[str, Any]:
-    """Options by the names that they have now. told: of each that had its older name, both names.
-
-    InvalidValueError for one that is given by both names.
-    """
-    found = {name: value for name, value in options.items() if name not in RENAMED}
-    for name, value in options.items():
-        if (now := RENAMED.get(name)) is None:
-            continue
-        if now in found:
-            raise InvalidValueError(f"`{name}` is called `{now}` now, and both were given: drop `{name}`")
-        told(name, now)
-        found[now] = value
-    return found
 
 
 def request_of(
@@ -357,7 +347,7 @@ def request_of(
     """What a public function was given: a whole request, or its fields as keyword arguments. known: those
     that are read. InvalidValueError for others; TypeError for both."""
     if request is None:
-        options = renamed(options, _warn)
+        options = renamed(options, warn)
         unknown = [name for name in options if name not in known]
         if unknown:
             raise unknown_choice("option", unknown[0], known)
@@ -366,11 +356,6 @@ def request_of(
         raise TypeError("give either a `request` or its fields as keyword arguments, not both")
     found: Request = instance("request", request, Request, ": give its fields as keyword arguments")
     return found
-
-
-def _warn(old: str, now: str) -> None:
-    """Of an argument of a public function, whose caller's caller wrote it."""
-    warnings.warn(f"`{old}` is called `{now}` now", FutureWarning, stacklevel=5)
 
 
 #: Fields whose values registries and `check_p` read.

@@ -41,7 +41,8 @@ CHECKED = 16
 READ = (
     *("space", "data", "data_dir", "channels_in", "backend", "device", "threads", "preset", "score"),
     *("aggregate", "envs", "images", "norm", "dtype", "init", "seed", "resolution"),
-    *("supernet_channels", "supernet_cells", "network_channels", "network_cells"),
+    *("supernet_channels", "supernet_cells", "supernet_resolution"),
+    *("network_channels", "network_cells"),
 )
 
 

@@ -218,7 +218,7 @@ def _result(
         sure=sure,
         limits=limits,
         front=front,
-        preprocess=setup.dataset.preprocessing(),
+        preprocess=setup.pictures.preprocessing(),
         edges=edges,
         seconds=Seconds.of(setup),
         notes=tuple(notes),

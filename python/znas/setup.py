@@ -18,14 +18,14 @@ from znas.costs.limits import Budget
 from znas.costs.sizes import largest_that_leaves_room, sizes
 from znas.front import Axis
 from znas.hooks import QUIET, Hooks
-from znas.meaning import check_norm_is_read, check_size
+from znas.meaning import check_norm_is_read, check_size, given
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
 from znas_engine.backends.checks import as_masks, check_score, check_slots
 from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
-from znas_engine.data import load
+from znas_engine.data import Dataset, load
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import ALL, Evaluator
@@ -76,9 +76,10 @@ class Conditions:
 class Setup:
     """Resolves a request, and measures.
 
-    space, scores, dataset, macro (of the supernet), trained (the size of the network that is handed
-    over), norm, init, dtype, envs, images, seed, threads, record (of the backend) and devices: what will
-    be measured, and where. Weights, images and the evaluator are made when something is first measured: a
+    space, scores, dataset, macro (of the supernet), pictures (the data as they were asked for; `dataset` is
+    the same data as the supernet sees it), trained (the size of the network that is handed over), norm, init,
+    dtype, envs, images, seed, threads, record (of the backend) and devices: what will be measured, and where.
+    Weights, images and the evaluator are made when something is first measured: a
     search that only draws touches none. evaluations (masked passes), setup_seconds, evaluate_seconds: the
     account so far.
     Raises:
@@ -101,17 +102,18 @@ class Setup:
         self.init = check_init(asked.init)
         self.dtype, self.envs, self.images, self.seed = asked.dtype, asked.envs, asked.images, asked.seed
         self.threads = asked.threads or available_cores()
-        self.dataset = load(
+        self.pictures = load(
             asked.data,
             data_dir=asked.data_dir,
             resolution=asked.resolution,
             channels_in=asked.channels_in,
             report=hooks.report,
         )
+        self.dataset = _seen(self.pictures, request, asked)
         self.macro: Macro = self.space.macro_for(
             self.dataset, channels=asked.supernet_channels, cells=asked.supernet_cells
         )
-        usual = self.space.evaluation_macro_for(self.dataset)
+        usual = self.space.evaluation_macro_for(self.pictures)
         self._sizes = sizes(self.space, usual, *asked.sizes())
         if len(self._sizes) > 1 and not asked.limits():
             raise InvalidValueError(
@@ -145,8 +147,11 @@ class Setup:
         return self.record.name
 
     def at_hand(self, request: Request) -> Request:
-        """`request` with these images, which need not be read again."""
-        return replace(request, data=self.dataset, data_dir=None, resolution=None, channels_in=None)
+        """`request` with these images, which need not be read again; as it is where a supernet sees them at
+        another size, for which they must be."""
+        if self.dataset is not self.pictures:
+            return request
+        return replace(request, data=self.pictures, data_dir=None, resolution=None, channels_in=None)
 
     @cached_property
     def trained(self) -> Macro:
@@ -281,8 +286,8 @@ class Setup:
         """What was measured so far, and under what."""
         return Conditions(
             scores=tuple(score.name for score in self.scores),
-            data=self.dataset.name,
-            origin=self.dataset.origin,
+            data=self.pictures.name,
+            origin=self.pictures.origin,
             backend=self.backend,
             device=", ".join(map(with_card, self.devices)) if self.measured else "cpu",
             dtype=self.dtype,
@@ -299,3 +304,26 @@ class Setup:
         """Of the packages that scores depend on; none before something was measured."""
         packages = self.evaluator.packages if self.measured else ()
         return {package: version(package) for package in packages}
+
+
+def _seen(pictures: Dataset, request: Request, asked: Request) -> Dataset:
+    """The data as the supernet sees them: read once more, as they are read at that size. asked: `request`,
+    settled."""
+    own, side = pictures.resolution, asked.supernet_resolution or pictures.resolution
+    if not given(asked, "supernet_resolution"):
+        side = min(side, own)
+    if side == own:
+        return pictures
+    if side > own:
+        raise InvalidValueError(
+            f"`supernet_resolution` must be at most the {own} pixels of the data but got {side}: pass a "
+            "smaller one, or a larger --resolution"
+        )
+    try:
+        found = load(asked.data, data_dir=asked.data_dir, resolution=side, channels_in=asked.channels_in)
+    except InvalidValueError as error:
+        raise InvalidValueError(
+            f"the supernet would see {side} of {own} pixels, but these images have one size ({error}): pass "
+            f"--supernet-resolution {own}"
+        ) from error
+    return found

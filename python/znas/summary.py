@@ -78,6 +78,8 @@ def facts(result: SearchResult) -> Iterator[tuple[str, str]]:
             f"{result.ensembles_observed} observed, {result.ensembles_intervened} intervened",
         )
     yield "images", c.origin
+    if result.supernet.resolution != result.macro.resolution:
+        yield "proxy", f"scored at {result.supernet.resolution} of {result.macro.resolution} pixels"
     if result.preprocess is not None and result.preprocess.known:
         yield "input", how_fed(result.preprocess)
     if c.agreement is not None:

@@ -163,6 +163,7 @@ ELSEWHERE = {
         "resolution",
         "supernet_channels",
         "supernet_cells",
+        "supernet_resolution",
         "seed",
     ),
     *("preset", "score", "p", "game", "selection", "finalists", "race"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from znas.cli.console import finish, progress_bar
-from znas.cli.options import SIZE, Json, Quiet, asks, check_read, path
+from znas.cli.options import Json, Quiet, asks, check_read, path
 from znas.request import Request
 from znas_engine.data import implied
 
@@ -53,7 +53,7 @@ Out = Annotated[
 ]
 
 
-@asks("data", "data_dir", *SIZE)
+@asks("data", "data_dir", "supernet_channels", "supernet_cells", "resolution")
 def bench(
     request: Request,
     quick: Quick = False,

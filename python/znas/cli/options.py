@@ -21,7 +21,8 @@ from znas.cli.console import reporter
 from znas.meaning import flag
 from znas.option import Option
 from znas.presets import DEFAULT, ORDINARY, PRESETS
-from znas.request import OPTIONS, RENAMED, SHIPPED, Request, renamed
+from znas.renamed import RENAMED, renamed
+from znas.request import OPTIONS, SHIPPED, Request
 from znas_engine import paths
 from znas_engine.errors import InvalidValueError
 
@@ -145,7 +146,7 @@ DATA = ("data", "data_dir", "channels_in")
 #: What runs.
 MACHINE = ("backend", "device", "threads")
 #: Another size of supernet.
-SIZE = ("supernet_channels", "supernet_cells", "resolution")
+SIZE = ("supernet_channels", "supernet_cells", "supernet_resolution", "resolution")
 
 #: Files of an architecture, in words; see `znas.run_folder`.
 ARCHITECTURE = "architecture.py, architecture.untrained.onnx, preprocess.json"

@@ -134,7 +134,9 @@ def check(prior: priors.Prior, table: Table) -> RankCheck:
 def _small(setup: Setup, training: Training) -> Setup:
     """The supernet of single architectures, small images, and the accuracy under the batch's statistics."""
     pixels = min(training.pixels, setup.dataset.resolution)
-    request = replace(proxied(setup.request), score="accuracy", norm="batch", resolution=pixels)
+    request = replace(
+        proxied(setup.request), score="accuracy", norm="batch", resolution=pixels, supernet_resolution=pixels
+    )
     return Setup(request, Hooks(alone=False))
 
 

@@ -172,12 +172,14 @@ def _parts(table: ScoreTable) -> Iterator[Part]:
     c, size, network = table.conditions, table.supernet, table.macro
     environments = f"{c.envs} environment{'s' if c.envs > 1 else ''}"
     pixels = f"{size.resolution} x {size.resolution} pixels"
+    side = network.resolution
+    at = "" if side == size.resolution else f", {side} x {side} pixels"
     yield _table(table)
     facts = [
         ("scored", f"{len(table.rows):,} architectures and {len(table.references):,} random ones"),
         ("supernet", f"C={size.channels}, {size.cells} cells, {pixels}, norm {c.norm}"),
         ("images", f"{c.images} images, {environments}; {c.origin}"),
-        ("network", f"C={network.channels}, {network.cells} cells: of that are params and flops"),
+        ("network", f"C={network.channels}, {network.cells} cells{at}: of that are params and flops"),
     ]
     if c.agreement is not None:
         facts.append(

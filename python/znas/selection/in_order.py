@@ -1,10 +1,9 @@
 """Choices, one of every row, in the order of what they lose; under limits too.
 
-A loss that is a sum over rows has its choices in order by a queue: after each come those in which one row
-takes its next best. Under limits on sums of costs the queue is one of losses to which every cost is added at
-its price, the dual of its limit in the linear relaxation: what a choice loses at these prices is never more
-than what it loses (Lagrange), so a choice that keeps the limits is next as soon as no price is below its
-loss.
+A loss that is a sum over rows has its choices in order by a queue: after each come three others at most.
+Under limits on sums of costs the queue is one of losses to which every cost is added at its price, the dual
+of its limit in the linear relaxation: what a choice loses at these prices is never more than what it loses
+(Lagrange), so a choice that keeps the limits is next as soon as no price is below its loss.
 """
 
 from __future__ import annotations
@@ -29,23 +28,38 @@ _ROUNDING = 1e-9
 def in_order(losses: Floats) -> Iterator[tuple[float, Choice]]:
     """Every choice with its loss, the smallest first. losses: float64 [rows, columns], inf: no choice."""
     order = [[int(o) for o in np.argsort(row) if np.isfinite(row[o])] for row in losses]
-    rows = range(len(losses))
+    ordered = [row[columns].tolist() for row, columns in zip(losses, order, strict=True)]
 
     def total(ranks: tuple[int, ...]) -> float:
-        return float(sum(losses[i, order[i][rank]] for i, rank in zip(rows, ranks, strict=True)))
+        return float(sum(values[rank] for values, rank in zip(ordered, ranks, strict=True)))
 
+    # Rows by what their second best loses. A choice is reached in one way only: its last row, in this order,
+    # goes on to its next best, or hands on to the row behind it, which leaves it as it is or, if it was at
+    # its second best, sets it back. Each loses no less than what it comes of, and none need be remembered.
+    rows = sorted((i for i in range(len(order)) if len(order[i]) > 1), key=lambda i: _gap(ordered[i]))
     start = (0,) * len(losses)
-    queue = [(total(start), start)]
-    seen = {start}
+    queue = [(total(start), start, -1)]
     while queue:
-        loss, ranks = heapq.heappop(queue)
-        yield loss, np.array([order[i][rank] for i, rank in zip(rows, ranks, strict=True)], dtype=np.int64)
-        for i in rows:
-            if ranks[i] + 1 < len(order[i]):
-                following = (*ranks[:i], ranks[i] + 1, *ranks[i + 1 :])
-                if following not in seen:
-                    seen.add(following)
-                    heapq.heappush(queue, (total(following), following))
+        loss, ranks, last = heapq.heappop(queue)
+        yield loss, np.array([o[rank] for o, rank in zip(order, ranks, strict=True)], dtype=np.int64)
+        following = []
+        if last >= 0 and (rank := ranks[rows[last]]) + 1 < len(order[rows[last]]):
+            following.append((_changed(ranks, rows[last], rank + 1), last))
+        if last + 1 < len(rows):
+            onward = _changed(ranks, rows[last + 1], 1)
+            following.append((onward, last + 1))
+            if last >= 0 and ranks[rows[last]] == 1:
+                following.append((_changed(onward, rows[last], 0), last + 1))
+        for found, place in following:
+            heapq.heappush(queue, (total(found), found, place))
+
+
+def _gap(values: list[float]) -> float:
+    return values[1] - values[0]
+
+
+def _changed(ranks: tuple[int, ...], row: int, rank: int) -> tuple[int, ...]:
+    return (*ranks[:row], rank, *ranks[row + 1 :])
 
 
 def under(losses: Floats, limits: Sequence[Additive], looks: int) -> Iterator[tuple[float, Choice]]:

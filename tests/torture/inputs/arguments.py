@@ -85,6 +85,7 @@ class Numbers(Input):
         "threads",
         "supernet_channels",
         "supernet_cells",
+        "supernet_resolution",
         "resolution",
         "channels_in",
         "race",

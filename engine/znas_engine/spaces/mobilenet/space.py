@@ -49,7 +49,9 @@ class MobileNet(SearchSpace[MobileNetGenotype]):
     trainable = "znas_engine.spaces.mobilenet.network"
     eager = "znas_engine.spaces.mobilenet.eager:Supernet"
     cells_are = "blocks per layer"
-    presets: Mapping[str, Mapping[str, Any]] = {"shortlist": {"supernet_channels": 8}}
+    presets: Mapping[str, Mapping[str, Any]] = {
+        "shortlist": {"supernet_channels": 8, "supernet_resolution": 96}
+    }
     recipes = Path(__file__).with_name("recipes")
 
     @cached_property
