@@ -63,6 +63,11 @@ class Value:
         return self.shape[1] * self.shape[2]
 
     @property
+    def inlined(self) -> bool:
+        """Whether those that read it make it: a depthwise convolution without a bias, for 1x1 ones."""
+        return [term.get("kind") for term in self.terms] == ["depthwise"]
+
+    @property
     def bytes(self) -> int:
         return 2 * self.padded * self.pixels
 
@@ -84,15 +89,11 @@ class Recorder:
     def sum(self, shape: tuple[int, int, int], *, moments: bool) -> int:
         return self._value("sum", shape)
 
-    def depthwise(self, shape: Any, *, source: int, kernel: int, **_: Any) -> int:
-        return self._value("depthwise", shape, source=source, kernel=kernel)
-
     def max_pool(self, shape: Any, *, source: int, kernel: int, **_: Any) -> int:
         return self._value("max_pool", shape, source=source, kernel=kernel)
 
     def add(self, value: int, *, kind: TermKind, **term: Any) -> None:
-        if kind != TermKind.constant:
-            self.values[value].terms.append({"kind": kind.name} | term)
+        self.values[value].terms.append({"kind": kind.name} | term)
 
     def head(self, **_: Any) -> None: ...
 
@@ -115,21 +116,26 @@ class Count:
 
 def counted(values: list[Value]) -> Count:
     count, level = Count(), [0] * len(values)
+    steps = [value.kind == "sum" and not value.inlined for value in values]
     for v, value in enumerate(values):
-        if value.kind != "sum":
+        if not steps[v]:
             continue
         read: set[int] = set()
         taps: dict[tuple[int, Any, Any], set[tuple[int, int]]] = {}
         for term in value.terms:
+            if term["kind"] == "constant":
+                continue
             source = values[term["source"]]
+            if term["kind"] == "depthwise":
+                count.depthwise += value.padded * value.pixels * term["kernel"] ** 2
             if term["kind"] == "product":
                 first, step = term["shift"] - term["padding"], term["dilation"]
                 offsets = [first + step * i for i in range(term["kernel"])]
                 taps.setdefault((term["source"], term["rectified"], term["stride"]), set()).update(
                     (dy, dx) for dy in offsets for dx in offsets
                 )
-            if source.kind in ("depthwise", "max_pool"):
-                if source.kind == "depthwise":
+            if source.inlined or source.kind == "max_pool":
+                if source.inlined:
                     count.depthwise += source.padded * source.pixels * source.terms[0]["kernel"] ** 2
                 read.add(source.terms[0]["source"])
             else:
@@ -139,7 +145,7 @@ def counted(values: list[Value]) -> Count:
         count.bytes += value.bytes + sum(values[source].bytes for source in read)
         count.steps += 1
         level[v] = 1 + max((level[source] for source in read), default=0)
-    count.levels = len({(level[v], value.shape) for v, value in enumerate(values) if value.kind == "sum"})
+    count.levels = len({(level[v], value.shape) for v, value in enumerate(values) if steps[v]})
     return count
 
 

@@ -104,7 +104,7 @@ def test_doctor_lists_what_came_from_outside(verb: Verb) -> None:
 def test_help_names_it(verb: Verb) -> None:
     said = " ".join(ok(verb("search", "--help")).split())
     for names in (
-        "nasbench201 | darts | nasbench_macro | chain",
+        "nasbench201 | darts | nasbench_macro | mobilenet | chain",
         "| ntk | spread",
         "gaussian | shapes",
         "| spread-first",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from znas.meaning import check_norm_is_read, check_size, given
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
-from znas_engine.backends.checks import check_score, check_slots
+from znas_engine.backends.checks import as_masks, check_score, check_slots
 from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
 from znas_engine.data import Dataset, load
@@ -216,12 +217,13 @@ class Setup:
         """masks float32 [G, E, O] -> scores float64 [K * S, G]: for each of K environments a row per score.
 
         rows: the images of every environment that are shown. scores, environments: some of this setup's. All
-        by default.
+        by default. An architecture is measured as the one that stands for its function, each of these once.
         """
         self.measured = True
         before = self.evaluations
+        distinct, which = self._represented(as_masks(masks, self.space))
         found = self.evaluator.evaluate(
-            masks,
+            distinct,
             score=self.scores if scores is None else scores,
             environments=self.environments[environments],
             rows=rows,
@@ -230,7 +232,17 @@ class Setup:
         self.evaluations += found.evaluations
         self.setup_seconds += found.setup_seconds
         self.evaluate_seconds += found.evaluate_seconds
-        return found.values
+        return found.values[:, which]
+
+    def _represented(self, masks: Mask) -> tuple[Mask, list[int]]:
+        """The masks that are measured, none twice, and which of them stands for each that was asked for."""
+        space, found = self.space, masks.copy()
+        for g in np.flatnonzero((masks == np.rint(masks)).all((1, 2))):
+            with suppress(InvalidValueError):  # an edge may be dropped from what is else an architecture
+                found[g] = space.mask(space.representative(space.genotype(masks[g])))
+        places: dict[bytes, int] = {}
+        which = [places.setdefault(mask.tobytes(), len(places)) for mask in found]
+        return found[np.unique(which, return_index=True)[1]], which
 
     def expect(self, masks: int, estimate: Progress) -> None:
         """So many more masks will be measured, each environment's counted, at most: `progress` is told from

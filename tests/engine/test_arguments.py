@@ -316,6 +316,7 @@ METHODS: list[tuple[str, Callable[[SearchSpace[Any]], Any]]] = [
     ("genotype: ragged", lambda s: s.genotype([[1], [2, 3]])),  # type: ignore[arg-type]
     ("admits: another shape", lambda s: s.admits(np.ones((2, 2), np.float32))),
     ("function_of: a mask", lambda s: s.function_of(_path(s))),
+    ("representative: a mask", lambda s: s.representative(_path(s))),
     ("search_macro: half a pixel", lambda s: s.search_macro(resolution=32.0, classes=10)),  # type: ignore[arg-type]
     ("search_macro: no pixel", lambda s: s.search_macro(resolution=0, classes=10)),
     ("search_macro: True", lambda s: s.search_macro(resolution=32, classes=True)),

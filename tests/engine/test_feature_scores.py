@@ -158,7 +158,8 @@ def test_input_edges_of_a_path_are_counted(space: str, seed: int) -> None:
     searched = SPACES[space]
     mask = searched.random_path(np.random.default_rng(seed))
     # Every layer of a chain is a cell of its own.
-    first = {"nasbench201": {0}, "darts": {0, 1}, "nasbench_macro": set(range(8))}[space]
+    chains = {name: set(range(len(SPACES[name].edges))) for name in ("nasbench_macro", "mobilenet")}
+    first = ({"nasbench201": {0}, "darts": {0, 1}} | chains)[space]
     adds = [name != "none" for name in searched.operations]
     expected = sum(
         float(mask[e, adds].sum()) for e, edge in enumerate(searched.edges) if edge.source in first

@@ -15,8 +15,9 @@ from znas_engine.backends import BACKENDS, get_backend
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
-from znas_engine.graph import Builder, Graph, Input
+from znas_engine.graph import Builder, Graph, Input, Slot
 from znas_engine.spaces import Mask
+from znas_engine.spaces.mobile import conv_norm_relu, inverted_residual
 from znas_engine.supernet.normalisation import NORMS
 from znas_engine.testing.agreement import CODE_TOLERANCE, gram
 
@@ -57,12 +58,39 @@ def one_pixel() -> Graph:
     return b.graph()
 
 
+def inverted_residuals() -> Graph:
+    """Blocks that expand, filter and project, under slots, with every kernel and stride; and filters that a
+    sum reads as they are, under a slot, beside one that a 1x1 convolution reads."""
+    b = Builder()
+    x = b.cell(conv_norm_relu(b, "stem", b.input(3, 8), 6, 3))
+    for edge, stride in enumerate((1, 2)):
+        blocks: list[tuple[int, Slot | None]] = [
+            (
+                inverted_residual(b, f"{edge}.k{kernel}", x, 6, expansion=3, kernel=kernel, stride=stride),
+                (edge, o),
+            )
+            for o, kernel in enumerate((3, 5, 7))
+        ]
+        if stride == 1:
+            blocks.append((x, (edge, 3)))
+        x = b.cell(b.mixed(f"{edge}.sum", blocks, b.shape(blocks[0][0])))
+    wide, narrow, read = (
+        b.conv(name, x, 6, kernel, padding=kernel // 2, groups=6)
+        for name, kernel in (("wide", 7), ("narrow", 3), ("read", 3))
+    )
+    terms = [(wide, (2, 0)), (narrow, (2, 1)), (b.conv("separable", read, 6, 1), (2, 2)), (x, None)]
+    x = b.mixed("filters", terms, b.shape(x))
+    b.linear("classifier", b.global_average("pool", b.relu("last", x)), MACRO.classes)
+    return b.graph()
+
+
 @pytest.mark.parametrize(("name", "device"), targets(but=("torch", "cpu")))
 @pytest.mark.parametrize("norm", NORMS)
 @settings(max_examples=40, derandomize=True)
 @given(graph=graphs(), seed=st.integers(0, 1000))
 @example(graph=read_twice(), seed=261)
 @example(graph=one_pixel(), seed=0)
+@example(graph=inverted_residuals(), seed=3)
 def test_random_graphs(name: str, device: str, norm: str, graph: Graph, seed: int) -> None:
     rng = np.random.default_rng(seed)
     (shape,) = [node.shape for node in graph.nodes if isinstance(node, Input)]

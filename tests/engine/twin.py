@@ -25,6 +25,9 @@ CELLS: dict[str, Genotype] = {
     ),
     "darts": DartsGenotype(_DARTS_CELL, _DARTS_CELL),
     "nasbench_macro": SPACES["nasbench_macro"].parse("10201120"),
+    "mobilenet": SPACES["mobilenet"].parse(
+        "6x3,-,3x5,-/3x7,6x5,-,6x7/6x3,-,-,-/3x3,3x3,3x5,6x7/6x5,-,6x3,3x7/3x3"
+    ),
 }
 
 
@@ -45,7 +48,8 @@ def maps(network: Any, images: Tensor) -> tuple[Tensor, ...]:
     """The outputs of the stem and of all cells."""
     found = [network.stem(images)]
     pair = [found[0], found[0]]
-    for cell in network.cells if hasattr(network, "cells") else network.layers:
+    ahead = [network.first] if hasattr(network, "first") else []
+    for cell in [*ahead, *(network.cells if hasattr(network, "cells") else network.layers)]:
         found.append(cell(*pair) if hasattr(network, "is_imagenet") else cell(pair[1]))
         pair = [pair[1], found[-1]]
     return tuple(found)

@@ -15,6 +15,7 @@ from tests.command import here, refused
 from znas.costs.reference import ReferenceProfile, multiply_accumulates, write_onnx
 from znas.vision import REFERENCES, augmentation, torchvision_network
 from znas_engine.errors import InvalidValueError
+from znas_engine.spaces import get_space
 
 
 @pytest.mark.parametrize("name", [*REFERENCES, "efficientnet_b0", "vit_b_16", "swin_t", "googlenet"])
@@ -26,6 +27,15 @@ def test_counts_are_those_that_torchvision_publishes(name: str) -> None:
     about: dict[str, Any] = get_model_weights(name).DEFAULT.meta
     assert found.params == about["num_params"]
     assert found.flops / 1e9 == pytest.approx(about["_ops"], rel=5e-3)
+
+
+def test_the_mobilenetv2_of_the_space_has_the_shapes_of_torchvisions() -> None:
+    """Of every weight, in order."""
+    space = get_space("mobilenet")
+    chain = space.parse("6x3,6x3,-,-/6x3,6x3,6x3,-/6x3,6x3,6x3,6x3/6x3,6x3,6x3,-/6x3,6x3,6x3,-/6x3")
+    ours = space.to_torch(chain, space.evaluation_macro(resolution=224, classes=1000))
+    theirs = torchvision_network("mobilenet_v2", 1000)
+    assert [p.shape for p in ours.parameters()] == [p.shape for p in theirs.parameters()]
 
 
 def test_counting_leaves_no_trace() -> None:

@@ -92,7 +92,7 @@ def test_searchers(name: str) -> None:
     found = run(searcher, Asked(preset="naswot", **TINY, backend="torch", seed=3))
     mask = SPACE.mask(found.genotype)
     assert not mask[~SPACE.candidates].any()
-    assert name in ("random", "most_parameters") or SPACE.admits(mask)
+    assert name == "random" or SPACE.admits(mask)
 
 
 def test_the_largest_is_that_of_the_costs() -> None:

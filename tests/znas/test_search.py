@@ -22,9 +22,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "nasbench201": {"space": "nasbench201", "supernet_channels": 4, "supernet_cells": 1},
     "darts": {"space": "darts", "supernet_channels": 4, "supernet_cells": 3},
     "nasbench_macro": {"space": "nasbench_macro", "supernet_channels": 4, "supernet_cells": 1},
+    "mobilenet": {"space": "mobilenet", "supernet_channels": 4, "supernet_cells": 1},
 }
-NEURONS = {"nasbench201": 30, "darts": 196, "nasbench_macro": 24}
-ENSEMBLES = {"nasbench201": 0, "darts": 24, "nasbench_macro": 0}
+NEURONS = {"nasbench201": 30, "darts": 196, "nasbench_macro": 24, "mobilenet": 141}
+ENSEMBLES = {"nasbench201": 0, "darts": 24, "nasbench_macro": 0, "mobilenet": 0}
 
 
 def run(space: str, **arguments: Any) -> znas.SearchResult:
@@ -95,7 +96,7 @@ def test_every_method_on_real_images(method: str, space: str, test_data: Path) -
     result = run(space, data="cifar10", data_dir=test_data, **arguments)
     assert SPACES[space].parse(result.arch) == result.genotype
     kept = [edge for edge in result.edges if edge.kept]
-    assert len(kept) == {"nasbench201": 6, "darts": 16, "nasbench_macro": 8}[space]
+    assert len(kept) == {"nasbench201": 6, "darts": 16, "nasbench_macro": 8, "mobilenet": 21}[space]
     assert all(edge.selected in edge.operations for edge in kept)
     assert all(0 <= edge.stability <= 1 for edge in kept)
     final = arguments.get("finalists", 0) * (2 if result.method["aggregate"] == "log_rank" else 1)

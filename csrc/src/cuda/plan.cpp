@@ -56,9 +56,10 @@ class Planner {
         find_outputs();
         find_shared();
         place_codes();
+        find_inlined();
         std::vector<Draft> drafts;
         for (int v = 0; v < values(); ++v) {
-            if (value(v).kind == Value::Kind::kSum) drafts.push_back(draft(v));
+            if (value(v).kind == Value::Kind::kSum && !inlined_[at(v)]) drafts.push_back(draft(v));
         }
         set_levels(drafts);
         std::stable_sort(drafts.begin(), drafts.end(),
@@ -129,6 +130,28 @@ class Planner {
         }
     }
 
+    // Depthwise convolutions that 1x1 ones alone read, as they are: these make them on the way, where a
+    // lane's registers hold the window and no other depthwise convolution is added.
+    void find_inlined() {
+        inlined_.assign(at(values()), false);
+        for (int v = 0; v < values(); ++v) {
+            const std::vector<Term>& terms = value(v).terms;
+            inlined_[at(v)] = terms.size() == 1 && terms[0].kind == Term::Kind::kDepthwise &&
+                              terms[0].kernel <= 5 && terms[0].slot == native::kNoSlot && !value(v).moments;
+            const bool channelwise = std::any_of(terms.begin(), terms.end(), [](const Term& term) {
+                return term.kind == Term::Kind::kDepthwise;
+            });
+            for (const Term& term : terms) {
+                const bool one_by_one = term.kind == Term::Kind::kProduct && !term.rectified &&
+                                        term.kernel == 1 && term.stride == 1 && term.padding == 0 &&
+                                        term.shift == 0;
+                if (term.source >= 0 && (channelwise || !one_by_one)) inlined_[at(term.source)] = false;
+            }
+        }
+        for (const int v : plan_.outputs_) inlined_[at(v)] = false;
+        for (const int v : plan_.coded) inlined_[at(v)] = false;
+    }
+
     // ---- flags and merged arrays
 
     int flag_of(const std::vector<int>& slots) {
@@ -171,7 +194,7 @@ class Planner {
 
     // ---- steps
 
-    using Key = std::tuple<Operand::Kind, int, int, int, int, int>;  // kind, term's source, geometry
+    using Key = std::tuple<Operand::Kind, int, std::array<int, 5>>;  // kind, term's source, geometry
 
     Draft draft(int v) {
         Draft made;
@@ -196,7 +219,7 @@ class Planner {
         made.step.bias = vector_of(constants, std::vector<int>(constants.size(), kNone), shape.channels, v);
         for (const auto& [key, of] : alike) made.parts.push_back(part(v, std::get<0>(key), of, made));
         made.fused = std::any_of(made.parts.begin(), made.parts.end(), [](const Part& part) {
-            return part.operand.kind == Operand::Kind::kDepthwise;
+            return part.operand.kind == Operand::Kind::kSeparable;
         });
         if (made.fused) {
             made.together = made.step.blocks % 4 == 0 ? 4 : made.step.blocks % 2 == 0 ? 2 : 1;
@@ -213,26 +236,24 @@ class Planner {
         const Value& source = value(term.source);
         switch (term.kind) {
             case Term::Kind::kAveragePool:
-                return {Operand::Kind::kAveragePool, term.source, term.kernel, term.stride, term.padding, 0};
+                return {Operand::Kind::kAveragePool, term.source, {term.kernel, term.stride, term.padding}};
             case Term::Kind::kLinear:
                 if (source.kind == Value::Kind::kMaxPool) {
-                    return {Operand::Kind::kMaxPool, term.source, 0, 0, 0, 0};
+                    return {Operand::Kind::kMaxPool, term.source, {}};
                 }
                 if (source.kind != Value::Kind::kSum) refuse(v, "reads what is not a sum");
-                return {Operand::Kind::kLinear, term.source, term.normalised, 0, 0, 0};
+                return {Operand::Kind::kLinear, term.source, {term.normalised}};
+            case Term::Kind::kDepthwise:
+                return {Operand::Kind::kDepthwise,
+                        term.source,
+                        {term.rectified, term.kernel, term.stride, term.shift - term.padding, term.dilation}};
             case Term::Kind::kProduct:
             case Term::Kind::kConstant:
                 break;
         }
-        if (source.kind == Value::Kind::kDepthwise) {
-            if (term.kernel != 1 || term.stride != 1 || term.padding != 0 || term.shift != 0 ||
-                term.rectified) {
-                refuse(v, "reads a depthwise convolution other than by a 1x1 convolution");
-            }
-            return {Operand::Kind::kDepthwise, term.source, 0, 0, 0, 0};
-        }
+        if (inlined_[at(term.source)]) return {Operand::Kind::kSeparable, term.source, {}};
         if (source.kind == Value::Kind::kMaxPool) refuse(v, "is a convolution of a max pool");
-        return {Operand::Kind::kTaps, term.source, term.rectified, term.stride, 0, 0};
+        return {Operand::Kind::kTaps, term.source, {term.rectified, term.stride}};
     }
 
     Part part(int v, Operand::Kind kind, const std::vector<std::size_t>& of, Draft& made) {
@@ -268,7 +289,7 @@ class Planner {
                 window(o, value(first.source).terms[0]);
                 o.pool_scale = scales(part.source);
                 break;
-            case Operand::Kind::kDepthwise: {
+            case Operand::Kind::kSeparable: {
                 const Term& window_of = value(first.source).terms[0];
                 part.source = window_of.source;
                 o.rectified = window_of.rectified;
@@ -277,6 +298,11 @@ class Planner {
                 product(o, v, of, value(first.source).shape.channels, part.source);
                 break;
             }
+            case Operand::Kind::kDepthwise:
+                o.rectified = first.rectified;
+                window(o, first);
+                o.filters = filters_of(of, v);
+                break;
             case Operand::Kind::kTaps:
             case Operand::Kind::kSquare:
                 o.rectified = first.rectified;
@@ -285,6 +311,25 @@ class Planner {
                 break;
         }
         return part;
+    }
+
+    // The merged weights of depthwise convolutions of one geometry.
+    int filters_of(const std::vector<std::size_t>& of, int v) {
+        const Term& first = value(v).terms[of[0]];
+        const std::size_t taps = at(first.kernel) * at(first.kernel);
+        const std::size_t channels = padded(value(v).shape.channels);
+        std::vector<MergeTerm> merged;
+        for (const std::size_t t : of) {
+            const std::vector<float>& packed = program_.packed(v, t);  // [block][tap][kBlock]
+            std::vector<float> lying(taps * channels);
+            for (std::size_t tap = 0; tap < taps; ++tap) {
+                for (std::size_t c = 0; c < channels; ++c) {
+                    lying[tap * channels + c] = packed[(c / kBlock * taps + tap) * kBlock + c % kBlock];
+                }
+            }
+            merged.push_back({store(lying), value(v).terms[t].slot, first.source});
+        }
+        return static_cast<int>(append(plan_.vectors, merged, taps * channels, v));
     }
 
     static void window(Operand& o, const Term& term) {
@@ -546,6 +591,7 @@ class Planner {
     Plan plan_;
     std::vector<Plane> planes_;  // per value
     std::vector<int> stored_;    // values with a plane
+    std::vector<bool> inlined_;  // values without a step, which those that read them make
 };
 
 }  // namespace

@@ -42,8 +42,9 @@ struct Operand {
     enum class Kind : std::int32_t {
         kTaps,    // a convolution, tap by tap
         kSquare,  // a convolution of stride 1 with all nine neighbours, the source's average and itself; not
-                  // beside a kDepthwise
-        kDepthwise,  // a depthwise convolution and the 1x1 convolution of it
+                  // beside a kSeparable
+        kSeparable,  // a depthwise convolution and the 1x1 convolution of it
+        kDepthwise,  // not beside a kSeparable
         kMaxPool,
         kAveragePool,  // padding is not counted
         kLinear,
@@ -56,7 +57,8 @@ struct Operand {
     int taps = 1;            // of a product
     Offset places = 0;       // Tap [taps]; kTaps
     Offset weights = 0;      // of a product: [output block][tap][input block], words of kWord merged weights
-    Offset depthwise = 0;    // float [input block][tap][16], the same for all masks
+    Offset depthwise = 0;    // of a kSeparable: float [input block][tap][16], the same for all masks
+    int filters = kNone;     // of a kDepthwise: [tap][channels], in floats from the mask's vectors
     int flag = kNone;        // of the operand; of the convolution of a kSquare
     int pool_flag = kNone;   // of a kSquare's average; kNone: it has none
     int pool_scale = kNone;  // in floats from the mask's vectors; also that of kMaxPool and kAveragePool
@@ -82,7 +84,7 @@ struct Wave {
     int first = 0, count = 0;
     int blocks = 0, height = 0, width = 0;
     bool shared = false;
-    bool fused = false;  // some of them have depthwise convolutions
+    bool fused = false;  // some of them have a kSeparable
     int together = 1;    // blocks of output channels of one warp
 };
 

@@ -25,7 +25,7 @@ __device__ void add_scaled(float (&sum)[4], const float4& scale, const float4& x
 }
 
 // The lane's four channels of its pixels. Lane 4 g + j has column g and channels 4 j .. 4 j + 3 of a block.
-// kFused: with depthwise convolutions, without squares.
+// kFused: with separable convolutions, without squares and depthwise ones alone.
 template <class P, int kBlocks, int kRows, bool kFused>
 struct Lane {
     using Four = typename P::Four;
@@ -66,8 +66,13 @@ struct Lane {
             case Operand::Kind::kSquare:
                 add_square(operand);
                 break;
-            case Operand::Kind::kDepthwise:
+            case Operand::Kind::kSeparable:
                 if constexpr (kFused) {
+                    if (left(operand.flag)) add_separable(operand);
+                }
+                break;
+            case Operand::Kind::kDepthwise:
+                if constexpr (!kFused) {
                     if (left(operand.flag)) add_depthwise(operand);
                 }
                 break;
@@ -247,7 +252,7 @@ struct Lane {
     }
 
     // A depthwise convolution of 16 channels, which is then a factor of the product.
-    __device__ void add_depthwise(const Operand& o) {
+    __device__ void add_separable(const Operand& o) {
         if (o.stride == 1) {
             if (o.kernel == 3) {
                 o.dilation == 1 ? add_windows<3, 1, 1>(o) : add_windows<3, 2, 1>(o);
@@ -453,6 +458,30 @@ struct Lane {
                 for (int q = 0; q < kRows; ++q) best[q] = P::larger(best[q], rows[q]);
             }
             add_scaled_rows<0>(o.pool_scale, b, best);
+        }
+    }
+
+    // Tap by tap: neighbours read the same pixels, which the first level of cache holds.
+    __device__ void add_depthwise(const Operand& o) {
+        const Plane plane = o.plane;
+        const int kernel = o.kernel, stride = o.stride, first = o.first, dilation = o.dilation,
+                  rectified = o.rectified;
+        ZNAS_ROLL
+        for (int b = 0; b < kBlocks; ++b) {
+            const Four* pixels = first_word(plane) + (block + b) * word_fours(plane);
+            int filter = o.filters;
+            ZNAS_ROLL
+            for (int ky = 0; ky < kernel; ++ky) {
+                ZNAS_ROLL
+                for (int kx = 0; kx < kernel; ++kx) {
+                    Four rows[kRows];
+                    load(rows, pixels, plane, y * stride + first + ky * dilation, stride,
+                         x * stride + first + kx * dilation, P::zero());
+                    if (rectified) rectify(rows);
+                    add_scaled_rows<0>(filter, b, rows);
+                    filter += plane.blocks * kBlock;
+                }
+            }
         }
     }
 

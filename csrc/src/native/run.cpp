@@ -317,6 +317,14 @@ Count counted(const std::vector<float>& logits, const std::int64_t* labels, std:
     return count;
 }
 
+// Images whose planes stay in cache together: of a step's weights, which are read once for all of them, late
+// layers have more than of planes.
+int together(const Compiled& compiled) {
+    constexpr std::size_t kCache = std::size_t{8} << 20, kMost = 8;
+    return static_cast<int>(
+        std::clamp(kCache / std::max<std::size_t>(compiled.image_bytes, 1), std::size_t{1}, kMost));
+}
+
 }  // namespace
 
 std::vector<std::size_t> kept_sizes(const Compiled& compiled) {
@@ -327,8 +335,7 @@ std::vector<std::size_t> kept_sizes(const Compiled& compiled) {
 
 Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
            const std::vector<float*>& features, const std::int64_t* labels) {
-    constexpr int kTogether = 2;
-    const int size = compiled.batch() ? count : std::min(count, kTogether);
+    const int size = compiled.batch() ? count : std::min(count, together(compiled));
     const Shape& in = compiled.value(0).shape;
     const std::size_t image = static_cast<std::size_t>(in.channels) * in.height * in.width;
     const auto classes = static_cast<std::size_t>(compiled.head().classes);

@@ -1,5 +1,7 @@
 // The inner loops, once for every instruction set: ZNAS_LANES floats per register.
+#include <array>
 #include <cstring>
+#include <utility>
 
 #include "step_kernels.hpp"
 #ifdef __AVX2__
@@ -177,7 +179,8 @@ struct Start {
     }
 };
 
-// kPixels neighbours in a row of one block of channels, and where they are stored.
+// kPixels neighbours in a row of one block of channels, and where they are stored. The row may be all pixels of
+// a plane one after another; those of a plane with a halo still turn where its own rows end.
 template <class P, int kPixels>
 struct Stored {
     const Outputs& out;
@@ -187,8 +190,25 @@ struct Stored {
     std::ptrdiff_t first() const {
         return (static_cast<std::ptrdiff_t>(block) * height + row) * width + column;
     }
-    typename P::Element* inside(const HaloPlane& plane) const {
-        return at<P>(plane, block, static_cast<std::ptrdiff_t>(row) * plane.pitch() + column);
+    // visit(p, place) of all of them, one register of channels.
+    inline __attribute__((always_inline)) void each_place(const HaloPlane& plane, int part,
+                                                          auto visit) const {
+        int y = row, x = column;
+        if (x >= plane.width) {
+            y += x / plane.width;
+            x %= plane.width;
+        }
+        auto* to = at<P>(plane, block, static_cast<std::ptrdiff_t>(y) * plane.pitch() + x) + part * kLanes;
+        const std::ptrdiff_t turn = static_cast<std::ptrdiff_t>(2 * plane.halo) * kBlock;
+#pragma GCC unroll 16
+        for (int p = 0; p < kPixels; ++p) {
+            visit(p, to);
+            to += kBlock;
+            if (++x == plane.width) {
+                x = 0;
+                to += turn;
+            }
+        }
     }
 
     // One register of channels of all of them.
@@ -199,14 +219,10 @@ struct Stored {
             for (int p = 0; p < kPixels; ++p) store(to + p * kBlock, value(p));
         }
         if (out.relu.data) {
-            auto* to = inside(out.relu) + part * kLanes;
-#pragma GCC unroll 16
-            for (int p = 0; p < kPixels; ++p) P::write(to + p * kBlock, rectify(value(p)));
+            each_place(out.relu, part, [&](int p, auto* to) { P::write(to, rectify(value(p))); });
         }
         if (out.plain.data) {
-            auto* to = inside(out.plain) + part * kLanes;
-#pragma GCC unroll 16
-            for (int p = 0; p < kPixels; ++p) P::write(to + p * kBlock, value(p));
+            each_place(out.plain, part, [&](int p, auto* to) { P::write(to, value(p)); });
         }
         if (out.codes) {
 #pragma GCC unroll 16
@@ -266,12 +282,10 @@ void sum_pixels(const SumStep& step, const Start& start, int block, int row, int
         const std::ptrdiff_t pixel =
             static_cast<std::ptrdiff_t>(row) * product.stride * product.input.pitch() +
             column * product.stride;
-        if (product.stride == 1) {
+        if (kPixels == 1 || product.stride == 1) {
             registers.add(product, block, pixel, 1);
-        } else if (product.stride == 2) {
-            registers.add(product, block, pixel, 2);
         } else {
-            registers.add(product, block, pixel, product.stride);
+            registers.add(product, block, pixel, 2);
         }
     }
 #pragma GCC unroll 4
@@ -286,43 +300,63 @@ void sum_pixels(const SumStep& step, const Start& start, int block, int row, int
     }
 }
 
-template <class P, int kPixels, int kBlocks, int kUsed = kParts>
-int sum_row(const SumStep& step, const Start& start, int block, int row, int column) {
-    for (; column + kPixels <= step.width; column += kPixels) {
-        sum_pixels<P, kPixels, kBlocks, kUsed>(step, start, block, row, column);
+// So many output blocks share what is read of a pixel; so many pixels share a weight: what registers hold.
+constexpr int kBlocksTogether = kLanes == 16 ? 2 : 1;
+constexpr int kMostPixels = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 3;
+
+// A row in tiles of nearly one size: remainders of a few pixels would wait for each other's sums.
+// kMost: pixels of a tile; 1 where a product has a stride that they do not know.
+template <class P, int kMost, int kBlocks, int kUsed>
+void sum_row(const SumStep& step, const Start& start, int block, int row) {
+    using Tile = void (*)(const SumStep&, const Start&, int, int, int);
+    static constexpr auto kTiles = []<int... kBefore>(std::integer_sequence<int, kBefore...>) {
+        return std::array<Tile, kMost>{sum_pixels<P, kBefore + 1, kBlocks, kUsed>...};
+    }(std::make_integer_sequence<int, kMost>());
+    const int tiles = (step.width + kMost - 1) / kMost, size = step.width / tiles;
+    for (int tile = 0, column = 0; tile < tiles; ++tile) {
+        const int pixels = size + (tile < step.width % tiles ? 1 : 0);
+        kTiles[static_cast<std::size_t>(pixels - 1)](step, start, block, row, column);
+        column += pixels;
     }
-    return column;
+}
+
+template <class P, int kMost>
+void sum_rows_of(const SumStep& step, const Start& start, int begin, int end) {
+    for (int block = 0; block * kBlock < step.channels;) {
+        const int left = step.channels - block * kBlock;
+        const bool together = kBlocksTogether > 1 && left > kBlock;
+        for (int row = begin; row < end; ++row) {
+            if (together) {
+                sum_row<P, kMost, kBlocksTogether, kParts>(step, start, block, row);
+            } else if (kParts > 1 && left <= kLanes) {
+                sum_row<P, kMost, 1, 1>(step, start, block, row);
+            } else {
+                sum_row<P, kMost, 1, kParts>(step, start, block, row);
+            }
+        }
+        block += together ? kBlocksTogether : 1;
+    }
 }
 
 // Rows `begin` to `end` of all that is not transformed.
 template <class P>
 void sum_rows(const SumStep& step, const Start& start, int begin, int end) {
-    for (int block = 0; block * kBlock < step.channels;) {
-        const int left = step.channels - block * kBlock;
-        const bool two = kLanes == 16 && step.width < 16 && left > kBlock;
-        for (int row = begin; row < end; ++row) {
-            int column = 0;
-            if constexpr (kLanes == 16) {
-                if (two) {
-                    column = sum_row<P, 8, 2>(step, start, block, row, column);
-                    sum_row<P, 1, 2>(step, start, block, row, column);
-                    continue;
-                }
-                column = sum_row<P, 16, 1>(step, start, block, row, column);
-                column = sum_row<P, 8, 1>(step, start, block, row, column);
-            }
-            if constexpr (kParts > 1) {
-                if (left <= kLanes) {
-                    column = sum_row<P, 8, 1, 1>(step, start, block, row, column);
-                    sum_row<P, 1, 1, 1>(step, start, block, row, column);
-                    continue;
-                }
-            }
-            column = sum_row<P, 4, 1>(step, start, block, row, column);
-            sum_row<P, 1, 1>(step, start, block, row, column);
-        }
-        block += two ? 2 : 1;
+    for (int i = 0; i < step.product_count; ++i) {
+        if (step.products[i].stride > 2) return sum_rows_of<P, 1>(step, start, begin, end);
     }
+    sum_rows_of<P, kMostPixels>(step, start, begin, end);
+}
+
+// Whether pixel by pixel the sum reads what lies at the same place of planes without a halo.
+inline bool is_pixelwise(const SumStep& step) {
+    for (int i = 0; i < step.product_count; ++i) {
+        const Product& product = step.products[i];
+        if (product.stride != 1 || product.taps != 1 || product.offsets[0] != 0 || product.input.halo != 0 ||
+            product.input.height != step.height || product.input.width != step.width) {
+            return false;
+        }
+    }
+    return true;
 }
 
 #include "winograd.inl"
@@ -332,7 +366,11 @@ void sum(const SumStep& step) {
     if constexpr (P::kTransforms) {
         if (step.transformed_count > 0) return sum_strips<P>(step);
     }
-    sum_rows<P>(step, {}, 0, step.height);
+    if (!is_pixelwise(step)) return sum_rows<P>(step, {}, 0, step.height);
+    SumStep flat = step;  // all pixels are one row
+    flat.width *= flat.height;
+    flat.height = 1;
+    sum_rows<P>(flat, {}, 0, 1);
 }
 
 // kPixels neighbours in a row of one block of channels.

@@ -57,7 +57,7 @@ def parameters(graph: Graph) -> float:
 _RETURNS: dict[str, Wrong] = {
     **dict.fromkeys(("search_macro", "proxy_macro", "evaluation_macro"), partial(no_kind, Macro)),
     **dict.fromkeys(("supernet", "network"), partial(no_kind, Graph)),
-    **dict.fromkeys(("parse", "genotype"), partial(no_kind, Genotype)),
+    **dict.fromkeys(("parse", "genotype", "representative"), partial(no_kind, Genotype)),
     "mask": no_mask,
     "repair": no_selection,
     "admits": partial(no_kind, bool | np.bool_),
@@ -72,7 +72,8 @@ _SIZES = {"resolution": a_size("resolution", 1), "classes": a_size("classes", 1)
 #: What methods of a space take, ours and others'.
 _DOORS: dict[str, dict[str, Door]] = {
     **dict.fromkeys(("search_macro", "proxy_macro", "evaluation_macro"), _SIZES),
-    **dict.fromkeys(("network", "mask", "function_of", "supernet", "network_arguments"), _BUILT),
+    **dict.fromkeys(("network", "mask", "function_of", "representative"), _BUILT),
+    **dict.fromkeys(("supernet", "network_arguments"), _BUILT),
     **dict.fromkeys(("genotype", "admits"), _READ),
 }
 
@@ -239,6 +240,14 @@ class SearchSpace(ABC, Generic[G]):
 
     def function_of(self, genotype: G) -> Hashable:
         """Equal for architectures that are known to compute the same function with equal weights."""
+        return genotype
+
+    def representative(self, genotype: G) -> G:
+        """The architecture that is measured for all of its function; itself unless a space says otherwise.
+
+        Weights belong to edges: where equal functions put operations on others, they score alike only if one
+        stands for all. Where a benchmark trained and scored each by itself, each stands for itself.
+        """
         return genotype
 
     def functions(self) -> Sequence[G] | None:

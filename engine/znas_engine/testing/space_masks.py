@@ -148,11 +148,17 @@ class MaskContract(SpaceDraws):
                 assert np.array_equal(found, selected)
 
     def test_functions(self) -> None:
-        """`function_of` is a key, and `functions` lists every one once."""
+        """`function_of` is a key, what stands for a function is one of it, and `functions` lists every one
+        once."""
         space = self.space
         drawn = self.admitted(5)
         keys = {space.function_of(genotype) for genotype in drawn}
         assert keys == {space.function_of(space.genotype(space.mask(genotype))) for genotype in drawn}
+        for genotype in drawn:
+            stands = space.representative(genotype)
+            assert space.representative(stands) == stands
+            assert space.function_of(stands) == space.function_of(genotype)
+            assert space.admits(space.mask(stands))
         listed = space.functions()
         if listed is not None:
             functions = [space.function_of(genotype) for genotype in listed]

@@ -209,7 +209,10 @@ def sets(
 @reproduce.command("figures")
 def figures_(
     out: Annotated[
-        Path, typer.Option(parser=path, help="The folder in which table2 or correlation left their results.")
+        Path,
+        typer.Option(
+            parser=path, help="The folder in which table2, table-macro or correlation left results."
+        ),
     ],
     as_json: Json = False,
 ) -> None:

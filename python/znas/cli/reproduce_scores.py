@@ -79,8 +79,7 @@ def resolutions(
     """Whether scores rank architectures alike on small and on large images: Kendall's tau between both.
 
     Each score of --score and all of them together, at every two resolutions, against themselves with other
-    weights and images, and against the accuracies of a table if there is one. OUT/resolutions/N is the
-    folder of a `reproduce correlation --resolution N` too.
+    weights and images, and against the accuracies of a table if there is one.
 
     \b
     Examples:

@@ -38,7 +38,9 @@ _PUBLISHED = {
     "accuracy": Each(Many(Either(_VALUE), 2, 2)),
     "seconds": Either(_TIME),
 }
-#: What is drawn of table2.json and of correlation.json.
+#: Tables of what searches found, and their pictures of accuracy against cost.
+FOUND = {"table2": "figure-cost.png", "table-macro": "figure-cost-macro.png"}
+#: What is drawn of these and of correlation.json.
 TABLE2 = {
     "rows": Many(
         {
@@ -81,14 +83,17 @@ def figures(folder: Path) -> list[Path]:
     """
     drawings: dict[str, Callable[[], Figure]] = {}
     album = Album(folder, (SEARCHES, SCORES))
-    if paths.is_file(folder / "table2.json"):
-        data = load(folder / "table2.json", TABLE2)
+    for name, cost in FOUND.items():
+        path = folder / f"{name}.json"
+        if not paths.is_file(path):
+            continue
+        data = load(path, TABLE2)
         columns = {tuple(row["accuracy"]) for row in data["rows"]}
         if len(columns) != 1 or len(next(iter(columns))) > COLUMNS:
-            raise _damaged(folder / "table2.json", f"its rows have not the same up to {COLUMNS} columns")
+            raise _damaged(path, f"its rows have not the same up to {COLUMNS} columns")
         if any(columns.pop()):
-            drawings["table2.png"] = partial(draw_accuracies, data)
-            drawings["figure-cost.png"] = partial(draw_cost, data)
+            drawings[f"{name}.png"] = partial(draw_accuracies, data, f"{name}.png")
+            drawings[cost] = partial(draw_cost, data, cost)
     if paths.is_file(folder / "correlation.json"):
         data = load(folder / "correlation.json", CORRELATION)
         if len({row["column"] for row in data["rows"]}) > COLUMNS or len(scores_of(data)) > 2 * COLUMNS:
@@ -98,8 +103,8 @@ def figures(folder: Path) -> list[Path]:
             drawings["figure-scatter.png"] = partial(_scatter, folder, data)
     if not drawings:
         raise InvalidValueError(
-            f"{folder} holds no accuracies to draw: run znas-engine reproduce table2 or correlation with "
-            "--table and the same --out first"
+            f"{folder} holds no accuracies to draw: run znas-engine reproduce table2, table-macro or "
+            "correlation with --table and the same --out first"
         )
     album.check(*drawings)
     drawn = [draw() for draw in drawings.values()]  # all of them, or none is written

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from znas.selection.finalists import losses
 from znas.selection.operations import one_hot
+from znas_engine.errors import DataError
 from znas_engine.spaces import Genotype, Mask, SearchSpace
 from znas_engine.tables import Table
 
@@ -27,6 +28,11 @@ def restricted(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> Search
     known = {space.function_of(genotype) for genotype in genotypes}
     paths = np.stack([space.mask(genotype) for genotype in genotypes])
     able = paths[[space.admits(mask) for mask in paths]]
+    listed = space.functions()
+    firsts: dict[Hashable, Genotype] = {}
+    for genotype in genotypes if listed is None else listed:
+        firsts.setdefault(space.function_of(genotype), genotype)
+    one_of_each = [g for f, g in firsts.items() if f in known and space.admits(space.mask(g))]
 
     class Restricted(kind):  # type: ignore[misc]
         def admits(self, mask: Mask) -> bool:
@@ -37,9 +43,7 @@ def restricted(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> Search
             return path
 
         def functions(self) -> Sequence[Genotype]:
-            listed = super().functions()
-            every = {self.function_of(g): g for g in reversed(genotypes if listed is None else listed)}
-            return [g for f, g in reversed(every.items()) if f in known and super().admits(self.mask(g))]
+            return one_of_each
 
         def repair(self, scores: NDArray[np.float64], selected: NDArray[np.int64]) -> NDArray[np.int64]:
             chosen: NDArray[np.int64] = super().repair(scores, selected)
@@ -56,9 +60,15 @@ def restricted(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> Search
 
 
 class Among:
-    """The architectures of a table: space, that of them alone; digest: of which ones."""
+    """The architectures of a table: space, that of them alone; digest: of which ones. DataError where the
+    space admits none of them."""
 
     def __init__(self, space: SearchSpace[Any], table: Table) -> None:
+        if not any(space.admits(space.mask(genotype)) for genotype in table.genotypes):
+            raise DataError(
+                f"the table {table.path} has no architecture that {space.name} admits, to stand for what a "
+                "search finds: give another"
+            )
         self.space = restricted(space, table.genotypes)
         text = "\n".join(sorted(map(str, table.genotypes)))
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]

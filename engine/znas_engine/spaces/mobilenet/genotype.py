@@ -61,10 +61,11 @@ def parse(written: Any) -> MobileNetGenotype:
     if isinstance(written, str):
         try:
             text = bounded(written)
-            short = _WRITTEN.fullmatch(text)
-            found = [part.split(",") for part in text.split("/")] if short else read(text)
+            found = text if _WRITTEN.fullmatch(text) else read(text)
         except Malformed as error:
             raise _malformed(written) from error
+    if isinstance(found, str) and _WRITTEN.fullmatch(found):
+        found = [stage.split(",") for stage in found.split("/")]
     if not isinstance(found, list | tuple):
         raise _malformed(written)
     if len(found) == len(STAGES) and all(isinstance(stage, list | tuple) for stage in found):

@@ -18,13 +18,16 @@ from znas_engine.spaces.mobilenet.genotype import (
     EDGES,
     FIRST,
     OPERATIONS,
+    STAGES,
     MobileNetGenotype,
     canonical,
     parse,
 )
 
-#: At a stem of 32 channels: channels and stride of every stage, and its layers.
-STAGES = ((24, 2, 4), (32, 2, 4), (64, 2, 4), (96, 1, 4), (160, 2, 4), (320, 1, 1))
+#: Of every stage, at a stem of 32 channels.
+WIDTHS = (24, 32, 64, 96, 160, 320)
+#: Of the first layer of every stage.
+STRIDES = (2, 2, 2, 1, 2, 1)
 #: The head's channels, at least.
 FEATURES = 1280
 #: Pixels of a side that strides leave, at least.
@@ -34,9 +37,10 @@ LEFT = 3
 class MobileNet(SearchSpace[MobileNetGenotype]):
     """Chains of inverted residuals; an edge is a layer.
 
-    MobileNetV2 is among them. Widths follow the stem's and are multiples of 8; strides follow the resolution.
-    With more blocks, a layer is followed by blocks of its operation that keep shape. Equal functions have
-    equal costs, but other weights, as those of `nasbench_macro` do.
+    MobileNetV2 is among them, with ReLU for ReLU6, as everywhere here. Widths follow the stem's and are
+    multiples of 8; strides follow the resolution. With more blocks, a layer is followed by blocks of its
+    operation that keep shape. Equal functions have equal costs; their weights, which belong to layers, are
+    those of one that stands for all.
     """
 
     name = "mobilenet"
@@ -89,15 +93,20 @@ class MobileNet(SearchSpace[MobileNetGenotype]):
         return mask
 
     def genotype(self, mask: Mask) -> MobileNetGenotype:
-        one_hot = ((mask == 0) | (mask == 1)) & (mask.sum(1, keepdims=True) == 1)
-        if not np.all(one_hot) or np.any(mask[~self.candidates]):
+        one_hot = (((mask == 0) | (mask == 1)) & (mask.sum(1, keepdims=True) == 1)).all(1)
+        wrong = np.flatnonzero(~one_hot | (mask * ~self.candidates).any(1))
+        if len(wrong):
             raise InvalidValueError(
                 "a mobilenet architecture is a mask [21, 7] whose rows are one-hot, with no identity where a "
-                f"stage begins; got rows that sum to {np.asarray(mask).sum(-1).tolist()}"
+                f"stage begins; layer {wrong[0] + 1} has {mask[wrong[0]].tolist()}"
             )
         return MobileNetGenotype(tuple(OPERATIONS[o] for o in mask.argmax(1)))
 
     def function_of(self, genotype: MobileNetGenotype) -> Hashable:
+        """Its canonical form."""
+        return canonical(genotype)
+
+    def representative(self, genotype: MobileNetGenotype) -> MobileNetGenotype:
         """Its canonical form."""
         return canonical(genotype)
 
@@ -106,7 +115,7 @@ def _widths(channels: int) -> tuple[int, list[int], int]:
     """Of the block behind the stem, of every stage and of the head, at a stem of `channels`."""
     return (
         _rounded(16 * channels / 32),
-        [_rounded(width * channels / 32) for width, _, _ in STAGES],
+        [_rounded(width * channels / 32) for width in WIDTHS],
         max(FEATURES, _rounded(FEATURES * channels / 32)),
     )
 
@@ -119,7 +128,7 @@ def _rounded(width: float) -> int:
 
 def _strides(resolution: int) -> Iterator[int]:
     """Of the stem and of the first layer of every stage: the last of five that leave `LEFT` pixels."""
-    places = (2, *(stride for _, stride, _ in STAGES))
+    places = (2, *STRIDES)
     kept = sum(resolution >> halvings >= LEFT for halvings in range(1, 1 + places.count(2)))
     dropped = places.count(2) - kept
     for place, stride in enumerate(places):
@@ -138,7 +147,7 @@ def _build(macro: Macro, candidates: Sequence[Sequence[tuple[str, Slot | None]]]
     x = b.cell(conv_norm_relu(b, "stem", images, macro.channels, 3, stride=first))
     x = b.cell(inverted_residual(b, "first", x, narrow, expansion=1, kernel=3, stride=1))
     layer = 0
-    for (_, _, layers), outside, stage_stride in zip(STAGES, wide, further, strict=True):
+    for layers, outside, stage_stride in zip(STAGES, wide, further, strict=True):
         for _ in range(layers):
             for block in range(macro.cells):
                 stride = stage_stride if layer in FIRST and block == 0 else 1

@@ -28,8 +28,8 @@ class NasBenchMacro(SearchSpace[NasBenchMacroGenotype]):
     """MobileNet-like chains whose 6,561 members were all trained; an edge is a layer.
 
     The benchmark's networks have 32 channels and one block per layer; with more blocks, a layer is followed
-    by blocks of its operation that keep shape. Equal functions have equal costs, but other weights: these
-    belong to layers, and operations stand on other layers where identities do.
+    by blocks of its operation that keep shape. Equal functions have equal costs and, in the table, equal
+    accuracies; their weights, which belong to layers, are those of one that stands for all.
     """
 
     name = "nasbench_macro"
@@ -78,6 +78,10 @@ class NasBenchMacro(SearchSpace[NasBenchMacroGenotype]):
         return NasBenchMacroGenotype(tuple(OPERATIONS[o] for o in mask.argmax(1)))
 
     def function_of(self, genotype: NasBenchMacroGenotype) -> Hashable:
+        """Its canonical form."""
+        return canonical(genotype)
+
+    def representative(self, genotype: NasBenchMacroGenotype) -> NasBenchMacroGenotype:
         """Its canonical form."""
         return canonical(genotype)
 
