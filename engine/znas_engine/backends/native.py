@@ -147,7 +147,7 @@ class Native(Evaluator):
             norms, moments = there.norms, there.statistics(self.space.mixture(), images)
         else:
             lowering, program = self.lower(weight, None, dtype="float32", target=fastest_isa())
-            found = program.compile(self.space.mixture(), []).run(images, [])
+            (found,) = program.compile(self.space.mixture()[None], []).run(images, [[]])
             norms, moments = lowering.norms, (found.means, found.variances)
         mixture = self.graph.live(self.space.mixture())
         statistics = Statistics.identity(self.graph)
@@ -187,7 +187,8 @@ def _drawn_once(environment: Environment) -> Weight:
 
 
 class CpuPass:
-    """A `CountingPass` on this machine's processor."""
+    """A `BatchedPass` and `CountingPass` on this machine's processor: masks of one call share the values on
+    which they agree."""
 
     def __init__(
         self, graph: Graph, lowering: Lowering, program: _core.Program, reads: frozenset[str]
@@ -198,25 +199,44 @@ class CpuPass:
         self.reads = reads
         self.lowering = lowering
         self.maps = Maps.of(graph, lowering, reads)
-        #: Of each thread, the mask that it ran last: chunks of one mask follow one another.
+        #: Of each thread, the masks that it ran last: chunks of images follow one another.
         self.last = local()
 
     def __call__(self, mask: Mask, images: Images) -> Observation:
-        return self._seen(mask, images, None)
+        return self.batch(mask[None], images)[0]
+
+    def batch(self, masks: Mask, images: Images) -> list[Observation]:
+        return self._seen(masks, images, None)
 
     def count(self, masks: Mask, images: Images, labels: Labels) -> list[Observation]:
-        return [self._seen(mask, images, labels) for mask in masks]
+        return self._seen(masks, images, labels)
 
-    def _seen(self, mask: Mask, images: Images, labels: Labels | None) -> Observation:
-        nodes = self.graph.nodes
-        sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
-        wanted = [value for value, modules in sites.items() if modules]
+    def _seen(self, masks: Mask, images: Images, labels: Labels | None) -> list[Observation]:
+        modules = [self._modules(mask) for mask in masks]
         with kernels.refusals():
-            found = self._compiled(mask).run(images, [self.sites[value] for value in wanted], labels)
-        bits = [math.prod(nodes[value].shape) for value in wanted]
+            made = self._compiled(masks).run(
+                images, [[self.sites[value] for value in sites] for sites in modules], labels
+            )
+        return [
+            self._observation(mask, sites, found, images)
+            for mask, sites, found in zip(masks, modules, made, strict=True)
+        ]
+
+    def _modules(self, mask: Mask) -> dict[int, int]:
+        """Of every value whose codes are wanted, the live ReLU modules that read it."""
+        if "codes" not in self.reads:
+            return {}
+        sites = self.graph.relu_sites(self.graph.live(mask))
+        return {value: modules for value, modules in sites.items() if modules}
+
+    def _observation(
+        self, mask: Mask, modules: dict[int, int], found: _core.Output, images: Images
+    ) -> Observation:
+        nodes = self.graph.nodes
+        bits = [math.prod(nodes[value].shape) for value in modules]
         return Observation(
             NO_LOGITS if found.logits is None else found.logits,
-            codes=HostCodes(map(CodeSite, found.codes, bits, [sites[value] for value in wanted])),
+            codes=HostCodes(map(CodeSite, found.codes, bits, modules.values())),
             pooled=found.pooled if "pooled" in self.reads else None,
             variances=variances(self.graph, self.lowering, mask, found.variances)
             if "variances" in self.reads
@@ -231,10 +251,10 @@ class CpuPass:
             ),
         )
 
-    def _compiled(self, mask: Mask) -> _core.Compiled:
-        """The mask's steps."""
-        key = mask.tobytes()
+    def _compiled(self, masks: Mask) -> _core.Compiled:
+        """The masks' steps."""
+        key = masks.tobytes()
         if getattr(self.last, "key", None) != key:
-            self.last.made, self.last.key = self.program.compile(mask, self.maps.sites), key
+            self.last.made, self.last.key = self.program.compile(masks, self.maps.sites), key
         made: _core.Compiled = self.last.made
         return made
