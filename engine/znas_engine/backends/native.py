@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from threading import local
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import __version__, _core, kernels
-from znas_engine.backends.native_cuda import CudaPass, masks_together
+from znas_engine.backends import native_cuda, sharing
+from znas_engine.backends.native_cuda import CudaPass
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.backends.native_maps import Maps, variances
 from znas_engine.backends.passes import Images, Labels, MaskedPass
@@ -29,6 +31,7 @@ from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
 from znas_engine.graph import Graph
 from znas_engine.scores import NO_LOGITS, CodeSite, HostCodes, Observation
+from znas_engine.scores.codes import Agreements
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
@@ -104,7 +107,13 @@ class Native(Evaluator):
         return CpuPass(self.graph, lowering, program, reads)
 
     def masks_together(self, reads: frozenset[str], images: int) -> int:
-        return 1 if kind_of(self.devices[0]) == "cpu" else masks_together(reads, images)
+        if kind_of(self.devices[0]) == "cpu":
+            return sharing.masks_together(self.graph, reads, images)
+        return native_cuda.masks_together(reads, images)
+
+    def neighbours(self, masks: Mask) -> NDArray[np.intp]:
+        on_cpu = kind_of(self.devices[0]) == "cpu"
+        return sharing.neighbours(masks) if on_cpu else super().neighbours(masks)
 
     def lower(
         self,
@@ -217,8 +226,10 @@ class CpuPass:
             made = self._compiled(masks).run(
                 images, [[self.sites[value] for value in sites] for sites in modules], labels
             )
+        times = Counter(id(packed) for found in made for packed in found.codes)
+        known = Agreements(packed for found in made for packed in found.codes if times[id(packed)] > 1)
         return [
-            self._observation(mask, sites, found, images)
+            self._observation(mask, sites, found, images, known)
             for mask, sites, found in zip(masks, modules, made, strict=True)
         ]
 
@@ -230,13 +241,18 @@ class CpuPass:
         return {value: modules for value, modules in sites.items() if modules}
 
     def _observation(
-        self, mask: Mask, modules: dict[int, int], found: _core.Output, images: Images
+        self,
+        mask: Mask,
+        modules: dict[int, int],
+        found: _core.Output,
+        images: Images,
+        known: Agreements,
     ) -> Observation:
         nodes = self.graph.nodes
         bits = [math.prod(nodes[value].shape) for value in modules]
         return Observation(
             NO_LOGITS if found.logits is None else found.logits,
-            codes=HostCodes(map(CodeSite, found.codes, bits, modules.values())),
+            codes=HostCodes(map(CodeSite, found.codes, bits, modules.values()), known),
             pooled=found.pooled if "pooled" in self.reads else None,
             variances=variances(self.graph, self.lowering, mask, found.variances)
             if "variances" in self.reads
