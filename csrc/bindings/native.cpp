@@ -2,6 +2,9 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <map>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -62,12 +65,7 @@ class Builder {
     std::vector<std::vector<int>> sites_;
 };
 
-struct Runnable {
-    std::shared_ptr<const Program> program;  // outlives what was compiled from it
-    std::shared_ptr<const native::Compiled> compiled;
-};
-
-// What a run hands to Python.
+// What a mask's run hands to Python.
 struct Output {
     py::object logits;  // None where they were counted
     py::list codes;
@@ -77,49 +75,158 @@ struct Output {
     std::optional<native::Count> counted;
 };
 
-// Per kept site an array [count, values] and where its values go. All lie in one block of NumPy's, which it
+// An array that several masks may be handed.
+template <class Array>
+Array read_only(Array array) {
+    array.attr("flags").attr("writeable") = false;
+    return array;
+}
+
+// Per kept size an array [count, values] and where its values go. All lie in one block of NumPy's, which it
 // leaves as it is and asks large pages for: fresh pages would cost more than what is written to them.
-std::pair<py::list, std::vector<float*>> room(const native::Compiled& compiled, std::size_t count) {
+std::pair<std::vector<py::object>, std::vector<float*>> room(const native::Compiled& compiled,
+                                                             std::size_t count) {
     const std::vector<std::size_t> sizes = native::kept_sizes(compiled);
     const std::size_t all = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
     py::array_t<float> block(static_cast<py::ssize_t>(count * all));
     float* at = block.mutable_data();
-    std::pair<py::list, std::vector<float*>> found;
+    std::pair<std::vector<py::object>, std::vector<float*>> found;
     for (const std::size_t size : sizes) {
-        found.first.append(py::array_t<float>({count, size}, at, block));
+        found.first.push_back(read_only(py::array_t<float>({count, size}, at, block)));
         found.second.push_back(at);
         at += count * size;
     }
     return found;
 }
 
-Output run(const Runnable& runnable, const FloatArray& images, const std::vector<int>& wanted,
-           const py::object& labels) {
-    const Program& program = *runnable.program;
-    check_images(program, images);
-    const float* pixels = images.data();
-    const auto count = static_cast<std::size_t>(images.shape(0));
-    std::optional<TensorView> truth;
-    const std::int64_t* label = nullptr;
-    if (!labels.is_none()) {
-        truth.emplace(labels, "labels");
-        label = checked_labels(*truth, count, static_cast<std::size_t>(program.head().classes), "images");
+// The arrays of codes that outputs share.
+class CodeArrays {
+  public:
+    explicit CodeArrays(std::size_t images) : images_(images) {}
+
+    py::list of(const std::vector<std::shared_ptr<const native::Codes>>& sites) {
+        py::list all;
+        for (const auto& site : sites) {
+            py::object& array = made_[site.get()];
+            if (!array) array = of(site);
+            all.append(array);
+        }
+        return all;
     }
-    auto [features, places] = room(*runnable.compiled, count);
-    native::Output output;
-    {
+
+  private:
+    py::object of(const std::shared_ptr<const native::Codes>& site) const {
+        using Owner = std::shared_ptr<const native::Codes>;
+        const py::capsule owner(new Owner(site), [](void* p) { delete static_cast<Owner*>(p); });
+        return read_only(py::array_t<std::uint64_t>(
+            {images_, site->size() / std::max<std::size_t>(images_, 1)}, site->data(), owner));
+    }
+
+    std::size_t images_;
+    std::map<const native::Codes*, py::object> made_;
+};
+
+// Some masks, those that share work compiled together. For one thread at a time.
+class Runnable {
+  public:
+    // program: outlives what is compiled from it.
+    Runnable(std::shared_ptr<const Program> program, native::Masks masks, std::vector<int> kept)
+        : program_(std::move(program)), masks_(std::move(masks)), kept_(std::move(kept)) {}
+
+    py::list run(const FloatArray& images, const std::vector<std::vector<int>>& wanted,
+                 const py::object& labels) {
+        check_images(*program_, images);
+        if (wanted.size() != masks_.size())
+            throw py::value_error("`wanted` must have the sites of every mask");
+        const auto count = static_cast<std::size_t>(images.shape(0));
+        std::optional<TensorView> truth;
+        const std::int64_t* label = nullptr;
+        if (!labels.is_none()) {
+            truth.emplace(labels, "labels");
+            label =
+                checked_labels(*truth, count, static_cast<std::size_t>(program_->head().classes), "images");
+        }
+        std::vector<py::object> found(masks_.size());
+        divide(static_cast<int>(count));
+        bytes_ = 0;
+        for (std::size_t p = 0; p < parts_.size(); ++p) run_part(p, images, wanted, label, found);
+        py::list all;
+        for (py::object& output : found) all.append(std::move(output));
+        return all;
+    }
+
+    // The most that a part of the last run took: see native::run_bytes.
+    std::size_t bytes() const { return bytes_; }
+    std::size_t parts() const { return parts_.size(); }
+
+  private:
+    void divide(int images) {
+        if (images == images_) return;
         const py::gil_scoped_release released;
-        output = native::run(*runnable.compiled, pixels, static_cast<int>(count), wanted, places, label);
+        auto parts = program_->parts(masks_, kept_, images);
+        if (parts != parts_) compiled_.reset();
+        parts_ = std::move(parts);
+        images_ = images;
     }
-    py::object logits = py::none();
-    if (label == nullptr) logits = rows(std::move(output.logits), count);
-    return {std::move(logits),
-            rows_of_each(std::move(output.codes), count),
-            rows(std::move(output.pooled), count),
-            std::move(features),
-            std::move(output.means),
-            std::move(output.variances),
-            output.counted};
+
+    // Chunks of images follow one another: what is compiled stays, but that of one part is enough.
+    void compile(std::size_t part) {
+        if (compiled_ && at_ == part) return;
+        compiled_.reset();
+        native::Masks masks;
+        for (const std::size_t mask : parts_[part]) masks.push_back(masks_[mask]);
+        const py::gil_scoped_release released;
+        compiled_ = program_->compile(masks, kept_);
+        at_ = part;
+    }
+
+    void run_part(std::size_t part, const FloatArray& images, const std::vector<std::vector<int>>& wanted,
+                  const std::int64_t* labels, std::vector<py::object>& found) {
+        compile(part);
+        bytes_ = std::max(bytes_, native::run_bytes(*compiled_, images_));
+        const auto count = static_cast<std::size_t>(images_);
+        const float* pixels = images.data();
+        std::vector<std::vector<int>> sites;
+        for (const std::size_t mask : parts_[part]) sites.push_back(wanted[mask]);
+        const auto [features, places] = room(*compiled_, count);
+        std::vector<native::Output> outputs;
+        {
+            const py::gil_scoped_release released;
+            outputs = native::run(*compiled_, pixels, images_, sites, places, labels);
+        }
+        CodeArrays codes(count);
+        for (std::size_t m = 0; m < outputs.size(); ++m) {
+            native::Output& output = outputs[m];
+            py::object logits = py::none();
+            if (labels == nullptr) logits = rows(std::move(output.logits), count);
+            py::list kept;
+            for (const int k : native::kept_of(*compiled_)[m])
+                kept.append(features[static_cast<std::size_t>(k)]);
+            found[parts_[part][m]] = py::cast(Output{
+                std::move(logits), codes.of(output.codes), rows(std::move(output.pooled), count),
+                std::move(kept), std::move(output.means), std::move(output.variances), output.counted});
+        }
+    }
+
+    std::shared_ptr<const Program> program_;
+    native::Masks masks_;
+    std::vector<int> kept_;
+    int images_ = -1;                              // that the parts are for
+    std::vector<std::vector<std::size_t>> parts_;  // in the order in which they run
+    std::shared_ptr<const native::Compiled> compiled_;
+    std::size_t at_ = 0;  // the part that is compiled
+    std::size_t bytes_ = 0;
+};
+
+native::Masks masks_of(const FloatArray& masks) {
+    native::Masks found;
+    const auto count = static_cast<std::size_t>(masks.shape(0));
+    const std::size_t slots = count ? static_cast<std::size_t>(masks.size()) / count : 0;
+    for (std::size_t m = 0; m < count; ++m) {
+        const float* row = masks.data() + m * slots;
+        found.emplace_back(row, row + slots);
+    }
+    return found;
 }
 
 }  // namespace
@@ -149,16 +256,17 @@ void register_native(py::module_& m) {
         .def_readonly("variances", &Output::variances)
         .def_readonly("counted", &Output::counted);
     py::class_<Runnable>(m, "Compiled")
-        .def("run", &run, py::arg("images"), py::arg("wanted"), py::arg("labels") = py::none());
+        .def("run", &Runnable::run, py::arg("images"), py::arg("wanted"), py::arg("labels") = py::none())
+        .def_property_readonly("bytes", &Runnable::bytes)
+        .def_property_readonly("parts", &Runnable::parts);
+    m.attr("SHARED_BYTES") = native::kShared;
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
         .def(
             "compile",
-            [](std::shared_ptr<Program> program, const FloatArray& mask, const std::vector<int>& kept) {
-                const std::vector<float> slots = numbers(mask);
-                const py::gil_scoped_release released;
-                return Runnable{program, program->compile(slots, kept)};
+            [](std::shared_ptr<Program> program, const FloatArray& masks, const std::vector<int>& kept) {
+                return Runnable(std::move(program), masks_of(masks), kept);
             },
-            py::arg("mask"), py::arg("kept"));
+            py::arg("masks"), py::arg("kept"));
     py::enum_<Term::Kind>(m, "TermKind")
         .value("linear", Term::Kind::kLinear)
         .value("average_pool", Term::Kind::kAveragePool)

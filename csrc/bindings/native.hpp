@@ -24,12 +24,6 @@ pybind11::array_t<T> rows(std::vector<T>&& flat, std::size_t count) {
     const std::size_t columns = owned->size() / (count ? count : 1);
     return pybind11::array_t<T>({count, columns}, owned->data(), owner);
 }
-template <typename T>
-pybind11::list rows_of_each(std::vector<std::vector<T>>&& sites, std::size_t count) {
-    pybind11::list all;
-    for (auto& site : sites) all.append(rows(std::move(site), count));
-    return all;
-}
 // The classes ProgramBuilder, Program, Compiled and Output: what the native backend is made of.
 void register_native(pybind11::module_& m);
 // The classes CudaNetwork, CudaImages, CudaCodes and CudaOutput, and what makes them: the same on a GPU.

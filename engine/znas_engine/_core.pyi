@@ -18,6 +18,8 @@ commit: str
 EPSILON: float
 #: Of a term that no mask entry multiplies.
 NO_SLOT: int
+#: Bytes that masks which run together may take beside what the one with the most takes alone.
+SHARED_BYTES: int
 
 def available_isas() -> tuple[str, ...]: ...
 def count_correct(logits: Any, labels: Any, threads: int, isa: str) -> NDArray[np.int64]: ...
@@ -73,13 +75,25 @@ class ProgramBuilder:
         """precision: "float32", "bfloat16" or "float16". target: an instruction set, or "cuda"."""
 
 class Program:
-    def compile(self, mask: NDArray[np.float32], kept: Sequence[int]) -> Compiled: ...
+    def compile(self, masks: NDArray[np.float32], kept: Sequence[int]) -> Compiled:
+        """masks: [G, ...]. kept: sites whose values are handed out."""
 
 class Compiled:
+    """For one thread at a time. bytes: the most that a part of the masks, all of whose values share a memory,
+    took in the last run, planes and merged weights; parts: how many there were."""
+
     def run(
-        self, images: NDArray[np.float32], wanted: Sequence[int], labels: NDArray[np.int64] | None = None
-    ) -> Output:
-        """labels: what is counted in the place of logits."""
+        self,
+        images: NDArray[np.float32],
+        wanted: Sequence[Sequence[int]],
+        labels: NDArray[np.int64] | None = None,
+    ) -> list[Output]:
+        """wanted: per mask the sites whose codes are asked for. labels: what is counted in the place of
+        logits."""
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def parts(self) -> int: ...
 
 class Count:
     @property
@@ -88,8 +102,9 @@ class Count:
     def finite(self) -> bool: ...
 
 class Output:
-    """logits and counted: one of them. codes: per wanted site. features: per kept site. means, variances: per
-    value with moments."""
+    """What a mask gives. logits and counted: one of them. codes: per wanted site. features: per kept site.
+    means, variances: per value with moments. Masks that agree may have the same codes and features: these
+    arrays are read-only."""
 
     @property
     def logits(self) -> NDArray[np.float32] | None: ...

@@ -181,6 +181,7 @@ class Evaluator(ABC):
         setup = evaluate = 0.0
         passes = count_passes(scores, self.norm)
         images, done, total = 0, 0, len(environments) * len(masks) * passes
+        order = self.neighbours(masks) if passes else np.arange(len(masks))
         with self._workers() as workers:
             for k, environment in enumerate(environments):
                 part = self._admitted(environment, scores, rows)
@@ -191,9 +192,9 @@ class Evaluator(ABC):
                     workers, [self._measure(workers, environment, scores, part, place) for place in places]
                 )
                 prepared = time.perf_counter()
-                batches = self._batches(masks, scores, len(environment.batch.images))
+                batches = self._batches(masks, order, scores, len(environment.batch.images))
                 columns = itertools.chain.from_iterable(in_turn(workers, self._lanes, measure, batches))
-                for g, column in enumerate(columns):
+                for g, column in zip(order, columns, strict=True):
                     values[k, :, g] = column
                     if passes:
                         done += passes
@@ -236,6 +237,11 @@ class Evaluator(ABC):
         for a `BatchedPass`."""
         return 1
 
+    def neighbours(self, masks: Mask) -> NDArray[np.intp]:
+        """The numbers of masks [G, E, O] in the order in which threads get them: a `BatchedPass` may share the
+        work of those that come at once."""
+        return np.arange(len(masks))
+
     def _admitted(self, environment: Environment, scores: Sequence[Score], rows: Any) -> slice:
         """`rows` as the first and the last of them, once all scores can use such images."""
         check_environment(environment, self.graph)
@@ -249,16 +255,19 @@ class Evaluator(ABC):
         """Worker threads."""
         return max(self.threads, len(self.devices))
 
-    def _batches(self, masks: Mask, scores: Sequence[Score], images: int) -> Iterator[Mask]:
+    def _batches(
+        self, masks: Mask, order: NDArray[np.intp], scores: Sequence[Score], images: int
+    ) -> Iterator[Mask]:
         """What a worker thread gets at once: fewer masks than it might where others would be left without
         any, or where the codes of several chunks of images wait on the host."""
         reads = frozenset(READS).intersection(itertools.chain(*probes_of(scores, self.norm).values()))
         size = self.masks_together(reads, images) if count_passes(scores, self.norm) else WITHOUT_PASS
         if "codes" in reads and images > self._chunked.size:
             size = 1
-        size = max(1, min(size, -(-len(masks) // self._lanes)))
+        turns = -(-len(masks) // (size * self._lanes))  # of every thread
+        size = max(1, -(-len(masks) // max(1, turns * self._lanes)))
         for first in range(0, len(masks), size):
-            yield np.ascontiguousarray(masks[first : first + size])
+            yield np.ascontiguousarray(masks[order[first : first + size]])
 
     def _measure(
         self,

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
@@ -224,8 +225,6 @@ Naive naive(const Network& net, const std::vector<float>& mask, const float* ima
 
 int failures = 0;
 
-using Masks = std::vector<std::vector<float>>;
-
 // What a run gives, with the values of the kept sites.
 struct Found : Output {
     std::vector<std::vector<float>> features;
@@ -242,6 +241,26 @@ struct Executor {
                                      const std::vector<int>& wanted, const std::int64_t* labels)>
         run;
 };
+
+std::vector<Found> run_together(const std::shared_ptr<const Program>& program, const Masks& masks,
+                                const std::vector<float>& images, const std::vector<int>& kept,
+                                const std::vector<int>& wanted, const std::int64_t* labels) {
+    const auto compiled = program->compile(masks, kept);
+    std::vector<std::vector<float>> features;
+    std::vector<float*> places;
+    for (const std::size_t size : kept_sizes(*compiled)) features.emplace_back(size * kImages);
+    for (auto& site : features) places.push_back(site.data());
+    std::vector<Found> outputs;
+    const std::vector<std::vector<int>> sites(masks.size(), wanted);
+    for (Output& output : run(*compiled, images.data(), kImages, sites, places, labels)) {
+        Found& found = outputs.emplace_back();
+        static_cast<Output&>(found) = std::move(output);
+        for (const int k : kept_of(*compiled)[outputs.size() - 1]) {
+            found.features.push_back(features[static_cast<std::size_t>(k)]);
+        }
+    }
+    return outputs;
+}
 
 #if ZNAS_CUDA
 std::vector<Found> run_on_gpu(const std::shared_ptr<const Program>& program, const Masks& masks,
@@ -268,7 +287,10 @@ std::vector<Found> run_on_gpu(const std::shared_ptr<const Program>& program, con
             output.means = found.means[static_cast<std::size_t>(m)];
             output.variances = found.variances[static_cast<std::size_t>(m)];
         }
-        for (const int site : wanted) output.codes.push_back(znas::cuda::download(*found.codes, m, site));
+        for (const int site : wanted) {
+            output.codes.push_back(
+                std::make_shared<const Codes>(znas::cuda::download(*found.codes, m, site)));
+        }
     }
     return outputs;
 }
@@ -283,22 +305,7 @@ std::vector<Executor> executors() {
         if (!znas::available(isa)) continue;
         for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
             found.push_back({std::string(znas::name(isa)), &layout_of(precision, isa), tolerance(precision),
-                             [](const auto& program, const auto& masks, const auto& images, const auto& kept,
-                                const auto& wanted, const std::int64_t* labels) {
-                                 std::vector<Found> outputs;
-                                 for (const auto& mask : masks) {
-                                     const auto compiled = program->compile(mask, kept);
-                                     Found& found = outputs.emplace_back();
-                                     std::vector<float*> places;
-                                     for (const std::size_t size : kept_sizes(*compiled)) {
-                                         found.features.emplace_back(size * kImages);
-                                     }
-                                     for (auto& site : found.features) places.push_back(site.data());
-                                     static_cast<Output&>(found) =
-                                         run(*compiled, images.data(), kImages, wanted, places, labels);
-                                 }
-                                 return outputs;
-                             }});
+                             run_together});
         }
     }
 #if ZNAS_CUDA
@@ -315,7 +322,8 @@ std::vector<Executor> executors() {
 void check_codes(const Network& net, const Found& found, const std::vector<Naive>& expected, double tolerance,
                  const char* what) {
     for (std::size_t s = 0; s < net.sites.size(); ++s) {
-        const std::size_t words = found.codes.at(s).size() / kImages;
+        const Codes& codes = *found.codes.at(s);
+        const std::size_t words = codes.size() / kImages;
         for (int n = 0; n < kImages; ++n) {
             const auto& values = expected[static_cast<std::size_t>(n)].values;
             int positive = 0, close = 0, ones = 0;
@@ -329,7 +337,7 @@ void check_codes(const Network& net, const Found& found, const std::vector<Naive
                 }
             }
             for (std::size_t w = 0; w < words; ++w) {
-                ones += std::popcount(found.codes[s][static_cast<std::size_t>(n) * words + w]);
+                ones += std::popcount(codes[static_cast<std::size_t>(n) * words + w]);
             }
             if (std::abs(ones - positive) <= close) continue;
             ++failures;
@@ -398,6 +406,59 @@ void check(const Network& net, const char* what) {
             executor.run(program, {masks[1], masks[0]}, images, {}, {0, 1}, nullptr);
         for (std::size_t m = 0; m < coded.size(); ++m) {
             check_codes(net, coded[m], answers[1 - m], executor.tolerance, executor.name.c_str());
+        }
+    }
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+bool same_bits(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const auto& one, const auto& other) { return same_bits(one, other); });
+}
+
+bool same(const Found& a, const Found& b) {
+    return same_bits(a.logits, b.logits) && same_bits(a.pooled, b.pooled) &&
+           same_bits(a.features, b.features) && same_bits(a.means, b.means) &&
+           same_bits(a.variances, b.variances) &&
+           std::equal(a.codes.begin(), a.codes.end(), b.codes.begin(), b.codes.end(),
+                      [](const auto& one, const auto& other) { return *one == *other; });
+}
+
+// Masks that share values, in any company: every bit is that of the mask alone. What is equal is handed out
+// once.
+void check_sharing(const Network& net, const char* what) {
+    const std::vector<float> images = images_of(net, 11);
+    Masks masks = {std::vector<float>(11, 1.0F)};
+    for (std::size_t slot = 0; slot < 11; ++slot) {  // 0 to 5 are read last
+        for (const float entry : {0.0F, 0.5F}) {
+            masks.push_back(masks[0]);
+            masks.back()[slot] = entry;
+        }
+    }
+    masks.push_back(masks[3]);
+    for (const Executor& executor : executors()) {
+        const auto program =
+            std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
+        const auto fail = [&](const std::string& why) {
+            ++failures;
+            std::printf("FAILED %s on %s: %s\n", what, executor.name.c_str(), why.c_str());
+        };
+        const std::vector<Found> together = executor.run(program, masks, images, {1, 0}, {0, 1}, nullptr);
+        for (std::size_t m = 0; m < masks.size(); ++m) {
+            const Found alone = executor.run(program, {masks[m]}, images, {1, 0}, {0, 1}, nullptr).at(0);
+            if (!same(together[m], alone)) fail("mask " + std::to_string(m) + " is another one in company");
+        }
+        if (executor.name == "cuda") continue;
+        if (together[1].codes[0] != together[0].codes[0]) fail("codes of the same values are there twice");
+        std::vector<std::size_t> numbers;
+        for (const auto& part : program->parts(masks, {}, kImages)) {
+            numbers.insert(numbers.end(), part.begin(), part.end());
+        }
+        std::sort(numbers.begin(), numbers.end());
+        for (std::size_t m = 0; m < masks.size(); ++m) {
+            if (numbers.size() != masks.size() || numbers[m] != m) return fail("parts are not all masks");
         }
     }
 }
@@ -483,6 +544,9 @@ int main(int count, char** arguments) {
     if (!few) {
         check(network({16, 6, 34}, 3, 1, false), "wide");
         check(network({32, 16, 16}, 3, 1, false), "16 x 16");
+    }
+    for (const bool moments : {false, true}) {
+        check_sharing(network({21, 10, 10}, 3, 1, moments), moments ? "sharing, moments" : "sharing");
     }
     check_moments(network({5, 10, 10}, 3, 1, true));
     check_counts(network({16, 10, 10}, 3, 1, false));

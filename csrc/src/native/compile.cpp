@@ -1,5 +1,6 @@
 // From a mask to steps: cut what is dead, merge what is linear, lay out the planes.
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <stdexcept>
 #include <utility>
@@ -59,31 +60,104 @@ CompiledLinear& linear_for(std::vector<CompiledLinear>& linears, int source, boo
     return linears.back();
 }
 
+// Numbers for what is equal, from 0 on.
+class Numbers {
+  public:
+    // And whether it is new.
+    std::pair<int, bool> of(std::vector<std::uint32_t> what) {
+        const auto [place, fresh] = numbers_.emplace(std::move(what), static_cast<int>(numbers_.size()));
+        return {place->second, fresh};
+    }
+
+  private:
+    std::map<std::vector<std::uint32_t>, int> numbers_;
+};
+
 class Compiler {
   public:
-    Compiler(Compiled& compiled, const std::vector<float>& mask) : compiled_(compiled), mask_(mask) {}
+    Compiler(Compiled& compiled, const Masks& masks, const std::vector<int>& kept)
+        : compiled_(compiled), masks_(masks), wanted_(kept) {}
 
-    void compile() {
+    // All but the steps: which variants there are, who makes them, and where they lie.
+    void plan() {
         outputs_ = compiled_.head().sources;
-        for (const int site : compiled_.kept) keep(site);
-        find_live();
-        for (std::size_t v = 0; v < live_.size(); ++v) {
-            if (live_[v]) compiled_.steps.push_back(step(static_cast<int>(v)));
+        for (const int site : wanted_) read_kept(site);
+        for (now_ = 0; now_ < masks_.size(); ++now_) {
+            find_live();
+            find_variants();
+            keep();
         }
+        find_steps();
         find_last_readers();
         lay_out();
     }
 
-  private:
-    float coefficient(const Term& term) const {
-        return term.slot == kNoSlot ? 1.0F : mask_.at(at(term.slot));
-    }
-    // The halo plane that a convolution of `source` reads.
-    PlaneSpec& read_by_convolution(int source, bool rectified) {
-        return (rectified ? compiled_.relu : compiled_.plain)[at(source)];
+    void make_steps() {
+        each_turn([this](const Turn& turn) {
+            if (at(turn.step) == compiled_.steps.size()) compiled_.steps.push_back(step(turn.value));
+        });
     }
 
-    void keep(int site) {
+  private:
+    float coefficient(const Term& term) const {
+        return term.slot == kNoSlot ? 1.0F : masks_[now_].at(at(term.slot));
+    }
+    PlaneSpec& raw(int value) { return compiled_.raw[at(compiled_.variant(now_, value))]; }
+    // The halo plane that a convolution of `source` reads.
+    PlaneSpec& read_by_convolution(int source, bool rectified) {
+        return (rectified ? compiled_.relu : compiled_.plain)[at(compiled_.variant(now_, source))];
+    }
+    static bool convolves(const Term& term) {
+        return term.kind == Term::Kind::kProduct || term.kind == Term::Kind::kDepthwise;
+    }
+    PlaneSpec& read(const Term& term) {
+        return convolves(term) ? read_by_convolution(term.source, term.rectified) : raw(term.source);
+    }
+
+    // visit(term) for all terms of a value that the mask leaves.
+    template <class Visit>
+    void each_term(int value, const Visit& visit) const {
+        for (const Term& term : compiled_.value(value).terms) {
+            if (coefficient(term) != 0) visit(term);
+        }
+    }
+    // Likewise for those that read something.
+    template <class Visit>
+    void each_read(int value, const Visit& visit) const {
+        each_term(value, [&](const Term& term) {
+            if (term.kind != Term::Kind::kConstant) visit(term);
+        });
+    }
+    // visit(turn) for all turns, each under its mask.
+    template <class Visit>
+    void each_turn(const Visit& visit) {
+        std::size_t turn = 0;
+        for (now_ = 0; now_ < masks_.size(); ++now_) {
+            for (; turn < compiled_.masks[now_].end; ++turn) visit(compiled_.turns[turn]);
+        }
+    }
+    // A value with its terms' mask entries, and what `more` says of those that read something.
+    template <class More>
+    std::vector<std::uint32_t> described(int value, const More& more) const {
+        std::vector<std::uint32_t> key{static_cast<std::uint32_t>(value)};
+        std::uint32_t t = 0;
+        for (const Term& term : compiled_.value(value).terms) {
+            const float factor = coefficient(term);
+            if (factor != 0) {
+                key.push_back(t);
+                key.push_back(std::bit_cast<std::uint32_t>(factor));
+                if (term.kind != Term::Kind::kConstant) {
+                    key.push_back(static_cast<std::uint32_t>(more(term)));
+                }
+            }
+            ++t;
+        }
+        return key;
+    }
+
+    // ---- which values are read, by which masks together, and in which form
+
+    void read_kept(int site) {
         for (const int value : compiled_.site(site)) {
             if (compiled_.value(value).kind == Value::Kind::kImages) {
                 throw std::invalid_argument("value " + std::to_string(value) + " has no plane to keep");
@@ -92,38 +166,93 @@ class Compiler {
         }
     }
 
-    // ---- which values are read, and in which form
-
     void find_live() {
-        live_.assign(compiled_.raw.size(), false);
-        for (const int value : outputs_) {
-            live_[at(value)] = true;
-            compiled_.raw[at(value)].used = true;
-        }
-        for (std::size_t v = live_.size(); v-- > 0;) {  // readers come after what they read
-            const Value& value = compiled_.value(static_cast<int>(v));
-            if (!live_[v]) continue;
-            if (value.moments) compiled_.raw[v].used = true;
-            for (const Term& term : value.terms) {
-                if (term.kind != Term::Kind::kConstant && coefficient(term) != 0) read(value, term);
-            }
+        live_.assign(compiled_.program->values().size(), false);
+        for (const int value : outputs_) live_[at(value)] = true;
+        for (int v = static_cast<int>(live_.size()) - 1; v >= 0; --v) {  // readers come after what they read
+            if (live_[at(v)]) each_read(v, [&](const Term& term) { live_[at(term.source)] = true; });
         }
     }
 
-    void read(const Value& reader, const Term& term) {
-        live_[at(term.source)] = true;
-        if (term.kind != Term::Kind::kProduct && term.kind != Term::Kind::kDepthwise) {
-            compiled_.raw[at(term.source)].used = true;
-            return;
+    void find_variants() {
+        CompiledMask& mask = compiled_.masks.emplace_back();
+        mask.variants.assign(live_.size(), kNoVariant);
+        for (int v = 0; v < static_cast<int>(live_.size()); ++v) {
+            if (!live_[at(v)]) continue;
+            const auto [variant, fresh] =
+                variants_.of(described(v, [&](const Term& term) { return mask.variants[at(term.source)]; }));
+            mask.variants[at(v)] = variant;
+            if (fresh) make(v, variant);
         }
-        PlaneSpec& plane = read_by_convolution(term.source, term.rectified);
-        plane.used = true;
-        // Enough zeros for the first tap, and for the last one of the last pixel.
-        const Shape& in = compiled_.value(term.source).shape;
-        const int first = term.shift - term.padding, last_tap = first + (term.kernel - 1) * term.dilation;
-        plane.halo =
-            std::max({plane.halo, -first, (reader.shape.height - 1) * term.stride + last_tap - in.height + 1,
-                      (reader.shape.width - 1) * term.stride + last_tap - in.width + 1});
+        mask.end = compiled_.turns.size();
+        for (const int value : outputs_) raw(value).used = true;
+    }
+
+    void make(int v, int variant) {
+        const Value& value = compiled_.value(v);
+        compiled_.turns.push_back({v, variant});
+        for (auto* planes : {&compiled_.raw, &compiled_.relu, &compiled_.plain}) planes->emplace_back();
+        compiled_.raw.back().used = value.moments;
+        each_read(v, [&](const Term& term) {
+            PlaneSpec& plane = read(term);
+            plane.used = true;
+            if (!convolves(term)) return;
+            // Enough zeros for the first tap, and for the last one of the last pixel.
+            const Shape& in = compiled_.value(term.source).shape;
+            const int first = term.shift - term.padding, last_tap = first + (term.kernel - 1) * term.dilation;
+            plane.halo = std::max({plane.halo, -first,
+                                   (value.shape.height - 1) * term.stride + last_tap - in.height + 1,
+                                   (value.shape.width - 1) * term.stride + last_tap - in.width + 1});
+        });
+    }
+
+    // One step does for all variants of a value that differ in nothing but what they read.
+    void find_steps() {
+        Numbers steps;
+        each_turn([&](Turn& turn) {
+            const auto [step, fresh] = steps.of(described(turn.value, [&](const Term& term) {
+                return convolves(term) ? read_by_convolution(term.source, term.rectified).halo : 0;
+            }));
+            turn.step = step;
+            compiled_.work += work(turn.value);
+            if (fresh) compiled_.weight_bytes += weight_bytes(turn.value);
+        });
+    }
+
+    // Multiply-adds and written numbers of an image.
+    double work(int v) const {
+        const Value& value = compiled_.value(v);
+        double per_number = 1;
+        each_read(v, [&](const Term& term) {
+            const bool dense = term.kind == Term::Kind::kProduct;
+            per_number +=
+                term.kernel * term.kernel * (dense ? compiled_.value(term.source).shape.channels : 1);
+        });
+        return per_number * value.shape.channels * value.shape.height * value.shape.width;
+    }
+
+    // Of its merged weights, at most: transformed ones have 16 numbers for 9.
+    std::size_t weight_bytes(int v) const {
+        std::size_t numbers = 0, t = 0;
+        for (const Term& term : compiled_.value(v).terms) {
+            if (coefficient(term) != 0) numbers += compiled_.packed(v, t).size() * (term.kernel == 3 ? 2 : 1);
+            ++t;
+        }
+        return numbers * kRawElement;
+    }
+
+    void keep() {
+        std::vector<int>& found = compiled_.kept_of.emplace_back();
+        for (const int site : wanted_) {
+            const std::vector<int> variants = compiled_.variants(now_, site);
+            int k = 0;
+            for (; k < static_cast<int>(compiled_.kept.size()); ++k) {
+                const Kept& other = compiled_.kept[at(k)];
+                if (other.site == site && compiled_.variants(other.mask, site) == variants) break;
+            }
+            if (k == static_cast<int>(compiled_.kept.size())) compiled_.kept.push_back({site, now_});
+            found.push_back(k);
+        }
     }
 
     // ---- steps
@@ -261,74 +390,67 @@ class Compiler {
     // ---- planes: a place is free again after its last reader
 
     void find_last_readers() {
-        for (std::size_t s = 0; s < compiled_.steps.size(); ++s) {
-            const CompiledStep& step = compiled_.steps[s];
-            each_plane(step.value, [&](PlaneSpec& plane, int) { plane.last = s; });
-            for (const auto& linear : step.affine.linears) compiled_.raw[at(linear.source)].last = s;
-            for (const auto& product : step.products) {
-                read_by_convolution(product.source, product.rectified).last = s;
+        std::size_t s = 0;
+        for (now_ = 0; now_ < masks_.size(); ++now_) {
+            for (; s < compiled_.masks[now_].end; ++s) {
+                const auto [v, variant, step] = compiled_.turns[s];
+                each_plane(variant, [&](PlaneSpec& plane, int) { plane.last = s; });
+                each_read(v, [&](const Term& term) { read(term).last = s; });
             }
-            for (const auto& depthwise : step.depthwise) {
-                read_by_convolution(depthwise.source, depthwise.rectified).last = s;
-            }
-            for (const auto& pool : step.pools) {
-                for (const auto& linear : pool.linears) compiled_.raw[at(linear.source)].last = s;
-            }
-            const Value& value = compiled_.value(step.value);
-            if (value.kind == Value::Kind::kMaxPool) compiled_.raw[at(value.terms[0].source)].last = s;
+            // The head reads when the mask's turns are over; what is kept is copied right after its own.
+            for (const int value : compiled_.head().sources) raw(value).last = s - 1;
         }
-        // The head reads when all steps have run; what is kept is copied right after its own.
-        for (const int value : compiled_.head().sources)
-            compiled_.raw[at(value)].last = compiled_.steps.size();
     }
 
     void lay_out() {
         Places places;
-        for (std::size_t s = 0; s < compiled_.steps.size(); ++s) {
-            const int made = compiled_.steps[s].value;
-            const Shape& shape = compiled_.value(made).shape;
-            each_plane(made, [&](PlaneSpec& plane, int element) {
+        std::vector<std::vector<const PlaneSpec*>> read_last(compiled_.turns.size());
+        for (std::size_t s = 0; s < compiled_.turns.size(); ++s) {
+            const auto [value, variant, step] = compiled_.turns[s];
+            const Shape& shape = compiled_.value(value).shape;
+            each_plane(variant, [&](PlaneSpec& plane, int element) {
                 if (!plane.used) return;
                 const std::size_t pixels =
                     at(shape.height + 2 * plane.halo) * at(shape.width + 2 * plane.halo);
                 plane.bytes = pixels * at(blocks_of(shape)) * kBlock * at(element);
                 plane.offset = places.take(plane.bytes);
+                read_last[plane.last].push_back(&plane);
             });
-            for (int value = 0; value <= made; ++value) {
-                each_plane(value, [&](const PlaneSpec& plane, int) {
-                    if (plane.used && plane.last == s) places.give(plane.offset, plane.bytes);
-                });
-            }
+            for (const PlaneSpec* plane : read_last[s]) places.give(plane->offset, plane->bytes);
         }
         compiled_.image_bytes = places.end();
     }
 
-    // visit(plane, bytes of an element) for all forms of a value.
+    // visit(plane, bytes of an element) for all forms of a variant.
     template <class Visit>
-    void each_plane(int value, const Visit& visit) {
-        visit(compiled_.raw[at(value)], kRawElement);
-        visit(compiled_.relu[at(value)], compiled_.layout->element_bytes);
-        visit(compiled_.plain[at(value)], compiled_.layout->element_bytes);
+    void each_plane(int variant, const Visit& visit) {
+        visit(compiled_.raw[at(variant)], kRawElement);
+        visit(compiled_.relu[at(variant)], compiled_.layout->element_bytes);
+        visit(compiled_.plain[at(variant)], compiled_.layout->element_bytes);
     }
 
     Compiled& compiled_;
-    const std::vector<float>& mask_;
-    std::vector<int> outputs_;  // values that are read besides by steps
-    std::vector<bool> live_;    // per value
+    const Masks& masks_;
+    const std::vector<int>& wanted_;  // sites
+    std::size_t now_ = 0;             // the mask in hand
+    std::vector<int> outputs_;        // values that are read besides by steps
+    std::vector<bool> live_;          // per value, under that mask
+    Numbers variants_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Compiled> Program::compile(const std::vector<float>& mask,
-                                                 const std::vector<int>& kept) const {
-    auto compiled = std::make_shared<Compiled>();
-    compiled->program = this;
-    compiled->layout = layout_;
-    compiled->raw.resize(values_.size());
-    compiled->relu.resize(values_.size());
-    compiled->plain.resize(values_.size());
-    compiled->kept = kept;
-    Compiler(*compiled, mask).compile();
+Compiled plan(const Program& program, const Masks& masks, const std::vector<int>& kept) {
+    Compiled planned(program);
+    Compiler(planned, masks, kept).plan();
+    return planned;
+}
+
+std::shared_ptr<const Compiled> Program::compile(const Masks& masks, const std::vector<int>& kept) const {
+    auto compiled = std::make_shared<Compiled>(*this);
+    Compiler compiler(*compiled, masks, kept);
+    compiler.plan();
+    compiler.make_steps();
     return compiled;
 }
 

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "arena.hpp"
 #include "compiled.hpp"
@@ -31,9 +33,8 @@ std::size_t site_size(const Compiled& compiled, int site) {
 // Some images on their way through the steps together.
 class ImageGroup {
   public:
-    // codes: per wanted site the words of all images of the run, zero. features: per kept site their values.
-    ImageGroup(const Compiled& compiled, int images, const std::vector<int>& wanted,
-               std::vector<std::vector<std::uint64_t>>& codes, const std::vector<float*>& features)
+    // features: per kept site its values of all images of the run.
+    ImageGroup(const Compiled& compiled, int images, const std::vector<float*>& features)
         : compiled_(compiled),
           steps_(*compiled.layout->steps),
           capacity_(images),
@@ -43,60 +44,46 @@ class ImageGroup {
           moments_(compiled.raw.size()),
           code_places_(compiled.raw.size()),
           kept_places_(compiled.raw.size()) {
-        std::size_t largest = 0;
-        for (std::size_t w = 0; w < wanted.size(); ++w) {
-            const std::size_t per_image = code_words(site_size(compiled, wanted[w]));
-            std::size_t bit = 0;
-            for (const int value : compiled.site(wanted[w])) {
-                const Shape& shape = compiled.value(value).shape;
-                const std::size_t pixels = static_cast<std::size_t>(shape.height) * shape.width;
-                code_places_[static_cast<std::size_t>(value)].push_back({codes[w].data(), per_image, bit});
-                bit += pixels * static_cast<std::size_t>(shape.channels);
-                largest = std::max(largest, pixels * static_cast<std::size_t>(blocks_of(shape)));
-            }
-        }
-        codes_.resize(largest);
         for (std::size_t k = 0; k < compiled.kept.size(); ++k) {
-            const std::size_t per_image = site_size(compiled, compiled.kept[k]);
+            const auto [site, mask] = compiled.kept[k];
+            const std::size_t per_image = site_size(compiled, site);
             std::size_t first = 0;
-            for (const int value : compiled.site(compiled.kept[k])) {
-                kept_places_[static_cast<std::size_t>(value)].push_back({features[k], per_image, first});
+            for (const int value : compiled.site(site)) {
+                kept_places_[index(compiled.variant(mask, value))].push_back({features[k], per_image, first});
                 first += value_size(compiled.value(value).shape);
             }
         }
     }
 
-    // `count` images, the first of which is number `first` of the run.
-    void run(const float* images, int first, int count) {
-        first_ = first;
-        for (const CompiledStep& step : compiled_.steps) {
-            const Value& value = compiled_.value(step.value);
-            const Affine affine = compiled_.batch() ? normalised(step) : Affine{};
-            const Affine& ready = compiled_.batch() ? affine : step.affine;
-            for (int n = 0; n < count; ++n) {
-                clear_border(relu(step.value, n));
-                clear_border(plain(step.value, n));
-                switch (value.kind) {
-                    case Value::Kind::kImages: {
-                        const Shape& s = value.shape;
-                        const std::size_t size = static_cast<std::size_t>(s.channels) * s.height * s.width;
-                        steps_.load_images(images + n * size, s.channels, plain(step.value, n));
-                        break;
-                    }
-                    case Value::Kind::kSum:
-                        sum(step, ready, n);
-                        break;
-                    case Value::Kind::kMaxPool:
-                        max_pool(step, n);
-                        break;
-                }
-            }
-            if (value.moments) measure(step.value, count);
-            for (const KeptPlace& place : kept_places_[static_cast<std::size_t>(step.value)]) {
-                for (int n = 0; n < count; ++n) copy_out(step.value, n, place);
-            }
+    // The codes of a mask's site go to `words`, zero, of all images of the run.
+    void want(std::size_t mask, int site, Codes& words) {
+        const std::size_t per_image = code_words(site_size(compiled_, site));
+        std::size_t bit = 0;
+        for (const int value : compiled_.site(site)) {
+            const Shape& shape = compiled_.value(value).shape;
+            const std::size_t pixels = static_cast<std::size_t>(shape.height) * shape.width;
+            const int variant = compiled_.variant(mask, value);
+            if (variant != kNoVariant) code_places_[index(variant)].push_back({words.data(), per_image, bit});
+            bit += pixels * static_cast<std::size_t>(shape.channels);
+            codes_.resize(std::max(codes_.size(), pixels * static_cast<std::size_t>(blocks_of(shape))));
         }
     }
+
+    // `count` images, the first of which is number `first` of the run. over(mask): called when all that the
+    // mask needs is there.
+    template <class Over>
+    void run(const float* images, int first, int count, const Over& over) {
+        first_ = first;
+        std::size_t turn = 0;
+        for (std::size_t mask = 0; mask < compiled_.masks.size(); ++mask) {
+            look(mask);
+            for (; turn < compiled_.masks[mask].end; ++turn) take(compiled_.turns[turn], images, count);
+            over(mask);
+        }
+    }
+
+    // From here on values are those of this mask.
+    void look(std::size_t mask) { variants_ = compiled_.masks[mask].variants.data(); }
 
     // Mean over pixels, then the classifier.
     void classify(int n, float* pooled, float* logits) const {
@@ -125,11 +112,46 @@ class ImageGroup {
         }
     }
 
-    const Moments& moments(int value) const { return moments_[static_cast<std::size_t>(value)]; }
+    const Moments& moments(int value) const {
+        static const Moments kNone;
+        const int variant = variants_[index(value)];
+        return variant == kNoVariant ? kNone : moments_[index(variant)];
+    }
 
   private:
+    static std::size_t index(int number) { return static_cast<std::size_t>(number); }
+
+    void take(const Turn& turn, const float* images, int count) {
+        const CompiledStep& step = compiled_.steps[index(turn.step)];
+        const Value& value = compiled_.value(step.value);
+        const Affine affine = compiled_.batch() ? normalised(step) : Affine{};
+        const Affine& ready = compiled_.batch() ? affine : step.affine;
+        for (int n = 0; n < count; ++n) {
+            clear_border(relu(step.value, n));
+            clear_border(plain(step.value, n));
+            switch (value.kind) {
+                case Value::Kind::kImages: {
+                    const Shape& s = value.shape;
+                    const std::size_t size = static_cast<std::size_t>(s.channels) * s.height * s.width;
+                    steps_.load_images(images + n * size, s.channels, plain(step.value, n));
+                    break;
+                }
+                case Value::Kind::kSum:
+                    sum(step, ready, n);
+                    break;
+                case Value::Kind::kMaxPool:
+                    max_pool(step, n);
+                    break;
+            }
+        }
+        if (value.moments) measure(step.value, count);
+        for (const KeptPlace& place : kept_places_[index(turn.variant)]) {
+            for (int n = 0; n < count; ++n) copy_out(step.value, n, place);
+        }
+    }
+
     float* raw(int value, int n) const {
-        const PlaneSpec& plane = compiled_.raw[static_cast<std::size_t>(value)];
+        const PlaneSpec& plane = compiled_.raw[index(variants_[index(value)])];
         return plane.used ? reinterpret_cast<float*>(at(plane, n)) : nullptr;
     }
     HaloPlane halo_plane(const PlaneSpec& plane, int value, int n) const {
@@ -138,10 +160,10 @@ class ImageGroup {
         return {at(plane, n), blocks_of(shape), shape.height, shape.width, plane.halo};
     }
     HaloPlane relu(int value, int n) const {
-        return halo_plane(compiled_.relu[static_cast<std::size_t>(value)], value, n);
+        return halo_plane(compiled_.relu[index(variants_[index(value)])], value, n);
     }
     HaloPlane plain(int value, int n) const {
-        return halo_plane(compiled_.plain[static_cast<std::size_t>(value)], value, n);
+        return halo_plane(compiled_.plain[index(variants_[index(value)])], value, n);
     }
     char* at(const PlaneSpec& plane, int n) const {
         return arena_.data() + plane.offset * static_cast<std::size_t>(capacity_) +
@@ -172,7 +194,7 @@ class ImageGroup {
         Affine ready = step.affine;
         for (CompiledLinear& linear : ready.linears) {
             if (!linear.normalised) continue;
-            const Moments& moments = moments_[static_cast<std::size_t>(linear.source)];
+            const Moments& moments = this->moments(linear.source);
             for (std::size_t c = 0; c < linear.scale.size(); ++c) {
                 linear.scale[c] *= moments.scale[c];
                 ready.bias[c] -= linear.scale[c] * moments.mean[c];
@@ -183,7 +205,7 @@ class ImageGroup {
 
     void sum(const CompiledStep& step, const Affine& affine, int n) {
         const Shape& shape = compiled_.value(step.value).shape;
-        const std::vector<CodePlace>& places = code_places_[static_cast<std::size_t>(step.value)];
+        const std::vector<CodePlace>& places = code_places_[index(variants_[index(step.value)])];
         const Outputs out{raw(step.value, n), relu(step.value, n), plain(step.value, n),
                           places.empty() ? nullptr : codes_.data()};
         if (step.only_depthwise()) {
@@ -275,7 +297,7 @@ class ImageGroup {
         const Shape& shape = compiled_.value(value).shape;
         const int blocks = blocks_of(shape), pixels = shape.height * shape.width;
         const auto channels = static_cast<std::size_t>(blocks) * kBlock;
-        Moments& moments = moments_[static_cast<std::size_t>(value)];
+        Moments& moments = moments_[index(variants_[index(value)])];
         moments = {std::vector<float>(channels), std::vector<float>(channels), std::vector<float>(channels)};
         const double size = static_cast<double>(count) * pixels;
         for (int b = 0; b < blocks; ++b) {
@@ -301,9 +323,10 @@ class ImageGroup {
     Arena arena_;
     std::vector<float> scratch_;
     std::vector<float> transformed_;
-    std::vector<Moments> moments_;
-    std::vector<std::vector<CodePlace>> code_places_;  // per value
-    std::vector<std::vector<KeptPlace>> kept_places_;  // per value
+    const int* variants_ = nullptr;                    // of the mask in hand, per value
+    std::vector<Moments> moments_;                     // per variant
+    std::vector<std::vector<CodePlace>> code_places_;  // per variant
+    std::vector<std::vector<KeptPlace>> kept_places_;  // per variant
     std::vector<std::uint16_t> codes_;                 // of one value and image [block][pixel]
     int first_ = 0;
 };
@@ -317,61 +340,88 @@ Count counted(const std::vector<float>& logits, const std::int64_t* labels, std:
     return count;
 }
 
-// Images whose planes stay in cache together: of a step's weights, which are read once for all of them, late
-// layers have more than of planes.
-int together(const Compiled& compiled) {
-    constexpr std::size_t kCache = std::size_t{8} << 20, kMost = 8;
-    return static_cast<int>(
-        std::clamp(kCache / std::max<std::size_t>(compiled.image_bytes, 1), std::size_t{1}, kMost));
+// Codes of one site and the same variants are one, whoever asks for them.
+void want(ImageGroup& group, const Compiled& compiled, int count, const std::vector<std::vector<int>>& wanted,
+          std::vector<Output>& outputs) {
+    std::map<std::pair<int, std::vector<int>>, std::shared_ptr<Codes>> made;
+    for (std::size_t mask = 0; mask < wanted.size(); ++mask) {
+        for (const int site : wanted[mask]) {
+            std::shared_ptr<Codes>& codes = made[{site, compiled.variants(mask, site)}];
+            if (!codes) {
+                codes = std::make_shared<Codes>(static_cast<std::size_t>(count) *
+                                                code_words(site_size(compiled, site)));
+                group.want(mask, site, *codes);
+            }
+            outputs[mask].codes.push_back(codes);
+        }
+    }
+}
+
+void hand_out_moments(ImageGroup& group, const Compiled& compiled, std::vector<Output>& outputs) {
+    for (std::size_t mask = 0; mask < outputs.size(); ++mask) {
+        group.look(mask);
+        for (std::size_t v = 0; v < compiled.program->values().size(); ++v) {
+            const Value& value = compiled.value(static_cast<int>(v));
+            if (!value.moments) continue;
+            const Moments& moments = group.moments(static_cast<int>(v));
+            const auto cut = [&](const std::vector<float>& all) {
+                const auto size = static_cast<std::ptrdiff_t>(all.size());
+                return std::vector<float>(all.begin(),
+                                          all.begin() + std::min<std::ptrdiff_t>(value.shape.channels, size));
+            };
+            outputs[mask].means.push_back(cut(moments.mean));
+            outputs[mask].variances.push_back(cut(moments.variance));
+        }
+    }
 }
 
 }  // namespace
 
+std::size_t run_bytes(const Compiled& compiled, int images) {
+    return compiled.image_bytes * static_cast<std::size_t>(images_together(compiled, images)) +
+           compiled.weight_bytes;
+}
+
 std::vector<std::size_t> kept_sizes(const Compiled& compiled) {
     std::vector<std::size_t> sizes;
-    for (const int site : compiled.kept) sizes.push_back(site_size(compiled, site));
+    for (const Kept& kept : compiled.kept) sizes.push_back(site_size(compiled, kept.site));
     return sizes;
 }
 
-Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
-           const std::vector<float*>& features, const std::int64_t* labels) {
-    const int size = compiled.batch() ? count : std::min(count, together(compiled));
+const std::vector<std::vector<int>>& kept_of(const Compiled& compiled) { return compiled.kept_of; }
+
+std::vector<Output> run(const Compiled& compiled, const float* images, int count,
+                        const std::vector<std::vector<int>>& wanted, const std::vector<float*>& features,
+                        const std::int64_t* labels) {
+    const int size = images_together(compiled, count);
     const Shape& in = compiled.value(0).shape;
     const std::size_t image = static_cast<std::size_t>(in.channels) * in.height * in.width;
     const auto classes = static_cast<std::size_t>(compiled.head().classes);
-    Output output;
-    output.logits.resize(static_cast<std::size_t>(count) * classes);
-    for (const int site : wanted) {
-        output.codes.emplace_back(static_cast<std::size_t>(count) * code_words(site_size(compiled, site)));
-    }
     const std::size_t width = compiled.head().weights.size() / std::max<std::size_t>(classes, 1);
-    output.pooled.resize(static_cast<std::size_t>(count) * width);
-    ImageGroup group(compiled, size, wanted, output.codes, features);
+    std::vector<Output> outputs(compiled.masks.size());
+    for (Output& output : outputs) {
+        output.logits.resize(static_cast<std::size_t>(count) * classes);
+        output.pooled.resize(static_cast<std::size_t>(count) * width);
+    }
+    ImageGroup group(compiled, size, features);
+    want(group, compiled, count, wanted, outputs);
     for (int begin = 0; begin < count; begin += size) {
         const int here = std::min(size, count - begin);
-        group.run(images + static_cast<std::size_t>(begin) * image, begin, here);
-        for (int n = 0; n < here; ++n) {
-            const auto at = static_cast<std::size_t>(begin + n);
-            group.classify(n, output.pooled.data() + at * width, output.logits.data() + at * classes);
-        }
+        group.run(images + static_cast<std::size_t>(begin) * image, begin, here, [&](std::size_t mask) {
+            for (int n = 0; n < here; ++n) {
+                const auto at = static_cast<std::size_t>(begin + n);
+                group.classify(n, outputs[mask].pooled.data() + at * width,
+                               outputs[mask].logits.data() + at * classes);
+            }
+        });
     }
-    for (std::size_t v = 0; v < compiled.raw.size(); ++v) {
-        const Value& value = compiled.value(static_cast<int>(v));
-        if (!value.moments) continue;
-        const Moments& moments = group.moments(static_cast<int>(v));
-        const auto cut = [&](const std::vector<float>& all) {
-            return std::vector<float>(
-                all.begin(), all.begin() + std::min<std::ptrdiff_t>(value.shape.channels,
-                                                                    static_cast<std::ptrdiff_t>(all.size())));
-        };
-        output.means.push_back(cut(moments.mean));
-        output.variances.push_back(cut(moments.variance));
-    }
-    if (labels != nullptr) {
+    hand_out_moments(group, compiled, outputs);
+    if (labels == nullptr) return outputs;
+    for (Output& output : outputs) {
         output.counted = counted(output.logits, labels, static_cast<std::size_t>(count), classes);
         output.logits = {};
     }
-    return output;
+    return outputs;
 }
 
 }  // namespace znas::native

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from threading import local
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine import __version__, _core, kernels
-from znas_engine.backends.native_cuda import CudaPass, masks_together
+from znas_engine.backends import native_cuda, sharing
+from znas_engine.backends.native_cuda import CudaPass
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.backends.native_maps import Maps, variances
 from znas_engine.backends.passes import Images, Labels, MaskedPass
@@ -29,6 +31,7 @@ from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
 from znas_engine.graph import Graph
 from znas_engine.scores import NO_LOGITS, CodeSite, HostCodes, Observation
+from znas_engine.scores.codes import Agreements
 from znas_engine.spaces import Mask
 from znas_engine.supernet.normalisation import Statistics, chunks
 
@@ -104,7 +107,13 @@ class Native(Evaluator):
         return CpuPass(self.graph, lowering, program, reads)
 
     def masks_together(self, reads: frozenset[str], images: int) -> int:
-        return 1 if kind_of(self.devices[0]) == "cpu" else masks_together(reads, images)
+        if kind_of(self.devices[0]) == "cpu":
+            return sharing.masks_together(self.graph, reads, images)
+        return native_cuda.masks_together(reads, images)
+
+    def neighbours(self, masks: Mask) -> NDArray[np.intp]:
+        on_cpu = kind_of(self.devices[0]) == "cpu"
+        return sharing.neighbours(masks) if on_cpu else super().neighbours(masks)
 
     def lower(
         self,
@@ -147,7 +156,7 @@ class Native(Evaluator):
             norms, moments = there.norms, there.statistics(self.space.mixture(), images)
         else:
             lowering, program = self.lower(weight, None, dtype="float32", target=fastest_isa())
-            found = program.compile(self.space.mixture(), []).run(images, [])
+            (found,) = program.compile(self.space.mixture()[None], []).run(images, [[]])
             norms, moments = lowering.norms, (found.means, found.variances)
         mixture = self.graph.live(self.space.mixture())
         statistics = Statistics.identity(self.graph)
@@ -187,7 +196,8 @@ def _drawn_once(environment: Environment) -> Weight:
 
 
 class CpuPass:
-    """A `CountingPass` on this machine's processor."""
+    """A `BatchedPass` and `CountingPass` on this machine's processor: masks of one call share the values on
+    which they agree."""
 
     def __init__(
         self, graph: Graph, lowering: Lowering, program: _core.Program, reads: frozenset[str]
@@ -198,25 +208,51 @@ class CpuPass:
         self.reads = reads
         self.lowering = lowering
         self.maps = Maps.of(graph, lowering, reads)
-        #: Of each thread, the mask that it ran last: chunks of one mask follow one another.
+        #: Of each thread, the masks that it ran last: chunks of images follow one another.
         self.last = local()
 
     def __call__(self, mask: Mask, images: Images) -> Observation:
-        return self._seen(mask, images, None)
+        return self.batch(mask[None], images)[0]
+
+    def batch(self, masks: Mask, images: Images) -> list[Observation]:
+        return self._seen(masks, images, None)
 
     def count(self, masks: Mask, images: Images, labels: Labels) -> list[Observation]:
-        return [self._seen(mask, images, labels) for mask in masks]
+        return self._seen(masks, images, labels)
 
-    def _seen(self, mask: Mask, images: Images, labels: Labels | None) -> Observation:
-        nodes = self.graph.nodes
-        sites = self.graph.relu_sites(self.graph.live(mask)) if "codes" in self.reads else {}
-        wanted = [value for value, modules in sites.items() if modules]
+    def _seen(self, masks: Mask, images: Images, labels: Labels | None) -> list[Observation]:
+        modules = [self._modules(mask) for mask in masks]
         with kernels.refusals():
-            found = self._compiled(mask).run(images, [self.sites[value] for value in wanted], labels)
-        bits = [math.prod(nodes[value].shape) for value in wanted]
+            made = self._compiled(masks).run(
+                images, [[self.sites[value] for value in sites] for sites in modules], labels
+            )
+        times = Counter(id(packed) for found in made for packed in found.codes)
+        known = Agreements(packed for found in made for packed in found.codes if times[id(packed)] > 1)
+        return [
+            self._observation(mask, sites, found, images, known)
+            for mask, sites, found in zip(masks, modules, made, strict=True)
+        ]
+
+    def _modules(self, mask: Mask) -> dict[int, int]:
+        """Of every value whose codes are wanted, the live ReLU modules that read it."""
+        if "codes" not in self.reads:
+            return {}
+        sites = self.graph.relu_sites(self.graph.live(mask))
+        return {value: modules for value, modules in sites.items() if modules}
+
+    def _observation(
+        self,
+        mask: Mask,
+        modules: dict[int, int],
+        found: _core.Output,
+        images: Images,
+        known: Agreements,
+    ) -> Observation:
+        nodes = self.graph.nodes
+        bits = [math.prod(nodes[value].shape) for value in modules]
         return Observation(
             NO_LOGITS if found.logits is None else found.logits,
-            codes=HostCodes(map(CodeSite, found.codes, bits, [sites[value] for value in wanted])),
+            codes=HostCodes(map(CodeSite, found.codes, bits, modules.values()), known),
             pooled=found.pooled if "pooled" in self.reads else None,
             variances=variances(self.graph, self.lowering, mask, found.variances)
             if "variances" in self.reads
@@ -231,10 +267,10 @@ class CpuPass:
             ),
         )
 
-    def _compiled(self, mask: Mask) -> _core.Compiled:
-        """The mask's steps."""
-        key = mask.tobytes()
+    def _compiled(self, masks: Mask) -> _core.Compiled:
+        """The masks' steps."""
+        key = masks.tobytes()
         if getattr(self.last, "key", None) != key:
-            self.last.made, self.last.key = self.program.compile(mask, self.maps.sites), key
+            self.last.made, self.last.key = self.program.compile(masks, self.maps.sites), key
         made: _core.Compiled = self.last.made
         return made

@@ -46,11 +46,30 @@ class Codes(ABC):
         """The same in the host's memory."""
 
 
-class HostCodes(Codes):
-    """Codes in the host's memory."""
+class Agreements:
+    """Of images in the codes of a site. of_several: codes that several masks have, counted once."""
 
-    def __init__(self, sites: Iterable[CodeSite] = ()) -> None:
+    def __init__(self, of_several: Iterable[NDArray[np.uint64]] = ()) -> None:
+        self._of_several = {id(packed): packed for packed in of_several}
+        self._counted: dict[int, NDArray[np.int64]] = {}
+
+    def of(self, site: CodeSite) -> NDArray[np.int64]:
+        """int64 [N, N], of one ReLU module."""
+        key = id(site.packed)
+        found = self._counted.get(key)
+        if found is None:
+            found = kernels.code_gram(site.packed, site.bits)
+            if key in self._of_several:
+                self._counted[key] = found
+        return found
+
+
+class HostCodes(Codes):
+    """Codes in the host's memory. known: what masks of one call have in common."""
+
+    def __init__(self, sites: Iterable[CodeSite] = (), known: Agreements | None = None) -> None:
         self._sites = tuple(sites)
+        self._known = known or Agreements()
 
     def __len__(self) -> int:
         return len(self._sites)
@@ -65,7 +84,7 @@ class HostCodes(Codes):
         images = len(self._sites[0].packed)
         total = np.zeros((images, images), np.int64)
         for site in self._sites:
-            total += site.modules * kernels.code_gram(site.packed, site.bits)
+            total += site.modules * self._known.of(site)
         return total
 
 

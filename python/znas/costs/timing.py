@@ -206,8 +206,8 @@ def _native(graph: Graph, weight: Callable[[Any], NDArray[np.float32]], images: 
     builder = ProgramBuilder()
     Lowering(graph, weight, Statistics.identity(graph), (1, 1), builder)
     program = builder.build(precision="float32", target=fastest_isa())
-    made = program.compile(np.ones((1, 1), np.float32), [])
-    return lambda: made.run(images, [])
+    made = program.compile(np.ones((1, 1, 1), np.float32), [])
+    return lambda: made.run(images, [[]])
 
 
 def _ort(model: bytes, images: Images, device: str, threads: int) -> Run:

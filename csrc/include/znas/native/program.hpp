@@ -1,9 +1,11 @@
-// A supernet as a program of fused steps, compiled once per mask and run on any number of images.
+// A supernet as a program of fused steps, compiled for some masks and run on any number of images.
 //
 // A value is one tensor of the network. A sum is bias + linear terms + convolutions of other values, dense or
 // depthwise; a term is multiplied by the mask entry of its slot. Under a mask, terms with a zero entry and
 // values that nobody reads are cut, and dense convolutions of one input are merged into one: a 1x1 becomes
-// the centre of a 3x3.
+// the centre of a 3x3. Masks that are compiled together share every value on all of whose terms, and on those
+// of all that these read, they agree: it is computed once, and is the same to the bit as if each mask were
+// compiled alone.
 #pragma once
 
 #include <cstddef>
@@ -84,15 +86,20 @@ struct Count {
     bool finite = true;        // whether all logits are
 };
 
+using Codes = std::vector<std::uint64_t>;
+
+// What a mask gives.
 struct Output {
     std::vector<float> logits;                         // [images, classes]
-    std::vector<std::vector<std::uint64_t>> codes;     // per wanted site [images, words]
+    std::vector<std::shared_ptr<const Codes>> codes;   // per wanted site [images, words]; equal ones are one
     std::vector<float> pooled;                         // what the classifier reads [images, channels]
     std::vector<std::vector<float>> means, variances;  // per value with moments, where live
     std::optional<Count> counted;                      // in the place of logits
 };
 
 class Compiled;
+// Each [slots].
+using Masks = std::vector<std::vector<float>>;
 
 class Program {
   public:
@@ -100,11 +107,15 @@ class Program {
     Program(std::vector<Value> values, Head head, std::vector<std::vector<int>> sites, const Layout& layout);
     ~Program();
 
-    // The steps that `mask` [slots] leaves. kept: sites whose values a run hands out, also where no logit
-    // depends on them. Safe to call from several threads; throws std::invalid_argument for a site of values
-    // that are neither sums nor pools.
-    std::shared_ptr<const Compiled> compile(const std::vector<float>& mask,
-                                            const std::vector<int>& kept = {}) const;
+    // The steps that the masks leave. kept: sites whose values a run hands out, also where no logit depends
+    // on them. Safe to call from several threads; throws std::invalid_argument for a site of values that are
+    // neither sums nor pools.
+    std::shared_ptr<const Compiled> compile(const Masks& masks, const std::vector<int>& kept = {}) const;
+
+    // The numbers of masks that are best compiled together, in the order in which they are: see parts.cpp.
+    // images: of a run.
+    std::vector<std::vector<std::size_t>> parts(const Masks& masks, const std::vector<int>& kept,
+                                                int images) const;
 
     const std::vector<Value>& values() const { return values_; }
     const Head& head() const { return head_; }
@@ -127,14 +138,22 @@ class Program {
     std::vector<std::vector<std::vector<float>>> packed_;  // per value and term
 };
 
-// How many values of each kept site an image has.
-std::vector<std::size_t> kept_sizes(const Compiled& compiled);
+// Bytes that masks which run together may take beside what the one with the most takes alone.
+inline constexpr std::size_t kShared = std::size_t{1} << 27;
+// What a run on `images` images takes, at most: planes and merged weights.
+std::size_t run_bytes(const Compiled& compiled, int images);
 
-// images [count, channels, height, width]; wanted: sites whose codes are asked for; features: per kept site
-// room for its values [count, channels, height, width]; labels: [count], each in [0, classes), or null where
-// logits are asked for and no count. One thread, safe to call from several at once. The program's layout is
-// one of `layout_of`.
-Output run(const Compiled& compiled, const float* images, int count, const std::vector<int>& wanted,
-           const std::vector<float*>& features, const std::int64_t* labels = nullptr);
+// What is handed out of kept sites: how many values an image has there, and for every mask and site that was
+// to be kept, which of these it is.
+std::vector<std::size_t> kept_sizes(const Compiled& compiled);
+const std::vector<std::vector<int>>& kept_of(const Compiled& compiled);
+
+// images [count, channels, height, width]; wanted: per mask the sites whose codes are asked for; features:
+// per kept size room for its values [count, channels, height, width]; labels: [count], each in [0, classes),
+// or null where logits are asked for and no count. One thread, safe to call from several at once. The
+// program's layout is one of `layout_of`. -> what every mask gives.
+std::vector<Output> run(const Compiled& compiled, const float* images, int count,
+                        const std::vector<std::vector<int>>& wanted, const std::vector<float*>& features,
+                        const std::int64_t* labels = nullptr);
 
 }  // namespace znas::native
