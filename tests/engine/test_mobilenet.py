@@ -99,10 +99,16 @@ PARTS = V2.split("/")
         ("/".join([*PARTS, "6x3"]), "expected 6 stages"),
         (V2.replace("/6x3,6x3,6x3,6x3/", "/6x3,6x3,6x3/"), "not a mobilenet architecture"),
         (V2.replace("/", ","), "not a mobilenet architecture"),
-        (V2.replace("6x3", "6x9", 1), r"unknown mobilenet operation '6x9': choose one of identity, mb3_k3, .*"),
+        (
+            V2.replace("6x3", "6x9", 1),
+            r"unknown mobilenet operation '6x9': choose one of identity, mb3_k3, .*",
+        ),
         (V2.replace("6x3", "4x3", 1), "unknown mobilenet operation '4x3'"),
         (V2.replace("6x3", "", 1), "unknown mobilenet operation ''"),
-        ("-" + V2[3:], r"layer 1 of .* is the first of its stage and cannot be an identity: .*write one of mb3"),
+        (
+            "-" + V2[3:],
+            r"layer 1 of .* is the first of its stage and cannot be an identity: .*write one of mb3",
+        ),
         (["mb6_k3"] * 20 + ["identity"], "layer 21 of a mobilenet architecture is the first of its stage"),
         (["mb6_k3"] * 20, "or 21 operations"),
         (["mb6_k3"] * 20 + ["mb6_k33"], "did you mean 'mb6_k3'"),
