@@ -126,6 +126,9 @@ class CodeArrays {
     std::map<const native::Codes*, py::object> made_;
 };
 
+// Bytes that masks which run together may take beside what the one with the most takes alone.
+constexpr std::size_t kShared = std::size_t{1} << 27;
+
 // Some masks, those that share work compiled together. For one thread at a time.
 class Runnable {
   public:
@@ -163,7 +166,7 @@ class Runnable {
     void divide(int images) {
         if (images == images_) return;
         const py::gil_scoped_release released;
-        auto parts = program_->parts(masks_, kept_, images);
+        auto parts = program_->parts(masks_, kept_, images, kShared);
         if (parts != parts_) compiled_.reset();
         parts_ = std::move(parts);
         images_ = images;
@@ -259,7 +262,7 @@ void register_native(py::module_& m) {
         .def("run", &Runnable::run, py::arg("images"), py::arg("wanted"), py::arg("labels") = py::none())
         .def_property_readonly("bytes", &Runnable::bytes)
         .def_property_readonly("parts", &Runnable::parts);
-    m.attr("SHARED_BYTES") = native::kShared;
+    m.attr("SHARED_BYTES") = kShared;
     py::class_<Program, std::shared_ptr<Program>>(m, "Program")
         .def(
             "compile",

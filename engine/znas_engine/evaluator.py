@@ -238,8 +238,8 @@ class Evaluator(ABC):
         return 1
 
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
-        """The numbers of masks [G, E, O] in the order in which threads get them: a `BatchedPass` may share the
-        work of those that come at once."""
+        """The numbers of masks [G, E, O] in the order in which threads get them: a `BatchedPass` may share
+        the work of those that come at once."""
         return np.arange(len(masks))
 
     def _admitted(self, environment: Environment, scores: Sequence[Score], rows: Any) -> slice:

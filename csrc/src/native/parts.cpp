@@ -27,8 +27,9 @@ struct Branch {
 
 class Parts {
   public:
-    Parts(const Program& program, const Masks& masks, const std::vector<int>& kept, int images)
-        : program_(program), masks_(masks), kept_(kept), images_(images) {
+    Parts(const Program& program, const Masks& masks, const std::vector<int>& kept, int images,
+          std::size_t room)
+        : program_(program), masks_(masks), kept_(kept), images_(images), room_(room) {
         for (const Value& value : program.values()) {
             for (const Term& term : value.terms) {
                 const auto slot = static_cast<std::size_t>(term.slot);
@@ -101,13 +102,14 @@ class Parts {
             most = std::max(most, bytes_[mask]);
         }
         const Compiled together = plan(program_, masks, kept_);
-        return together.work <= kWorthwhile * work && run_bytes(together, images_) <= kShared + most;
+        return together.work <= kWorthwhile * work && run_bytes(together, images_) <= room_ + most;
     }
 
     const Program& program_;
     const Masks& masks_;
     const std::vector<int>& kept_;
     const int images_;
+    const std::size_t room_;
     std::vector<std::size_t> slots_;  // in the order in which values read them
     std::vector<double> work_;        // of each mask alone
     std::vector<std::size_t> bytes_;  // likewise
@@ -117,9 +119,9 @@ class Parts {
 }  // namespace
 
 std::vector<std::vector<std::size_t>> Program::parts(const Masks& masks, const std::vector<int>& kept,
-                                                     int images) const {
+                                                     int images, std::size_t room) const {
     if (masks.size() == 1) return {{0}};
-    return Parts(*this, masks, kept, images).found();
+    return Parts(*this, masks, kept, images, room).found();
 }
 
 }  // namespace znas::native

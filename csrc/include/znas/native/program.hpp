@@ -113,9 +113,10 @@ class Program {
     std::shared_ptr<const Compiled> compile(const Masks& masks, const std::vector<int>& kept = {}) const;
 
     // The numbers of masks that are best compiled together, in the order in which they are: see parts.cpp.
-    // images: of a run.
-    std::vector<std::vector<std::size_t>> parts(const Masks& masks, const std::vector<int>& kept,
-                                                int images) const;
+    // images: of a run. room: bytes that those of a part may take beside what the one with the most takes
+    // alone.
+    std::vector<std::vector<std::size_t>> parts(const Masks& masks, const std::vector<int>& kept, int images,
+                                                std::size_t room) const;
 
     const std::vector<Value>& values() const { return values_; }
     const Head& head() const { return head_; }
@@ -138,8 +139,6 @@ class Program {
     std::vector<std::vector<std::vector<float>>> packed_;  // per value and term
 };
 
-// Bytes that masks which run together may take beside what the one with the most takes alone.
-inline constexpr std::size_t kShared = std::size_t{1} << 27;
 // What a run on `images` images takes, at most: planes and merged weights.
 std::size_t run_bytes(const Compiled& compiled, int images);
 
