@@ -133,14 +133,15 @@ def test_a_weight_that_overflows_is_named(dtype: str, value: float) -> None:
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_every_masked_edge_is_one_function(space: SearchSpace[Any], images: Batch) -> None:
-    """`nas::MaskedSum`, whose body is in the model and whose attribute lets a TensorRT plugin take it over; a
-    mask that is compiled in leaves none."""
+    """`nas::MaskedSum`, whose body is in the model and whose attribute lets a TensorRT plugin take it over, or
+    where edges have other numbers of operations another one; a mask that is compiled in leaves none."""
     environment = Environment(0, "gaussian", images)
     model = onnx.load_from_string(exported(space, "identity", "float32", environment))
-    (function,) = model.functions
-    assert (function.domain, function.name) == ("nas", "MaskedSum")
+    functions = {(each.domain, each.name): each for each in model.functions}
+    assert ("nas", "MaskedSum") in functions
+    assert len(functions) == len(model.functions) == len({len(each.input) for each in functions.values()})
     edges = [node for node in model.graph.node if node.domain == "nas"]
-    assert {edge.op_type for edge in edges} == {"MaskedSum"}
+    assert {(edge.domain, edge.op_type) for edge in edges} == set(functions)
     assert {(each.name, each.s) for edge in edges for each in edge.attribute} == {
         ("plugin_namespace", b"nas")
     }
@@ -149,7 +150,7 @@ def test_every_masked_edge_is_one_function(space: SearchSpace[Any], images: Batc
         slot for node in graph.nodes if isinstance(node, Mixed) for slot in node.slots if slot is not None
     ]
     assert len(slots) == sum(len(edge.input) - 1 for edge in edges)
-    assert {len(edge.input) for edge in edges} == {len(function.input)}
+    assert all(len(edge.input) == len(functions["nas", edge.op_type].input) for edge in edges)
     fixed = onnx.load_from_string(
         export(graph, environment.weight, statistics=Statistics.identity(graph), mask=space.mixture())
     )

@@ -143,17 +143,18 @@ def test_sizes_are_those_of_the_architecture(space: str) -> None:
 @pytest.mark.parametrize("space", SPACE_NAMES)
 @pytest.mark.parametrize("score", ["params", "flops"])
 def test_size_of_a_mixture_is_the_expected_size(space: str, score: str) -> None:
-    """Masks that give every edge the same operation use every (edge, operation) once: their mean is the
-    mixture's value, which is linear in the mask."""
+    """It is linear in the mask: what every operation adds by itself, as much as it stands in the mixture."""
     searched = SPACES[space]
-    edges, operations = searched.shape
     environment = Environment(0, "gaussian", Batch(np.zeros((1, 3, 16, 16), np.float32), None))
-    same = np.stack([np.tile(row, (edges, 1)) for row in np.eye(operations, dtype=np.float32)])
+    alone = np.zeros((int(searched.mixed.sum()), *searched.shape), np.float32)
+    alone[np.arange(len(alone)), *np.nonzero(searched.mixed)] = 1
     evaluator = get_backend("native")(searched, small(searched))
-    masks = np.concatenate([searched.mixture()[None], same])
+    masks = np.concatenate([searched.mixture()[None], np.zeros_like(alone[:1]), alone])
     scores = evaluator.evaluate(masks, score=get_score(score), environments=[environment])
     assert scores.evaluations == 0
-    assert scores.values[0, 0] == pytest.approx(scores.values[0, 1:].mean(), rel=1e-6)
+    mixture, nothing, *each = scores.values[0]
+    added = searched.mixture()[searched.mixed] @ (np.array(each) - nothing)
+    assert mixture == pytest.approx(nothing + added, rel=1e-6)
 
 
 @given(st.data())

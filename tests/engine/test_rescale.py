@@ -37,7 +37,8 @@ def extreme_masks(space: SearchSpace[Any]) -> dict[str, Mask]:
         name: np.tile(np.eye(len(space.operations), dtype=np.float32)[o], (len(space.edges), 1))
         for o, name in enumerate(space.operations)
     }
-    return alone | {"all": np.ones(space.shape, np.float32)}
+    alone |= {"all": np.ones(space.shape, np.float32)}
+    return {name: mask * space.mixed for name, mask in alone.items()}
 
 
 def every_kind(space: SearchSpace[Any]) -> dict[str, Mask]:
@@ -120,8 +121,10 @@ def test_scaling_is_exact(space: SearchSpace[Any], images: Batch) -> None:
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_cells_are_of_the_order_of_one(space: SearchSpace[Any], images: Batch) -> None:
-    """Under masks by which values grow a million times, scaled cells stay within 2^-8 and 2^8 of 1."""
-    reference, environment, rescale = made(space, replace(small(space), cells=3), images)
+    """Under masks by which values grow a million times, scaled cells stay within 2^-8 and 2^8 of 1. Behind
+    60 layers they would leave float32."""
+    cells = 3 if len(space.supernet(small(space)).cells) < 20 else 1
+    reference, environment, rescale = made(space, replace(small(space), cells=cells), images)
     kinds = every_kind(space)
     seen = reference.observe(np.stack(list(kinds.values())), environment, reads=["features"])
     growth = []
