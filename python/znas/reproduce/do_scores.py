@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from znas.reproduce.correlation import Scored, entry_of, functions, in_brackets, interval_in_words
+from znas.reproduce.rows import cells_in_words
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Correlation
 from znas.request import Request
@@ -79,8 +80,8 @@ def against_accuracy(
             ),
             (
                 f"{setup.dataset.name}, {setup.images} images of {setup.dataset.resolution} pixels, norm "
-                f"{setup.norm}, {setup.macro.channels} channels, {setup.macro.cells} {space.cells_are}, seed "
-                f"{setup.seed}"
+                f"{setup.norm}, {setup.macro.channels} channels, {cells_in_words(space, setup.macro.cells)}, "
+                f"seed {setup.seed}"
             ),
         ],
         records=[_record(entry) for entry in entries],

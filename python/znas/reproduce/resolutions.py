@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from znas.hooks import QUIET
 from znas.reproduce.correlation import Scored, combination, functions, in_brackets, score_architectures
 from znas.reproduce.folder import SCORES
+from znas.reproduce.rows import cells_in_words
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Correlation, kendall, over_functions, rank_correlations
 from znas.request import Request
@@ -111,7 +112,7 @@ def resolutions(
             (
                 f"{setup.dataset.name} images, which are shown at every resolution as --resolution does "
                 f"(larger than their own: enlarged), {setup.images} of them, norm {setup.norm}, "
-                f"{setup.macro.channels} channels, {setup.macro.cells} {setup.space.cells_are}"
+                f"{setup.macro.channels} channels, {cells_in_words(setup.space, setup.macro.cells)}"
             ),
             "seconds: of measuring every function once at these pixels, all single scores of the set",
         ],

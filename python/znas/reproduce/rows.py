@@ -126,7 +126,7 @@ def _default(space: SearchSpace[Any]) -> Iterator[Row]:
     assert preset.norm is not None
     scores = get_scores(preset.score)
     method = Method.of(preset, space, scores)
-    size = f"{preset.images} images, norm {preset.norm}, {_cells_in_words(space, preset.supernet_cells or 0)}"
+    size = f"{preset.images} images, norm {preset.norm}, {cells_in_words(space, preset.supernet_cells or 0)}"
     what = (
         f"znas.search with nothing but data: {preset.score}, a shortlist of {preset.finalists:,} among as "
         f"many random ones, halved over {preset.envs} environments; {size}"
@@ -277,10 +277,11 @@ def _proxy(space: SearchSpace[Any]) -> Macro:
 
 def _proxy_words(space: SearchSpace[Any]) -> str:
     proxy = _proxy(space)
-    return f"in networks of {proxy.channels} channels and {_cells_in_words(space, proxy.cells)}"
+    return f"in networks of {proxy.channels} channels and {cells_in_words(space, proxy.cells)}"
 
 
-def _cells_in_words(space: SearchSpace[Any], cells: int) -> str:
+def cells_in_words(space: SearchSpace[Any], cells: int) -> str:
+    """2 cells per stage"""
     noun, _, rest = space.cells_are.partition(" ")
     return f"{cells} {noun.removesuffix('s') if cells == 1 else noun} {rest}".strip()
 
