@@ -63,7 +63,9 @@ def fitting(
     for edges in topologies(space, worth_of_edge, kept):
         found: list[Mask] = []
         masks = different(space, best_sums(space, scores, edges, LOOKS, budget.relaxed), set(taken))
-        while len(found) < count and failed < TRIED and (some := list(islice(masks, TOGETHER))):
+        together = min(count, TOGETHER)  # to look for more than are wanted may take long
+        while len(found) < count and failed < TRIED and (some := list(islice(masks, together))):
+            together = min(2 * together, TOGETHER)
             keeps = budget.may_keep(np.stack(some))
             found += [mask for mask, kept_all in zip(some, keeps, strict=True) if kept_all]
             failed += int((~keeps).sum())
