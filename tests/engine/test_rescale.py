@@ -169,7 +169,8 @@ def test_float16_arithmetic_overflows_without_scales_and_not_with_them(images: B
 def test_float16_graphs_of_darts_stay_finite(images: Batch) -> None:
     """As ONNX Runtime computes them on a CPU: convolutions read float16, some sums are kept in float32.
 
-    The bound is four standard deviations of rounding weights to bfloat16, for 3 bits more, for activations that are rounded too, and for a row of 8 x (1 + 4 x 4) convolutions.
+    The bound is four standard deviations of rounding weights to bfloat16, for 3 bits more, for activations
+    that are rounded too, and for a row of 8 x (1 + 4 x 4) convolutions.
     """
     macro = replace(DARTS.search_macro(resolution=16, classes=10), channels=4)
     reference, environment, rescale = made(DARTS, macro, images)

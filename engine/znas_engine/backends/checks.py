@@ -20,8 +20,8 @@ from znas_engine.spaces import Mask, SearchSpace
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
 #: bfloat16: a little more than what rounding to 8 bits did in the deepest supernet, a row of 64 convolutions a
-#: third of which average over 9 to 49 weights only: 0.10, and 0.06 where the reference's weights alone are
-#: rounded (docs/decisions/0006-native-executor.md).
+#: third of which average over 9 to 49 weights only: 0.10, and 0.06 where weights alone are rounded in the
+#: reference (docs/decisions/0006-native-executor.md).
 LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 0.12}
 #: What is below this share of the mixture's is what rounding leaves of a difference: means that normalisation
 #: subtracts cancel exactly behind a cut chain.
