@@ -179,9 +179,9 @@ struct Start {
     }
 };
 
-// kPixels neighbours in a row of one block of channels, and where they are stored. The row may be all pixels of
-// a plane one after another; those of a plane with a halo still turn where its own rows end.
-template <class P, int kPixels>
+// kPixels neighbours in a row of one block of channels, and where they are stored. kTurns: the row may be all
+// pixels of a plane one after another, which in one with a halo turn where its own rows end.
+template <class P, int kPixels, bool kTurns>
 struct Stored {
     const Outputs& out;
     int height, width, block, row, column;
@@ -194,7 +194,7 @@ struct Stored {
     inline __attribute__((always_inline)) void each_place(const HaloPlane& plane, int part,
                                                           auto visit) const {
         int y = row, x = column;
-        if (x >= plane.width) {
+        if (kTurns && x >= plane.width) {
             y += x / plane.width;
             x %= plane.width;
         }
@@ -204,7 +204,7 @@ struct Stored {
         for (int p = 0; p < kPixels; ++p) {
             visit(p, to);
             to += kBlock;
-            if (++x == plane.width) {
+            if (kTurns && ++x == plane.width) {
                 x = 0;
                 to += turn;
             }
@@ -291,7 +291,7 @@ void sum_pixels(const SumStep& step, const Start& start, int block, int row, int
 #pragma GCC unroll 4
     for (int b = 0; b < kBlocks; ++b) {
         const auto& sums = registers.sums[b];
-        Stored<P, kPixels> stored{step.out, step.height, step.width, block + b, row, column};
+        Stored<P, kPixels, true> stored{step.out, step.height, step.width, block + b, row, column};
 #pragma GCC unroll 16
         for (int part = 0; part < kParts; ++part) {
             stored.put(part, [&](int p) { return sums[p][part]; });
@@ -382,7 +382,7 @@ void depthwise_pixels(const DepthwiseStep& step, int block, int row, int column)
                               column * kStride + step.first);
     const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(step.in.pitch()) * kDilation * kBlock;
     const float* weights = step.weights + static_cast<std::ptrdiff_t>(block) * kKernel * kKernel * kBlock;
-    Stored<P, kPixels> stored{step.out, step.height, step.width, block, row, column};
+    Stored<P, kPixels, false> stored{step.out, step.height, step.width, block, row, column};
     for (int part = 0; part < kParts; ++part) {
         Lanes sums[kPixels];
         const Lanes bias = load(step.bias + block * kBlock + part * kLanes);
