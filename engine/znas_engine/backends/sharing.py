@@ -20,7 +20,7 @@ TOGETHER = 16
 #: ... where they are this part of the work that neighbours share, at least.
 WORTHWHILE = 0.1
 #: Bytes of codes and features that a call hands out, at most.
-HANDED_OUT = 2**28
+HANDED_OUT = 2**27
 #: Multiply-accumulates of a call, about: some seconds of one thread, which reports nothing meanwhile. Fewer
 #: masks than FEWEST would share too little.
 WORK, FEWEST = 2**40, 4
