@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import SPACES, small
 from znas_engine import _core
 from znas_engine.backends import get_backend
-from znas_engine.backends.sharing import HANDED_OUT, SORTED, TOGETHER, masks_together, neighbours, shared
+from znas_engine.backends.sharing import HANDED_OUT, SORTED, TOGETHER, WORTHWHILE, neighbours, shared
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.scores import Observation
@@ -139,18 +139,21 @@ def test_the_memory_of_a_call_is_bounded(space: str, norm: str, images: Batch) -
         assert together < 2 * max(alone)
 
 
-def test_a_call_takes_masks_that_share_work() -> None:
+@pytest.mark.parametrize("space", SPACES)
+def test_a_call_takes_masks_that_share_work(space: str) -> None:
     """And no more than its codes and features have room for."""
-    graphs = {
-        name: space.supernet(space.search_macro(resolution=32, classes=10)) for name, space in SPACES.items()
-    }
-    assert shared(graphs["nasbench201"]) < 0.1
-    assert masks_together(graphs["nasbench201"], frozenset(), 64) == 1
-    for chain in CHAINS:
-        assert 0.4 < shared(graphs[chain]) < 0.7
-        assert masks_together(graphs[chain], frozenset(), 64) == TOGETHER
-        assert masks_together(graphs[chain], frozenset({"codes"}), 2**10) < TOGETHER
-        assert masks_together(graphs[chain], frozenset({"features", "unpooled"}), HANDED_OUT) == 1
+    searched = SPACES[space]
+    evaluator = get_backend("native")(searched, searched.search_macro(resolution=32, classes=10))
+    logits: frozenset[str] = frozenset()
+    if space == "nasbench201":
+        assert shared(evaluator.graph) < WORTHWHILE
+        assert evaluator.masks_together(logits, 64) == 1
+        assert evaluator.neighbours(np.zeros((3, *searched.shape), np.float32)).tolist() == [0, 1, 2]
+        return
+    assert 0.3 < shared(evaluator.graph) < 0.7
+    assert evaluator.masks_together(logits, 64) == TOGETHER
+    assert evaluator.masks_together(frozenset({"codes"}), 2**10) < TOGETHER
+    assert evaluator.masks_together(frozenset({"features", "unpooled"}), HANDED_OUT) == 1
 
 
 @given(st.integers(0, 40), st.integers(0, 2**32 - 1))
