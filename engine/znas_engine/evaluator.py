@@ -188,9 +188,8 @@ class Evaluator(ABC):
                 images = images or part.stop - part.start
                 started = time.perf_counter()
                 places = range(len(self.devices))
-                measure = SharedOut(
-                    workers, [self._measure(workers, environment, scores, part, place) for place in places]
-                )
+                of_place = [self._measure(workers, environment, scores, part, place) for place in places]
+                measure = SharedOut(workers, of_place)
                 prepared = time.perf_counter()
                 batches = self._batches(masks, order, scores, len(environment.batch.images))
                 columns = itertools.chain.from_iterable(in_turn(workers, self._lanes, measure, batches))

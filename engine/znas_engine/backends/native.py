@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -107,13 +108,17 @@ class Native(Evaluator):
         return CpuPass(self.graph, lowering, program, reads)
 
     def masks_together(self, reads: frozenset[str], images: int) -> int:
-        if kind_of(self.devices[0]) == "cpu":
-            return sharing.masks_together(self.graph, reads, images)
-        return native_cuda.masks_together(reads, images)
+        if kind_of(self.devices[0]) == "cuda":
+            return native_cuda.masks_together(reads, images)
+        return sharing.masks_together(self.graph, reads, images) if self._shares else 1
 
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
-        on_cpu = kind_of(self.devices[0]) == "cpu"
-        return sharing.neighbours(masks) if on_cpu else super().neighbours(masks)
+        return sharing.neighbours(masks) if self._shares else super().neighbours(masks)
+
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether masks of one call share work worth the company."""
+        return kind_of(self.devices[0]) == "cpu" and sharing.shared(self.graph) >= sharing.WORTHWHILE
 
     def lower(
         self,

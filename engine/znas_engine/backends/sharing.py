@@ -17,10 +17,10 @@ from znas_engine.spaces import Mask
 
 #: Masks of a call, at most: further neighbours of one network save a thirtieth of its work each.
 TOGETHER = 16
-#: ... where they are this part of the work that neighbours share, at least.
+#: The part of a pass that must be shared for masks to be run together.
 WORTHWHILE = 0.1
 #: Bytes of codes and features that a call hands out, at most.
-HANDED_OUT = 2**28
+HANDED_OUT = 2**27
 #: Multiply-accumulates of a call, about: some seconds of one thread, which reports nothing meanwhile. Fewer
 #: masks than FEWEST would share too little.
 WORK, FEWEST = 2**40, 4
@@ -43,9 +43,7 @@ def shared(graph: Graph) -> float:
 
 
 def masks_together(graph: Graph, reads: frozenset[str], images: int) -> int:
-    """Masks that a call takes, of which that is read on so many images."""
-    if shared(graph) < WORTHWHILE:
-        return 1
+    """Masks that a call takes, of which that is read on so many images, where they share work."""
     each = 0
     if "codes" in reads:
         each += sum(_numbers(graph, value) for value in graph.relu_sites([True] * len(graph.nodes))) // 8

@@ -119,8 +119,9 @@ def _backend(name: str, request: Request) -> Run:
     )
     images = request.environment.batch.images
     parts = [images[rows] for rows in request.chunks()]
-    if isinstance(masked_pass, BatchedPass):
-        return _BatchedPasses(masked_pass, parts, evaluator.masks_together(frozenset(), len(images)))
+    together = evaluator.masks_together(frozenset(), len(images))
+    if together > 1 and isinstance(masked_pass, BatchedPass):
+        return _BatchedPasses(masked_pass, parts, together)
     return _Passes(masked_pass, parts)
 
 
