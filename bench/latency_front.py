@@ -1,10 +1,11 @@
-"""Networks of `mobilenet` that are as fast as MobileNetV2 of five widths, beside those, on this machine.
+"""Networks that are found within the latency of a known one of several widths, beside those, on this machine.
 
-python bench/mobile_front.py RESULT.json PAGE.md [--resolution 96] [--target ort:cpu:1] [--rounds 3]
+python bench/latency_front.py RESULT.json PAGE.md --space SPACE --beside ARCH --named NAME
+    [--channels 11,16,24,32,45] [--resolution 96] [--target ort:cpu:1] [--rounds 3]
 
-Of every width MobileNetV2 is measured, a search of the same width has that as its limit, and then all are
-measured again in turns. Nothing is trained: what is compared is costs, and scores that need no training.
-Writes RESULT.json, PAGE.md and PAGE.png, all new.
+ARCH is an architecture of the space. Of every width it is measured, a search of the same width has that as
+its limit, and then all are measured again in turns. Nothing is trained: what is compared is costs, and scores
+that need no training. Writes RESULT.json, PAGE.md and PAGE.png, all new.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +33,11 @@ from znas_engine.data import Dataset
 from znas_engine.data.gaussian import Gaussian
 from znas_engine.spaces import Macro, SearchSpace, get_space
 
-#: MobileNetV2 in the space's notation, and its widths.
-MOBILENETV2 = "6x3,6x3,-,-/6x3,6x3,6x3,-/6x3,6x3,6x3,6x3/6x3,6x3,6x3,-/6x3,6x3,6x3,-/6x3"
-WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.4)
-#: Channels of its stem at width 1, classes of ImageNet, and random architectures of percentiles.
-STEM, CLASSES, REFERENCES = 32, 1000, 100
+#: Classes of ImageNet; random architectures of percentiles, and environments of those.
+CLASSES, REFERENCES, ENVIRONMENTS = 1000, 100, 8
 #: What is drawn: (key of a row, axis).
-PANELS = (("flops", "multiply-accumulates (M)"), ("percentile", "random chains that score lower (%)"))
-_LOOKS = {"MobileNetV2": (SERIES[0], "o"), "found": (SERIES[1], "s")}
+PANELS = (("flops", "multiply-accumulates (M)"), ("percentile", "random ones that score lower (%)"))
+FOUND = "found"
 
 Row = dict[str, Any]
 
@@ -49,6 +48,10 @@ def main() -> None:
     )
     parser.add_argument("result", type=Path)
     parser.add_argument("page", type=Path)
+    parser.add_argument("--space", required=True)
+    parser.add_argument("--beside", required=True)
+    parser.add_argument("--named", required=True)
+    parser.add_argument("--channels", default="11,16,24,32,45")
     parser.add_argument("--resolution", type=int, default=96)
     parser.add_argument("--target", default="ort:cpu:1")
     parser.add_argument("--rounds", type=int, default=3)
@@ -57,7 +60,13 @@ def main() -> None:
     picture = page.with_suffix(".png")
     for path in (result, page, picture):
         check_new(path)
-    found = measured(asked.resolution, str(Target.parse(asked.target)), asked.rounds)
+    found = measured(
+        get_space(asked.space),
+        {"named": asked.named, "beside": asked.beside, "resolution": asked.resolution}
+        | {"target": str(Target.parse(asked.target)), "command": shlex.join(["python", *sys.argv])},
+        [int(channels) for channels in asked.channels.split(",")],
+        asked.rounds,
+    )
     write_file(result, json.dumps(found, indent=1).encode())
     figure = draw(found, picture.name)
     write_file(picture, figure.png)
@@ -69,71 +78,70 @@ def noise(resolution: int | None = None) -> Dataset:
     return Gaussian(resolution=resolution, classes=CLASSES)
 
 
-def measured(resolution: int, target: str, rounds: int) -> dict[str, Any]:
-    """Plain: the machine, and a row per network."""
-    space = get_space("mobilenet")
+def measured(
+    space: SearchSpace[Any], facts: dict[str, Any], widths: Sequence[int], rounds: int
+) -> dict[str, Any]:
+    """Plain: the machine, and a row per network. widths: channels of networks."""
     rows: list[Row] = []
-    for width in WIDTHS:
-        rows += _pair(space, width, resolution, target)
-        say(f"width {width}: {rows[-1]['arch']}")
+    for channels in widths:
+        rows += _pair(space, facts, channels)
+        say(f"C={channels}: {rows[-1]['arch']}")
     for _ in range(rounds):  # in turns, so that a machine whose speed drifts slows all
         for row in rows:
-            row["ms"].append(_milliseconds(space, row, resolution, target))
-            say(f"{row['network']} of width {row['width']}: {row['ms'][-1]:.3f} ms")
+            row["ms"].append(_milliseconds(space, facts, row))
+            say(f"{row['network']}, C={row['channels']}: {row['ms'][-1]:.3f} ms")
     scored = znas.score(
-        space=space.name,
+        space=space,
         data=noise,
-        resolution=resolution,
+        resolution=facts["resolution"],
         architectures=list(dict.fromkeys(row["arch"] for row in rows)),
         references=REFERENCES,
+        envs=ENVIRONMENTS,
     )
     known = {row.arch: row for row in scored.rows}
     for row in rows:
         own = known[row["arch"]]
         row |= {"percentile": own.percentile, "low": own.low, "high": own.high}
-    return {
-        "command": shlex.join(["python", *sys.argv]),
+    return facts | {
+        "space": space.name,
         "machine": machine(),
         "versions": versions(),
         "commit": kernels.commit(),
         "load": load_average(),
-        "target": target,
-        "resolution": resolution,
         "scored_at": scored.supernet.resolution,
         "score": scored.conditions.score,
         "rows": rows,
     }
 
 
-def _pair(space: SearchSpace[Any], width: float, resolution: int, target: str) -> list[Row]:
-    """MobileNetV2 of that width, and what a search finds that is no slower."""
-    channels = round(STEM * width)
-    common = {"width": width, "channels": channels, "ms": []}
-    plain = common | {"network": "MobileNetV2", "arch": MOBILENETV2, "limit": None, "seconds": None}
-    most = _milliseconds(space, plain, resolution, target)
+def _pair(space: SearchSpace[Any], facts: dict[str, Any], channels: int) -> list[Row]:
+    """The known network of that width, and what a search finds that is no slower."""
+    known: Row = {"network": facts["named"], "arch": facts["beside"], "channels": channels}
+    most = _milliseconds(space, facts, known)
     result = znas.search(
-        space=space.name,
+        space=space,
         data=noise,
-        resolution=resolution,
+        resolution=facts["resolution"],
         network_channels=channels,
-        max_latency=f"{most:.4f}ms@{target}",
+        max_latency=f"{most:.4f}ms@{facts['target']}",
         report=say,
     )
-    seconds = result.seconds.total
-    found = common | {"network": "found", "arch": result.arch, "limit": most, "seconds": seconds, "ms": []}
-    for row in (plain, found):
-        graph = space.network(space.parse(row["arch"]), _size(channels, resolution))
-        row |= {"params": graph.parameters, "flops": graph.flops}
-    return [plain, found]
+    found: Row = {"network": FOUND, "arch": result.arch, "channels": channels}
+    for row, limit, seconds in ((known, None, None), (found, most, result.seconds.total)):
+        graph = space.network(space.parse(row["arch"]), _size(space, facts, channels))
+        row |= {"params": graph.parameters, "flops": graph.flops, "ms": []}
+        row |= {"limit": limit, "seconds": seconds}
+    return [known, found]
 
 
-def _size(channels: int, resolution: int) -> Macro:
-    return Macro(channels=channels, cells=1, resolution=resolution, classes=CLASSES)
+def _size(space: SearchSpace[Any], facts: dict[str, Any], channels: int) -> Macro:
+    usual = space.evaluation_macro(resolution=facts["resolution"], classes=CLASSES)
+    return replace(usual, channels=channels)
 
 
-def _milliseconds(space: SearchSpace[Any], row: Row, resolution: int, target: str) -> float:
-    size = _size(row["channels"], resolution)
-    with Meter(space, size, Target.parse(target), processes=PROCESSES) as meter:
+def _milliseconds(space: SearchSpace[Any], facts: dict[str, Any], row: Row) -> float:
+    size = _size(space, facts, row["channels"])
+    with Meter(space, size, Target.parse(facts["target"]), processes=PROCESSES) as meter:
         return meter.measure(space.parse(row["arch"])).median_ms
 
 
@@ -147,7 +155,7 @@ def say(line: str) -> None:
 def document(data: dict[str, Any], figure: Figure) -> Document:
     cells = [
         [
-            f"{row['width']:g}",
+            f"{row['channels']}",
             row["network"],
             f"{np.median(row['ms']):.3f}",
             f"{min(row['ms']):.3f} to {max(row['ms']):.3f}",
@@ -158,9 +166,10 @@ def document(data: dict[str, Any], figure: Figure) -> Document:
         ]
         for row in data["rows"]
     ]
-    headings = ["width", "network", "ms", "rounds", "M multiply-accumulates", "M parameters"]
-    table = Table([*headings, "percentile", "chain"], cells, left=(1, 7))
-    title = f"mobilenet within the latency of MobileNetV2, {data['resolution']} x {data['resolution']} pixels"
+    headings = ["channels", "network", "ms", "rounds", "M multiply-accumulates", "M parameters"]
+    table = Table([*headings, "percentile", "architecture"], cells, left=(1, 7))
+    side = data["resolution"]
+    title = f"{data['space']} within the latency of {data['named']}, {side} x {side} pixels"
     return Document(title, [table, Notes(tuple(_notes(data))), figure], data)
 
 
@@ -174,18 +183,14 @@ def _notes(data: dict[str, Any]) -> Iterator[str]:
         f"{data['machine']['cores']} cores, {packages}, commit {short(data['commit'])}"
     )
     yield (
-        "the limit of a search was what MobileNetV2 of its width took just before; a search took "
+        f"the limit of a search was what {data['named']} of its width took just before; a search took "
         f"{min(seconds):.0f} to {max(seconds):.0f} s, latencies that it measured included; "
         f"{data['load']:.1f} processes wanted a core at the end"
     )
     yield (
-        f"percentile: of {REFERENCES} random chains so many score lower by {data['score']}, at "
+        f"percentile: of {REFERENCES} random architectures so many score lower by {data['score']}, at "
         f"{data['scored_at']} of {side} pixels (95 % interval over environments); a score knows nothing of "
         "the width of the network, and is no accuracy: nothing was trained here"
-    )
-    yield (
-        f"MobileNetV2 is the space's, with ReLU for ReLU6; its stem has {STEM} channels times the width, "
-        "which MobileNetV2 itself rounds to a multiple of 8 at 0.35 and 1.4"
     )
     yield f"made by `{data['command']}`"
 
@@ -200,7 +205,7 @@ def drawing(data: dict[str, Any]) -> Any:
     """Per panel of PANELS, both kinds of network against their latency."""
     drawn, (panels,) = canvas(1, len(PANELS), width=11, height=4)
     for axes, (key, words) in zip(panels, PANELS, strict=True):
-        for network, (colour, mark) in _LOOKS.items():
+        for network, colour, mark in ((data["named"], SERIES[0], "o"), (FOUND, SERIES[1], "s")):
             own = [row for row in data["rows"] if row["network"] == network]
             xs = [float(np.median(row["ms"])) for row in own]
             ys = [row[key] / (1e6 if key == "flops" else 1) for row in own]
