@@ -13,7 +13,7 @@ from page import draw, passes
 from znas.bench.reading import one_line, read
 from znas.output import Figure
 from znas.reproduce.drawings import draw_accuracies, draw_correlations, draw_cost
-from znas.reproduce.figures import CORRELATION, FOUND, TABLE2, load
+from znas.reproduce.figures import CORRELATION, TABLE2, load
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,10 +27,12 @@ def main() -> None:
 def pictures() -> Iterator[tuple[Path, Figure]]:
     """(folder, picture) of all that is committed."""
     evidence = ROOT / "docs" / "evidence"
-    for name in FOUND:
-        table = load(evidence / f"{name}.json", TABLE2)
-        yield evidence, draw_accuracies(table, f"{name}.png")
-        yield evidence, draw_cost(table, f"{name}-cost.png")
+    for path in sorted(evidence.glob("table*.json")):
+        table = load(path, TABLE2)
+        yield evidence, draw_accuracies(table, f"{path.stem}.png")
+        cost = evidence / f"{path.stem}-cost.png"
+        if cost.is_file():
+            yield evidence, draw_cost(table, cost.name)
     for path in sorted(evidence.glob("correlation*.json")):
         yield evidence, draw_correlations(load(path, CORRELATION), f"{path.stem}.png")
     for path in sorted((ROOT / "bench" / "results").glob("*/*.json")):
