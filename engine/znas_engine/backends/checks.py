@@ -20,7 +20,8 @@ from znas_engine.spaces import Mask, SearchSpace
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
 #: bfloat16: four standard deviations of what rounding weights to 8 bits does in a row of 50 convolutions,
-#: the longest of the NAS-Bench-201 supernet (docs/decisions/0006-native-executor.md).
+#: the longest of the NAS-Bench-201 supernet (docs/decisions/0006-native-executor.md); of deeper ones see
+#: `znas_engine.backends.rounding`.
 LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 4.7e-2}
 #: What is below this share of the mixture's is what rounding leaves of a difference: means that normalisation
 #: subtracts cancel exactly behind a cut chain.
