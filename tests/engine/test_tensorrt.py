@@ -91,7 +91,6 @@ def entries(root: Path, kind: str = "plan") -> list[Path]:
         ("darts", "bfloat16", BLACKWELL),
         # Depthwise convolutions with strides, and sums of six and of seven operations.
         ("mobilenet", "float16", AMPERE),
-        ("mobilenet", "float32", BLACKWELL),
     ],
 )
 def test_graphs_of_all_dtypes_build(space: str, dtype: str, capability: str) -> None:
