@@ -105,10 +105,7 @@ PARTS = V2.split("/")
         ),
         (V2.replace("6x3", "4x3", 1), "unknown mobilenet operation '4x3'"),
         (V2.replace("6x3", "", 1), "unknown mobilenet operation ''"),
-        (
-            "-" + V2[3:],
-            r"layer 1 of .* is the first of its stage and cannot be an identity: .*write one of mb3",
-        ),
+        ("-" + V2[3:], r"layer 1 of .* is the first of its stage and cannot be an identity: "),
         (["mb6_k3"] * 20 + ["identity"], "layer 21 of a mobilenet architecture is the first of its stage"),
         (["mb6_k3"] * 20, "or 21 operations"),
         (["mb6_k3"] * 20 + ["mb6_k33"], "did you mean 'mb6_k3'"),
@@ -126,11 +123,14 @@ def test_malformed_chains(written: Any, message: str) -> None:
 
 @given(text=st.text("-36x5,7/ ", max_size=120) | st.lists(st.sampled_from(PARTS)).map("/".join))
 def test_what_looks_like_one_is_one_or_a_line(text: str) -> None:
+    found: Any
     try:
         found = SPACE.parse(text)
     except InvalidValueError as error:
-        assert str(error).isprintable()
-        assert len(str(error)) <= 400
+        found = str(error)
+    if isinstance(found, str):
+        assert found.isprintable()
+        assert len(found) <= 400
     else:
         assert SPACE.parse(str(found)) == found
 
@@ -188,7 +188,7 @@ def test_widths_and_strides_of_graphs_and_networks_are_one() -> None:
             network.strides(resolution)[0],
             *network.strides(resolution)[1],
         )
-    assert network.STAGES == tuple(zip(graphs.WIDTHS, graphs.STRIDES, STAGES, strict=True))
+    assert tuple(zip(graphs.WIDTHS, graphs.STRIDES, STAGES, strict=True)) == network.STAGES
 
 
 def test_strides_leave_three_pixels_or_more() -> None:
@@ -239,7 +239,7 @@ def test_equal_functions_cost_the_same(genotype: MobileNetGenotype, cells: int) 
 
 
 def test_blocks_behind_the_first_of_a_layer_keep_shape() -> None:
-    """Two blocks per layer: an identity is two of them, anything else one that may halve and one that adds."""
+    """Two blocks per layer: the second adds its input, an identity is two of them."""
     macro = replace(small(SPACE), cells=2)
     one, two = (SPACE.network(SPACE.parse(V2), replace(macro, cells=cells)) for cells in (1, 2))
     assert len(two.cells) == len(one.cells) + len(EDGES)

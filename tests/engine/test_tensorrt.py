@@ -89,6 +89,8 @@ def entries(root: Path, kind: str = "plan") -> list[Path]:
         # Half a minute each: in the types that ask more of a builder than float32 does.
         ("darts", "float16", AMPERE),
         ("darts", "bfloat16", BLACKWELL),
+        # Depthwise convolutions with strides, and sums of six and of seven operations.
+        ("mobilenet", "float16", AMPERE),
     ],
 )
 def test_graphs_of_all_dtypes_build(space: str, dtype: str, capability: str) -> None:

@@ -32,6 +32,7 @@ from znas.cli.console import show
 from znas.meaning import flag
 from znas_engine import __version__, kernels
 from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.backends.rounding import rounded, tolerance
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
@@ -60,7 +61,7 @@ def test_the_eager_baseline_is_the_reference(layout: str, space: SearchSpace[Any
     for kind in MASK_KINDS:
         masks = masks_at(space, kind, 0, 2)
         expected, found = (np.stack([run(mask) for mask in masks]) for run in (reference, baseline))
-        result = check(expected, found, "float32", images.labels)
+        result = check(expected, found, LOGIT_TOLERANCE["float32"], images.labels)
         assert result["passed"], (kind, result)
 
 
@@ -72,16 +73,23 @@ def test_the_eager_baseline_in_half_precision(space: SearchSpace[Any]) -> None:
     side = 4 * 16 // space.supernet(small(space)).nodes[last].shape[1]
     macro = replace(small(space), resolution=side)
     images = noise(macro, 12)
-    request = Request(space, macro, Environment(11, "gaussian", images), "float16")
-    reference = torch_backend(replace(request, dtype="float32"))
+    environment = Environment(11, "gaussian", images)
+    request = Request(space, macro, environment, "float16")
+    reference, coarse = (
+        torch_backend(replace(request, dtype="float32", environment=drawn))
+        for drawn in (environment, rounded(environment, "float16"))
+    )
     dtypes = set()
     with register_module_forward_hook(lambda module, _, found: dtypes.add((type(module), found.dtype))):
         baseline = eager.channels_last(request)
         dtypes.clear()  # of the calibration
         for kind in MASK_KINDS:
             masks = masks_at(space, kind, 0, 2)
-            expected, found = (np.stack([run(mask) for mask in masks]) for run in (reference, baseline))
-            result = check(expected, found, "float16", images.labels)
+            expected, near, found = (
+                np.stack([run(mask) for mask in masks]) for run in (reference, coarse, baseline)
+            )
+            most = tolerance("float16", list(expected), list(near))
+            result = check(expected, found, most, images.labels)
             assert result["passed"], (kind, result)
             assert result["error"] > LOGIT_TOLERANCE["float32"], (kind, result)
     assert {dtype for _, dtype in dtypes} == {torch.float16}
@@ -172,7 +180,7 @@ def test_check_is_the_named_tolerance(dtype: str, data: st.DataObject) -> None:
     where = tuple(rng.integers(expected.shape))
     found[where] += rng.choice([-1, 1]) * factor * LOGIT_TOLERANCE[dtype] * 10
     labels = data.draw(st.sampled_from([None, rng.integers(0, 10, 7)]))
-    result = check(expected, found, dtype, labels)
+    result = check(expected, found, LOGIT_TOLERANCE[dtype], labels)
     assert result["passed"] == (factor < 1)
     assert ("why" in result) == (factor > 1)
     assert result["argmax_agreement"] == np.mean(expected.argmax(2) == found.argmax(2))
@@ -180,7 +188,7 @@ def test_check_is_the_named_tolerance(dtype: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("found", [np.full((1, 2, 3), np.nan, np.float32), np.ones((1, 2, 4), np.float32)])
 def test_check_refuses_what_is_no_logits(found: Any) -> None:
-    result = check(np.ones((1, 2, 3), np.float32), found, "float32", None)
+    result = check(np.ones((1, 2, 3), np.float32), found, LOGIT_TOLERANCE["float32"], None)
     assert not result["passed"]
     assert result["why"]
 

@@ -53,8 +53,7 @@ def test_same_seed_same_json_in_two_processes_and_with_one_or_two_threads() -> N
     [
         (
             ["--space", "nasbench"],
-            "unknown search space 'nasbench': choose one of nasbench201, darts, nasbench_macro, mobilenet; "
-            "did you mean",
+            "choose one of nasbench201, darts, nasbench_macro, mobilenet; did you mean",
         ),
         (["--backend", "tensorflow"], "unknown backend 'tensorflow'"),
         (["--score", "acuracy"], "did you mean 'accuracy'?"),

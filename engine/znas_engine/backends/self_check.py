@@ -7,14 +7,16 @@ they are computed, before a search relies on them; the cache remembers what was 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from znas_engine.backends.checks import LOGIT_TOLERANCE, scales
 from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.rounding import rounded, tolerance
 from znas_engine.data import load
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import DeviceError
@@ -23,6 +25,7 @@ from znas_engine.gpu import gpu
 from znas_engine.spaces import Macro, Mask, SearchSpace, resize
 from znas_engine.storage import load_or_build
 
+Logits = NDArray[np.float32]
 #: Images that are compared.
 IMAGES = 8
 #: The supernet that stands for all of a space: as wide as those that are searched, with every kind of cell.
@@ -47,7 +50,7 @@ def check_once(
     made_by: versions that its answer depends on; newer ones supersede what was found with older ones.
 
     Raises:
-        DeviceError: logits differ by more than LOGIT_TOLERANCE; nothing is remembered.
+        DeviceError: logits differ by more than `rounding.tolerance`; nothing is remembered.
     """
     card = gpu(device)
     key = {
@@ -64,11 +67,16 @@ def check_once(
     def measure() -> bytes:
         images = environment.batch.images[:IMAGES]
         who = f"{evaluator.name} on {device} ({card.name}, driver {card.driver})"
-        reference = _on_processor(evaluator, environment, norm)
-        worst = _compare(reference, network(), images, evaluator.space, evaluator.dtype, who)
+        kinds, dtype = masks(evaluator.space), evaluator.dtype
+        right = _on_processor(evaluator, environment, norm, kinds, images)
+        most = LOGIT_TOLERANCE[dtype]
+        if dtype != "float32":
+            coarse = _on_processor(evaluator, rounded(environment, dtype), norm, kinds, images)
+            most = tolerance(dtype, right, coarse)
+        worst = _compare(right, network(), images, kinds, dtype, most, who)
         evaluator.report(
-            f"{who} agrees with the CPU, which is checked once: {evaluator.dtype} logits differ by up to "
-            f"{worst:.1e} of the largest, {LOGIT_TOLERANCE[evaluator.dtype]:g} are allowed"
+            f"{who} agrees with the CPU, which is checked once: {dtype} logits differ by up to "
+            f"{worst:.1e} of the largest, {most:.2g} are allowed"
         )
         return json.dumps(worst).encode()
 
@@ -105,34 +113,37 @@ def masks(space: SearchSpace[Any]) -> dict[str, Mask]:
     }
 
 
-def _on_processor(evaluator: Evaluator, environment: Environment, norm: str) -> MaskedPass:
-    """The same supernet in float32: the native executor's, or PyTorch's where that was not compiled."""
+def _on_processor(
+    evaluator: Evaluator, environment: Environment, norm: str, kinds: Mapping[str, Mask], images: Images
+) -> list[Logits]:
+    """Logits by mask of the same supernet in float32: the native executor's, or PyTorch's where that was not
+    compiled."""
     from znas_engine.backends import can_run, get_backend
 
     kind = get_backend("native" if can_run("native", "cpu") else "torch")
     there = kind(evaluator.space, evaluator.macro, norm=norm)
-    return there.prepare(environment, norm=norm, reads=frozenset(), device="cpu")
+    run = there.prepare(environment, norm=norm, reads=frozenset(), device="cpu")
+    return [run(mask, images).logits for mask in kinds.values()]
 
 
 def _compare(
-    reference: MaskedPass,
+    right: Sequence[Logits],
     network: MaskedPass,
     images: Images,
-    space: SearchSpace[Any],
+    kinds: Mapping[str, Mask],
     dtype: str,
+    most: float,
     who: str,
 ) -> float:
-    """The largest error of a logit, relative to its mask's `scales`; DeviceError where one is too large."""
+    """The largest error of a logit, relative to its mask's `scales`; DeviceError above `most`."""
     worst = 0.0
-    kinds = masks(space)
-    right = [reference(mask, images).logits for mask in kinds.values()]
     for (kind, mask), expected, scale in zip(kinds.items(), right, scales(right), strict=True):
         error = float(np.abs(network(mask, images).logits - expected).max())
-        if not error <= LOGIT_TOLERANCE[dtype] * scale:  # NaN is an error too
+        if not error <= most * scale:  # NaN is an error too
             raise DeviceError(
                 f"{who} computes something else than the CPU: a {dtype} logit under the mask {kind!r} "
                 f"is wrong by {error:.2e} where the largest is {scale:.2e}, "
-                f"{LOGIT_TOLERANCE[dtype]:g} of that are allowed; use --device cpu"
+                f"{most:.2g} of that are allowed; use --device cpu"
             )
         worst = max(worst, error / scale if scale else 0.0)
     return worst

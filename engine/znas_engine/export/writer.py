@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Conv, Graph, Pool
+from znas_engine.halves import nearest
 
 #: Of our own operators.
 DOMAIN = "nas"
@@ -150,13 +151,7 @@ class Writer:
 
 def rounded(name: str, value: NDArray[np.float32], dtype: str) -> Any:
     """`value` as an initializer of that dtype, rounded to nearest, ties to even."""
-    with np.errstate(over="ignore"):
-        if dtype == "bfloat16":  # numpy has none: the upper half of a float32
-            word = value.view(np.uint32)
-            stored = ((word + np.uint32(0x7FFF) + (word >> 16 & 1)) >> 16).astype(np.uint16)
-            back = (stored.astype(np.uint32) << 16).view(np.float32)
-        else:
-            stored = back = value.astype(dtype)
+    stored, back = nearest(value, dtype)
     if not np.isfinite(back).all():
         largest = float(np.abs(value).max())
         raise InvalidValueError(

@@ -15,6 +15,7 @@ from znas.bench.contenders import REFERENCE, Logits, get_contender
 from znas.bench.plan import Group, Supernet, masks_at
 from znas.bench.process import Worker, WorkerFailed
 from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.backends.rounding import tolerance
 from znas_engine.cores import available_cores
 from znas_engine.graph import Graph
 from znas_engine.spaces import Mask
@@ -37,7 +38,7 @@ class Arena:
         self.names = tuple(names)
         self.cache = cache
         self._stack = ExitStack()
-        self._workers: dict[tuple[str, str], Worker | WorkerFailed] = {}
+        self._workers: dict[tuple[str, Supernet], Worker | WorkerFailed] = {}
         self.space, macro, environment = supernet.build()
         self.graph: Graph = self.space.supernet(macro)
         self.labels = environment.batch.labels
@@ -59,7 +60,7 @@ class Arena:
         return self._started(name, self.supernet, self.threads)
 
     def _started(self, name: str, supernet: Supernet, threads: int) -> Worker:
-        key = (name, supernet.device)
+        key = (name, supernet)
         if key not in self._workers:
             try:
                 made = Worker(get_contender(name), supernet, threads, self.cache)
@@ -85,13 +86,20 @@ class Arena:
                 progress()
         return rows
 
-    def expected(self, kind: str) -> tuple[Mask, Logits]:
-        """The masks of the check, and the reference's logits [G, n, classes] for them, on the processor."""
+    def expected(self, kind: str, rounded: str | None = None) -> tuple[Mask, Logits]:
+        """The masks of the check, and the reference's logits [G, n, classes] for them, on the processor.
+        rounded: with weights as that dtype holds them."""
         masks = masks_at(self.space, kind, 0, CHECKED)
-        supernet = replace(self.supernet, device="cpu")
+        supernet = replace(self.supernet, device="cpu", rounded=rounded)
         # Where it is not timed itself, its masks are shared out: a GPU waits for it.
         threads = self.threads if supernet == self.supernet else min(CHECKED, available_cores())
         return masks, self._started(REFERENCE, supernet, threads).logits(masks)
+
+    def tolerance(self, kind: str, dtype: str) -> float:
+        """What logits may be off by, relative to the largest of their mask."""
+        if dtype == "float32":
+            return LOGIT_TOLERANCE[dtype]
+        return tolerance(dtype, *(list(self.expected(kind, which)[1]) for which in (None, dtype)))
 
     def checked(self, part: str, group: Group) -> list[Row]:
         """Rows without times: whether each entrant's logits are those of the reference."""
@@ -104,7 +112,8 @@ class Arena:
                 row |= {"prepare_seconds": worker.prepare_seconds, "batched": worker.batched}
                 count = CHECKED + (group.masks if worker.batched else 0)
                 wanted = expected[np.arange(count) % CHECKED]
-                row |= check(wanted, worker.logits(masks, group.masks), row["dtype"], self.labels)
+                most = self.tolerance(group.kind, row["dtype"])
+                row |= check(wanted, worker.logits(masks, group.masks), most, self.labels)
             except WorkerFailed as failure:
                 row["why"] = str(failure)
             rows.append(row)
@@ -138,30 +147,29 @@ def empty_row(part: str, group: Group, name: str) -> Row:
     }
 
 
-def check(expected: Logits, found: Logits, dtype: str, labels: NDArray[np.int64] | None) -> dict[str, Any]:
+def check(expected: Logits, found: Logits, most: float, labels: NDArray[np.int64] | None) -> dict[str, Any]:
     """Logits [G, n, classes] of a contender against the reference's.
 
     error: the largest difference, relative to the reference's largest logit (of each mask; the worst mask).
-    argmax_agreement: share of images with the same class. passed: error within the dtype's tolerance, and
-    where the two best classes are further apart than twice that, equal counts of correct images (equal
-    classes where there are no labels). why: what failed.
+    argmax_agreement: share of images with the same class. passed: error of `most` or less, and where the two
+    best classes are further apart than twice that, equal counts of correct images (equal classes where there
+    are no labels). why: what failed.
     """
     if found.shape != expected.shape:
         return {"passed": False, "why": f"logits of shape {list(found.shape)}, not {list(expected.shape)}"}
     scale = np.abs(expected).max((1, 2))
-    tolerance = LOGIT_TOLERANCE[dtype]
     error = float((np.abs(found - expected).max((1, 2)) / scale).max())
     same = found.argmax(2) == expected.argmax(2)
     best = np.sort(expected, axis=2)
-    certain = best[:, :, -1] - best[:, :, -2] > 2 * tolerance * scale[:, None]
+    certain = best[:, :, -1] - best[:, :, -2] > 2 * most * scale[:, None]
     if labels is None:
         counted = bool(same[certain].all())
     else:
         correct = [(logits.argmax(2) == labels) & certain for logits in (expected, found)]
         counted = bool(np.array_equal(correct[0].sum(1), correct[1].sum(1)))
     result: dict[str, Any] = {"error": error, "argmax_agreement": float(same.mean()), "counts_equal": counted}
-    if not error <= tolerance:
-        result["why"] = f"logits off by {error:.2g} of the largest, above {tolerance:g}"
+    if not error <= most:
+        result["why"] = f"logits off by {error:.2g} of the largest, above {most:.2g}"
     elif not counted:
         result["why"] = "counts differ where the margin allows no difference"
     return result | {"passed": "why" not in result}

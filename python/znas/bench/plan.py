@@ -12,6 +12,7 @@ import numpy as np
 from znas.bench.contenders import contenders_on, get_contender
 from znas.selection.operations import one_hot
 from znas_engine.arguments import choice
+from znas_engine.backends.rounding import rounded
 from znas_engine.cores import available_cores
 from znas_engine.data import Dataset, load
 from znas_engine.devices import kind_of, parse_devices
@@ -54,12 +55,15 @@ class Supernet:
     cells: int | None = None
     resolution: int | None = None
     device: str = "cpu"
+    #: Weights as that dtype holds them.
+    rounded: str | None = None
 
     def build(self) -> tuple[SearchSpace[Any], Macro, Environment]:
         space = get_space(self.space)
         dataset = self._dataset()
         macro = space.macro_for(dataset, channels=self.channels, cells=self.cells)
-        return space, macro, Environment(SEED, "gaussian", dataset.batch(self.images, seed=SEED))
+        environment = Environment(SEED, "gaussian", dataset.batch(self.images, seed=SEED))
+        return space, macro, environment if self.rounded is None else rounded(environment, self.rounded)
 
     def _dataset(self) -> Dataset:
         folder = None if self.data_dir is None else Path(self.data_dir)

@@ -32,6 +32,7 @@ def measure(
     with Arena(group.supernet, group.threads, (), cache) as arena:
         masks, expected = arena.expected(group.kind)
         labels = arena.labels
+        most = {name: arena.tolerance(group.kind, get_contender(name).dtype) for name in names}
     rows = {
         (name, state): empty_row("start", group, name)
         | {
@@ -49,19 +50,21 @@ def measure(
                 for state in CACHES:
                     row = rows[name, state]
                     if row["passed"]:
-                        _start(row, group, name, folder, masks, expected, labels)
+                        _start(row, group, name, folder, masks, expected, most[name], labels)
                     progress()
     return list(rows.values())
 
 
-def _start(row: Row, group: Group, name: str, cache: Path, masks: Any, expected: Any, labels: Any) -> None:
+def _start(
+    row: Row, group: Group, name: str, cache: Path, masks: Any, expected: Any, most: float, labels: Any
+) -> None:
     contender = get_contender(name)
     try:
         with Worker(contender, group.supernet, group.threads, cache) as worker:
             prepared = time.perf_counter()
             logits = worker.logits(masks)
             done = time.perf_counter()
-            row |= check(expected, logits, contender.dtype, labels)
+            row |= check(expected, logits, most, labels)
             worker.time(masks[: group.threads].repeat(-(-group.threads // len(masks)), axis=0))
             peak = worker.peak_bytes
     except WorkerFailed as failure:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from znas_engine.spaces.base import Macro
 from znas_engine.spaces.eager import MixedOperation
-from znas_engine.spaces.mobilenet.genotype import OPERATIONS
+from znas_engine.spaces.mobilenet.genotype import FIRST, OPERATIONS
 from znas_engine.spaces.mobilenet.network import (
     STAGES,
     InvertedResidual,
@@ -42,8 +42,9 @@ class Supernet(nn.Module):
 
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
         x = self.first(self.stem(images))
-        for layer, row in zip(self.layers, mask, strict=True):
+        for number, (layer, row) in enumerate(zip(self.layers, mask, strict=True)):
+            weights = row[1:] if number in FIRST else row
             for block in layer.children():
-                x = block(x, row[-len(block) :])
+                x = block(x, weights)
         logits: Tensor = self.classifier(self.head(x).mean((2, 3)))
         return logits
