@@ -88,6 +88,5 @@ def constrained(
         f"{asked.score}, {asked.finalists} finalists, {asked.images} images of {setup.dataset.name}",
         f"latencies are predicted from {measured} rows of the table, others for every seed",
     ]
-    sheet = job.sheet(known, chosen, found, notes)
-    save(sheet, album, "constrained", as_json=as_json)
+    save(sheet := job.sheet(known, chosen, found, notes), album, "constrained", as_json=as_json)
     show_sheets([sheet], as_json=as_json)
