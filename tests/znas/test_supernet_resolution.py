@@ -71,8 +71,8 @@ def test_the_data_read_their_own_images_at_that_size(tmp_path: Path) -> None:
     """The same pictures as are drawn from data of that size, not those of the other size made smaller."""
     folder = pictures(tmp_path / "pictures", 24)
     for data in ({"data": arrays(16)}, {"data_dir": folder}, {"data_dir": folder, "channels_in": 1}):
-        setup = Setup(znas.Request(**TINY, **data, supernet_resolution=8))  # type: ignore[arg-type]
-        alone = Setup(znas.Request(**TINY, **data, resolution=8))  # type: ignore[arg-type]
+        setup = Setup(znas.Request(**TINY, **data, supernet_resolution=8))
+        alone = Setup(znas.Request(**TINY, **data, resolution=8))
         assert setup.pictures.resolution in (16, 24)
         (seen,), (expected,) = setup.environments, alone.environments
         assert seen.batch.digest() == expected.batch.digest()
