@@ -125,8 +125,9 @@ class Compiled {
 // What is compiled, but for the steps.
 Compiled plan(const Program& program, const Masks& masks, const std::vector<int>& kept);
 
-// Images that go through the steps together: those whose planes stay in cache, since of a step's weights, which
-// are read once for all of them, late layers have more than of planes; where some value needs moments, all.
+// Images that go through the steps together: those whose planes stay in cache, since of a step's weights,
+// which are read once for all of them, late layers have more than of planes; where some value needs moments,
+// all.
 inline int images_together(const Compiled& compiled, int images) {
     constexpr std::size_t kCache = std::size_t{8} << 20, kMost = 8;
     if (compiled.batch()) return images;
