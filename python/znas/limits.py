@@ -11,9 +11,11 @@ from znas.costs.latencies import Latencies
 from znas.costs.latency import Latency
 from znas.costs.limits import UNSURE, Bound, Budget
 from znas.costs.quantities import in_words
+from znas.hooks import Report
 from znas.result import LimitReport
 from znas.selection.in_order import duals
 from znas_engine.errors import InvalidValueError
+from znas_engine.progress import unheard
 from znas_engine.spaces import Genotype, Mask
 
 Floats = NDArray[np.float64]
@@ -25,10 +27,11 @@ ROUNDING = 1e-9
 
 
 def settled(
-    masks: list[Mask], losses: Floats, budget: Budget | None
+    masks: list[Mask], losses: Floats, budget: Budget | None, report: Report = unheard
 ) -> tuple[Mask, tuple[LimitReport, ...], list[str]]:
     """The first of the architectures that keeps the limits of latency when it is measured, what it has of its
-    limits, and notes. losses: float64 [E, O], of every operation behind its edge's best.
+    limits, and notes. losses: float64 [E, O], of every operation behind its edge's best. report: told of each
+    that does not, as a measurement takes seconds.
 
     Raises:
         InvalidValueError: none of those that are measured does; it names the nearest.
@@ -45,11 +48,12 @@ def settled(
                 remarks.append(f"{tried - 1} architectures before this one were over a limit when measured")
             return mask, limits, remarks
         worst = max(limits, key=lambda limit: limit.value / limit.most)
+        said = in_words(worst.cost, worst.value) + (f" on {worst.target}" if worst.target else "")
+        report(
+            f"over its limit of {in_words(worst.cost, worst.most)}, as measured: {said}; the next is tried"
+        )
         if nearest is None or over < nearest[0]:
-            nearest = (
-                over,
-                in_words(worst.cost, worst.value) + (f" on {worst.target}" if worst.target else ""),
-            )
+            nearest = over, said
     smaller = "or a smaller network, --network-channels or --network-cells"
     if nearest is None:
         raise InvalidValueError(

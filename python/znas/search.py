@@ -103,7 +103,7 @@ def _shortlisted(setup: Setup, method: Method) -> SearchResult:
     space, axis = setup.space, setup.pareto
     found = Contest(setup, method, axis)()
     setup.done()
-    mask, limits, notes = settled(found.masks, losses(found.scores), setup.budget)
+    mask, limits, notes = settled(found.masks, losses(found.scores), setup.budget, setup.hooks.report)
     front: tuple[FrontPoint, ...] = ()
     if axis is not None:
         front, told = axis.front(found.masks, found.totals, setup.budget, mask, setup.hooks.report)
@@ -154,7 +154,7 @@ def _intervened(setup: Setup, method: Method) -> SearchResult:
         masks = ranked + masks[method.finalists :]
         notes.append(note)
     setup.done()
-    mask, limits, measured = settled(masks, losses(scores), setup.budget)
+    mask, limits, measured = settled(masks, losses(scores), setup.budget, setup.hooks.report)
     notes += measured
     if axis is not None and ranked:
         front, told = axis.front(ranked, found, setup.budget, mask, setup.hooks.report)

@@ -151,8 +151,11 @@ def test_what_is_over_its_limit_when_measured_gives_way(tmp_path: Path) -> None:
     budget = budget_of(tmp_path, 4.2, slower=3.0, known=60)
     slow, others = cells(budget, 1), cells(budget, 2)
     assert len(slow) >= 5
-    mask, (limit,), notes = settled([*slow[:5], *others], np.zeros((6, 5)), budget)
+    said: list[str] = []
+    mask, (limit,), notes = settled([*slow[:5], *others], np.zeros((6, 5)), budget, said.append)
     assert mask is others[0]
+    assert len(said) == 5
+    assert all(line.startswith("over its limit of 4.2 ms, as measured: ") for line in said)
     assert limit.value <= limit.most
     assert "5 architectures before this one were over a limit when measured" in notes
     with pytest.raises(
