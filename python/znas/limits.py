@@ -49,9 +49,7 @@ def settled(
             return mask, limits, remarks
         worst = max(limits, key=lambda limit: limit.value / limit.most)
         said = in_words(worst.cost, worst.value) + (f" on {worst.target}" if worst.target else "")
-        report(
-            f"over its limit of {in_words(worst.cost, worst.most)}, as measured: {said}; the next is tried"
-        )
+        report(f"over its limit of {in_words(worst.cost, worst.most)}, as measured: {said}")
         if nearest is None or over < nearest[0]:
             nearest = over, said
     smaller = "or a smaller network, --network-channels or --network-cells"

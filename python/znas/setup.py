@@ -17,7 +17,7 @@ from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
 from znas.costs.sizes import largest_that_leaves_room, sizes
 from znas.front import Axis
-from znas.hooks import QUIET, Hooks
+from znas.hooks import QUIET, Hooks, Report
 from znas.meaning import check_norm_is_read, check_size, given
 from znas.request import Request
 from znas_engine.arguments import function, instance
@@ -109,7 +109,7 @@ class Setup:
             channels_in=asked.channels_in,
             report=hooks.report,
         )
-        self.dataset = _seen(self.pictures, request, asked)
+        self.dataset = _seen(self.pictures, asked, hooks.report)
         self.macro: Macro = self.space.macro_for(
             self.dataset, channels=asked.supernet_channels, cells=asked.supernet_cells
         )
@@ -238,8 +238,11 @@ class Setup:
         """The masks that are measured, none twice, and which of them stands for each that was asked for."""
         space, found = self.space, masks.copy()
         for g in np.flatnonzero((masks == np.rint(masks)).all((1, 2))):
+            genotype = None
             with suppress(InvalidValueError):  # an edge may be dropped from what is else an architecture
-                found[g] = space.mask(space.representative(space.genotype(masks[g])))
+                genotype = space.genotype(masks[g])
+            if genotype is not None:
+                found[g] = space.mask(space.representative(genotype))
         places: dict[bytes, int] = {}
         which = [places.setdefault(mask.tobytes(), len(places)) for mask in found]
         return found[np.unique(which, return_index=True)[1]], which
@@ -306,13 +309,12 @@ class Setup:
         return {package: version(package) for package in packages}
 
 
-def _seen(pictures: Dataset, request: Request, asked: Request) -> Dataset:
-    """The data as the supernet sees them: read once more, as they are read at that size. asked: `request`,
-    settled."""
+def _seen(pictures: Dataset, asked: Request, report: Report) -> Dataset:
+    """The data as the supernet sees them: read once more, as they are read at that size. A preset's size is
+    one at most, and left alone, which is reported, where images come in one size. asked: settled."""
     own, side = pictures.resolution, asked.supernet_resolution or pictures.resolution
-    if not given(asked, "supernet_resolution"):
-        side = min(side, own)
-    if side == own:
+    by_user = given(asked, "supernet_resolution")
+    if side == own or (side > own and not by_user):
         return pictures
     if side > own:
         raise InvalidValueError(
@@ -320,10 +322,12 @@ def _seen(pictures: Dataset, request: Request, asked: Request) -> Dataset:
             "smaller one, or a larger --resolution"
         )
     try:
-        found = load(asked.data, data_dir=asked.data_dir, resolution=side, channels_in=asked.channels_in)
+        return load(asked.data, data_dir=asked.data_dir, resolution=side, channels_in=asked.channels_in)
     except InvalidValueError as error:
-        raise InvalidValueError(
-            f"the supernet would see {side} of {own} pixels, but these images have one size ({error}): pass "
-            f"--supernet-resolution {own}"
-        ) from error
-    return found
+        if by_user:
+            raise InvalidValueError(
+                f"`supernet_resolution` must be the {own} pixels of the data, which come in no other size, but "
+                f"got {side}: pass --supernet-resolution {own}"
+            ) from error
+    report(f"the supernet sees these images at their {own} pixels, not at {side}: they come in one size")
+    return pictures

@@ -18,7 +18,7 @@ from tests.command import supernet
 from znas.cli import main
 from znas.reproduce.do_scores import SUM, TRUTH, against_accuracy, do_scores, of_architectures
 from znas.reproduce.looked_up import looked_up
-from znas.reproduce.resolutions import drawn, sides
+from znas.reproduce.resolutions import at, drawn, sides
 from znas.reproduce.restricted import Among, restricted
 from znas.reproduce.rows import choose
 from znas.reproduce.trials import Trial, run_trials
@@ -287,3 +287,16 @@ def test_the_commands_write_every_format(tmp_path: Path, capsys: pytest.CaptureF
     for name in ("table-macro", "do-scores", "resolutions"):
         assert {f"{name}.{suffix}" for suffix in ("md", "html", "csv", "json")} <= written
     assert "table-macro.png" in written
+
+
+def test_resolutions_are_what_the_supernet_sees() -> None:
+    """Also beyond what a space sets for its preset, where two sides would look alike."""
+    request = Request(space="mobilenet", data="gaussian", backend="torch")
+    assert [Setup(at(request, side)).macro.resolution for side in (96, 128)] == [96, 128]
+    assert Setup(replace(request, resolution=128)).macro.resolution == 96
+
+
+def test_resolutions_are_read_as_numbers() -> None:
+    assert sides(["64", "032"]) == [32, 64]
+    with pytest.raises(InvalidValueError, match="resolutions"):
+        sides(["32", "032"])

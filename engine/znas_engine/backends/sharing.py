@@ -1,8 +1,9 @@
 """How many masks a processor takes at once: as many as share work, in bounded memory.
 
 Masks of one call share every value on which they agree (`csrc/src/native/parts.cpp`). In a chain of layers
-those that differ in one layer agree on all layers before it; in a network of equal cells every mask entry is
-read by the first cell already.
+those that differ in one layer agree on all layers before it; in a network of equal cells an edge of the
+first cell is one of all of them, and what is shared is what lies before it in that cell: a third of DARTS's
+work, a twentieth of NAS-Bench-201's.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ MEASURED = ("preset", "score", "envs", "images", "norm", "seed")
 @asks("space", *DATA, *MACHINE, *MEASURED, *SIZE, data="cifar10")
 def do_scores(
     request: Request,
-    out: Out,
+    out: Annotated[Path, typer.Option(parser=path, help="Folder for Markdown, CSV, JSON and PNG.")],
     table: Annotated[Path, typer.Option(parser=path, help="CSV of architectures and their accuracies.")],
     as_json: Json = False,
     quiet: Quiet = False,
@@ -60,7 +60,7 @@ def do_scores(
     *DATA,
     *MACHINE,
     *MEASURED,
-    *(name for name in SIZE if name != "resolution"),
+    *(name for name in SIZE if not name.endswith("resolution")),
     data="gaussian",
 )
 def resolutions(
@@ -98,7 +98,7 @@ def resolutions(
     wanted = measure.sides(names(sides) or [])
     report = reporter(quiet=quiet)
     album = folder.opened(out, "resolutions")
-    setups = [Setup(replace(request, resolution=side), Hooks(report=report)) for side in wanted]
+    setups = [Setup(measure.at(request, side), Hooks(report=report)) for side in wanted]
     setup = setups[-1]
     accuracies: dict[str, Floats] = {}
     if table is None:

@@ -196,7 +196,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
     whole = len(scored.genotypes) == count(space)
     envs = request.settled().envs
     assert envs is not None
-    again = whichin_brackets(envs, whole=whole)
+    again = which_interval(envs, whole=whole)
     entries = [
         entry_of(part, of, protocol, name, column, request, again)
         for protocol, (part, of) in parts.items()
@@ -237,7 +237,7 @@ def correlation(scored: Scored, sets: Sequence[str], table: Table, request: Requ
     )
 
 
-def whichin_brackets(environments: int, *, whole: bool) -> str:
+def which_interval(environments: int, *, whole: bool) -> str:
     """What is drawn again for an interval: of a whole space its environments, where there are several."""
     return "environments" if whole and environments > 1 else "functions"
 

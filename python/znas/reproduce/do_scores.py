@@ -89,11 +89,19 @@ def against_accuracy(
             "table": "do-scores",
             "space": space.name,
             "accuracies": table.path.name,
-            "values": {name: np.nan_to_num(v.mean(0)).tolist() for name, v in shown.items()},
+            "values": {name: _plain(space, v.mean(0)) for name, v in shown.items()},
             "rows": entries,
         },
         left=(0, 1, 2),
     )
+
+
+def _plain(space: SearchSpace[Any], values: Floats) -> list[list[float | None]]:
+    """values float64 [E, O], None where an operation is no candidate."""
+    return [
+        [float(v) if there else None for v, there in zip(*row, strict=True)]
+        for row in zip(values, space.candidates, strict=True)
+    ]
 
 
 def _parts(space: SearchSpace[Any]) -> dict[str, list[int]]:

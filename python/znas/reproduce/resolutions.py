@@ -34,13 +34,19 @@ MOST = 8192
 
 def sides(texts: Sequence[str]) -> list[int]:
     """Resolutions in ascending order; InvalidValueError for fewer than two, and for what is none."""
-    distinct("`resolutions`", texts)
     for text in texts:
         if not (text.isascii() and text.isdigit()):
             raise InvalidValueError(f"`resolutions` must be whole numbers such as 32,64 but got {text!r}")
     if len(texts) < 2:
         raise InvalidValueError(f"`resolutions` must be at least two, such as 32,64, but got {texts[0]}")
-    return sorted(check_between("resolutions", int(text), 1, MOST) for text in texts)
+    found = sorted(check_between("resolutions", int(text), 1, MOST) for text in texts)
+    distinct("`resolutions`", list(map(str, found)))
+    return found
+
+
+def at(request: Request, side: int) -> Request:
+    """The request with images of that side, which the supernet sees as they are, whatever its preset."""
+    return replace(request, resolution=side, supernet_resolution=side)
 
 
 def drawn(request: Request, count: int) -> list[Genotype]:
@@ -78,7 +84,7 @@ def at_resolutions(
             genotypes,
             accuracies,
             scores,
-            replace(request, resolution=side),
+            at(request, side),
             work=folder / str(side) / SCORES,
             progress=advance,
         )
