@@ -201,9 +201,9 @@ class Request:
     )
     supernet_resolution: int | None = option(
         None,
-        "Side in pixels of the images as the supernet sees them; by default those of the data, or what a space "
-        "sets for its preset where that is smaller. The network "
-        "that is handed over, its costs and its latency are at --resolution",
+        "Side in pixels of the images as the supernet sees them; by default those of the data, or what a "
+        "space sets for its preset where that is smaller. The network that is handed over, its costs and its "
+        "latency are at --resolution",
         int,
         of_preset=True,
         low=1,
