@@ -326,8 +326,8 @@ def _seen(pictures: Dataset, asked: Request, report: Report) -> Dataset:
     except InvalidValueError as error:
         if by_user:
             raise InvalidValueError(
-                f"`supernet_resolution` must be the {own} pixels of the data, which come in one size, but got "
-                f"{side}: pass --supernet-resolution {own}"
+                f"`supernet_resolution` must be the {own} pixels of the data, which come in one size, but "
+                f"got {side}: pass --supernet-resolution {own}"
             ) from error
     report(f"the supernet sees these images at their {own} pixels, not at {side}: they come in one size")
     return pictures
