@@ -153,7 +153,7 @@ def test_every_backend_times_the_same_network(name: str) -> None:
     asked = {"graph": encoded(live(space.network(drawn(space, 3), macro)))}
     given_ = {"device": "cpu", "threads": 1, "batch": 2, "seed": 5}
     ort: Any = timing.prepared(given_ | {"backend": "ort"}, asked)()
-    native: Any = timing.prepared(given_ | {"backend": "native"}, asked)()
+    (native,) = timing.prepared(given_ | {"backend": "native"}, asked)()
     assert ort[0].shape == (2, 10)
     np.testing.assert_allclose(native.logits, ort[0], rtol=2e-3, atol=2e-3 * np.abs(ort[0]).max())
 
