@@ -45,8 +45,8 @@ class TestNativeCuda(OnRealImages):
 
     @pytest.fixture(autouse=True)
     def known(self, request: pytest.FixtureRequest) -> None:
-        """In float16 and calibrated, behind a layer that a mask drops from a chain, numbers are not finite, and
-        one line says so; in bfloat16 they are."""
+        """In float16 and calibrated, what follows a layer that a mask drops from a chain is not finite,
+        and one line says so; in bfloat16 it is."""
         called = getattr(request.node, "callspec", None)
         asked = {} if called is None else called.params
         chain = "space" in asked and asked["space"].name in ("nasbench_macro", "mobilenet")

@@ -94,7 +94,7 @@ def test_images_at_hand_are_those_of_the_request() -> None:
         ({"supernet_resolution": 0}, "`supernet_resolution` must be between 1 and 8,192 but got 0"),
         (
             {"data": OneSize(), "supernet_resolution": 8},
-            "must be the 16 pixels of the data, which come in one size, but got 8: pass --supernet-resolution 16",
+            "must be the 16 pixels of the data, which come in one size, but got 8: pass --supernet-resol",
         ),
     ],
 )
