@@ -65,7 +65,8 @@ def test_half_precision_changes_no_interface(
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("norm", NORMS)
 def test_float16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> None:
-    """Within what the format may change of the float32 reference, as ONNX Runtime computes them on a CPU."""
+    """As ONNX Runtime computes them on a CPU, which rounds what every node puts out where our kernels round
+    what products read: hence twice of what the format may change of the float32 reference."""
     environment = Environment(11, "gaussian", images)
     batch = images.images[:20]
     reference = get_backend("torch")(space, small(space), norm=norm)
@@ -80,7 +81,7 @@ def test_float16_logits(norm: str, space: SearchSpace[Any], images: Batch) -> No
     do = space.do(1, space.options(1)[-2])
     masks = (space.mixture(), do, space.drop(2), np.zeros(space.shape, np.float32))
     right, near = ([each(mask, batch).logits for mask in masks] for each in (expected, coarse))
-    most = tolerance("float16", right, near)
+    most = 2 * tolerance("float16", right, near)
     for mask, logits, scale in zip(masks, right, scales(right), strict=True):
         scaled = scaling(mask)
         (found,) = run.run(["logits"], {"images": batch, "mask": scaled.mask})

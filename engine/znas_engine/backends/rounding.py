@@ -16,9 +16,8 @@ from znas_engine.halves import nearest
 
 #: Errors that are allowed for each that rounding the weights alone makes. What products read is rounded too,
 #: and weights once they are merged with their normalisation: native in bfloat16 is off by up to 2.1 times as
-#: much, in supernets of 14 to 67 convolutions in a row (docs/decisions/0006-native-executor.md), PyTorch and
-#: ONNX Runtime in float16, which round what every operation puts out, by up to 3.8 times.
-SLACK = 5.0
+#: much, in supernets of 14 to 67 convolutions in a row (docs/decisions/0006-native-executor.md).
+SLACK = 3.0
 
 
 @dataclass(frozen=True, slots=True)
