@@ -8,12 +8,13 @@ and what is shown on the way are no part of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from znas import sources
 from znas.shape import Shape, misshapen
@@ -93,4 +94,49 @@ def piece(journal: Journal, key: str, shape: Shape, work: Callable[[], Any]) -> 
             f"the work file {journal.path}, piece {key[:60]!r}: {wrong}; another version wrote it: move it "
             "away"
         )
+    return value
+
+
+class Kept(Protocol):
+    """Where finished pieces of a job lie."""
+
+    def has(self, key: str) -> bool:
+        """Whether the piece of that key is finished."""
+
+    def keep(self, key: str, shape: Shape, work: Callable[[], Any]) -> Any:
+        """The finished piece of that key, or what the work gives, kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class InJournal:
+    """`Kept` in one work file."""
+
+    journal: Journal
+
+    def has(self, key: str) -> bool:
+        return key in self.journal.done
+
+    def keep(self, key: str, shape: Shape, work: Callable[[], Any]) -> Any:
+        return piece(self.journal, key, shape, work)
+
+
+def each_piece(
+    kept: Kept, shapes: Mapping[str, Shape], make: Callable[[Sequence[str]], Iterable[tuple[str, Any]]]
+) -> Iterator[Any]:
+    """The value of every piece, in the order of `shapes`.
+
+    make: of the keys of those that are not finished, their values in any order; each is kept as soon as it
+    is there, whichever is waited for.
+    """
+    missing = [key for key in shapes if not kept.has(key)]
+    arriving = iter(make(missing))
+    there: dict[str, Any] = {}
+    for key, shape in shapes.items():
+        while key not in there and not kept.has(key):
+            name, value = next(arriving)
+            there[name] = kept.keep(name, shapes[name], partial(_itself, value))
+        yield there.pop(key) if key in there else kept.keep(key, shape, partial(next, arriving))
+
+
+def _itself(value: Any) -> Any:
     return value

@@ -10,10 +10,12 @@ from typing import Any
 
 from znas.costs.quantities import EXAMPLES, limits
 from znas.costs.sizes import span
+from znas.presets import PRESETS, Preset
 from znas_engine.arguments import check_between, number, truth
+from znas_engine.backends import BACKENDS, Backend
 from znas_engine.errors import InvalidValueError, briefly, unknown_choice
 from znas_engine.paths import named
-from znas_engine.registry import Registry
+from znas_engine.registry import Registry, where_is
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,20 @@ def typed(name: str, option: Option, value: Any, default: Any) -> Any:
     if choices:
         raise unknown_choice(name.replace("_", " "), value, [*option.also, *choices])
     raise InvalidValueError(f"`{name}` must be text but got {briefly(value)}: {option.help}")
+
+
+#: How a preset or backend that has no place begins where a request is written down.
+OBJECT = "(object "
+
+
+def plainly(value: Any) -> Any:
+    """The value of a field as plain JSON: an object is where its class is found, or what it is called."""
+    if isinstance(value, list | tuple):
+        return [plainly(each) for each in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Preset | Backend):
+        known: Registry[Any] = PRESETS if isinstance(value, Preset) else BACKENDS
+        found = value.name in known and known.get(value.name) == value
+        return value.name if found else f"{OBJECT}{value.name})"
+    return str(value) if isinstance(value, Path) else where_is(value)

@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from znas.cluster.where import FORMS, LOCAL, check_on
 from znas.costs.quantities import FRONTS, Limit, limits
 from znas.costs.sizes import span
 from znas.games import GAMES
 from znas.interventions import INTERVENTIONS
 from znas.interventions.probability import Probability, check_p, parse_p
-from znas.option import Option, limit_of, option, typed
+from znas.option import OBJECT, Option, limit_of, option, plainly, typed
 from znas.presets import DEFAULT, ORDINARY, PRESETS, SHORTLISTED, Preset
 from znas.renamed import renamed, warn
 from znas.selection.aggregate import AGGREGATES
@@ -26,10 +27,9 @@ from znas.selection.race import CHUNKS
 from znas.selection.strategies import CRITERIA, GAME_CHOICES, ORDERS, SELECTIONS, SHORTLIST
 from znas_engine import spaces
 from znas_engine.arguments import instance, number, positive
-from znas_engine.backends import BACKENDS, Backend
+from znas_engine.backends import BACKENDS
 from znas_engine.data import DATASETS, IN_MEMORY, Dataset
 from znas_engine.errors import InvalidValueError, briefly, unknown_choice
-from znas_engine.registry import Registry, where_is
 from znas_engine.scores import SCORES, Score
 from znas_engine.spaces import SPACES, SearchSpace, get_space
 from znas_engine.spaces.base import CELLS, CHANNELS
@@ -183,6 +183,13 @@ class Request:
     threads: int | None = option(
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
+    on: str = option(LOCAL, f"Where masked passes and searches of long jobs are done: {FORMS}")
+    actors: int | None = option(
+        None, "Workers on a cluster; one per GPU or NUMA node by default", int, low=1, high=100_000
+    )
+    threads_per_actor: int | None = option(
+        None, "Threads of each worker on a cluster; its share of the cores by default", int, low=1, high=1024
+    )
     supernet_channels: int | None = option(
         None,
         "Width of the supernet; the space's own by default",
@@ -251,6 +258,7 @@ class Request:
         for name, about in OPTIONS.items():
             if name not in _READ_ELSEWHERE:
                 object.__setattr__(self, name, typed(name, about, getattr(self, name), _DEFAULTS[name]))
+        check_on(self.on)
         if self.p is not None:
             object.__setattr__(self, "p", check_p(self.p))
         if not (self.score is None or isinstance(self.score, str | Score) or inspect.isclass(self.score)):
@@ -277,8 +285,8 @@ class Request:
         that was an object.
         """
         for field_, asked in (("preset", self.preset), ("backend", self.backend)):
-            if isinstance(asked, str) and asked.startswith(_OBJECT):
-                called = asked.removeprefix(_OBJECT).removesuffix(")")
+            if isinstance(asked, str) and asked.startswith(OBJECT):
+                called = asked.removeprefix(OBJECT).removesuffix(")")
                 raise InvalidValueError(
                     f"the {field_} of this request was an object ({called}): give it again, as `{field_}`"
                 )
@@ -324,7 +332,7 @@ class Request:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
         backends: those are their names if these lead to them."""
-        plain = {name: _plain(getattr(self, name)) for name in OPTIONS}
+        plain = {name: plainly(getattr(self, name)) for name in OPTIONS}
         named = isinstance(self.data, str | None) or (
             callable(self.data) and not isinstance(self.data, Dataset)
         )
@@ -361,8 +369,6 @@ def request_of(
 
 #: Fields whose values registries and `check_p` read.
 _READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p")
-#: How a preset or backend that has no place begins where a request is written down.
-_OBJECT = "(object "
 
 
 def _several(scores: Any) -> list[Any]:
@@ -372,15 +378,3 @@ def _several(scores: Any) -> list[Any]:
             f"{briefly(scores)}"
         )
     return list(scores)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, Preset | Backend):
-        known: Registry[Any] = PRESETS if isinstance(value, Preset) else BACKENDS
-        found = value.name in known and known.get(value.name) == value
-        return value.name if found else f"{_OBJECT}{value.name})"
-    return str(value) if isinstance(value, Path) else where_is(value)

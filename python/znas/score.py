@@ -123,7 +123,7 @@ class Scoring:
             progress(done + min(int(share * batch), batch - 1), total)
 
         self._within = within
-        for batch in in_batches(self.setup, genotypes, pieces.keep, "scores", shard):
+        for batch in in_batches(self.setup, genotypes, pieces, "scores", shard):
             done += batch.values.shape[1]
             progress(done, total)
             yield batch

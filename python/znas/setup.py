@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.cluster.place import Place
+from znas.cluster.spread import Asked, Spread, each_of
+from znas.cluster.where import LOCAL, check_installed, cluster
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
 from znas.costs.sizes import largest_that_leaves_room, sizes
@@ -96,6 +99,7 @@ class Setup:
         self.hooks: Hooks = instance("hooks", hooks, Hooks)
         function("progress", hooks.progress)
         function("report", hooks.report)
+        check_installed(asked.on)
         self.space: SearchSpace[Any] = get_space(asked.space)
         self.scores: tuple[Score, ...] = get_scores(asked.score)
         self.norm = check_norm(asked.norm)
@@ -187,9 +191,19 @@ class Setup:
         return self._learnt.setdefault((size, made.target), made)
 
     @cached_property
+    def place(self) -> Place | None:
+        """The workers of a cluster; None where all is done here."""
+        asked = self.request
+        if asked.on == LOCAL:
+            return None
+        found = cluster(asked.on, asked.actors, asked.threads_per_actor)
+        found.report = self.hooks.report
+        return found
+
+    @cached_property
     def evaluator(self) -> Evaluator:
-        """Runs masked passes of the supernet."""
-        return get_backend(self.record)(
+        """Runs masked passes of the supernet, here or on a cluster."""
+        here = get_backend(self.record)(
             self.space,
             self.macro,
             norm=self.norm,
@@ -198,6 +212,7 @@ class Setup:
             threads=self.threads,
             report=self.hooks.report,
         )
+        return here if self.place is None else Spread(here, self.place)
 
     @cached_property
     def environments(self) -> Sequence[Environment]:
@@ -219,20 +234,35 @@ class Setup:
         rows: the images of every environment that are shown. scores, environments: some of this setup's. All
         by default. An architecture is measured as the one that stands for its function, each of these once.
         """
+        asked = [(masks, self.scores if scores is None else scores, environments, rows)]
+        ((_, found),) = self._measure_each(asked)
+        return found
+
+    def measure_each(self, groups: Iterable[Mask]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """What `measure` gives of every group of masks, with its number, as soon as it is known: one after
+        another here, in any order on a cluster, which works at several."""
+        return self._measure_each((masks, self.scores, ALL, ALL) for masks in groups)
+
+    def _measure_each(
+        self, wanted: Iterable[tuple[Mask, Sequence[Score], slice, slice]]
+    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """wanted: masks, scores, environments, rows."""
         self.measured = True
         before = self.evaluations
-        distinct, which = self._represented(as_masks(masks, self.space))
-        found = self.evaluator.evaluate(
-            distinct,
-            score=self.scores if scores is None else scores,
-            environments=self.environments[environments],
-            rows=rows,
-            progress=lambda done, total: self._tell(before + done, before + total),
-        )
-        self.evaluations += found.evaluations
-        self.setup_seconds += found.setup_seconds
-        self.evaluate_seconds += found.evaluate_seconds
-        return found.values[:, which]
+        places: dict[int, list[int]] = {}
+
+        def asked() -> Iterator[Asked]:
+            for number, (masks, scores, environments, rows) in enumerate(wanted):
+                distinct, places[number] = self._represented(as_masks(masks, self.space))
+                yield Asked(distinct, scores, self.environments[environments], rows)
+
+        for number, found in each_of(
+            self.evaluator, asked(), lambda done, total: self._tell(before + done, before + total)
+        ):
+            self.evaluations += found.evaluations
+            self.setup_seconds += found.setup_seconds
+            self.evaluate_seconds += found.evaluate_seconds
+            yield number, found.values[:, places.pop(number)]
 
     def _represented(self, masks: Mask) -> tuple[Mask, list[int]]:
         """The masks that are measured, none twice, and which of them stands for each that was asked for."""

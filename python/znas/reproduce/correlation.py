@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +163,7 @@ def _measured(
     digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
     values: list[Floats] = []
     done, seconds = 0, 0.0
-    for batch in in_batches(setup, genotypes, partial(jobs.piece, journal), f"{score.name}/{digest}"):
+    for batch in in_batches(setup, genotypes, jobs.InJournal(journal), f"{score.name}/{digest}"):
         values.append(batch.values)
         done, seconds = done + batch.values.shape[1], seconds + batch.seconds
         advance(done / len(genotypes))

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ from znas_engine.spaces import Genotype
 BATCH = 64
 #: Shards, at most.
 MOST = 1_000_000
-#: Of a key, a shape and work: the finished piece, or what the work gives, kept.
-Keep = Callable[[str, Shape, Callable[[], Any]], Any]
 
 _SHARD = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", re.ASCII)
 _VALUE = Number(-sys.float_info.max, sys.float_info.max)
@@ -84,29 +81,34 @@ class Batch:
 
 
 def in_batches(
-    setup: Setup, genotypes: Sequence[Genotype], keep: Keep, prefix: str, shard: Shard = WHOLE
+    setup: Setup, genotypes: Sequence[Genotype], kept: jobs.Kept, prefix: str, shard: Shard = WHOLE
 ) -> Iterator[Batch]:
     """The scores of every architecture, `BATCH` at a time and in order; those of the shard's batches.
 
-    prefix: of the keys of pieces: what tells these values from others in the same work file. Raises what
-    `Setup.measure` raises.
+    kept: the finished pieces. prefix: of their keys: what tells these values from others in the same work
+    file. Raises what `Setup.measure` raises.
     """
     rows = setup.envs * len(setup.scores)
-    for number, start in enumerate(range(0, len(genotypes), BATCH)):
-        if not shard.has(number):
-            continue
-        batch = genotypes[start : start + BATCH]
-        each = Many(_VALUE, len(batch), len(batch))
-        shape = {"values": Many(each, rows, rows), "seconds": SECONDS}
-        found = keep(f"{prefix}/{start}", shape, partial(_measured, setup, batch))
+    batches = {
+        f"{prefix}/{start}": genotypes[start : start + BATCH]
+        for number, start in enumerate(range(0, len(genotypes), BATCH))
+        if shard.has(number)
+    }
+    shapes: dict[str, Shape] = {
+        key: {"values": Many(Many(_VALUE, len(batch), len(batch)), rows, rows), "seconds": SECONDS}
+        for key, batch in batches.items()
+    }
+
+    def measured(keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        masks = (np.stack([setup.space.mask(genotype) for genotype in batches[key]]) for key in keys)
+        before = setup.setup_seconds + setup.evaluate_seconds
+        for number, values in setup.measure_each(masks):
+            now = setup.setup_seconds + setup.evaluate_seconds
+            yield keys[number], {"values": values.tolist(), "seconds": now - before}
+            before = now
+
+    for found in jobs.each_piece(kept, shapes, measured):
         yield Batch(np.array(found["values"]), found["seconds"])
-
-
-def _measured(setup: Setup, batch: Sequence[Genotype]) -> dict[str, Any]:
-    before = setup.setup_seconds + setup.evaluate_seconds
-    found = setup.measure(np.stack([setup.space.mask(genotype) for genotype in batch]))
-    spent = setup.setup_seconds + setup.evaluate_seconds - before
-    return {"values": found.tolist(), "seconds": spent}
 
 
 def identity(setup: Setup, scores: Sequence[Score] = (), **facts: Any) -> dict[str, Any]:
@@ -154,6 +156,10 @@ class Pieces:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def has(self, key: str) -> bool:
+        """Whether the piece of that key is finished."""
+        return any(key in each.done for each in self._journals)
 
     def keep(self, key: str, shape: Shape, work: Callable[[], Any]) -> Any:
         """The finished piece of that key wherever it lies, or what `work` gives, recorded."""
