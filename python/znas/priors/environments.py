@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas import jobs
-from znas.cluster.spread import Asked, each_of
+from znas.cluster.spread import Asked, beneath, each_of
 from znas.priors.base import Prior
 from znas.selection.topology import contested_edges
 from znas.shape import Many, Number
@@ -60,7 +60,7 @@ def fit_environments(
         "backend": evaluator.name,
         "device": ",".join(evaluator.devices),
         "score": [score.name, *jobs.settings(score)],
-        "code": jobs.code(space, score, evaluator, packages=evaluator.packages),
+        "code": jobs.code(space, score, beneath(evaluator), packages=evaluator.packages),
         **identity,
     }
     shape = Many(Number(), len(masks), len(masks))
