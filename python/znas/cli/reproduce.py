@@ -12,6 +12,7 @@ import typer
 
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import Json, Quiet, asks, path
+from znas.cli.parts import sharded
 from znas.cli.reproduce_ablation import ablation
 from znas.cli.reproduce_choose import choose as choose_sets
 from znas.cli.reproduce_constrained import constrained
@@ -126,6 +127,7 @@ def table3(
 
 
 @reproduce.command()
+@sharded
 @asks("space", *SEARCHES, "envs", "norm", **USUAL, norm="calibrated")
 def correlation(
     request: Request,
