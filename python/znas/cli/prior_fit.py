@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from znas import priors
+from znas import jobs, priors
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks, check_read, path
+from znas.cli.parts import sharded
 from znas.files import check_new, work_file
 from znas.hooks import Hooks, Report
 from znas.priors.check import FEWEST, RankCheck, checked, rank_check
@@ -55,6 +56,7 @@ TrainImages = Annotated[
 SUPERNET = (*DATA, *MACHINE, "score", "envs", "images", "norm", "init", *SIZE)
 
 
+@sharded
 @asks(
     "space",
     *SUPERNET,
@@ -92,6 +94,8 @@ def fit(
         --table results.csv --out prior.json
     """
     choice("source", source, SOURCES)
+    if source != "random":
+        jobs.check_whole(f"--source {source} is of one process: leave --shard out")
     training_of = OneShot(training, epochs, batch, learning_rate, train_images)
     _check_read(request, source, training_of, column, of_table=table is not None)
     check_new(out)

@@ -18,7 +18,6 @@ from znas_engine.backends.passes import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import Evaluator
-from znas_engine.journal import Journal
 from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
 
@@ -65,24 +64,26 @@ def fit_environments(
     shape = Many(Number(), len(masks), len(masks))
     passes = len(masks) * count_passes([score], evaluator.norm)
     rows: list[list[float]] = []
-    with Journal(work, job) as journal:
-        for k, environment in enumerate(environments):
+    with jobs.opened(work, job) as kept:
+        mine = [int(key) for key in kept.mine(map(str, range(total)))]
+        for number, k in enumerate(mine):
 
-            def measure(k: int = k, environment: Environment = environment) -> list[float]:
+            def measure(number: int = number, k: int = k) -> list[float]:
                 found = evaluator.evaluate(
                     masks,
                     score=score,
-                    environments=[environment],
-                    progress=lambda n, _: progress(k * passes + n, total * passes),
+                    environments=[environments[k]],
+                    progress=lambda n, _: progress(number * passes + n, len(mine) * passes),
                 )
                 values: list[float] = found.values[0].tolist()
                 return values
 
-            rows.append(jobs.piece(journal, str(k), shape, measure))
+            rows.append(kept.keep(str(k), shape, measure))
+        kept.whole()
         prior = _prior(evaluator, score, neurons, edges, np.array(rows), provenance)
         if store is not None:
             store(prior)
-            journal.discard()
+            kept.discard()
     return prior
 
 

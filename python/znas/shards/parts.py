@@ -81,7 +81,8 @@ class Parts:
 
     @contextmanager
     def open(self, work: Path, identity: Mapping[str, Any]) -> Iterator[jobs.Kept]:
-        """`jobs.Opener`. work: where the pieces go, all of them, as if one process had done them."""
+        """`jobs.Opener`. work: where all pieces go, as if one process had done them; what it has already
+        stays."""
         name = work_name(identity)
         if name not in self._works:
             raise InvalidValueError(f"the parts hold nothing of the job {identity['job']!r}")
@@ -125,13 +126,7 @@ class _Joined:
         if key not in self.pool:
             raise InvalidValueError(f"the piece {key!r} is in none of the parts: do those again that lack it")
         self.journal = journal = self.journal or self.opening()
-        found = jobs.piece(journal, key, shape, partial(self.pool.__getitem__, key))
-        if found != self.pool[key]:
-            raise InvalidValueError(
-                f"the work file {journal.path} has another value of the piece {key!r} than the parts: move "
-                "it away or name another output"
-            )
-        return found
+        return jobs.piece(journal, key, shape, partial(self.pool.__getitem__, key))
 
     def whole(self) -> None:
         if self.asked != len(self.pieces):
