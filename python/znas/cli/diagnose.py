@@ -11,8 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from znas import jobs
 from znas.cli.console import progress_bar, reporter, show
 from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
+from znas.cli.parts import sharded
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
@@ -63,6 +65,7 @@ Game = Annotated[
 Prior = Annotated[str | None, typer.Option(help="--robustness: a prior file or 'shipped', for every search.")]
 
 
+@sharded
 @asks(
     "space",
     *DATA,
@@ -113,6 +116,8 @@ def diagnose(
         --data-dir ~/data --score accuracy --images 64
       znas-engine diagnose --robustness --out again --seeds 10
     """
+    if not robustness:
+        jobs.check_whole("a diagnosis is of one process: pass --robustness, or leave --shard out")
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )

@@ -88,7 +88,7 @@ def table1(
     request = replace(request, space=space_of("table1"))
     correlate = None
     if table is not None:
-        jobs.check_whole("table1 --table has parts of two jobs: pass the table to `reproduce correlation`")
+        jobs.check_whole("table1 --table is two jobs: give the table to `reproduce correlation --shard`")
         correlate = _correlation(
             request, table, ["naswot", "params", "flops"], None, out, as_json=as_json, quiet=quiet
         )
@@ -256,7 +256,7 @@ def _plan(count: int, epochs: int | None, seeds: int) -> Plan:
                 f"--train-epochs {epochs} is of trainings: pass --train N too, or drop it"
             )
     if count:
-        jobs.check_whole(f"--train {count} is of the whole table: give it with the folder of `merge`")
+        jobs.check_whole(f"--train {count} is of the whole table: merge its parts first, and pass it then")
         check_packages(tensorboard=False)
     return Plan(count, epochs)
 
