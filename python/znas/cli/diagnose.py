@@ -116,8 +116,6 @@ def diagnose(
         --data-dir ~/data --score accuracy --images 64
       znas-engine diagnose --robustness --out again --seeds 10
     """
-    if not robustness:
-        jobs.check_whole("a diagnosis is of one process: pass --robustness, or leave --shard out")
     _check_foreign(
         robustness, depths, seeds=seeds, p=p, image_counts=image_counts, norms=norms, game=game, prior=prior
     )
@@ -184,6 +182,8 @@ def _sized(request: Request, envs: int | None, images: int | None, *, robustness
 
 def _check_foreign(robustness: bool, depths: int | None, **own: Any) -> None:
     """InvalidValueError for an option of the other diagnosis. own: those of --robustness."""
+    if not robustness:
+        jobs.check_whole("a diagnosis is of one process: pass --robustness, or leave --shard out")
     foreign = {"depths": depths} if robustness else own
     for name, value in foreign.items():
         if value is not None:

@@ -94,8 +94,6 @@ def fit(
         --table results.csv --out prior.json
     """
     choice("source", source, SOURCES)
-    if source != "random":
-        jobs.check_whole(f"--source {source} is of one process: leave --shard out")
     training_of = OneShot(training, epochs, batch, learning_rate, train_images)
     _check_read(request, source, training_of, column, of_table=table is not None)
     check_new(out)
@@ -141,6 +139,8 @@ def _check_read(
     request: Request, source: str, training: OneShot, column: str | None, *, of_table: bool
 ) -> None:
     """InvalidValueError for an option that this source does not read."""
+    if source != "random":
+        jobs.check_whole(f"--source {source} is of one process: leave --shard out")
     if source != "one-shot":
         check_read(fit, "is of a training: pass --source one-shot", **asdict(training))
     if source == "table":
