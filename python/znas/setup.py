@@ -21,7 +21,7 @@ from znas.costs.limits import Budget
 from znas.costs.sizes import largest_that_leaves_room, sizes
 from znas.front import Axis
 from znas.hooks import QUIET, Hooks, Report
-from znas.meaning import check_norm_is_read, check_size, given
+from znas.meaning import check_norm_is_read, check_size, check_workers_are_read, given
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
@@ -100,9 +100,10 @@ class Setup:
         self.hooks: Hooks = instance("hooks", hooks, Hooks)
         function("progress", hooks.progress)
         function("report", hooks.report)
-        check_installed(asked.on)
         self.space: SearchSpace[Any] = get_space(asked.space)
         self.scores: tuple[Score, ...] = get_scores(asked.score)
+        check_workers_are_read(asked, self.scores, self.space)
+        check_installed(asked.on)
         self.norm = check_norm(asked.norm)
         self.init = check_init(asked.init)
         self.dtype, self.envs, self.images, self.seed = asked.dtype, asked.envs, asked.images, asked.seed

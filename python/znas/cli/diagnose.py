@@ -13,7 +13,7 @@ import typer
 
 from znas import jobs
 from znas.cli.console import progress_bar, reporter, show
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
 from znas.cli.parts import sharded
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
@@ -70,6 +70,7 @@ Prior = Annotated[str | None, typer.Option(help="--robustness: a prior file or '
     "space",
     *DATA,
     *MACHINE,
+    *CLUSTER,
     "score",
     "norm",
     "seed",

@@ -13,6 +13,7 @@ import typer
 
 from znas import jobs
 from znas.cli.console import finish
+from znas.cli.options import CLUSTER
 from znas.shards.part import Part, PartDone
 from znas.shards.record import Command
 from znas.shards.shard import Shard
@@ -26,9 +27,9 @@ Option = Annotated[
     ),
 ]
 #: Options of which results do not depend, beside paths.
-BESIDE = ("threads", "on", "actors", "threads_per_actor")
-#: Those that are of one process.
-_OWN = ("shard", "out", "as_json", "quiet")
+BESIDE = ("threads",)
+#: Those that are of one process; joining needs no cluster.
+_OWN = ("shard", "out", "as_json", "quiet", *CLUSTER)
 
 Verb = Callable[..., None]
 

@@ -13,7 +13,7 @@ import typer
 
 from znas import jobs, priors
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks, check_read, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Column, Quiet, Table, asks, check_read, path
 from znas.cli.parts import sharded
 from znas.files import check_new, work_file
 from znas.hooks import Hooks, Report
@@ -53,7 +53,7 @@ TrainImages = Annotated[
 
 
 #: Of supernets, of which a table has none.
-SUPERNET = (*DATA, *MACHINE, "score", "envs", "images", "norm", "init", *SIZE)
+SUPERNET = (*DATA, *MACHINE, *CLUSTER, "score", "envs", "images", "norm", "init", *SIZE)
 
 
 @sharded

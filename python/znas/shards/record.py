@@ -33,7 +33,7 @@ class Command:
     """What was asked for, without the part and the output.
 
     verb: its words. decides: options and arguments that say what is computed. beside: others, of which
-    results do not depend: paths (their content is a part of a job's identity), threads, where it runs.
+    results do not depend: paths (their content is a part of a job's identity) and threads.
     """
 
     verb: tuple[str, ...]
