@@ -28,6 +28,10 @@ def merge(folders: Folders, out: Out, as_json: Json = False, quiet: Quiet = Fals
     Examples:
       znas-engine score --all --out all.csv --shard 3/16
       znas-engine merge all.csv.*-of-16 --out all.csv
+      znas-engine reproduce table2 --data-dir ~/data \\
+        --out runs/table2 --shard 3/16
+      znas-engine merge runs/table2.*-of-16 \\
+        --out runs/table2
     """
     from znas.cli import app
 
