@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -25,8 +26,8 @@ from znas.cluster.place import Place, U, Units
 from znas.cluster.unit import Unit
 from znas.cluster.worker import Done, Facts, Worker, difference, facts
 from znas.hooks import QUIET, Report
-from znas_engine import interrupts
-from znas_engine.errors import DeviceError, InvalidValueError, in_short
+from znas_engine import interrupts, paths
+from znas_engine.errors import DeviceError, InvalidValueError, StorageError, in_short
 
 #: Units that a worker has before it, so that it never waits for the next.
 AHEAD = 2
@@ -299,5 +300,9 @@ def _fetched(held: Any) -> Any:
 
 
 def _domains() -> int:
-    """NUMA nodes of this machine."""
-    return max(1, len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))))
+    """NUMA nodes of this machine; 1 where the system does not say."""
+    try:
+        there = paths.names(Path("/sys/devices/system/node"), "a folder of the system")
+    except StorageError:
+        return 1
+    return max(1, sum(re.fullmatch("node[0-9]+", name) is not None for name in there))
