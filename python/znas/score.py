@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from znas.cluster.account import job
 from znas.costs.counts import COUNTS
 from znas.costs.limits import Counted
 from znas.hooks import QUIET, Hooks, Report
@@ -42,6 +43,7 @@ READ = (
     *("space", "data", "data_dir", "channels_in", "backend", "device", "threads", "preset", "score"),
     *("aggregate", "envs", "images", "norm", "dtype", "init", "seed", "resolution"),
     *("supernet_channels", "supernet_cells", "supernet_resolution"),
+    *("on", "actors", "threads_per_actor"),
     *("network_channels", "network_cells"),
 )
 
@@ -252,7 +254,7 @@ def score(
         references=references,
         report=report,
     )
-    with scoring.pieces(where) as pieces, shown("architectures", progress) as told:
+    with job(report), scoring.pieces(where) as pieces, shown("architectures", progress) as told:
         table = scoring.table(pieces, told)
         if where is not None:
             table.save(where)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from znas.cluster.place import Place
 from znas.cluster.spread import Asked, Spread, each_of
-from znas.cluster.where import LOCAL, check_installed, cluster
+from znas.cluster.where import check_installed, place_of
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
 from znas.costs.sizes import largest_that_leaves_room, sizes
@@ -193,12 +193,7 @@ class Setup:
     @cached_property
     def place(self) -> Place | None:
         """The workers of a cluster; None where all is done here."""
-        asked = self.request
-        if asked.on == LOCAL:
-            return None
-        found = cluster(asked.on, asked.actors, asked.threads_per_actor)
-        found.report = self.hooks.report
-        return found
+        return place_of(self.request.on, self.request.actors, self.request.threads_per_actor)
 
     @cached_property
     def evaluator(self) -> Evaluator:

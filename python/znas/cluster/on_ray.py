@@ -20,12 +20,12 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from znas.cluster.account import Account
 from znas.cluster.bench import Shared
+from znas.cluster.news import News, remark, tell
 from znas.cluster.place import Place, U, Units
 from znas.cluster.unit import Unit
 from znas.cluster.worker import Done, Facts, Worker, difference, facts
-from znas.hooks import QUIET, Report
+from znas.hooks import Report
 from znas_engine import interrupts, paths
 from znas_engine.errors import DeviceError, InvalidValueError, StorageError, in_short
 
@@ -74,14 +74,13 @@ class OnRay(Place):
     ) -> None:
         self._on = on
         self._patience, self._beat = patience, min(BEAT, patience / 4)
-        self.report: Report = QUIET.report
+        self.report: Report = remark
         self._connect(address)
         self._shared: OrderedDict[int, tuple[Any, Shared]] = OrderedDict()
         self._names, self._keys = itertools.count(), itertools.count()
         self._ours = facts()
         self._lost_at: dict[str, int] = {}
         self._present = 0.0
-        self.account = Account()
         self._gpus, self._threads, self._wanted = self._planned(actors, threads)
         self._slots = [self._hired() for _ in range(self._wanted)]
 
@@ -95,12 +94,16 @@ class OnRay(Place):
         if address is None:
             options["include_dashboard"] = False
         try:
-            ray.init(address or os.environ.get("RAY_ADDRESS"), logging_level=logging.ERROR, **options)
+            context = ray.init(
+                address or os.environ.get("RAY_ADDRESS"), logging_level=logging.ERROR, **options
+            )
         except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             raise InvalidValueError(
                 f"--on {self._on}: there is no Ray cluster ({in_short(error)}): start one with `ray start "
                 "--head`, or pass --on ray"
             ) from error
+        if context.dashboard_url:
+            self.report(f"Ray's dashboard: http://{context.dashboard_url.removeprefix('http://')}")
 
     def _planned(self, actors: int | None, threads: int | None) -> tuple[float, int, int]:
         """GPUs of a worker, its threads, and how many there are to be."""
@@ -205,6 +208,7 @@ class OnRay(Place):
             done: Done = ray.get(ref)
         except RayTaskError as error:  # no error of ours: of the machine, perhaps
             unit = slot.flying.pop(ref)
+            tell(News(kind="repeated", host=slot.host, worker=slot.name, units=1))
             self._repeat(unit, f"{slot.name} on {slot.host} failed: {in_short(error.cause)}")
             again.append(unit)
             return
@@ -216,7 +220,7 @@ class OnRay(Place):
         if done.error is not None:
             raise done.error
         units.timed(slot.name, unit.masks, done.seconds)
-        self.account.did(slot.host, slot.name, unit.masks, done.seconds)
+        tell(News(kind="unit", host=slot.host, worker=slot.name, masks=unit.masks, seconds=done.seconds))
         yield unit, done.value
 
     # ---- faults
@@ -237,12 +241,14 @@ class OnRay(Place):
         wrong = difference(self._ours, found)
         if wrong is None:
             slot.facts = found
+            tell(News(kind="worker", host=slot.host, worker=slot.name))
             return
         self._refuse(slot, f"{found.host}: {wrong}")
 
     def _refuse(self, slot: _Slot, why: str) -> None:
         self._dismiss(slot)
         self._slots.remove(slot)
+        tell(News(kind="refused", worker=slot.name, text=why))
         if not self._slots:
             raise InvalidValueError(
                 f"--on {self._on}: no worker can be used ({why}): install the same znas-engine and packages "
@@ -256,7 +262,7 @@ class OnRay(Place):
         lost: list[Any] = list(slot.flying.values())
         again.extendleft(reversed(lost))
         self._slots[self._slots.index(slot)] = self._hired()
-        self.account.lost(slot.host, len(lost))
+        tell(News(kind="lost", host=slot.host, worker=slot.name, units=len(lost)))
         said = f"{slot.name} on {slot.host} {why}"
         if lost:
             self._repeat(lost[0], said)
