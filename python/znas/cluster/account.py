@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from znas.cluster.news import News, heard
 from znas.hooks import Report
 
-#: Machines that get a line of their own.
-NODES = 20
+#: Machines that get a line of their own in the end, and a place beside a bar.
+NODES, BESIDE = 20, 4
 
 
 @dataclass(slots=True)
-class OfWorker:
+class _Worker:
     """since, until: when it was there; None: to the end. busy: seconds that it worked."""
 
-    host: str
     since: float
     until: float | None = None
     units: int = 0
@@ -28,10 +27,19 @@ class OfWorker:
     busy: float = 0.0
 
 
+@dataclass(slots=True)
+class _Node:
+    """Workers by name; how many were lost, and how many units were done again since they failed there."""
+
+    workers: dict[str, _Worker] = field(default_factory=dict)
+    lost: int = 0
+    repeated: int = 0
+
+
 @dataclass(frozen=True, slots=True)
-class OfNode:
-    """One machine, or all. busy: seconds of its workers. utilisation: that, of the seconds in which they were
-    there. lost: workers. repeated: units that were done again since they failed there."""
+class Did:
+    """What one machine did, or all. busy: seconds of its workers; utilisation: that, of the seconds in which
+    they were there. lost: workers. repeated: units that were done again since they failed there."""
 
     workers: int
     units: int
@@ -46,100 +54,117 @@ class Account:
     """Of what is heard, from the beginning of the first unit to the end of the last."""
 
     def __init__(self) -> None:
-        self._workers: dict[tuple[str, str], OfWorker] = {}
-        self._lost: dict[str, int] = {}
-        self._repeated: dict[str, int] = {}
+        self._nodes: dict[str, _Node] = {}
         self._began: float | None = None
         self._ended = 0.0
 
     def hear(self, news: News) -> None:
         """See `znas.cluster.news`."""
+        if news.host is None or news.worker is None:
+            return
         now = time.monotonic()
-        host, who = news.host or "?", (news.host or "?", news.worker or "?")
-        if news.kind == "worker":
-            self._workers.setdefault(who, OfWorker(host, now))
-        elif news.kind == "unit":
-            seconds = news.seconds or 0.0
-            self._began = now - seconds if self._began is None else min(self._began, now - seconds)
-            self._ended = now
-            found = self._workers.setdefault(who, OfWorker(host, self._began))
-            found.units, found.masks = found.units + 1, found.masks + (news.masks or 0)
-            found.busy += seconds
-        elif news.kind in ("lost", "repeated"):
-            self._repeated[host] = self._repeated.get(host, 0) + (news.units or 0)
-            if news.kind == "lost":
-                self._lost[host] = self._lost.get(host, 0) + 1
-                if who in self._workers:
-                    self._workers[who].until = now
+        node = self._nodes.setdefault(news.host, _Node())
+        match news.kind:
+            case "worker":
+                node.workers.setdefault(news.worker, _Worker(now))
+            case "unit":
+                seconds = news.seconds or 0.0
+                began = now - seconds
+                self._began = began if self._began is None else min(self._began, began)
+                self._ended = now
+                worker = node.workers.setdefault(news.worker, _Worker(self._began))
+                worker.units, worker.masks = worker.units + 1, worker.masks + (news.masks or 0)
+                worker.busy += seconds
+            case "lost" | "repeated":
+                node.repeated += news.units or 0
+                if news.kind == "lost":
+                    node.lost += 1
+                    if news.worker in node.workers:
+                        node.workers[news.worker].until = now
 
     @property
     def seconds(self) -> float:
         """From the first unit's beginning to the last one's end."""
         return 0.0 if self._began is None else self._ended - self._began
 
-    @property
-    def hosts(self) -> list[str]:
-        """Machines, those first that did most."""
-        found = {each.host for each in self._workers.values()} | {*self._lost, *self._repeated}
-        return sorted(found, key=lambda host: (-self.of(host).busy, host))
+    def whole(self) -> Did:
+        """Of all machines."""
+        return self._did(self._nodes.values())
 
-    def of(self, host: str | None = None) -> OfNode:
-        """One machine; all of them by default."""
-        workers = [each for each in self._workers.values() if host in (None, each.host)]
-        there = sum(self._there(each) for each in workers)
-        busy = sum(each.busy for each in workers)
-        return OfNode(
+    def machines(self) -> list[tuple[str, Did]]:
+        """Each with its name, those first that did most."""
+        found = [(host, self._did([node])) for host, node in self._nodes.items()]
+        return sorted(found, key=lambda each: (-each[1].masks, -each[1].units, each[0]))
+
+    def _did(self, nodes: Iterable[_Node]) -> Did:
+        nodes = list(nodes)
+        workers = [worker for node in nodes for worker in node.workers.values()]
+        there, busy = sum(map(self._there, workers)), sum(worker.busy for worker in workers)
+        return Did(
             workers=len(workers),
-            units=sum(each.units for each in workers),
-            masks=sum(each.masks for each in workers),
+            units=sum(worker.units for worker in workers),
+            masks=sum(worker.masks for worker in workers),
             busy=busy,
             utilisation=min(1.0, busy / there) if there else 0.0,
-            lost=sum(count for name, count in self._lost.items() if host in (None, name)),
-            repeated=sum(count for name, count in self._repeated.items() if host in (None, name)),
+            lost=sum(node.lost for node in nodes),
+            repeated=sum(node.repeated for node in nodes),
         )
 
-    def _there(self, worker: OfWorker) -> float:
+    def _there(self, worker: _Worker) -> float:
         """Seconds, of those since the first unit began."""
         until = self._ended if worker.until is None else worker.until
         began = until if self._began is None else self._began
         return max(0.0, until - max(worker.since, began))
 
+    def speeds(self) -> str:
+        """`vm-1 120 masks/s, vm-2 61 masks/s; 2 units done again`; nothing before the first unit is done."""
+        if not self.seconds:
+            return ""
+        found = self.machines()
+        said = [f"{host} {self._speed([did])}" for host, did in found[:BESIDE]]
+        if rest := [did for _, did in found[BESIDE:]]:
+            said.append(f"{len(rest):,} more {self._speed(rest)}")
+        repeated = sum(did.repeated for _, did in found)
+        return ", ".join(said) + (f"; {_counted(repeated, 'unit')} done again" if repeated else "")
+
+    def _speed(self, of: Sequence[Did]) -> str:
+        masks, units = sum(did.masks for did in of), sum(did.units for did in of)
+        if masks:
+            return f"{masks / self.seconds:,.0f} masks/s"
+        return f"{60 * units / self.seconds:,.0f} units/min"
+
     def lines(self) -> list[str]:
         """In words: all, then each of several machines; none before the first unit is done."""
         if self._began is None:
             return []
-        hosts = self.hosts
-        who = hosts[0] if len(hosts) == 1 else _counted(len(hosts), "machine")
-        said = [f"{who}: {_said(self.of())}, in {self.seconds:.1f} s"]
-        if len(hosts) > 1:
-            said += [f"{host}: {_said(self.of(host))}" for host in hosts[:NODES]]
-        rest = len(hosts) - NODES
+        found = self.machines()
+        who = found[0][0] if len(found) == 1 else _counted(len(found), "machine")
+        said = [f"{who}: {_said(self.whole())}, in {self.seconds:.1f} s"]
+        if len(found) > 1:
+            said += [f"{host}: {_said(did)}" for host, did in found[:NODES]]
+        rest = len(found) - NODES
         return [*said, f"and {_counted(rest, 'machine')} that did less"] if rest > 0 else said
 
     def facts(self) -> dict[str, Any]:
         """The same as plain JSON."""
-        nodes = [{"host": host} | _facts(self.of(host)) for host in self.hosts]
-        return _facts(self.of()) | {"seconds": self.seconds, "nodes": nodes}
+        nodes = [{"host": host} | asdict(did) for host, did in self.machines()]
+        return asdict(self.whole()) | {"seconds": self.seconds, "nodes": nodes}
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-def _said(of: OfNode) -> str:
-    parts = [_counted(of.units, "unit")]
-    if of.masks:
-        parts.append(_counted(of.masks, "mask"))
-    parts.append(f"{_counted(of.workers, 'worker')} busy {of.utilisation:.0%} of the time")
-    if of.lost:
-        parts.append(f"{of.lost:,} lost")
-    if of.repeated:
-        parts.append(f"{_counted(of.repeated, 'unit')} done again")
+def _said(did: Did) -> str:
+    parts = [_counted(did.units, "unit")]
+    if did.masks:
+        parts.append(_counted(did.masks, "mask"))
+    parts.append(f"{_counted(did.workers, 'worker')} busy {did.utilisation:.0%} of the time")
+    if did.lost:
+        parts.append(f"{did.lost:,} lost")
+    if did.repeated:
+        parts.append(f"{_counted(did.repeated, 'unit')} done again")
     return ", ".join(parts)
-
-
-def _facts(of: OfNode) -> dict[str, Any]:
-    return {name: getattr(of, name) for name in OfNode.__slots__}
 
 
 _WITHIN: ContextVar[bool] = ContextVar("within", default=False)
