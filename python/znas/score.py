@@ -19,7 +19,7 @@ from znas.meaning import remarks
 from znas.method import Method
 from znas.notebook import shown
 from znas.packages import outside
-from znas.request import Request, request_of
+from znas.request import CLUSTER, Request, request_of
 from znas.scoring import asked
 from znas.scoring.batches import WHOLE, Batch, Pieces, Shard, identity, in_batches
 from znas.scoring.standing import Floats, intervals, percentiles, ranks
@@ -44,8 +44,8 @@ READ = (
     *("space", "data", "data_dir", "channels_in", "backend", "device", "threads", "preset", "score"),
     *("aggregate", "envs", "images", "norm", "dtype", "init", "seed", "resolution"),
     *("supernet_channels", "supernet_cells", "supernet_resolution"),
-    *("on", "actors", "threads_per_actor"),
     *("network_channels", "network_cells"),
+    *CLUSTER,
 )
 
 

@@ -45,7 +45,8 @@ def place_of(on: str | Place, actors: int | None, threads: int | None) -> Place 
     """Who does units of work; None: this process, without any. The same workers of a cluster for all that
     asks in this process.
 
-    actors: how many; one per GPU or per NUMA node by default. threads: of each.
+    actors: how many; one per GPU or per NUMA node by default. threads: of each. MissingDependencyError
+    without Ray.
     """
     if isinstance(on, Place):
         return on
