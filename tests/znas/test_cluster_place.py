@@ -94,3 +94,8 @@ def test_a_place_in_this_process_does() -> None:
 def test_no_other_place(on: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"`on` must be local \| ray"):
         znas.Request(on=on)
+
+
+def test_a_place_of_ones_own_has_its_own_workers() -> None:
+    with pytest.raises(InvalidValueError, match="--actors 2 is of workers of a cluster"):
+        znas.Setup(znas.Request(**TINY, on=Here(threads=1), actors=2))

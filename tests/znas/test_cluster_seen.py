@@ -99,6 +99,8 @@ def test_one_machine_has_one_line_and_nothing_has_none(clock: Clock) -> None:
     account = told(clock, (30, News(kind="unit", host="a", worker="w", masks=0, seconds=30)))
     assert account.lines() == ["a: 1 unit, 1 worker busy 100% of the time, in 30.0 s"]
     assert account.speeds() == "a 2 units/min"
+    account = told(clock, (0, News(kind="worker", host="b", worker="v")), (2, unit("a", "w", 8, 2)))
+    assert account.speeds() == "a 4 masks/s, b 0 masks/s"
     failed = News(kind="repeated", host="a", worker="w", units=1)
     assert told(clock, (0, failed), (2, unit("a", "w", 8, 1))).speeds() == "a 8 masks/s; 1 unit done again"
 

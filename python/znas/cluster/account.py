@@ -117,21 +117,22 @@ class Account:
         return max(0.0, until - max(worker.since, began))
 
     def speeds(self) -> str:
-        """`vm-1 120 masks/s, vm-2 61 masks/s; 2 units done again`; nothing before the first unit is done."""
+        """`vm-1 120 masks/s, vm-2 61 masks/s; 2 units done again`: those that did most, by name, and the rest
+        together; nothing before the first unit is done."""
         if not self.seconds:
             return ""
-        found = self.machines()
-        said = [f"{host} {self._speed([did])}" for host, did in found[:BESIDE]]
-        if rest := [did for _, did in found[BESIDE:]]:
-            said.append(f"{len(rest):,} more {self._speed(rest)}")
-        repeated = sum(did.repeated for _, did in found)
-        return ", ".join(said) + (f"; {_counted(repeated, 'unit')} done again" if repeated else "")
+        found, whole = self.machines(), self.whole()
 
-    def _speed(self, of: Sequence[Did]) -> str:
-        masks, units = sum(did.masks for did in of), sum(did.units for did in of)
-        if masks:
-            return f"{masks / self.seconds:,.0f} masks/s"
-        return f"{60 * units / self.seconds:,.0f} units/min"
+        def speed(of: Sequence[Did]) -> str:
+            if whole.masks:
+                return f"{sum(did.masks for did in of) / self.seconds:,.0f} masks/s"
+            return f"{60 * sum(did.units for did in of) / self.seconds:,.0f} units/min"
+
+        said = [f"{host} {speed([did])}" for host, did in sorted(found[:BESIDE], key=lambda each: each[0])]
+        if rest := [did for _, did in found[BESIDE:]]:
+            said.append(f"{len(rest):,} more {speed(rest)}")
+        again = f"; {_counted(whole.repeated, 'unit')} done again" if whole.repeated else ""
+        return ", ".join(said) + again
 
     def lines(self) -> list[str]:
         """In words: all, then each of several machines; none before the first unit is done."""
