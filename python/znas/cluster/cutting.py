@@ -89,6 +89,7 @@ class Cutter:
         self._pieces: deque[_Piece] = deque()
         self._of_unit: dict[str, list[_Piece]] = {}
         self._speed: dict[Hashable, float] = {}  # of a worker, in masks per second
+        self._latest: tuple[tuple[int, int], Shared] = ((-1, -1), supernet)
         self._ended = False
         self._units = 0
 
@@ -162,5 +163,9 @@ class Cutter:
 
     def _cell(self, piece: _Piece) -> Cell:
         work = self._open[piece.work].work
-        environment = work.share(work.environments[piece.environment])
-        return Cell(environment, work.scores, work.rows, np.ascontiguousarray(work.masks[piece.which]))
+        which = piece.work, piece.environment
+        if (
+            which != self._latest[0]
+        ):  # the pieces of one follow one another; drawn again, it would be sent again
+            self._latest = which, work.share(work.environments[piece.environment])
+        return Cell(self._latest[1], work.scores, work.rows, np.ascontiguousarray(work.masks[piece.which]))
