@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING
 
 from znas_engine.errors import InvalidValueError, MissingDependencyError, briefly
@@ -41,7 +40,9 @@ def check_installed(on: str) -> None:
         )
 
 
-@cache
+_made: dict[tuple[str, int | None, int | None], OnRay] = {}
+
+
 def cluster(on: str, actors: int | None, threads: int | None) -> OnRay:
     """The workers of `on`, which is not `LOCAL`; the same ones for all that asks in this process.
 
@@ -50,5 +51,8 @@ def cluster(on: str, actors: int | None, threads: int | None) -> OnRay:
     check_installed(on)
     from znas.cluster.on_ray import OnRay
 
-    address = {"ray": None}.get(on, on if _CLIENT.fullmatch(on) else on.removeprefix("ray:"))
-    return OnRay(on, address, actors=actors, threads=threads)
+    key = on, actors, threads
+    if key not in _made or not _made[key].connected:
+        address = {"ray": None}.get(on, on if _CLIENT.fullmatch(on) else on.removeprefix("ray:"))
+        _made[key] = OnRay(on, address, actors=actors, threads=threads)
+    return _made[key]
