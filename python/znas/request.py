@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from znas.cluster.place import Place
 from znas.cluster.where import FORMS, LOCAL, check_on
 from znas.costs.quantities import FRONTS, Limit, limits
 from znas.costs.sizes import span
@@ -183,7 +184,7 @@ class Request:
     threads: int | None = option(
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
-    on: str = option(LOCAL, f"Where masked passes and searches of long jobs are done: {FORMS}")
+    on: str | Place = option(LOCAL, f"Where masked passes and searches of long jobs are done: {FORMS}")
     actors: int | None = option(
         None, "Workers on a cluster; one per GPU or NUMA node by default", int, low=1, high=100_000
     )
@@ -331,8 +332,9 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
-        backends: those are their names if these lead to them."""
-        plain = {name: plainly(getattr(self, name)) for name in OPTIONS}
+        backends: those are their names if these lead to them. On which cluster it was is left out: what comes
+        out is the same everywhere, and so are the bytes of a result."""
+        plain = {name: plainly(getattr(self, name)) for name in OPTIONS if name not in CLUSTER}
         named = isinstance(self.data, str | None) or (
             callable(self.data) and not isinstance(self.data, Dataset)
         )
@@ -340,11 +342,13 @@ class Request:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:
-        """The inverse of `to_dict`, as far as classes can be found again."""
+        """The inverse of `to_dict`, as far as classes can be found again; what it describes is done here."""
         known = {name: value for name, value in renamed(plain).items() if name in OPTIONS}
         return cls(**known)
 
 
+#: The fields that say where the work is done.
+CLUSTER = ("on", "actors", "threads_per_actor")
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}
@@ -367,8 +371,8 @@ def request_of(
     return found
 
 
-#: Fields whose values registries and `check_p` read.
-_READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p")
+#: Fields whose values registries, `check_p` and `check_on` read.
+_READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p", "on")
 
 
 def _several(scores: Any) -> list[Any]:

@@ -9,6 +9,8 @@
     nodes.py   the machines of a Ray cluster, and which are not used
     joining.py how this process joins one
     where.py   what `--on` may say
+    news.py    what is heard of workers while they work
+    account.py who did how much, of what was heard
 
 Results are put together by what they are of, never by when they arrive: any number of workers gives the
 bytes of one.

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from znas.cluster.news import remark
 from znas_engine import interrupts
 from znas_engine.errors import InvalidValueError, in_short
 
@@ -54,12 +55,14 @@ def _connect(on: str, address: str | None) -> None:
         _knock(address)
         with interrupts.unchanged(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's own, of what it will do in other versions
-            ray.init(address, logging_level=logging.ERROR, **options)
+            context = ray.init(address, logging_level=logging.ERROR, **options)
     except (OSError, OverflowError, RuntimeError, ValueError, RayError) as error:
         raise InvalidValueError(
             f"--on {on}: no Ray cluster answers ({in_short(error)}): start one with `ray start --head`, pass "
             "--on ray, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token"
         ) from error
+    if context.dashboard_url:
+        remark(f"Ray's dashboard: http://{context.dashboard_url.removeprefix('http://')}")
 
 
 def _knock(address: str | None) -> None:

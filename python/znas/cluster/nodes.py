@@ -13,8 +13,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from znas.cluster.news import News, remark, tell
 from znas.cluster.worker import Facts, difference, facts
-from znas.hooks import QUIET, Report
 from znas_engine import paths
 from znas_engine.errors import InvalidValueError, StorageError, in_short
 
@@ -48,7 +48,6 @@ class Nodes:
 
     on: str
     threads: int | None
-    report: Report = QUIET.report
     known: dict[str, Node] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     _ours: Facts = field(default_factory=facts)
@@ -114,8 +113,9 @@ class Nodes:
         """It is not used any more."""
         self.refused[node.id] = f"{node.host}: {why}"
         self.known.pop(node.id, None)
+        tell(News(kind="refused", host=node.host, text=why))
         self._check()
-        self.report(f"a machine is not used: {self.refused[node.id]}")
+        remark(f"a machine is not used: {self.refused[node.id]}")
 
     def _seat(self, node: Node, parts: int) -> None:
         node.threads = self.threads or max(1, node.cores // (node.gpus or parts))

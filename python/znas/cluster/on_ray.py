@@ -16,19 +16,16 @@ from typing import Any, ClassVar
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from znas.cluster.account import Account
 from znas.cluster.bench import Shared
 from znas.cluster.joining import join, name
+from znas.cluster.news import News, remark, tell
 from znas.cluster.nodes import Node, Nodes, freest, on_node
 from znas.cluster.place import Place, U, Units
 from znas.cluster.unit import Unit
 from znas.cluster.worker import Done, Facts, Worker
-from znas.hooks import QUIET, Report
 from znas_engine import interrupts
 from znas_engine.errors import DeviceError, ZnasError, in_short
 
-#: Units that a worker has before it, so that it never waits for the next.
-AHEAD = 2
 #: Shared objects that are kept in the cluster's memory for units to come.
 SHARED = 256
 #: How often a unit is begun, at most: where so many workers were lost at it, it is the unit.
@@ -105,9 +102,7 @@ class OnRay(Place):
         self._slots: list[_Slot] = []
         self._looked = self._present = time.monotonic()
         self._said_room = False
-        self.report: Report = QUIET.report
-        self.account = Account()
-        self._nodes = Nodes(on, threads, self._say)
+        self._nodes = Nodes(on, threads)
         with self._reached():
             self._nodes.look()  # machines are asked while the job is still being prepared here
 
@@ -165,7 +160,7 @@ class OnRay(Place):
         room = sum(node.seats for node in self._nodes.usable)
         if (self._actors or 0) > room and not self._nodes.waiting() and not self._said_room:
             self._said_room = True
-            self._say(f"{self._actors} workers were asked for, and the cluster has room for {room}")
+            remark(f"{self._actors} workers were asked for, and the cluster has room for {room}")
         while len(self._slots) < (self._actors or room):
             node = freest(self._nodes.usable, Counter(slot.node.id for slot in self._slots))
             if node is None:
@@ -203,7 +198,7 @@ class OnRay(Place):
     def _hand_out(self, job: _Job) -> bool:
         """Fills all workers, each with its first unit before one has a second; False where there are no more
         units."""
-        for depth in range(AHEAD):
+        for depth in range(job.units.ahead):
             for slot in self._slots:
                 if not slot.here or len(slot.flying) > depth:
                     continue
@@ -248,6 +243,7 @@ class OnRay(Place):
         except RayTaskError as error:  # no error of ours: of the machine, perhaps
             job, unit = slot.flying.pop(ref)
             job.again.append(unit)
+            tell(News(kind="repeated", host=slot.node.host, worker=slot.name, units=1))
             why = in_short(error.cause or error)
             self._repeat(job, unit, f"{slot.name} on {slot.node.host} failed: {why}")
             return
@@ -260,7 +256,7 @@ class OnRay(Place):
             job.wrong = job.wrong or done.error
             return
         job.units.timed(slot.name, unit.masks, done.seconds)
-        self.account.did(slot.node.host, slot.name, unit.masks, done.seconds)
+        tell(News(kind="unit", host=slot.node.host, worker=slot.name, masks=unit.masks, seconds=done.seconds))
         job.came.append((unit, done.value))
 
     def _forget(self, job: _Job) -> None:
@@ -286,24 +282,26 @@ class OnRay(Place):
                 self._nodes.refuse(slot.node, in_short(error))
             return
         slot.hello, slot.still = None, 0.0
-        if not self._nodes.accepts(slot.node, found):
+        if self._nodes.accepts(slot.node, found):
+            tell(News(kind="worker", host=slot.node.host, worker=slot.name))
+        else:
             self._let_go(slot)
 
     def _replace(self, slot: _Slot, why: str) -> None:
         """Another worker takes its place, there or elsewhere; what it had to do is done by others."""
         lost = self._let_go(slot)
-        self.account.lost(slot.node.host, len(lost))
+        tell(News(kind="lost", host=slot.node.host, worker=slot.name, units=len(lost)))
         said = f"{slot.name} on {slot.node.host} {why}"
         if lost:
             self._repeat(*lost[0], said)
         else:
-            self._say(f"{said}; another takes its place")
+            remark(f"{said}; another takes its place")
 
     def _repeat(self, job: _Job, unit: Unit, why: str) -> None:
         """Says that the unit is done again; ends the job where that has been too often."""
         job.lost_at[unit.key] += 1
         if job.lost_at[unit.key] < ATTEMPTS:
-            self._say(f"{why}; {unit.key} is done again")
+            remark(f"{why}; {unit.key} is done again")
         else:
             job.wrong = job.wrong or DeviceError(f"{unit.key} failed {ATTEMPTS} times, last: {why}")
 
@@ -355,10 +353,6 @@ class OnRay(Place):
                 f"--on {self._on}: the cluster is lost ({in_short(error)}): once it is back the same command "
                 "goes on from what is kept"
             ) from error
-
-    def _say(self, line: str) -> None:
-        """To whoever listens now: jobs of one process share these workers."""
-        self.report(line)
 
 
 def _fetched(held: Any) -> Any:
