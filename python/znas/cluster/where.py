@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from znas.cluster.place import Place
 from znas_engine.errors import InvalidValueError, MissingDependencyError, briefly
+
+if TYPE_CHECKING:
+    from znas.cluster.on_ray import OnRay
 
 #: This process.
 LOCAL = "local"
@@ -53,10 +55,16 @@ def place_of(on: str | Place, actors: int | None, threads: int | None) -> Place 
     return None if on == LOCAL else _cluster(on, actors, threads)
 
 
-@cache
+#: What was made for these, and is as good as new while the connection lasts.
+_made: dict[tuple[str, int | None, int | None], OnRay] = {}
+
+
 def _cluster(on: str, actors: int | None, threads: int | None) -> Place:
     check_installed(on)
     from znas.cluster.on_ray import OnRay
 
-    address = {"ray": None}.get(on, on if _CLIENT.fullmatch(on) else on.removeprefix("ray:"))
-    return OnRay(on, address, actors=actors, threads=threads)
+    key = on, actors, threads
+    if key not in _made or not _made[key].connected:
+        address = {"ray": None}.get(on, on if _CLIENT.fullmatch(on) else on.removeprefix("ray:"))
+        _made[key] = OnRay(on, address, actors=actors, threads=threads)
+    return _made[key]
