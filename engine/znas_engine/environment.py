@@ -52,14 +52,19 @@ class Environments(Sequence[Environment]):
     """Environments that are drawn when they are asked for; the k-th is the same whenever that is.
 
     The first ones stay, as many as fit into STAYING bytes (the very first always): a search measures in all
-    of them several times. The others are drawn each time, so that any number takes bounded memory.
+    of them several times. The others are drawn each time, so that any number takes bounded memory. A slice
+    shares those that stay, so that what was prepared of one is found again.
     """
 
-    def __init__(self, draw: Callable[[int], Environment], numbers: range) -> None:
+    def __init__(
+        self,
+        draw: Callable[[int], Environment],
+        numbers: range,
+        staying: dict[int, Environment] | None = None,
+    ) -> None:
         self._draw = draw
         self._numbers = numbers
-        self._staying: dict[int, Environment] = {}
-        self._room = STAYING
+        self._staying = {} if staying is None else staying
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -72,15 +77,14 @@ class Environments(Sequence[Environment]):
 
     def __getitem__(self, k: int | slice) -> Environment | Environments:
         if isinstance(k, slice):
-            return Environments(self._draw, self._numbers[k])
+            return Environments(self._draw, self._numbers[k], self._staying)
         number = self._numbers[k]
         if number in self._staying:
             return self._staying[number]
         drawn = self._draw(number)
-        size = drawn.batch.images.nbytes
-        if size <= self._room or not self._staying:
+        taken = sum(each.batch.images.nbytes for each in self._staying.values())
+        if taken + drawn.batch.images.nbytes <= STAYING or not self._staying:
             self._staying[number] = drawn
-            self._room -= size
         return drawn
 
 

@@ -185,7 +185,10 @@ class OnRay(Place):
     def _arrived(self, flying: dict[Any, _Slot]) -> list[Any]:
         """Results that are there; greets workers that are."""
         waiting = {slot.hello: slot for slot in self._slots if slot.facts is None}
-        ready, _ = ray.wait([*flying, *waiting], num_returns=1, timeout=TICK)
+        refs = [*flying, *waiting]
+        ready, _ = ray.wait(refs, num_returns=1, timeout=TICK)
+        if ready:  # all that are there: looking at thousands of references takes as long for one
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         for ref in ready:
             if ref in waiting:
                 self._greet(waiting[ref])
@@ -280,7 +283,7 @@ class OnRay(Place):
             if not slot.flying:
                 continue
             if slot.beat is None:
-                if now - slot.asked > self._beat:
+                if now - max(slot.asked, slot.since) > self._beat:  # who delivers need not be asked
                     slot.asked = now
                     slot.beat = slot.actor.beat.options(concurrency_group="beat").remote()
             elif ray.wait([slot.beat], timeout=0)[0]:
