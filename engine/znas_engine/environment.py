@@ -48,23 +48,36 @@ class Environment:
         return draw_weight(self.init, node.weight_shape, node.fan_in, seed=derive_seed(self.seed, node.name))
 
 
+class _Drawn:
+    """Environments of one job by number: drawn once while they fit into STAYING bytes, else each time."""
+
+    def __init__(self, draw: Callable[[int], Environment]) -> None:
+        self._draw = draw
+        self._staying: dict[int, Environment] = {}
+        self._room = STAYING
+
+    def __getitem__(self, number: int) -> Environment:
+        if number in self._staying:
+            return self._staying[number]
+        drawn = self._draw(number)
+        size = drawn.batch.images.nbytes
+        if size <= self._room or not self._staying:
+            self._staying[number] = drawn
+            self._room -= size
+        return drawn
+
+
 class Environments(Sequence[Environment]):
     """Environments that are drawn when they are asked for; the k-th is the same whenever that is.
 
-    The first ones stay, as many as fit into STAYING bytes (the very first always): a search measures in all
-    of them several times. The others are drawn each time, so that any number takes bounded memory. A slice
-    shares those that stay, so that what was prepared of one is found again.
+    The first ones stay, as many as fit into STAYING bytes (the very first always), for these and all slices
+    of them: a search measures in all of them several times, and an evaluator knows again what it prepared for
+    one. The others are drawn each time, so that any number takes bounded memory.
     """
 
-    def __init__(
-        self,
-        draw: Callable[[int], Environment],
-        numbers: range,
-        staying: dict[int, Environment] | None = None,
-    ) -> None:
-        self._draw = draw
+    def __init__(self, draw: Callable[[int], Environment] | _Drawn, numbers: range) -> None:
+        self._drawn = draw if isinstance(draw, _Drawn) else _Drawn(draw)
         self._numbers = numbers
-        self._staying = {} if staying is None else staying
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -77,15 +90,8 @@ class Environments(Sequence[Environment]):
 
     def __getitem__(self, k: int | slice) -> Environment | Environments:
         if isinstance(k, slice):
-            return Environments(self._draw, self._numbers[k], self._staying)
-        number = self._numbers[k]
-        if number in self._staying:
-            return self._staying[number]
-        drawn = self._draw(number)
-        taken = sum(each.batch.images.nbytes for each in self._staying.values())
-        if taken + drawn.batch.images.nbytes <= STAYING or not self._staying:
-            self._staying[number] = drawn
-        return drawn
+            return Environments(self._drawn, self._numbers[k])
+        return self._drawn[self._numbers[k]]
 
 
 def draw_environments(

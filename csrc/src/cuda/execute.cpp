@@ -217,8 +217,9 @@ class Group {
         pass.largest = get<std::int32_t>(largest_);
         pass.features = nullptr;
         forward<BFloat16>(pass);
-        check(choose_exponents(pass.largest, network_.shared.data(), pass.values, masks_,
-                               get<std::int32_t>(exponent_), stream_),
+        check(choose_exponents(pass, network_.waves.data(), static_cast<int>(plan_.waves.size()),
+                               network_.reads.data(), network_.shared.data(), get<float>(mask_),
+                               network_.slots, get<std::int32_t>(exponent_), stream_),
               "choose_exponents");
     }
 

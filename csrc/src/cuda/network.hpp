@@ -30,6 +30,8 @@ class Network {
           layout(&plan.program->layout()),
           steps(there(stream, plan.steps)),
           operands(there(stream, plan.operands)),
+          reads(there(stream, plan.reads)),
+          waves(there(stream, plan.waves)),
           places(there(stream, plan.places)),
           base(there(stream, plan.base)),
           weight_chunks(there(stream, plan.weights.chunks)),
@@ -59,6 +61,8 @@ class Network {
     const native::Layout* layout;
     Resident<Step> steps;
     Resident<Operand> operands;
+    Resident<Read> reads;
+    Resident<Wave> waves;
     Resident<Tap> places;
     Resident<float> base;
     Resident<MergeChunk> weight_chunks;

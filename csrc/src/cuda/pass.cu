@@ -64,16 +64,29 @@ __global__ void merge_chunk(const MergeChunk* chunks, const MergeTerm* terms, co
     }
 }
 
-// A thread per value; blockIdx.y is the mask.
-__global__ void choose(const std::int32_t* largest, const std::uint8_t* shared, int values,
-                       std::int32_t* exponents) {
-    const auto value = static_cast<int>(thread_here());
-    if (value >= values) return;
-    const int mask = static_cast<int>(blockIdx.y);
-    const std::int32_t bits = largest[(shared[value] != 0 ? 0 : mask) * values + value];
+// A block of threads per mask, wave after wave; in a wave a thread per step.
+__global__ void choose(const __grid_constant__ Pass pass, const Wave* waves, int count, const Read* reads,
+                       const std::uint8_t* shared, const float* masks, int slots, std::int32_t* exponents) {
     constexpr int kMantissa = 23, kBias = 127, kInfinite = 255;
-    const int power = bits >> kMantissa;  // the sign is not set
-    exponents[mask * values + value] = power == 0 || power == kInfinite ? 0 : power - kBias - kTarget;
+    const auto mask = static_cast<int>(blockIdx.x);
+    masks += mask * slots;
+    exponents += mask * pass.values;
+    for (int w = 0; w < count; ++w) {
+        const int end = waves[w].first + waves[w].count;
+        for (int s = waves[w].first + static_cast<int>(threadIdx.x); s < end;
+             s += static_cast<int>(kThreads)) {
+            const Step& step = pass.steps[s];
+            const int seen = shared[step.value] != 0 ? 0 : mask;
+            const int power = pass.largest[seen * pass.values + step.value] >> kMantissa;  // no sign is set
+            int exponent = power == kInfinite ? 0 : power == 0 ? kLeast : power - kBias - kTarget;
+            for (int r = step.first_read; r < step.first_read + step.reads; ++r) {
+                if (reads[r].slot != native::kNoSlot && masks[reads[r].slot] == 0) continue;
+                exponent = max(exponent, exponents[reads[r].source] - kMostShift);
+            }
+            exponents[step.value] = exponent;
+        }
+        __syncthreads();
+    }
 }
 
 // A block of threads per image (x), block of channels (y) and mask (z).
@@ -278,10 +291,11 @@ template struct Kernels<Float32>;
 template struct Kernels<BFloat16>;
 template struct Kernels<Float16>;
 
-cudaError_t choose_exponents(const std::int32_t* largest, const std::uint8_t* shared, int values, int masks,
+cudaError_t choose_exponents(const Pass& pass, const Wave* waves, int count, const Read* reads,
+                             const std::uint8_t* shared, const float* masks, int slots,
                              std::int32_t* exponents, cudaStream_t stream) {
-    return launch(choose, dim3(blocks_for(values), static_cast<unsigned>(masks)), dim3(kThreads), stream,
-                  largest, shared, values, exponents);
+    return launch(choose, dim3(static_cast<unsigned>(pass.masks)), dim3(kThreads), stream, pass, waves, count,
+                  reads, shared, masks, slots, exponents);
 }
 
 cudaError_t count_correct(const float* logits, const std::int64_t* labels, int masks, int images, int classes,

@@ -63,10 +63,14 @@ struct Kernels {
                                 float* pooled, float* logits, cudaStream_t stream);
 };
 
-// exponents [masks, values] that bring the largest number of every value near 2^kTarget; a shared value's is
-// that of the first mask. largest: as Pass has it.
-constexpr int kTarget = 8;
-cudaError_t choose_exponents(const std::int32_t* largest, const std::uint8_t* shared, int values, int masks,
+// exponents [masks, values] of what steps make, after a pass with `largest`: they bring a value's largest
+// number near 2^kTarget, or less near where it is so much smaller than what it reads that its weights, which
+// are multiplied by 2^(the source's exponent - its own), would leave float16: that power is at most
+// 2^kMostShift. What is zero everywhere is in units of 2^kLeast, so that weights that read it are small. A
+// shared value's exponent is that of the first mask. masks [masks, slots].
+constexpr int kTarget = 8, kMostShift = 8, kLeast = -64;
+cudaError_t choose_exponents(const Pass& pass, const Wave* waves, int count, const Read* reads,
+                             const std::uint8_t* shared, const float* masks, int slots,
                              std::int32_t* exponents, cudaStream_t stream);
 
 // Of the images under a mask: how many are classified correctly, the lowest class winning ties, and how many

@@ -81,6 +81,7 @@ class Planner {
         int value;
         Step step;
         std::vector<Part> parts;
+        std::vector<Read> reads;
         std::vector<Normalised> normalised;
         bool fused = false;
         int together = 1;
@@ -310,6 +311,7 @@ class Planner {
                 product(o, v, of, value(first.source).shape.channels, part.source);
                 break;
         }
+        for (const int slot : slots) made.reads.push_back({slot, part.source});
         return part;
     }
 
@@ -539,6 +541,9 @@ class Planner {
             Step& step = d.step;
             step.first_operand = static_cast<int>(plan_.operands.size());
             step.operands = static_cast<int>(d.parts.size());
+            step.first_read = static_cast<int>(plan_.reads.size());
+            step.reads = static_cast<int>(d.reads.size());
+            plan_.reads.insert(plan_.reads.end(), d.reads.begin(), d.reads.end());
             step.out = planes_[at(d.value)];
             step.stored = std::binary_search(stored_.begin(), stored_.end(), d.value) ? 1 : 0;
             step.flag = plan_.flags++;

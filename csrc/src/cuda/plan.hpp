@@ -66,9 +66,15 @@ struct Operand {
     int linear_scale = kNone;  // also that of kLinear
 };
 
+// A value that a step reads under masks in which the slot is not zero (native::kNoSlot: under all).
+struct Read {
+    int slot, source;
+};
+
 struct Step {
     int blocks = 0, height = 0, width = 0, channels = 0;
     int first_operand = 0, operands = 0;
+    int first_read = 0, reads = 0;
     int flag = 0;  // whether somebody reads it
     int bias = 0;  // in floats from the mask's vectors
     int value = 0;
@@ -134,6 +140,7 @@ struct HeadSource {
 struct Plan {
     std::shared_ptr<const native::Program> program;
     std::vector<Operand> operands;
+    std::vector<Read> reads;
     std::vector<Step> steps;
     std::vector<int> values;  // of the steps
     std::vector<Wave> waves;

@@ -91,6 +91,7 @@ class Cutter:
         self._left = 0  # masks of all pieces
         self._speed: dict[Hashable, float] = {}  # of a worker, in masks per second
         self._speeds = 0.0  # of all together: a sum over thousands of workers would be made for every unit
+        self._latest: tuple[tuple[int, int], Shared] = ((-1, -1), supernet)
         self._ended = False
         self._units = 0
 
@@ -167,5 +168,7 @@ class Cutter:
 
     def _cell(self, piece: _Piece) -> Cell:
         work = self._open[piece.work].work
-        environment = work.share(work.environments[piece.environment])
-        return Cell(environment, work.scores, work.rows, np.ascontiguousarray(work.masks[piece.which]))
+        which = piece.work, piece.environment
+        if which != self._latest[0]:  # those of one follow one another; drawn again, it would be sent again
+            self._latest = which, work.share(work.environments[piece.environment])
+        return Cell(self._latest[1], work.scores, work.rows, np.ascontiguousarray(work.masks[piece.which]))
