@@ -136,6 +136,7 @@ def each_piece(
             name, value = next(arriving)
             there[name] = kept.keep(name, shapes[name], partial(_itself, value))
         yield there.pop(key) if key in there else kept.keep(key, shape, partial(next, arriving))
+    next(arriving, None)  # which may have something to say at its end
 
 
 def _itself(value: Any) -> Any:

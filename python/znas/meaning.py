@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.cluster.where import LOCAL
 from znas.front import FINALISTS
 from znas.interventions.probability import Probability
 from znas.presets import ORDINARY
@@ -129,9 +130,13 @@ def _no_score_reads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) ->
     return f"is not used by {'+'.join(score.name for score in scores)}: pass another --score"
 
 
+def _done_here(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
+    return "is of workers of a cluster: pass --on ray too" if r.on == LOCAL else None
+
+
 #: Each option's condition. `Method` has options that contradict each other, `znas_engine.data.load` those of
 #: images, `Setup` those of limits and sizes, `Preset` and the space those that are always read. Where and how
-#: fast work is done (--backend, --device, --threads) may be said of any work, even of none.
+#: fast work is done (--backend, --device, --threads, --on) may be said of any work, even of none.
 RULES = (
     Rule("intervention", _nothing_drawn),
     Rule("prior", _nothing_drawn),
@@ -152,6 +157,8 @@ RULES = (
 )
 #: Of every verb that measures.
 NORM = Rule("norm", _no_score_reads_norm)
+#: Of every verb that a cluster can do.
+WORKERS = (Rule("actors", _done_here), Rule("threads_per_actor", _done_here))
 #: What only a measurement reads: at p = 1 a note says so, since people vary p and leave all else the same.
 OF_MEASURING = (
     *("images", "norm", "init", "dtype"),
@@ -199,6 +206,12 @@ def check_norm_is_read(request: Request, scores: Scores, space: SearchSpace[Any]
     """InvalidValueError for a normalisation of a settled request that was `given` and that no score looks
     at."""
     _check(NORM, request, scores, space)
+
+
+def check_workers_are_read(request: Request, scores: Scores, space: SearchSpace[Any]) -> None:
+    """InvalidValueError for what is said of workers where there are none."""
+    for rule in WORKERS:
+        _check(rule, request, scores, space)
 
 
 def reads_norm(score: Score) -> bool:

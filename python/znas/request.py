@@ -331,8 +331,9 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: an object is where its class is found. Images have no such place, nor have presets and
-        backends: those are their names if these lead to them."""
-        plain = {name: plainly(getattr(self, name)) for name in OPTIONS}
+        backends: those are their names if these lead to them. On which cluster it was is left out: what comes
+        out is the same everywhere, and so are the bytes of a result."""
+        plain = {name: plainly(getattr(self, name)) for name in OPTIONS if name not in CLUSTER}
         named = isinstance(self.data, str | None) or (
             callable(self.data) and not isinstance(self.data, Dataset)
         )
@@ -340,11 +341,13 @@ class Request:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Request:
-        """The inverse of `to_dict`, as far as classes can be found again."""
+        """The inverse of `to_dict`, as far as classes can be found again; what it describes is done here."""
         known = {name: value for name, value in renamed(plain).items() if name in OPTIONS}
         return cls(**known)
 
 
+#: The fields that say where the work is done.
+CLUSTER = ("on", "actors", "threads_per_actor")
 #: Of every field of `Request`, in their order.
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Request)}
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Request)}

@@ -18,7 +18,7 @@ from znas.meaning import remarks
 from znas.method import Method
 from znas.notebook import shown
 from znas.packages import outside
-from znas.request import Request, request_of
+from znas.request import CLUSTER, Request, request_of
 from znas.scoring import asked
 from znas.scoring.batches import BATCH, WHOLE, Batch, Pieces, Shard, identity, in_batches
 from znas.scoring.standing import Floats, intervals, percentiles, ranks
@@ -43,6 +43,7 @@ READ = (
     *("aggregate", "envs", "images", "norm", "dtype", "init", "seed", "resolution"),
     *("supernet_channels", "supernet_cells", "supernet_resolution"),
     *("network_channels", "network_cells"),
+    *CLUSTER,
 )
 
 

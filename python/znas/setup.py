@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from znas.cluster.place import Place
 from znas.cluster.spread import Asked, Spread, each_of
-from znas.cluster.where import LOCAL, check_installed, cluster
+from znas.cluster.where import check_installed, place_of
 from znas.costs.latencies import Latencies
 from znas.costs.limits import Budget
 from znas.costs.sizes import largest_that_leaves_room, sizes
 from znas.front import Axis
 from znas.hooks import QUIET, Hooks, Report
-from znas.meaning import check_norm_is_read, check_size, given
+from znas.meaning import check_norm_is_read, check_size, check_workers_are_read, given
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
@@ -29,6 +29,7 @@ from znas_engine.backends.checks import as_masks, check_score, check_slots
 from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
 from znas_engine.data import Dataset, load
+from znas_engine.data.at_hand import AtHand
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import ALL, Evaluator
@@ -99,9 +100,10 @@ class Setup:
         self.hooks: Hooks = instance("hooks", hooks, Hooks)
         function("progress", hooks.progress)
         function("report", hooks.report)
-        check_installed(asked.on)
         self.space: SearchSpace[Any] = get_space(asked.space)
         self.scores: tuple[Score, ...] = get_scores(asked.score)
+        check_workers_are_read(asked, self.scores, self.space)
+        check_installed(asked.on)
         self.norm = check_norm(asked.norm)
         self.init = check_init(asked.init)
         self.dtype, self.envs, self.images, self.seed = asked.dtype, asked.envs, asked.images, asked.seed
@@ -151,11 +153,19 @@ class Setup:
         return self.record.name
 
     def at_hand(self, request: Request) -> Request:
-        """`request` with these images, which need not be read again; as it is where a supernet sees them at
-        another size, for which they must be."""
+        """`request`, which asks for the same images at any size: what was read once is not read again."""
+        return replace(request, data=self._at_hand, data_dir=None)
+
+    @cached_property
+    def _at_hand(self) -> AtHand:
+        asked = self.request
+        if isinstance(asked.data, AtHand):
+            return asked.data
+        found = AtHand(asked.data, asked.data_dir)
+        found.keep(asked.resolution, asked.channels_in, self.pictures)
         if self.dataset is not self.pictures:
-            return request
-        return replace(request, data=self.pictures, data_dir=None, resolution=None, channels_in=None)
+            found.keep(self.dataset.resolution, asked.channels_in, self.dataset)
+        return found
 
     @cached_property
     def trained(self) -> Macro:
@@ -194,11 +204,7 @@ class Setup:
     def place(self) -> Place | None:
         """The workers of a cluster; None where all is done here."""
         asked = self.request
-        if asked.on == LOCAL:
-            return None
-        found = cluster(asked.on, asked.actors, asked.threads_per_actor)
-        found.report = self.hooks.report
-        return found
+        return place_of(asked.on, asked.actors, asked.threads_per_actor, self.hooks.report)
 
     @cached_property
     def evaluator(self) -> Evaluator:

@@ -12,7 +12,7 @@ import pytest
 import znas
 from tests.conftest import SPACES
 from tests.ragged import EDGES, Ragged
-from znas.meaning import NORM, RULES, always, drawn, never, reaching, ties
+from znas.meaning import NORM, RULES, WORKERS, always, drawn, never, reaching, ties
 from znas.selection.criteria import Worth
 from znas_engine.errors import InvalidValueError
 from znas_engine.graph import Graph
@@ -121,6 +121,8 @@ UNREAD = [
     ({"score": "params", "p": 0}, "--images 8 is of images and weights, and params reads neither"),
     ({"score": "flops+params", "p": 0, "init": "uniform", "images": None}, "--init uniform is of images and"),
     ({"score": "params", "p": 0, "dtype": "bfloat16", "images": None}, "--dtype bfloat16 is of images and w"),
+    ({"actors": 2}, "--actors 2 is of workers of a cluster: pass --on ray too, or drop --actors"),
+    ({"threads_per_actor": 1, "on": "local"}, "--threads-per-actor 1 is of workers of a cluster"),
     ({"p": (1.0,) * 6, "finalists": 3}, "`finalists` are compared by measuring them"),
     ({"p": (1.0,) * 6, "race": 0.9, "images": 64}, "--race needs a number below 1"),
 ]
@@ -167,14 +169,14 @@ ELSEWHERE = {
         "seed",
     ),
     *("preset", "score", "p", "game", "selection", "finalists", "race"),
-    *("backend", "device", "threads", "network_channels", "network_cells"),
+    *("backend", "device", "threads", "on", "network_channels", "network_cells"),
     *("max_params", "max_flops", "max_memory", "max_latency"),
 }
 
 
 def test_every_option_has_a_rule_or_a_reader_that_refuses_it() -> None:
     fields = set(znas.Request.__dataclass_fields__)
-    ruled = {rule.option for rule in (*RULES, NORM)}
+    ruled = {rule.option for rule in (*RULES, NORM, *WORKERS)}
     assert ruled <= fields
     assert not ruled & ELSEWHERE
     assert fields == ruled | ELSEWHERE

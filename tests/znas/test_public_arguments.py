@@ -46,7 +46,8 @@ REQUESTS: list[dict[str, Any]] = [
     {"space": []}, {"data": 5}, {"backend": None}, {"backend": 5}, {"device": None},
     {"preset": None}, {"preset": 5}, {"score": b"naswot"}, {"score": 5}, {"score": []}, {"score": [None]},
     {"data_dir": "a\0b"}, {"data_dir": b"x"}, {"data_dir": ""}, {"norm": []}, {"game": {}}, {"init": ()},
-    {"seeds": 3}, {"image": 8},
+    {"seeds": 3}, {"image": 8}, {"on": None}, {"on": 5}, {"on": "dask"}, {"on": "ray:"}, {"on": "ray://head"},
+    {"actors": 2}, {"actors": 0}, {"threads_per_actor": 1.0}, {"on": "ray", "actors": "all"},
 ]  # fmt: skip
 
 

@@ -81,9 +81,12 @@ def test_the_data_read_their_own_images_at_that_size(tmp_path: Path) -> None:
 
 def test_images_at_hand_are_those_of_the_request() -> None:
     asked = znas.Request(**TINY, data=arrays(16))
-    assert isinstance(Setup(asked).at_hand(asked).data, Dataset)
+    first = Setup(asked)
+    assert Setup(first.at_hand(asked)).pictures is first.pictures
     smaller = znas.Request(**TINY, data=arrays(16), supernet_resolution=8)
-    again = Setup(Setup(smaller).at_hand(smaller))
+    second = Setup(smaller)
+    again = Setup(second.at_hand(smaller))
+    assert (again.pictures, again.dataset) == (second.pictures, second.dataset)
     assert (again.macro.resolution, again.trained.resolution) == (8, 16)
 
 

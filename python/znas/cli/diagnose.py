@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from znas.cli.console import progress_bar, reporter, show
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
@@ -67,6 +67,7 @@ Prior = Annotated[str | None, typer.Option(help="--robustness: a prior file or '
     "space",
     *DATA,
     *MACHINE,
+    *CLUSTER,
     "score",
     "norm",
     "seed",

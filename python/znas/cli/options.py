@@ -22,6 +22,7 @@ from znas.meaning import flag
 from znas.option import Option
 from znas.presets import DEFAULT, ORDINARY, PRESETS
 from znas.renamed import RENAMED, renamed
+from znas.request import CLUSTER as CLUSTER
 from znas.request import OPTIONS, SHIPPED, Request
 from znas_engine import paths
 from znas_engine.errors import InvalidValueError

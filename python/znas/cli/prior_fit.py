@@ -13,7 +13,7 @@ import typer
 
 from znas import priors
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Quiet, Table, asks, check_read, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Column, Quiet, Table, asks, check_read, path
 from znas.files import check_new, work_file
 from znas.hooks import Hooks, Report
 from znas.priors.check import FEWEST, RankCheck, checked, rank_check
@@ -52,7 +52,7 @@ TrainImages = Annotated[
 
 
 #: Of supernets, of which a table has none.
-SUPERNET = (*DATA, *MACHINE, "score", "envs", "images", "norm", "init", *SIZE)
+SUPERNET = (*DATA, *MACHINE, *CLUSTER, "score", "envs", "images", "norm", "init", *SIZE)
 
 
 @asks(

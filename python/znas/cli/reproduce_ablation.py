@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, SIZE, Column, Json, Quiet, asks, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Column, Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.hooks import Hooks
 from znas.request import Request
@@ -25,7 +25,20 @@ Passes = Annotated[
 Ways = Annotated[str | None, typer.Option(help="Ways to spend them, separated by commas; all by default.")]
 
 
-@asks("space", *DATA, *MACHINE, "preset", "score", "envs", "images", "norm", *SIZE, "seed", data="cifar10")
+@asks(
+    "space",
+    *DATA,
+    *MACHINE,
+    *CLUSTER,
+    "preset",
+    "score",
+    "envs",
+    "images",
+    "norm",
+    *SIZE,
+    "seed",
+    data="cifar10",
+)
 def ablation(
     request: Request,
     out: Out,

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from znas.cli.console import progress_bar
-from znas.cli.options import Json, Quiet, asks, path
+from znas.cli.console import progress_bar, reporter
+from znas.cli.options import CLUSTER, Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
+from znas.cluster.where import check_installed, place_of
+from znas.meaning import check_workers_are_read
 from znas.request import Request
 from znas_engine.arguments import check_between, choice
+from znas_engine.spaces import get_space
 
 if TYPE_CHECKING:
     from znas.reproduce.choose import Choice
 
 
-@asks("finalists", "envs", "seed")
+@asks("finalists", "envs", "seed", *CLUSTER)
 def choose(
     request: Request,
     folders: Annotated[
@@ -69,6 +72,8 @@ def choose(
     choice("order of sets", by, ORDERS)
     check_between("show", show, 1, None)
     check_seeds(request.seed, seeds, 1)
+    check_workers_are_read(request, (), get_space(request.space))
+    check_installed(request.on)
     album = folder.opened(out, "choose", *(f"choose-left-out.{suffix}" for suffix in folder.SUFFIXES))
     found, tried = _played(request, folders, names(scores), most, seeds, out / folder.CHOICES, quiet=quiet)
     chosen = sheet(found, by, show, str(request.settled().score), [tried])
@@ -95,8 +100,11 @@ def _played(
     tables = read(folders, scores, request)
     tried = list(tables[0].halves[0].scores)
     sets = every_set(tried, most)
+    place = place_of(request.on, request.actors, request.threads_per_actor, reporter(quiet=quiet))
     with progress_bar("seeds of the tables' halves", quiet=quiet) as progress:
-        found = choose(tables, sets, seeds=seeds, seed=request.seed, work=work, progress=progress)
+        found = choose(
+            tables, sets, seeds=seeds, seed=request.seed, work=work, place=place, progress=progress
+        )
     return found, (
         f"sets of up to {most} of {', '.join(tried)}; {', '.join(free(tried))} need no pass, one of which is "
         f"in each; {seeds} seeds"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, Json, Quiet, asks, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.costs.predictor import LEAST, MEASURED
 from znas.hooks import Hooks
@@ -21,6 +21,7 @@ from znas_engine.arguments import check_between
     "space",
     *DATA,
     *MACHINE,
+    *CLUSTER,
     "preset",
     "score",
     "finalists",

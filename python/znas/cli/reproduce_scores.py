@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from znas.cli.console import progress_bar, reporter
-from znas.cli.options import DATA, MACHINE, SIZE, Json, Quiet, asks, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Json, Quiet, asks, path
 from znas.cli.sheets import Out, TableFile, names, save, show_sheets
 from znas.hooks import Hooks
 from znas.request import Request
@@ -19,7 +19,7 @@ from znas.setup import Setup
 MEASURED = ("preset", "score", "envs", "images", "norm", "seed")
 
 
-@asks("space", *DATA, *MACHINE, *MEASURED, *SIZE, data="cifar10")
+@asks("space", *DATA, *MACHINE, *CLUSTER, *MEASURED, *SIZE, data="cifar10")
 def do_scores(
     request: Request,
     out: Annotated[Path, typer.Option(parser=path, help="Folder for Markdown, CSV, JSON and PNG.")],
@@ -58,6 +58,7 @@ def do_scores(
     "space",
     *DATA,
     *MACHINE,
+    *CLUSTER,
     *MEASURED,
     *(name for name in SIZE if not name.endswith("resolution")),
     data="gaussian",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from znas.cli.console import show
-from znas.cli.options import DATA, MACHINE, SIZE, path
+from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, path
 from znas_engine.errors import ZnasError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Rows = Annotated[
     typer.Option(help="Rows to run, separated by commas; all, or the usual ones of the table, by default."),
 ]
 #: What every table asks of its searches.
-SEARCHES = (*DATA, *MACHINE, "images", "seed", *SIZE)
+SEARCHES = (*DATA, *MACHINE, *CLUSTER, "images", "seed", *SIZE)
 USUAL = {"preset": "naswot", "data": "cifar10", "device": "default", "images": 64}
 Prior = Annotated[
     str, typer.Option(help="Prior of the rows that use one: a file of `prior fit`, or 'shipped'.")

@@ -74,6 +74,8 @@ class Cutter:
     are taken from `works` as they are needed, so that memory is bounded whatever their number.
     """
 
+    ahead = 2  # so that a worker never waits for its next unit
+
     def __init__(
         self,
         works: Iterable[Work],

@@ -28,8 +28,6 @@ from znas.hooks import QUIET, Report
 from znas_engine import interrupts
 from znas_engine.errors import DeviceError, InvalidValueError, in_short
 
-#: Units that a worker has before it, so that it never waits for the next.
-AHEAD = 2
 #: Shared objects that are kept in the cluster's memory for units to come.
 SHARED = 256
 #: How often a unit is begun, at most: where so many workers were lost at it, it is the unit.
@@ -170,7 +168,7 @@ class OnRay(Place):
     def _hand_out(self, units: Units[U], again: deque[U]) -> bool:
         """Fills all workers, each with its first unit before one has a second; False where there are no more
         units."""
-        for depth in range(AHEAD):
+        for depth in range(units.ahead):
             for slot in self._slots:
                 if slot.facts is None or len(slot.flying) > depth:
                     continue

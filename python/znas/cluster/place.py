@@ -14,7 +14,11 @@ U_co = TypeVar("U_co", bound=Unit, covariant=True)
 
 
 class Units(Protocol[U_co]):
-    """Where units come from, one at a time and as workers come free."""
+    """Where units come from, one at a time and as workers come free. ahead: how many a worker has at a time,
+    the one that it is at among them."""
+
+    @property
+    def ahead(self) -> int: ...
 
     def take(self, worker: Hashable) -> U_co | None:
         """The next one for that worker; None when there are no more."""
@@ -24,7 +28,9 @@ class Units(Protocol[U_co]):
 
 
 class Listed:
-    """Units that are there already."""
+    """Units that are there already, each long: another that waits behind one would wait for nothing."""
+
+    ahead = 1
 
     def __init__(self, units: Iterable[Call]) -> None:
         self._units = iter(units)

@@ -141,6 +141,11 @@ class Spread(Evaluator):
         return next(scores for scores, shared in self._scores.values() if shared is work.scores)
 
 
+def beneath(evaluator: Evaluator) -> Evaluator:
+    """What computes, wherever that is."""
+    return evaluator.here if isinstance(evaluator, Spread) else evaluator
+
+
 def each_of(
     evaluator: Evaluator, asked: Iterable[Asked], progress: Progress = unheard
 ) -> Iterator[tuple[int, Scores]]:

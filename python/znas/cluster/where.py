@@ -10,6 +10,8 @@ from znas_engine.errors import InvalidValueError, MissingDependencyError, briefl
 
 if TYPE_CHECKING:
     from znas.cluster.on_ray import OnRay
+    from znas.cluster.place import Place
+    from znas.hooks import Report
 
 #: This process.
 LOCAL = "local"
@@ -41,13 +43,22 @@ def check_installed(on: str) -> None:
         )
 
 
-@cache
-def cluster(on: str, actors: int | None, threads: int | None) -> OnRay:
-    """The workers of `on`, which is not `LOCAL`; the same ones for all that asks in this process.
+def place_of(on: str, actors: int | None, threads: int | None, report: Report) -> Place | None:
+    """The workers of `on`, the same ones for all that asks in this process; None for `LOCAL`.
 
-    actors: how many; one per GPU or per NUMA node by default. threads: of each.
+    actors: how many; one per GPU or per NUMA node by default. threads: of each. report: told what becomes of
+    them from now on. MissingDependencyError without Ray.
     """
+    if on == LOCAL:
+        return None
     check_installed(on)
+    found = _cluster(on, actors, threads)
+    found.report = report
+    return found
+
+
+@cache
+def _cluster(on: str, actors: int | None, threads: int | None) -> OnRay:
     from znas.cluster.on_ray import OnRay
 
     address = {"ray": None}.get(on, on if _CLIENT.fullmatch(on) else on.removeprefix("ray:"))

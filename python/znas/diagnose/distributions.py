@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from znas import jobs
 from znas.admitted import admitted
+from znas.cluster.spread import Asked, each_of
 from znas.diagnose.normality import FEWEST
 from znas.diagnose.sites import Site, sites
 from znas.hooks import QUIET, Hooks
@@ -26,7 +27,7 @@ from znas_engine.backends.checks import check_batch
 from znas_engine.data import Batch, Dataset, load
 from znas_engine.environment import Environment, derive_seed, draw_environments
 from znas_engine.errors import InvalidValueError
-from znas_engine.evaluator import Evaluator
+from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.graph import Conv
 from znas_engine.journal import Journal
 from znas_engine.spaces import Mask, SearchSpace
@@ -207,9 +208,12 @@ class Collector:
         self, journal: Journal, key: str, shape: Shape, work: Callable[..., Any], *arguments: Any
     ) -> Any:
         found = jobs.piece(journal, key, shape, partial(work, *arguments))
+        self._advance()
+        return found
+
+    def _advance(self) -> None:
         self._done += 1
         self.progress(self._done, self._pieces)
-        return found
 
     def _of_sites(self, values: int) -> Shape:
         """So many values at every site."""
@@ -282,10 +286,6 @@ class Collector:
         s = self.setup
         return draw_environments(self.dataset, count=s.envs, images=s.images, init=init, seed=s.seed)
 
-    def _evaluate(self, masks: Mask, environment: Environment) -> list[float]:
-        scores = self.setup.evaluator.evaluate(masks, score=self.score, environments=[environment])
-        return [float(value) for value in scores.values[0]]
-
     def _scores(self, journal: Journal, init: str) -> ScoreSamples:
         space, candidates = self.space, self.space.options(0)
         neurons = np.stack([space.do(e, o) for e, o in space.neurons()])
@@ -297,17 +297,14 @@ class Collector:
         ]
         on_edge = len(candidates)
         environments = self._environments(init)
-        rows = []
-        for k, environment in enumerate(environments):
+        wanted: dict[str, tuple[Mask, int]] = {}
+        for k in range(len(environments)):
             kept = neurons if k < NEURON_ENVIRONMENTS else neurons[:on_edge]
-            masks = np.concatenate([ensembles, kept])
-            key = f"{init} scores {k}"
-            rows.append(self._piece(journal, key, numbers(len(masks)), self._evaluate, masks, environment))
+            wanted[f"{init} scores {k}"] = np.concatenate([ensembles, kept]), k
         rng = np.random.default_rng(derive_seed(self.setup.seed, "architectures"))
         paths = random_architectures(space, self.setup.envs, rng)
-        architectures = self._piece(
-            journal, f"{init} architectures", numbers(len(paths)), self._evaluate, paths, environments[0]
-        )
+        wanted[f"{init} architectures"] = paths, 0
+        *rows, architectures = self._measured(journal, environments, wanted)
         several = len(ensembles)
         over = np.array([row[: several + on_edge] for row in rows])
         return ScoreSamples(
@@ -318,3 +315,21 @@ class Collector:
             every_neuron=np.array([row[several:] for row in rows[:NEURON_ENVIRONMENTS]]),
             architectures=np.array(architectures),
         )
+
+    def _measured(
+        self, journal: Journal, environments: Sequence[Environment], wanted: dict[str, tuple[Mask, int]]
+    ) -> Iterator[Any]:
+        """Of every piece the scores of its masks in one of the environments."""
+
+        def made(keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+            asked = (
+                Asked(masks, self.score, environments[k : k + 1], ALL)
+                for masks, k in map(wanted.__getitem__, keys)
+            )
+            for number, found in each_of(self.setup.evaluator, asked):
+                yield keys[number], found.values[0].tolist()
+
+        shapes = {key: numbers(len(masks)) for key, (masks, _) in wanted.items()}
+        for found in jobs.each_piece(jobs.InJournal(journal), shapes, made):
+            self._advance()
+            yield found

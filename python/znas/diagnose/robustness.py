@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas import jobs
+from znas.calls import Pieces, Task, each_piece
 from znas.diagnose.agreement import agreement, same_edges
 from znas.diagnose.robustness_report import Accuracies, Robustness, Varied
 from znas.files import check_new, work_file, write_folder
@@ -98,19 +99,21 @@ def robustness(
         check_norm(str(one.norm))
     setup = Setup(base, hooks)
     measured = _shared(setup)
-    total = len(settings) * seeds
     work = work_file(out)
-    entries: list[list[dict[str, Any]]] = []
+    searches = {
+        _key(one): one
+        for _, _, changed in settings
+        for seed in range(base.seed, base.seed + seeds)
+        for one in [replace(changed, seed=seed)]
+    }
+
+    def tasks(keys: Sequence[str]) -> Iterator[Task]:
+        for key in keys:
+            yield Task(key, setup.at_hand(searches[key]), partial(_search, key))
+
     with Journal(work, _identity(setup)) as journal:
-        for _, _, changed in settings:
-            row = []
-            for seed in range(base.seed, base.seed + seeds):
-                one = replace(changed, seed=seed)
-                key = json.dumps({name: getattr(one, name) for name in ("seed", *FACTORS)})
-                found_by = partial(_entry, setup.at_hand(one), hooks)
-                row.append(jobs.piece(journal, key, ENTRY, found_by))
-                hooks.progress(len(entries) * seeds + len(row), total)
-            entries.append(row)
+        every = list(each_piece(setup, jobs.InJournal(journal), dict.fromkeys(searches, ENTRY), tasks, hooks))
+        entries = [every[i : i + seeds] for i in range(0, len(every), seeds)]
         found = _summary(base, measured, seeds, settings, entries, table, column)
         try:
             write_folder(out, pages(found.document(), "robustness"))
@@ -152,10 +155,14 @@ def _identity(setup: Setup) -> dict[str, Any]:
     )
 
 
-def _entry(request: Request, hooks: Hooks) -> dict[str, Any]:
-    result = searched(request, hooks.of_one())
+def _key(request: Request) -> str:
+    return json.dumps({name: getattr(request, name) for name in ("seed", *FACTORS)})
+
+
+def _search(key: str, request: Request, hooks: Hooks) -> Pieces:
+    result = searched(request, hooks)
     choices = [edge.selected if edge.kept else NOT_KEPT for edge in result.edges]
-    return {"arch": result.arch, "choices": choices}
+    yield key, {"arch": result.arch, "choices": choices}
 
 
 def _summary(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas import jobs
+from znas.cluster.spread import Asked, beneath, each_of
 from znas.priors.base import Prior
 from znas.selection.topology import contested_edges
 from znas.shape import Many, Number
 from znas_engine.backends.passes import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
-from znas_engine.evaluator import Evaluator
+from znas_engine.evaluator import ALL, Evaluator
 from znas_engine.journal import Journal
 from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
@@ -59,26 +60,23 @@ def fit_environments(
         "backend": evaluator.name,
         "device": ",".join(evaluator.devices),
         "score": [score.name, *jobs.settings(score)],
-        "code": jobs.code(space, score, evaluator, packages=evaluator.packages),
+        "code": jobs.code(space, score, beneath(evaluator), packages=evaluator.packages),
         **identity,
     }
     shape = Many(Number(), len(masks), len(masks))
     passes = len(masks) * count_passes([score], evaluator.norm)
-    rows: list[list[float]] = []
     with Journal(work, job) as journal:
-        for k, environment in enumerate(environments):
 
-            def measure(k: int = k, environment: Environment = environment) -> list[float]:
-                found = evaluator.evaluate(
-                    masks,
-                    score=score,
-                    environments=[environment],
-                    progress=lambda n, _: progress(k * passes + n, total * passes),
-                )
-                values: list[float] = found.values[0].tolist()
-                return values
+        def measured(keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+            before = (total - len(keys)) * passes
+            asked = (Asked(masks, score, [environments[int(key)]], ALL) for key in keys)
+            for number, found in each_of(
+                evaluator, asked, lambda done, _: progress(before + done, total * passes)
+            ):
+                yield keys[number], found.values[0].tolist()
 
-            rows.append(jobs.piece(journal, str(k), shape, measure))
+        shapes = dict.fromkeys(map(str, range(total)), shape)
+        rows = list(jobs.each_piece(jobs.InJournal(journal), shapes, measured))
         prior = _prior(evaluator, score, neurons, edges, np.array(rows), provenance)
         if store is not None:
             store(prior)

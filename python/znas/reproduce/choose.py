@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from znas import jobs
+from znas.cluster.place import Here, Listed, Place
+from znas.cluster.unit import Call
 from znas.hooks import QUIET
 from znas.reproduce.halves import Played, free
-from znas.reproduce.played import Set, play, taus
+from znas.reproduce.played import Half, Set, play, taus
 from znas.reproduce.sets import MOST
 from znas.selection.criteria import Floats
-from znas.shape import Many, Number
+from znas.shape import Many, Number, Shape
 from znas_engine.arguments import check_between
 from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
@@ -81,29 +83,60 @@ def choose(
     seeds: int,
     seed: int,
     work: Path,
+    place: Place | None = None,
     progress: Progress = QUIET.progress,
 ) -> Choice:
     """Every set's figures in both halves of every table, with the seeds `seed`, `seed` + 1, ...; what `work`
-    holds is not repeated."""
-    unpaid = free(list(tables[0].halves[0].scores))
+    holds is not repeated. place: whose workers play; None plays here."""
+    place = place or Here(1)
+    halves = [(table, half, _key(table, half, sets)) for table in tables for half in table.halves]
+    shapes: dict[str, Shape] = {}
+    calls: dict[str, Call] = {}
+    unpaid, all_sets = free(list(tables[0].halves[0].scores)), place.share(sets)
+    for table, half, key in halves:
+        shared = place.share(half)
+        for each in range(seed, seed + seeds):
+            name = f"{key}/{each}"
+            shapes[name] = Many(Number(0, len(half.accuracy) - 1, whole=True), len(sets), len(sets))
+            played = shared, all_sets, unpaid, table.finalists, table.envs, each
+            calls[name] = Call(name, _play, played)
+        shapes[f"{key}/tau"] = Many(Number(-1 - 1e-9, 1 + 1e-9), len(sets), len(sets))
+        calls[f"{key}/tau"] = Call(f"{key}/tau", _taus, (shared, all_sets))
     figures = np.empty((len(tables), len(HALVES), len(FIGURES), len(sets)))
-    done, total = 0, len(tables) * len(HALVES) * (seeds + 1)
     with Journal(work, {"job": "reproduce choose", "code": jobs.code()}) as journal:
-        for t, table in enumerate(tables):
-            for h, half in enumerate(table.halves):
-                facts = [half.digest(), sets, table.finalists, table.envs]
-                key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-                rows = Many(Number(0, len(half.accuracy) - 1, whole=True), len(sets), len(sets))
-                found = []
-                for each in range(seed, seed + seeds):
-                    search = partial(
-                        play, half, sets, unpaid, finalists=table.finalists, envs=table.envs, seed=each
-                    )
-                    found.append(jobs.piece(journal, f"{key}/{each}", rows, search))
-                    progress(done := done + 1, total)
-                figures[t, h, 0] = half.shares[found].mean(0)
-                figures[t, h, 1] = half.accuracy[found].mean(0)
-                correlations = Many(Number(-1 - 1e-9, 1 + 1e-9), len(sets), len(sets))
-                figures[t, h, 2] = jobs.piece(journal, f"{key}/tau", correlations, partial(taus, half, sets))
-                progress(done := done + 1, total)
+
+        def made(keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+            units = Listed(calls[key] for key in keys)
+            for done, (unit, value) in enumerate(place.run(units), len(shapes) - len(keys) + 1):
+                progress(done, len(shapes))
+                yield unit.key, value
+
+        values = dict(zip(shapes, jobs.each_piece(jobs.InJournal(journal), shapes, made), strict=True))
+    for number, (_, half, key) in enumerate(halves):
+        found = [values[f"{key}/{each}"] for each in range(seed, seed + seeds)]
+        at = figures[divmod(number, len(HALVES))]
+        at[0], at[1] = half.shares[found].mean(0), half.accuracy[found].mean(0)
+        at[2] = values[f"{key}/tau"]
     return Choice(tables, sets, figures)
+
+
+def _key(table: Played, half: Half, sets: list[Set]) -> str:
+    facts = [half.digest(), sets, table.finalists, table.envs]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _play(
+    half: Half,
+    sets: list[Set],
+    unpaid: Sequence[str],
+    finalists: int,
+    envs: int,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> list[int]:
+    return play(half, sets, unpaid, finalists=finalists, envs=envs, seed=seed, progress=progress)
+
+
+def _taus(half: Half, sets: list[Set], threads: int, progress: Progress) -> list[float]:
+    return taus(half, sets, progress)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from znas import jobs
+from znas.calls import Pieces, Task, each_piece
 from znas.costs.latencies import Latencies
 from znas.costs.latency_table import LatencyTable
 from znas.costs.limits import Bound, Budget, Counted
@@ -156,7 +158,6 @@ def constrained(
     """
     check_seeds(request.seed, seeds, 1)
     first = Setup(request)
-    at_hand = first.at_hand(request)
     method = Method.of(request.settled(), first.space, first.scores)
     about = identity(
         first,
@@ -166,30 +167,46 @@ def constrained(
         measured=measured,
         network=asdict(first.trained),
     )
+    searches = {
+        f"{case.name}/{case.most!r}/{seed}": (seed, case)
+        for seed in range(request.seed, request.seed + seeds)
+        for case in chosen
+    }
+
+    def tasks(keys: Sequence[str]) -> Iterator[Task]:
+        for seed, of_seed in groupby(keys, lambda key: searches[key][0]):
+            wanted = {key: searches[key][1] for key in of_seed}
+            do = partial(_of_seed, wanted, latency, measured)
+            yield Task(f"seed {seed}", first.at_hand(replace(request, seed=seed)), do)
+
     found: dict[str, list[str]] = {case.name: [] for case in chosen}
     with Journal(work, about) as journal:
-        done = 0
-        for seed in range(request.seed, request.seed + seeds):
-            searches = _Searches(replace(at_hand, seed=seed), latency, measured)
-            for case in chosen:
-                key = f"{case.name}/{case.most!r}/{seed}"
-                found[case.name].append(
-                    jobs.piece(journal, key, FOUND, partial(searches.under, case))["arch"]
-                )
-                progress(done := done + 1, seeds * len(chosen))
+        shapes = dict.fromkeys(searches, FOUND)
+        values = each_piece(first, jobs.InJournal(journal), shapes, tasks, Hooks(progress))
+        for (_, case), value in zip(searches.values(), values, strict=True):
+            found[case.name].append(value["arch"])
     return found
+
+
+def _of_seed(
+    wanted: dict[str, Case], latency: LatencyTable, measured: int, request: Request, hooks: Hooks
+) -> Pieces:
+    """Under each of the limits, by key; what is measured under one is not measured again under another."""
+    searches = _Searches(request, hooks, latency, measured)
+    for key, case in wanted.items():
+        yield key, searches.under(case)
 
 
 class _Searches:
     """Those of one seed."""
 
-    def __init__(self, request: Request, latency: LatencyTable, measured: int) -> None:
-        self.request, self.latency, self.measured = request, latency, measured
+    def __init__(self, request: Request, hooks: Hooks, latency: LatencyTable, measured: int) -> None:
+        self.request, self.hooks, self.latency, self.measured = request, hooks, latency, measured
         self._costs: dict[str, Counted | Latencies] = {}
 
     @cached_property
     def setup(self) -> Remembering:
-        return Remembering(self.request, Hooks())
+        return Remembering(self.request, self.hooks)
 
     def under(self, case: Case) -> dict[str, str]:
         setup = self.setup

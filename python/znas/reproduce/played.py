@@ -27,6 +27,7 @@ from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
 from znas.selection.shortlist import Rows, from_best, halving
 from znas_engine.environment import derive_seed
+from znas_engine.progress import Progress, unheard
 
 #: Names of scores.
 Set = tuple[str, ...]
@@ -88,12 +89,20 @@ class Players:
 
 
 def play(
-    half: Half, sets: Sequence[Set], free: Collection[str], *, finalists: int, envs: int, seed: int
+    half: Half,
+    sets: Sequence[Set],
+    free: Collection[str],
+    *,
+    finalists: int,
+    envs: int,
+    seed: int,
+    progress: Progress = unheard,
 ) -> list[int]:
     """The row of the half that every set finds, [sets].
 
     free: which scores need no pass. envs: so many of the half's environments, from the one on that `seed`
-    says, in which those scores are read. finalists: fewer than the half has functions.
+    says, in which those scores are read. finalists: fewer than the half has functions. progress: told of
+    sets.
     """
     first = seed % half.environments
     environments = [(first + k) % half.environments for k in range(envs)]
@@ -107,6 +116,7 @@ def play(
             ahead: Floats = np.sum([in_pool[name] for name in unpaid], axis=0)
             known[unpaid] = players(half, ahead, paid, finalists, seed)
         found.append(known[unpaid].winner([name for name in names if name in paid], finalists, seed))
+        progress(len(found), len(sets))
     return found
 
 
@@ -125,10 +135,15 @@ def players(half: Half, ahead: Floats, paid: Mapping[str, Floats], finalists: in
     return Players(rows, ahead[rows], log_ranks, np.arange(len(rows)) >= len(shortlist))
 
 
-def taus(half: Half, sets: Sequence[Set]) -> list[float]:
-    """Kendall's tau with accuracy of every set's sum of log-ranks in the half, of means over environments."""
+def taus(half: Half, sets: Sequence[Set], progress: Progress = unheard) -> list[float]:
+    """Kendall's tau with accuracy of every set's sum of log-ranks in the half, of means over environments.
+    progress: told of sets."""
     log_ranks = {name: log_rank(values.mean(0)[None]) for name, values in half.scores.items()}
-    return [kendall(np.sum([log_ranks[name] for name in names], axis=0), half.accuracy) for names in sets]
+    found = []
+    for names in sets:
+        found.append(kendall(np.sum([log_ranks[name] for name in names], axis=0), half.accuracy))
+        progress(len(found), len(sets))
+    return found
 
 
 def _rng(seed: int, purpose: str) -> np.random.Generator:

@@ -66,6 +66,7 @@ class Row:
     """One search, repeated over seeds: `search(adapt(request), hooks)`.
 
     adapt: what this row changes in the request that all rows share. prior: the file of the one that it uses.
+    beside: of an adapted request, another one that the search measures too.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Row:
     adapt: Adapt
     search: Search
     prior: Path | None = None
+    beside: Adapt | None = None
 
 
 def rows(space: SearchSpace[Any], prior: str = SHIPPED, one_shot: Path | None = None) -> dict[str, Row]:
@@ -255,7 +257,8 @@ def _te_nas(space: SearchSpace[Any]) -> Iterator[Row]:
         lambda request: replace(
             proxied(replace(request, supernet_channels=request.supernet_channels or NTK_CHANNELS)), **NTK
         ),
-        _pruned,
+        lambda request, hooks: run(TeNas(), request, hooks, beside=[_regions(request)]),
+        beside=_regions,
     )
 
 
@@ -322,9 +325,8 @@ def _argmax(space: SearchSpace[Any], path: Path) -> Search:
     return lambda request, hooks: run(OfPrior(priors.load(path, space)), request, hooks)
 
 
-def _pruned(request: Request, hooks: Hooks) -> Found:
-    regions = replace(request, space=thin(get_space(request.space)), **REGIONS)
-    return run(TeNas(), request, hooks, beside=[regions])
+def _regions(request: Request) -> Request:
+    return replace(request, space=thin(get_space(request.space)), **REGIONS)
 
 
 def prior_path(space: SearchSpace[Any], prior: str) -> Path | None:

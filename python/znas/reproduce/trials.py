@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from znas import jobs
+from znas.calls import Pieces, Task, each_piece
 from znas.hooks import QUIET, Hooks
 from znas.method import Method
 from znas.reproduce.restricted import Among
-from znas.reproduce.rows import Row, prior_path
+from znas.reproduce.rows import Row, Search, prior_path
 from znas.request import SHIPPED, Request
 from znas.result import Seconds
 from znas.scoring.batches import identity
@@ -68,38 +69,65 @@ def run_trials(
     done, and how far one is.
     """
     request = setup.request
-    quiet = Hooks(hooks.inner, alone=False)  # what is remarkable of one was said of `setup`
+    quiet = replace(hooks, report=QUIET.report)  # what is remarkable of one was said of `setup`
     check_seeds(request.seed, seeds, 1)
     at_hand = setup.at_hand(request)
     for row in rows:  # all are checked before the first search
         asked = row.adapt(at_hand)
         Method.of(asked.settled(), setup.space, Setup(asked).scores)
-    found: dict[str, list[Trial]] = {row.name: [] for row in rows}
+        if row.beside is not None:
+            Setup(row.beside(asked))
     among = None if table is None else Among(setup.space, table)
+    keys = {row.name: _key(row, prior_path(setup.space, prior)) for row in rows}
+    searches = {
+        f"{keys[row.name]}/{seed}": _Asked(row, replace(request, seed=seed))
+        for seed in range(request.seed, request.seed + seeds)
+        for row in rows
+    }
     with Journal(
         work, identity(setup, job="reproduce searches", prior=_digest(setup.space, prior))
     ) as journal:
-        keys = {row.name: _key(row, prior_path(setup.space, prior)) for row in rows}
-        total, done = seeds * len(rows), 0
-        for seed in range(request.seed, request.seed + seeds):
-            for row in rows:
-                asked = replace(request, seed=seed)
-                key = f"{keys[row.name]}/{seed}"
-                trial = _trial(journal, key, row, asked, quiet)
-                if among is not None and not among.has(trial.arch):
-                    again = replace(asked, space=among.space)
-                    other = _trial(journal, f"{key}/{among.digest}", row, again, quiet)
-                    trial = replace(trial, instead=other.arch)
-                found[row.name].append(trial)
-                done += 1
-                hooks.progress(done, total)
-    return found
+        found = _each(setup, journal, searches, quiet)
+        if among is not None:
+            lacking = [key for key in searches if not among.has(found[key].arch)]
+            again = {f"{key}/{among.digest}": searches[key].among(among.space) for key in lacking}
+            others = _each(setup, journal, again, quiet)
+            for key, other in zip(lacking, others.values(), strict=True):
+                found[key] = replace(found[key], instead=other.arch)
+    return {row.name: [found[key] for key, each in searches.items() if each.row is row] for row in rows}
 
 
-def _trial(journal: Journal, key: str, row: Row, request: Request, hooks: Hooks) -> Trial:
-    value = jobs.piece(journal, key, TRIAL, partial(_search, row, request, hooks))
-    spent = Seconds(**value["seconds"])
-    return Trial(request.seed, value["arch"], value["evaluations"], spent, value["device"])
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A row with one seed."""
+
+    row: Row
+    request: Request
+
+    def among(self, space: SearchSpace[Any]) -> _Asked:
+        """The same in that space."""
+        return _Asked(self.row, replace(self.request, space=space))
+
+
+def _each(setup: Setup, journal: Journal, searches: Mapping[str, _Asked], hooks: Hooks) -> dict[str, Trial]:
+    """What was found, by key."""
+
+    def tasks(keys: Sequence[str]) -> Iterator[Task]:
+        for key in keys:
+            row = searches[key].row
+            yield Task(key, row.adapt(searches[key].request), partial(_search, key, row.search))
+
+    found = each_piece(setup, jobs.InJournal(journal), dict.fromkeys(searches, TRIAL), tasks, hooks)
+    return {
+        key: Trial(
+            each.request.seed,
+            value["arch"],
+            value["evaluations"],
+            Seconds(**value["seconds"]),
+            value["device"],
+        )
+        for (key, each), value in zip(searches.items(), found, strict=True)
+    }
 
 
 def check_seeds(first: int, count: int, least: int) -> None:
@@ -120,11 +148,14 @@ def _digest(space: SearchSpace[Any], prior: str) -> str | None:
     return None if path is None else jobs.file(path, "the prior")
 
 
-def _search(row: Row, request: Request, hooks: Hooks) -> dict[str, Any]:
-    found = row.search(row.adapt(request), hooks)
-    return {
-        "arch": str(found.genotype),
-        "evaluations": found.evaluations,
-        "seconds": asdict(found.seconds),
-        "device": found.device,
-    }
+def _search(key: str, search: Search, request: Request, hooks: Hooks) -> Pieces:
+    found = search(request, hooks)
+    yield (
+        key,
+        {
+            "arch": str(found.genotype),
+            "evaluations": found.evaluations,
+            "seconds": asdict(found.seconds),
+            "device": found.device,
+        },
+    )
