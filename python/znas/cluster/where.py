@@ -43,13 +43,6 @@ def check_installed(on: str | Place) -> None:
         )
 
 
-<<<<<<< HEAD
-_made: dict[tuple[str, int | None, int | None], OnRay] = {}
-
-
-def cluster(on: str, actors: int | None, threads: int | None) -> OnRay:
-    """The workers of `on`, which is not `LOCAL`; the same ones for all that asks in this process.
-=======
 def place_of(on: str | Place, actors: int | None, threads: int | None) -> Place | None:
     """Who does units of work; None: this process, without any. The same workers of a cluster for all that
     asks in this process.
