@@ -11,7 +11,6 @@ import os
 import statistics
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,11 +21,10 @@ from znas.bench.machine import load_average, machine, versions
 from znas.bench.plan import masks_at
 from znas.cluster.bench import Shared
 from znas.cluster.cutting import Cutter, Work
-from znas.cluster.on_ray import OnRay, _Slot
+from znas.cluster.on_ray import OnRay, _Job, _Slot
 from znas.cluster.place import Listed, Place, U, Units
 from znas.cluster.spread import Asked, Spread
 from znas.cluster.unit import Call
-from znas.cluster.worker import facts
 from znas_engine import kernels
 from znas_engine.backends import get_backend
 from znas_engine.data import load
@@ -52,7 +50,7 @@ def measured(space: str) -> dict[str, Any]:
         "space": space,
     }
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     started = time.perf_counter()
     one = OnRay("ray", None, actors=1, threads=1)
     _call(one, 1)
@@ -117,24 +115,27 @@ def _of_beat(place: OnRay) -> float:
 
 
 def _of_slots(place: OnRay, count: int) -> float:
-    """Seconds that the driver's own loop takes where so many workers have their units."""
-    ours, real = facts(), place._slots
-    now = time.monotonic() + 1e6
+    """Seconds that the driver's own loop takes where so many workers have their units, without what Ray
+    takes to say that nothing is there."""
+    shared = Shared("shared", None)
+    job = _Job(Cutter([], shared, lambda masks: np.arange(len(masks)), lambda: count))
+    real, wait = place._slots, ray.wait
+    node = next(iter(place._nodes.known.values()))
     place._slots = [
-        _Slot(f"worker {k}", None, k, ours, {(k, 0): None, (k, 1): None}, since=now) for k in range(count)
+        _Slot(f"worker {k}", node, None, None, {(k, 0): (job, None), (k, 1): (job, None)})
+        for k in range(count)
     ]
 
     def loop() -> None:
-        place._hand_out(Listed([]), deque())
-        flying = {ref: slot for slot in place._slots for ref in slot.flying}
-        waiting = {slot.hello: slot for slot in place._slots if slot.facts is None}
-        assert len([*flying, *waiting]) == 2 * count
-        place._look_after(deque())
+        place._hand_out(job)
+        place._is_flying(job)
+        place._hear()
 
+    ray.wait = lambda asked, **options: ([], asked)
     try:
         return _median(loop)
     finally:
-        place._slots = real
+        place._slots, ray.wait = real, wait
 
 
 def _of_wait(place: OnRay, count: int) -> float:

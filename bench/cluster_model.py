@@ -1,7 +1,7 @@
 """A discrete-event simulation of `--on ray`: what the driver hands out, workers do, and faults repeat.
 
 Units are cut by the real `Cutter`. The driver is one server: it takes in all results that are there, which
-costs it so much per look, per worker and per unit, and hands out as many units. A worker has AHEAD of them
+costs it so much per look, per worker and per unit, and hands out as many units. A worker has two of them
 before it, keeps a few prepared environments, and fetches one once per node over the driver's link. Nothing
 here knows Ray or measures anything: times come from bench/cluster_costs.py and `znas-engine bench`.
 """
@@ -24,7 +24,7 @@ from znas.cluster.unit import Measurement
 from znas_engine.evaluator import ALL, Scores
 
 #: As in `znas.cluster.on_ray`, which cannot be imported without Ray; a test compares them.
-AHEAD, BEAT, PATIENCE = 2, 5.0, 300.0
+BEAT, PATIENCE = 5.0, 300.0
 #: Units per worker, and of all workers at least, that are simulated of a longer job.
 LONG, LEAST = 40, 4000
 #: Between these shares of the passes is the steady part.
@@ -169,7 +169,7 @@ class _Worker:
 
     @property
     def room(self) -> bool:
-        return self.there and (self.at is not None) + len(self.ahead) < AHEAD
+        return self.there and (self.at is not None) + len(self.ahead) < Cutter.ahead
 
 
 class _Run:
@@ -331,7 +331,7 @@ class _Run:
 
     def _hand_out(self) -> None:
         """Every worker with room its first unit before one has a second."""
-        for _ in range(AHEAD):
+        for _ in range(Cutter.ahead):
             for number in list(self._hungry):
                 worker = self._workers[number]
                 unit = self._next((number, worker.life)) if worker.room else None
