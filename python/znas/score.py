@@ -24,7 +24,7 @@ from znas.notebook import shown
 from znas.packages import outside
 from znas.request import CLUSTER, Request, request_of
 from znas.scoring import asked
-from znas.scoring.batches import BATCH, Batch, Batches, identity
+from znas.scoring.batches import Batch, Batches, identity
 from znas.scoring.standing import Floats, intervals, percentiles, ranks
 from znas.scoring.table import ScoreRow, ScoreTable, check_output
 from znas.setup import Setup
