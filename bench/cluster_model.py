@@ -308,11 +308,10 @@ class _Run:
     def _take_in(self) -> None:
         for number, life, unit, seconds in self._taken:
             worker = self._workers[number]
-            if worker.life == life:
-                if unit is not None:
-                    self._value(number, life, unit, seconds)
-                if worker.room:
-                    self._hungry[number] = None
+            if unit is not None:  # it came, whatever has become of its worker
+                self._value(number, life, unit, seconds)
+            if worker.life == life and worker.room:
+                self._hungry[number] = None
         self._hand_out()
         self._looking = False
         if self._arrived:

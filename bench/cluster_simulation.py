@@ -43,7 +43,7 @@ from znas_engine.spaces import get_space
 #: Workers of the curves, and those of which the table has a row.
 WORKERS = (1, 3, 10, 30, 100, 300, 1000, 2000, 4000, 10000)
 #: A node's link in bytes per second (10 Gbit/s), its workers, and workers that Ray starts per second.
-LINK, PER_NODE, HIRES = 1.25e9, 16, 100.0
+LINK, PER_NODE, HIRES = 1.25e9, 16, 200.0
 #: Hours after which a machine that may be taken away is; after which a worker dies; share of these that hang;
 #: share of machines at half the speed; seconds until there is another machine.
 TAKEN, DIES, HANGS, SLOW, ANOTHER = 3.0, 24.0, 0.1, 0.1, 300.0
