@@ -51,8 +51,10 @@ def merge(folders: Folders, out: Out, as_json: Json = False, quiet: Quiet = Fals
 
 def _check(command: Any, verb: Sequence[str]) -> None:
     """InvalidValueError where a folder names what has no parts: nothing else is run for it."""
-    for word in verb:
-        command = getattr(command, "commands", {}).get(word)
+    context = typer.Context(command)
+    for word in verb:  # asked for by name: verbs are imported when they are
+        find = getattr(command, "get_command", None)
+        command = None if find is None else find(context, word)
     if not any(each.name == "shard" for each in getattr(command, "params", ())):
         raise InvalidValueError(
             f"the parts are of {' '.join(verb)!r}, which has no --shard: name folders that --shard left"
