@@ -53,8 +53,8 @@ def _check(command: Any, verb: Sequence[str]) -> None:
     """InvalidValueError where a folder names what has no parts: nothing else is run for it."""
     context = typer.Context(command)
     for word in verb:  # asked for by name: verbs are imported when they are
-        find = getattr(command, "get_command", None)
-        command = None if find is None else find(context, word)
+        known = word in getattr(command, "list_commands", lambda context: ())(context)
+        command = command.get_command(context, word) if known else None
     if not any(each.name == "shard" for each in getattr(command, "params", ())):
         raise InvalidValueError(
             f"the parts are of {' '.join(verb)!r}, which has no --shard: name folders that --shard left"
