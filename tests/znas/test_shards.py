@@ -314,7 +314,7 @@ def with_a_piece_of_the_other(folder: Path) -> None:
         (unfinished, "not all is there: part 2/2 lacks 1 of 1 pieces, 'scores/64'"),
         (hardly_begun, "not all is there: part 2/2 lacks 1 of 1 pieces, 'scores/64'"),
         (before_its_end, "not all is there: part 2/2 is not finished: give its command again"),
-        (of_another_command, "is of another job than"),
+        (of_another_command, "its command has '9 --envs 2', where the other has '9'"),
         (of_more_parts, "it is part 2/3, not one of 2"),
         (of_other_data, "in score.work (its images is 5, not 4)"),
         (the_same, "part 1/2 is given twice"),
@@ -389,4 +389,4 @@ def test_a_part_needs_an_output_and_a_folder_of_its_own(tmp_path: Path) -> None:
     (folder / "mine").unlink()
     done(*FEW, "--out", out, "--shard", "1/2")
     other = refused(here(*FEW, "--envs", "2", "--out", out, "--shard", "1/2"))
-    assert f"{folder} holds a part of another command" in other
+    assert f"{folder} holds a part of another job, its command has" in other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from znas.files import rewrite_file
 from znas.shape import Each, Many, misshapen
 from znas.shards.shard import Shard
 from znas_engine import __version__, paths, strict_json
-from znas_engine.errors import InvalidValueError, StorageError
+from znas_engine.errors import InvalidValueError, StorageError, briefly
 
 #: Its name in the folder, and what it begins with.
 FILE, FORMAT = "shard.json", "znas-engine shard 1"
@@ -44,9 +45,14 @@ class Command:
         """As the command line takes it. others: further options."""
         return [*self.verb, *self.beside, *others, "--out", str(out), *self.decides]
 
-    def asked(self) -> str:
-        """What must be the same of all parts."""
-        return " ".join((*self.verb, *self.decides))
+    def difference(self, other: Command) -> str | None:
+        """The first thing that the other was asked otherwise, in words; None if all parts may be asked so."""
+        ours, theirs = (*self.verb, *self.decides), (*other.verb, *other.decides)
+        if ours == theirs:
+            return None
+        i = next(i for i, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
+        here, there = (" ".join(words[max(i - 1, 0) : i + 2]) for words in (ours, theirs))
+        return f"its command has {briefly(there)}, where the other has {briefly(here)}"
 
 
 @dataclass(frozen=True, slots=True)
