@@ -265,6 +265,7 @@ PLACES: dict[str, tuple[set[str], dict[str, str]]] = {
             "python/znas/costs/reference.py": "a temporary folder for what another process times",
             "python/znas/bench/machine.py": "/proc, and its own sources",
             "python/znas/cli/streams.py": "/dev/null",
+            "python/znas/cluster/worker.py": "its own sources",
             "python/znas/reproduce/published.py": "a file of this package",
             "python/znas/training/work.py": "the folder of a training that lasts: its lock, its end",
             "engine/znas_engine/backends/native.py": "a file of this package",

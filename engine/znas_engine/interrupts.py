@@ -99,6 +99,19 @@ class held:
                 raise Interrupted(_State.first)
 
 
+class unchanged:
+    """Whoever listens to signals before this block does so after it: for libraries that listen as well."""
+
+    def __enter__(self) -> unchanged:
+        self._before = {number: signal.getsignal(number) for number in SIGNALS} if _is_main() else {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            if handler is not None:  # else it was set by no Python
+                signal.signal(number, handler)
+
+
 def keeps(path: str | os.PathLike[str], what: str) -> None:
     """The file holds so much of the work that the same command goes on from there: said where it is
     interrupted. what: in words that follow "keeps"; none for a file that keeps nothing, or is gone."""

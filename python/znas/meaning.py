@@ -131,7 +131,8 @@ def _no_score_reads_norm(r: Request, scores: Scores, space: SearchSpace[Any]) ->
 
 
 def _done_here(r: Request, scores: Scores, space: SearchSpace[Any]) -> str | None:
-    return "is of workers of a cluster: pass --on ray too" if r.on == LOCAL else None
+    ray = isinstance(r.on, str) and r.on != LOCAL
+    return None if ray else "is of workers of a cluster: pass --on ray too"
 
 
 #: Each option's condition. `Method` has options that contradict each other, `znas_engine.data.load` those of

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from znas.cluster.place import Place
 from znas.cluster.where import FORMS, LOCAL, check_on
 from znas.costs.quantities import FRONTS, Limit, limits
 from znas.costs.sizes import span
@@ -183,7 +184,7 @@ class Request:
     threads: int | None = option(
         None, "Worker threads; all cores by default. Results do not depend on it", int, low=1, high=1024
     )
-    on: str = option(LOCAL, f"Where masked passes and searches of long jobs are done: {FORMS}")
+    on: str | Place = option(LOCAL, f"Where masked passes and searches of long jobs are done: {FORMS}")
     actors: int | None = option(
         None, "Workers on a cluster; one per GPU or NUMA node by default", int, low=1, high=100_000
     )
@@ -370,8 +371,8 @@ def request_of(
     return found
 
 
-#: Fields whose values registries and `check_p` read.
-_READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p")
+#: Fields whose values registries, `check_p` and `check_on` read.
+_READ_ELSEWHERE = ("space", "data", "backend", "preset", "score", "p", "on")
 
 
 def _several(scores: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from znas import jobs
+from znas.cluster.account import job
 from znas.costs.counts import COUNTS
 from znas.costs.limits import Counted
 from znas.files import work_file
@@ -23,13 +24,14 @@ from znas.notebook import shown
 from znas.packages import outside
 from znas.request import CLUSTER, Request, request_of
 from znas.scoring import asked
-from znas.scoring.batches import BATCH, Batch, Batches, identity
+from znas.scoring.batches import Batch, Batches, identity
 from znas.scoring.standing import Floats, intervals, percentiles, ranks
 from znas.scoring.table import ScoreRow, ScoreTable, check_output
 from znas.setup import Setup
 from znas_engine import __version__
 from znas_engine.arguments import function, truth
 from znas_engine.backends import get_backend
+from znas_engine.backends.passes import count_passes
 from znas_engine.errors import InvalidValueError
 from znas_engine.gpu import with_card
 from znas_engine.paths import named
@@ -115,18 +117,22 @@ class Scoring:
 
     def _batches(self, pieces: jobs.Kept, progress: Progress) -> Iterator[Batch]:
         batches = Batches(self.setup, list(self.measured.values()), pieces, "scores")
-        total, done = batches.total, 0
+        total, done, said = batches.total, 0, 0
+        each = self.setup.envs * count_passes(self.setup.scores, self.setup.norm)
+
+        def tell(count: int) -> None:
+            nonlocal said
+            said = max(said, count)  # batches are not always whole in their order
+            progress(said, total)
 
         def within(passes: int, of: int) -> None:
-            """Of the batch that is being measured: `Setup` counts its passes on."""
-            share = (passes - self.setup.evaluations) / (of - self.setup.evaluations)
-            batch = min(BATCH, total - done)
-            progress(done + min(int(share * batch), batch - 1), total)
+            """Of the batches that are being measured: `Setup` counts its passes on."""
+            tell(min(done + (passes - self.setup.evaluations) // each, total - 1))
 
         self._within = within
         for batch in batches:
             done += batch.values.shape[1]
-            progress(done, total)
+            tell(done)
             yield batch
 
     def _compared(self, measured: Floats, seconds: float) -> ScoreTable:
@@ -253,7 +259,7 @@ def score(
         references=references,
         report=report,
     )
-    with scoring.pieces(where) as pieces, shown("architectures", progress) as told:
+    with job(report), scoring.pieces(where) as pieces, shown("architectures", progress) as told:
         table = scoring.table(pieces, told)
         if where is not None:
             table.save(where)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from znas.cluster.account import job
 from znas.contest import Contest
 from znas.expected import Estimate, expected
 from znas.front import FrontPoint
@@ -83,7 +84,8 @@ def search(
 def searched(request: Request, hooks: Hooks = QUIET) -> SearchResult:
     """`search` for a whole request."""
     setup = Setup(request, hooks)
-    return select(setup, Method.of(request.settled(), setup.space, setup.scores))
+    with job(hooks.report):
+        return select(setup, Method.of(request.settled(), setup.space, setup.scores))
 
 
 def select(setup: Setup, method: Method) -> SearchResult:

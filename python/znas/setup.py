@@ -203,8 +203,7 @@ class Setup:
     @cached_property
     def place(self) -> Place | None:
         """The workers of a cluster; None where all is done here."""
-        asked = self.request
-        return place_of(asked.on, asked.actors, asked.threads_per_actor, self.hooks.report)
+        return place_of(self.request.on, self.request.actors, self.request.threads_per_actor)
 
     @cached_property
     def evaluator(self) -> Evaluator:

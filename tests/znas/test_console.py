@@ -173,11 +173,11 @@ print("done", file=sys.stderr)
 """
 
 
-def on_a_terminal(**environment: str) -> str:
+def on_a_terminal(program: str = PROGRAM, **environment: str) -> str:
     leader, follower = pty.openpty()
     names = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         stderr=follower,
         stdin=follower,
         stdout=subprocess.DEVNULL,

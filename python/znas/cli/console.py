@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
 
+from znas.cli import events
+from znas.cluster.account import Account, job
+from znas.cluster.news import News, heard
+from znas.cluster.place import Place
+from znas.cluster.where import LOCAL
 from znas.hooks import QUIET, Report
 from znas.output import Document, Facts, text
 from znas_engine import interrupts
-from znas_engine.progress import Progress, duration
+from znas_engine.progress import Progress, duration, unheard
 
 
 def reporter(*, quiet: bool) -> Report:
@@ -24,7 +29,22 @@ def reporter(*, quiet: bool) -> Report:
 
 def remark(line: str) -> None:
     """One line for the user that is not part of the result."""
-    print(f"znas-engine: {line}", file=sys.stderr)
+    if events.written():
+        events.write("remark", text=line)
+    else:
+        print(f"znas-engine: {line}", file=sys.stderr)
+
+
+@contextmanager
+def told(on: str | Place, *, quiet: bool, as_json: bool) -> Iterator[None]:
+    """What a verb does within is one job: a cluster's remarks and who did how much are said on stderr, or,
+    with --json, written as events."""
+    if not as_json or quiet or on == LOCAL:
+        with job(reporter(quiet=quiet)):
+            yield
+        return
+    with events.events(), job(remark, lambda account: events.write("done", **account.facts())):
+        yield
 
 
 def show(document: Document, out: Path | None = None, files: str = "") -> None:
@@ -61,6 +81,8 @@ def finish(
         raise lost
 
 
+#: Seconds between two changes of the line below a bar.
+BELOW = 0.5
 #: Seconds between two lines of progress where no bar can be drawn; and at the start of a job, in which what a
 #: work file kept comes, which says nothing about the time that the rest takes.
 EVERY, KEPT = 10.0, 1.0
@@ -77,6 +99,9 @@ class Bar:
         """Of one piece."""
         interrupts.check()
 
+    def hear(self, news: News) -> None:
+        """Of a cluster that does it."""
+
 
 @contextmanager
 def progress_bar(what: str, inner: str = "", *, quiet: bool) -> Iterator[Bar]:
@@ -84,10 +109,17 @@ def progress_bar(what: str, inner: str = "", *, quiet: bool) -> Iterator[Bar]:
     no terminal or one that draws nothing.
 
     what, inner: what is counted of the job, and of the piece of it that is being done. A bar appears with the
-    first call and goes when all is done, so that the one of a next phase can follow.
+    first call and goes when all is done, so that the one of a next phase can follow. On a cluster it also
+    says how fast which machine is. Where stderr is events, both counts are.
     """
     with ExitStack() as stack:
-        yield Bar() if quiet else _Drawn(stack, what, inner) if _draws() else _Lines(what, inner)
+        bar = Bar()
+        if events.written():
+            bar = _Events(what, inner)
+        elif not quiet:
+            bar = _Drawn(stack, what, inner) if _draws() else _Lines(what, inner)
+        with heard(bar.hear):
+            yield bar
 
 
 def _draws() -> bool:
@@ -100,6 +132,9 @@ class _Drawn(Bar):
         self._what = what
         self._of_piece = inner
         self._shown: dict[str, Progress] = {}
+        self._below: Callable[[str], None] = unheard
+        self._account = Account()
+        self._said = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         super().__call__(done, total)
@@ -108,25 +143,41 @@ class _Drawn(Bar):
             self._show(self._of_piece, 0, 0)
         if done == total:
             self._stack.close()
-            self._shown = {}
+            self._shown, self._below = {}, unheard
 
     def inner(self, done: int, total: int) -> None:
         super().inner(done, total)
         self._show(self._of_piece, done, total)
 
+    def hear(self, news: News) -> None:
+        self._account.hear(news)
+        if (now := time.monotonic()) - self._said > BELOW:
+            self._said = now
+            self._below(self._account.speeds())
+
     def _show(self, what: str, done: int, total: int) -> None:
         if not self._shown:
             names = [self._what, *([self._of_piece] if self._of_piece else [])]
-            self._shown = self._stack.enter_context(_bars(names))
+            self._shown, self._below = self._stack.enter_context(_bars(names))
         self._shown[what](done, total)
 
 
 @contextmanager
-def _bars(names: Sequence[str]) -> Iterator[dict[str, Progress]]:
-    from rich.console import Console
+def _bars(names: Sequence[str]) -> Iterator[tuple[dict[str, Progress], Callable[[str], None]]]:
+    """What is told of each; and what is told the line below them."""
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
-    bars = Progress(
+    class Bars(Progress):
+        line = ""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            if self.line:
+                yield Text(self.line, style="dim", no_wrap=True, overflow="ellipsis")
+
+    bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -139,12 +190,31 @@ def _bars(names: Sequence[str]) -> Iterator[dict[str, Progress]]:
         task = bars.add_task(name, total=None)
         return lambda done, total: bars.update(task, completed=done, total=total or None)
 
+    def below(line: str) -> None:
+        bars.line = line
+
     with bars:
-        yield {name: shows(name) for name in names}
+        yield {name: shows(name) for name in names}, below
+
+
+class _Events(Bar):
+    """Every count as an event."""
+
+    def __init__(self, what: str, inner: str) -> None:
+        self._what = what
+        self._of_piece = inner
+
+    def __call__(self, done: int, total: int) -> None:
+        super().__call__(done, total)
+        events.write("progress", what=self._what, done=done, total=total)
+
+    def inner(self, done: int, total: int) -> None:
+        super().inner(done, total)
+        events.write("progress", what=self._of_piece, done=done, total=total)
 
 
 class _Lines(Bar):
-    """`searches: 3 of 40; masked passes: 120 of 2,060; about 6 min left`."""
+    """`searches: 3 of 40; masked passes: 120 of 2,060; about 6 min left; vm-1 120 masks/s`."""
 
     def __init__(self, what: str, inner: str) -> None:
         self._what = what
@@ -154,6 +224,7 @@ class _Lines(Bar):
         self._began: float | None = None
         self._first: tuple[float, int] | None = None
         self._said = time.monotonic()
+        self._account = Account()
 
     def __call__(self, done: int, total: int) -> None:
         super().__call__(done, total)
@@ -169,6 +240,11 @@ class _Lines(Bar):
         self._piece = done, total
         self._say()
 
+    def hear(self, news: News) -> None:
+        self._account.hear(news)
+        if self._done is not None or self._piece is not None:
+            self._say()
+
     def _say(self) -> None:
         now = time.monotonic()
         if now - self._said < EVERY:
@@ -179,4 +255,4 @@ class _Lines(Bar):
         if self._done is not None and self._first is not None and self._done[0] > self._first[1]:
             (done, total), (began, before) = self._done, self._first
             parts.append(f"about {duration((now - began) / (done - before) * (total - done))} left")
-        remark("; ".join(parts))
+        remark("; ".join(filter(None, [*parts, self._account.speeds()])))

@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from znas.cli.console import reporter
+from znas.cli.console import reporter, told
 from znas.meaning import flag
 from znas.option import Option
 from znas.presets import DEFAULT, ORDINARY, PRESETS
@@ -62,7 +62,10 @@ def asks(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
         def asked(**given: Any) -> None:
             read = {name: _read(name, given.pop(name)) for name in names}
             read |= _by_older_names(older, read, given)
-            verb(request=Request(**(defaults | read)), **given)
+            request = Request(**(defaults | read))
+            quiet, as_json = given.get("quiet", False), given.get("as_json", False)
+            with told(request.on, quiet=quiet, as_json=as_json):
+                verb(request=request, **given)
 
         # Options without a default come first in Python's eyes; typer passes all by name.
         parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from znas.cli.console import progress_bar, reporter
+from znas.cli.console import progress_bar
 from znas.cli.options import CLUSTER, Json, Quiet, asks, path
 from znas.cli.sheets import Out, Seeds, names, save, show_sheets
 from znas.cluster.where import check_installed, place_of
@@ -100,7 +100,7 @@ def _played(
     tables = read(folders, scores, request)
     tried = list(tables[0].halves[0].scores)
     sets = every_set(tried, most)
-    place = place_of(request.on, request.actors, request.threads_per_actor, reporter(quiet=quiet))
+    place = place_of(request.on, request.actors, request.threads_per_actor)
     with progress_bar("seeds of the tables' halves", quiet=quiet) as progress:
         found = choose(
             tables, sets, seeds=seeds, seed=request.seed, work=work, place=place, progress=progress

@@ -63,6 +63,7 @@ class Bench:
         """The same object each time, while it is kept: evaluators know environments by identity."""
         if shared.key not in self._shared:
             self._shared[shared.key] = self._fetch(shared.held)
+            self.advance()
             while len(self._shared) > KEPT:
                 self._shared.popitem(last=False)
         self._shared.move_to_end(shared.key)

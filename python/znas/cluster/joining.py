@@ -1,0 +1,72 @@
+"""How this process joins a Ray cluster, or begins one here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import warnings
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from znas.cluster.news import remark
+from znas_engine import interrupts
+from znas_engine.errors import InvalidValueError, in_short
+
+#: Seconds that a cluster has to answer at its address: Ray itself tries for minutes, and says so many times.
+ANSWER = 5.0
+
+_joined: dict[str, str | None] = {}
+
+
+def join(on: str, address: str | None) -> str:
+    """Connects this process; the name of the connection, which is another one after each `ray.shutdown`.
+
+    address: of a cluster's head, `HOST:PORT`, or of its server of clients, `ray://HOST:PORT`; None is that of
+    the environment (RAY_ADDRESS), of a cluster that was started on this machine, or one that begins and ends
+    with this process. A process that is connected stays so: Ray has one connection for a process.
+    Raises InvalidValueError where no cluster answers, it refuses us, or the process is connected elsewhere.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for a network call
+    if not ray.is_initialized():
+        _joined.clear()
+        _connect(on, address or os.environ.get("RAY_ADDRESS"))
+    elif _joined.get(name(), address) != address:
+        raise InvalidValueError(
+            f"--on {on}: this process works on another cluster already: use another process for this one"
+        )
+    _joined.setdefault(name(), address)
+    return name()
+
+
+def name() -> str:
+    """Of the connection; empty where there is none."""
+    return str(ray.get_runtime_context().get_job_id()) if ray.is_initialized() else ""
+
+
+def _connect(on: str, address: str | None) -> None:
+    # Its logging is left as it is; what workers print is not shown here.
+    options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
+    if address is None:
+        options["include_dashboard"] = False
+    try:
+        _knock(address)
+        with interrupts.unchanged(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray's own, of what it will do in other versions
+            context = ray.init(address, logging_level=logging.ERROR, **options)
+    except (OSError, OverflowError, RuntimeError, ValueError, RayError) as error:
+        raise InvalidValueError(
+            f"--on {on}: no Ray cluster answers ({in_short(error)}): start one with `ray start --head`, pass "
+            "--on ray, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token"
+        ) from error
+    if context.dashboard_url:
+        remark(f"Ray's dashboard: http://{context.dashboard_url.removeprefix('http://')}")
+
+
+def _knock(address: str | None) -> None:
+    """OSError where nothing listens at the address; what is no HOST:PORT is Ray's to understand."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
