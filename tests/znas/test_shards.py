@@ -334,6 +334,18 @@ def test_what_cannot_be_joined(two: Path, change: Callable[[Path], None], wrong:
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("verb", [["cache", "clear"], ["search"], ["no-such-verb"], ["reproduce"]])
+def test_nothing_is_run_that_has_no_parts(two: Path, verb: list[str], tmp_path: Path) -> None:
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
+    for folder in parts_of(tmp_path, 2):
+        found = json.loads((folder / "shard.json").read_text())["command"]
+        record(folder, command=found | {"verb": verb, "decides": []})
+    before = contents(tmp_path)
+    said = refused(here("merge", *parts_of(tmp_path, 2), "--out", tmp_path / "joined.csv"))
+    assert f"the parts are of {' '.join(verb)!r}, which has no --shard" in said
+    assert contents(tmp_path) == before
+
+
 def test_what_is_missing_is_named(many: Path, two: Path, tmp_path: Path) -> None:
     out = tmp_path / "joined.csv"
     parts = [part for i, part in enumerate(parts_of(many, MANY), 1) if i not in (2, 5, 7, 11)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from znas import jobs
 from znas.cli.options import Json, Quiet, path
 from znas.shards.parts import Parts
+from znas_engine.errors import InvalidValueError
 
 Folders = Annotated[
     list[Path], typer.Argument(parser=path, help="The folders of all parts, in any order.", metavar="DIR...")
@@ -38,9 +40,20 @@ def merge(folders: Folders, out: Out, as_json: Json = False, quiet: Quiet = Fals
     parts = Parts(folders)
     own = [*(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
     command: Any = typer.main.get_command(app)
+    _check(command, parts.command.verb)
     with jobs.opened_by(parts.open):
         code = command.main(
             args=parts.command.words(out, *own), prog_name="znas-engine", standalone_mode=False
         )
     if code:
         raise typer.Exit(code)
+
+
+def _check(command: Any, verb: Sequence[str]) -> None:
+    """InvalidValueError where a folder names what has no parts: nothing else is run for it."""
+    for word in verb:
+        command = getattr(command, "commands", {}).get(word)
+    if not any(each.name == "shard" for each in getattr(command, "params", ())):
+        raise InvalidValueError(
+            f"the parts are of {' '.join(verb)!r}, which has no --shard: name folders that --shard left"
+        )
