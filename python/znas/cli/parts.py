@@ -95,7 +95,7 @@ def _command(context: typer.Context) -> Command:
             arguments += words
         else:
             (beside if name in BESIDE or isinstance(value, Path) else decides).extend(words)
-    return Command(tuple(verb), (*decides, *(["--", *arguments] if arguments else [])), tuple(beside))
+    return Command(tuple(verb), tuple(arguments), tuple(decides), tuple(beside))
 
 
 def _words(parameter: Any, value: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ from znas_engine.errors import InvalidValueError, StorageError, briefly
 FILE, FORMAT = "shard.json", "znas-engine shard 1"
 
 _TEXTS = Many(str)
-_COMMAND = {"verb": Many(str, 1), "decides": _TEXTS, "beside": _TEXTS}
+_COMMAND = {"verb": Many(str, 1), "arguments": _TEXTS, "decides": _TEXTS, "beside": _TEXTS}
 _SHAPE = {
     "format": str,
     "version": str,
@@ -33,21 +33,23 @@ _SHAPE = {
 class Command:
     """What was asked for, without the part and the output.
 
-    verb: its words. decides: options and arguments that say what is computed. beside: others, of which
+    verb: its words. arguments, decides: those and options that say what is computed. beside: others, on which
     results do not depend: paths (their content is a part of a job's identity) and threads.
     """
 
     verb: tuple[str, ...]
+    arguments: tuple[str, ...]
     decides: tuple[str, ...]
     beside: tuple[str, ...]
 
     def words(self, out: Path, *others: str) -> list[str]:
         """As the command line takes it. others: further options."""
-        return [*self.verb, *self.beside, *others, "--out", str(out), *self.decides]
+        options = [*self.beside, *self.decides, *others, "--out", str(out)]
+        return [*self.verb, *options, *(["--", *self.arguments] if self.arguments else [])]
 
     def difference(self, other: Command) -> str | None:
         """The first thing that the other was asked otherwise, in words; None if all parts may be asked so."""
-        ours, theirs = (*self.verb, *self.decides), (*other.verb, *other.decides)
+        ours, theirs = ((*each.verb, *each.decides, *each.arguments) for each in (self, other))
         if ours == theirs:
             return None
         i = next(i for i, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
