@@ -142,7 +142,7 @@ class Journal:
         if header["identity"] != self._identity:
             raise InvalidValueError(
                 f"the work file {self.path} belongs to another job; remove it or name another"
-                f"{_difference(header['identity'], self._identity)}"
+                f"{difference(header['identity'], self._identity)}"
             )
         for line in lines[1:]:
             entry = self._entry(line)
@@ -181,8 +181,8 @@ def _digest(before: str, content: bytes) -> str:
     return hashlib.sha256(before.encode() + b"\n" + content).hexdigest()[:_DIGITS]
 
 
-def _difference(found: Any, wanted: Any) -> str:
-    """What to add to the message: the first field that differs."""
+def difference(found: Any, wanted: Any) -> str:
+    """What to add to a message of identities that are not the same: the first field that differs."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for name in wanted:
             if found.get(name) != wanted[name]:

@@ -66,6 +66,16 @@ def _write_file(path: Path, data: bytes) -> Path:
     return path
 
 
+def rewrite_file(path: Path, data: bytes) -> Path:
+    """All of a file of ours, which may be there, or what was before; StorageError where it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        paths.replace(path, data)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
+
+
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
     """A new folder with these files, which may lie in folders of it: all of them or none; StorageError where
     it cannot be made."""

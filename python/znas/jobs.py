@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -100,24 +101,106 @@ def piece(journal: Journal, key: str, shape: Shape, work: Callable[[], Any]) -> 
 class Kept(Protocol):
     """Where finished pieces of a job lie."""
 
+    def mine(self, keys: Iterable[str]) -> list[str]:
+        """Those of some of the job's pieces that are to be done here, in their order. Pieces that follow from
+        others are done where those are, and not asked about."""
+
     def has(self, key: str) -> bool:
         """Whether the piece of that key is finished."""
 
     def keep(self, key: str, shape: Shape, work: Callable[[], Any]) -> Any:
         """The finished piece of that key, or what the work gives, kept."""
 
+    def whole(self) -> None:
+        """Called when all that is done here is done, before values are put together: what does a part of the
+        job raises."""
+
+    def discard(self) -> None:
+        """The result lies elsewhere: nothing is kept any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class InJournal:
-    """`Kept` in one work file."""
+    """`Kept` in one work file: all of a job."""
 
     journal: Journal
+
+    def mine(self, keys: Iterable[str]) -> list[str]:
+        return list(keys)
 
     def has(self, key: str) -> bool:
         return key in self.journal.done
 
     def keep(self, key: str, shape: Shape, work: Callable[[], Any]) -> Any:
         return piece(self.journal, key, shape, work)
+
+    def whole(self) -> None:
+        pass
+
+    def discard(self) -> None:
+        self.journal.discard()
+
+
+class Unkept:
+    """`Kept` nowhere."""
+
+    def mine(self, keys: Iterable[str]) -> list[str]:
+        return list(keys)
+
+    def has(self, key: str) -> bool:
+        return False
+
+    def keep(self, key: str, shape: Shape, work: Callable[[], Any]) -> Any:
+        return work()
+
+    def whole(self) -> None:
+        pass
+
+    def discard(self) -> None:
+        pass
+
+
+#: From a work file and the identity of a job to where its pieces are kept.
+Opener = Callable[[Path, Mapping[str, Any]], AbstractContextManager[Kept]]
+
+
+@contextmanager
+def _alone(work: Path, identity: Mapping[str, Any]) -> Iterator[Kept]:
+    with Journal(work, identity) as journal:
+        yield InJournal(journal)
+
+
+_OPENER: ContextVar[Opener] = ContextVar("who opens work files", default=_alone)
+
+
+@contextmanager
+def opened_by(opener: Opener) -> Iterator[None]:
+    """Within, pieces are kept where `opener` says: it does a part of a job, or has all parts of it."""
+    before = _OPENER.set(opener)
+    try:
+        yield
+    finally:
+        _OPENER.reset(before)
+
+
+@contextmanager
+def opened(work: Path | None, identity: Mapping[str, Any]) -> Iterator[Kept]:
+    """Where the pieces of that job are kept: in `work`, where one process does all of it; None is nowhere.
+
+    Raises as `znas_engine.journal.Journal`.
+    """
+    if work is None:
+        yield Unkept()
+        return
+    with _OPENER.get()(work, identity) as kept:
+        yield kept
+
+
+def check_whole(why: str) -> None:
+    """Asked before what is no piece: InvalidValueError, which says why and what to do instead, where this
+    process does a part of a job or joins parts."""
+    if _OPENER.get() is not _alone:
+        raise InvalidValueError(why)
 
 
 def each_piece(
@@ -129,7 +212,7 @@ def each_piece(
     is there, whichever is waited for.
     """
     missing = [key for key in shapes if not kept.has(key)]
-    arriving = iter(make(missing))
+    arriving = iter(make(missing) if missing else ())
     there: dict[str, Any] = {}
     for key, shape in shapes.items():
         while key not in there and not kept.has(key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from znas import jobs
 from znas.cluster.account import job
 from znas.costs.counts import COUNTS
 from znas.costs.limits import Counted
+from znas.files import work_file
 from znas.hooks import QUIET, Hooks, Report
 from znas.meaning import remarks
 from znas.method import Method
@@ -21,7 +24,7 @@ from znas.notebook import shown
 from znas.packages import outside
 from znas.request import CLUSTER, Request, request_of
 from znas.scoring import asked
-from znas.scoring.batches import WHOLE, Batch, Pieces, Shard, identity, in_batches
+from znas.scoring.batches import Batch, Batches, identity
 from znas.scoring.standing import Floats, intervals, percentiles, ranks
 from znas.scoring.table import ScoreRow, ScoreTable, check_output
 from znas.setup import Setup
@@ -91,7 +94,7 @@ class Scoring:
         #: All that is measured, each once.
         self.measured: dict[str, Genotype] = self.genotypes | self.references
 
-    def pieces(self, out: Path | None, shard: Shard = WHOLE) -> Pieces:
+    def pieces(self, out: Path | None) -> AbstractContextManager[jobs.Kept]:
         """Where finished pieces lie until `out` is written: beside it, or nowhere where that is None."""
         setup = self.setup
         about = identity(
@@ -103,21 +106,18 @@ class Scoring:
             init=setup.init,
             architectures=hashlib.sha256("\n".join(self.measured).encode()).hexdigest(),
         )
-        return Pieces(out, about, shard)
+        return jobs.opened(None if out is None else work_file(out), about)
 
-    def part(self, pieces: Pieces, shard: Shard, progress: Progress = QUIET.progress) -> int:
-        """Measures what is the shard's, and says how many architectures that are."""
-        return sum(batch.values.shape[1] for batch in self._batches(pieces, shard, progress))
-
-    def table(self, pieces: Pieces, progress: Progress = QUIET.progress) -> ScoreTable:
+    def table(self, pieces: jobs.Kept, progress: Progress = QUIET.progress) -> ScoreTable:
         """Measures what is not among the pieces, and compares."""
-        batches = list(self._batches(pieces, WHOLE, progress))
+        batches = list(self._batches(pieces, progress))
+        pieces.whole()
         values = np.concatenate([batch.values for batch in batches], axis=1)
         return self._compared(values, sum(batch.seconds for batch in batches))
 
-    def _batches(self, pieces: Pieces, shard: Shard, progress: Progress) -> Iterator[Batch]:
-        genotypes = list(self.measured.values())
-        total, done, said = shard.size(len(genotypes)), 0, 0
+    def _batches(self, pieces: jobs.Kept, progress: Progress) -> Iterator[Batch]:
+        batches = Batches(self.setup, list(self.measured.values()), pieces, "scores")
+        total, done, said = batches.total, 0, 0
         each = self.setup.envs * count_passes(self.setup.scores, self.setup.norm)
 
         def tell(count: int) -> None:
@@ -130,7 +130,7 @@ class Scoring:
             tell(min(done + (passes - self.setup.evaluations) // each, total - 1))
 
         self._within = within
-        for batch in in_batches(self.setup, genotypes, pieces, "scores", shard):
+        for batch in batches:
             done += batch.values.shape[1]
             tell(done)
             yield batch

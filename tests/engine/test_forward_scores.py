@@ -157,6 +157,24 @@ def test_size_of_a_mixture_is_the_expected_size(space: str, score: str) -> None:
     assert mixture == pytest.approx(nothing + added, rel=1e-6)
 
 
+@pytest.mark.parametrize("space", SPACE_NAMES)
+@pytest.mark.parametrize("score", ["cell_path_norm", "live_flops"])
+def test_many_masks_at_once_have_the_values_of_each_to_the_last_bit(space: str, score: str) -> None:
+    """However they are cut: by threads, by batches, by the workers of a cluster. Ranks see one bit."""
+    searched, rng = SPACES[space], np.random.default_rng(0)
+    macro = small(searched)
+    static = get_score(score)
+    assert isinstance(static, StaticScore)
+    environment = Environment(0, "gaussian", Batch(np.zeros((1, 3, 16, 16), np.float32), None))
+    many = static.prepare_many(searched.supernet(macro), environment)
+    assert many is not None
+    masks = np.stack([searched.random_path(rng) for _ in range(200)])
+    whole = many(masks)
+    for size in (1, 2, 3, 7, 64):
+        parts = [many(masks[first : first + size]) for first in range(0, len(masks), size)]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
 @given(st.data())
 @hypothesis_settings(max_examples=25)
 def test_live_flops_are_a_function_of_the_function(data: st.DataObject) -> None:

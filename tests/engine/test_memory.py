@@ -111,6 +111,7 @@ def test_environments_are_drawn_when_they_are_asked_for() -> None:
     assert environments[-1].seed == environments[9_999].seed
     part = environments[5:10]
     assert [each.seed for each in part] == [environments[k].seed for k in range(5, 10)]
+    assert part[-1] is environments[5:10][-1] is tenth  # what was prepared of it is found again
     with pytest.raises(IndexError):
         environments[10_000]
 

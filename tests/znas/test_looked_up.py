@@ -109,6 +109,15 @@ def test_evolution_says_where_nothing_is_near() -> None:
         run(Evolution(4, 2, 2), tiny(space=space))
 
 
+def test_where_none_wins_and_no_edge_that_gives_it_up_is_there() -> None:
+    """The space's own rule finds nothing among what the table has: then its best sum stands."""
+    space = get_space("nasbench201")
+    cells = [space.parse(str([operation] * 6)) for operation in (3, 4)]
+    scores = np.tile([9.0, 8.0, 0.0, 1.0, 2.0], (6, 1))  # of a cell of none, whose edges become skips
+    chosen = restricted(space, cells).repair(scores, scores.argmax(1))
+    assert chosen.tolist() == [4] * 6
+
+
 # --- finds ---
 
 ROWS = ["random", "most-parameters", "most-flops", "naswot-p0.5", "naswot-10"]

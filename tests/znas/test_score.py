@@ -23,7 +23,7 @@ from znas.costs.counts import COUNTS
 from znas.costs.limits import Counted
 from znas.meaning import flag
 from znas.score import counted
-from znas.scoring.batches import BATCH, WHOLE, Pieces, Shard
+from znas.scoring.batches import BATCH
 from znas.scoring.standing import intervals, percentiles, ranks
 from znas.selection.aggregate import AGGREGATES, log_rank, mean
 from znas.selection.members import count, members
@@ -222,32 +222,6 @@ def test_a_killed_job_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
         znas.score(out=killed, **options)
 
 
-def test_shards_join_to_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = small("--random", "150", "--references", "9", "--score", "naswot", "--quiet")
-    assert command(capsys, *asked, "--out", tmp_path / "alone.csv")[0] == 0
-    out = tmp_path / "all.csv"
-    for shard, number in (("2/3", 64), ("3/3", 31)):
-        code, said, _ = command(capsys, *asked, "--out", out, "--shard", shard, "--json")
-        assert code == 0
-        assert json.loads(said)["architectures"] == number
-    names = ["all.csv.2-of-3.work", "all.csv.3-of-3.work"]
-    assert sorted(path.name for path in tmp_path.glob("*.work")) == names
-    before = [(tmp_path / name).read_bytes() for name in names]
-    assert command(capsys, *asked, "--out", out, "--shard", "2/3")[0] == 0  # nothing is left of it
-    assert [(tmp_path / name).read_bytes() for name in names] == before
-    assert command(capsys, *asked, "--out", out)[0] == 0  # measures the first, which nobody did
-    assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.csv", "alone.csv"]
-
-
-@given(st.integers(1, 40), st.integers(0, 200))
-def test_every_batch_is_of_one_shard(shards: int, batch: int) -> None:
-    parts = [Shard(k, shards) for k in range(1, shards + 1)]
-    assert [part.has(batch) for part in parts].count(True) == 1
-    for number in (BATCH * batch, BATCH * batch + 1):
-        assert sum(part.size(number) for part in parts) == WHOLE.size(number) == number
-
-
 def test_progress_grows_to_all(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     znas.score(random=70, references=0, score="naswot", progress=lambda *now: told.append(now), **TINY)
@@ -255,11 +229,6 @@ def test_progress_grows_to_all(tmp_path: Path) -> None:
     assert {total for _, total in told} == {70}
     assert told.count((70, 70)) == 1
     assert len(told) > 50  # not only after each batch
-
-
-def test_pieces_of_no_file_are_not_kept() -> None:
-    with Pieces(None, {"job": "test"}) as pieces:
-        assert [pieces.keep("a", int, lambda: 1), pieces.keep("a", int, lambda: 2)] == [1, 2]
 
 
 # --- which architectures ---
@@ -394,9 +363,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ("arguments", "wrong"),
     [
         ([], "there is nothing to score: name architectures, or pass --file FILE, --random N or --all"),
-        (["--random", "2", "--shard", "1/2"], "--shard 1/2 leaves its part beside --out"),
-        (["--random", "2", "--shard", "3/2", "--out", "x.csv"], "`shard` must be between 1 and 2 but got 3"),
-        (["--random", "2", "--shard", "half", "--out", "x.csv"], "such as 2/8, but got 'half'"),
         (["--file", "absent.csv"], "absent.csv"),
         (["--random", "2", "--out", "x.parquet"], "must be called .csv or .json"),
     ],

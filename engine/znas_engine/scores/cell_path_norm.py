@@ -66,7 +66,8 @@ def _value(node: Node, read: list[Floats], gain: Floats | None, masks: Mask) -> 
             assert gain is not None
             grouped = read[0].reshape(len(masks), node.groups, -1)
             weights = gain.reshape(node.groups, -1, grouped.shape[2])
-            product: Floats = np.einsum("gnc,noc->gno", grouped, weights, optimize=True)
+            # A product per mask: of one over all masks the last bits would hang on how many there are.
+            product: Floats = np.matmul(weights, grouped[..., None])
             return product.reshape(len(masks), -1)
         case Linear():
             raise AssertionError(f"the classifier {node.name} is in no cell")

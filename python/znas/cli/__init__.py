@@ -20,7 +20,7 @@ from znas_engine.errors import InvalidValueError, ZnasError, in_short, one_line,
 #: In the order of --help. The verb `search` is the function (or Typer) `search` of `znas.cli.search`.
 VERBS = (
     *("search", "show", "report", "score", "profile", "network", "train", "deploy", "export"),
-    *("prior", "diagnose", "reproduce", "bench", "cache", "doctor"),
+    *("prior", "diagnose", "reproduce", "merge", "bench", "cache", "doctor"),
 )
 #: What people ask for that is no verb or option -> what does it.
 ELSEWHERE = {

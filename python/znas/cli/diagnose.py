@@ -11,8 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from znas import jobs
 from znas.cli.console import progress_bar, reporter, show
 from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Column, Json, Quiet, asks, check_read, path
+from znas.cli.parts import sharded
 from znas.diagnose import Diagnosis, Robustness
 from znas.diagnose import diagnose as measure
 from znas.diagnose import robustness as repeat
@@ -63,6 +65,7 @@ Game = Annotated[
 Prior = Annotated[str | None, typer.Option(help="--robustness: a prior file or 'shipped', for every search.")]
 
 
+@sharded
 @asks(
     "space",
     *DATA,
@@ -180,6 +183,8 @@ def _sized(request: Request, envs: int | None, images: int | None, *, robustness
 
 def _check_foreign(robustness: bool, depths: int | None, **own: Any) -> None:
     """InvalidValueError for an option of the other diagnosis. own: those of --robustness."""
+    if not robustness:
+        jobs.check_whole("a diagnosis is of one process: pass --robustness, or leave --shard out")
     foreign = {"depths": depths} if robustness else own
     for name, value in foreign.items():
         if value is not None:

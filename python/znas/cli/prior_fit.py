@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from znas import priors
+from znas import jobs, priors
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import CLUSTER, DATA, MACHINE, SIZE, Column, Quiet, Table, asks, check_read, path
+from znas.cli.parts import sharded
 from znas.files import check_new, work_file
 from znas.hooks import Hooks, Report
 from znas.priors.check import FEWEST, RankCheck, checked, rank_check
@@ -55,6 +56,7 @@ TrainImages = Annotated[
 SUPERNET = (*DATA, *MACHINE, *CLUSTER, "score", "envs", "images", "norm", "init", *SIZE)
 
 
+@sharded
 @asks(
     "space",
     *SUPERNET,
@@ -137,6 +139,8 @@ def _check_read(
     request: Request, source: str, training: OneShot, column: str | None, *, of_table: bool
 ) -> None:
     """InvalidValueError for an option that this source does not read."""
+    if source != "random":
+        jobs.check_whole(f"--source {source} is of one process: leave --shard out")
     if source != "one-shot":
         check_read(fit, "is of a training: pass --source one-shot", **asdict(training))
     if source == "table":

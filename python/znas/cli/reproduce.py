@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from znas import jobs
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import Json, Quiet, asks, path
+from znas.cli.parts import sharded
 from znas.cli.reproduce_ablation import ablation
 from znas.cli.reproduce_choose import choose as choose_sets
 from znas.cli.reproduce_constrained import constrained
@@ -55,6 +57,7 @@ TrainEpochs = Annotated[
 
 
 @reproduce.command()
+@sharded
 @asks(*SEARCHES, **USUAL)
 def table1(
     request: Request,
@@ -85,6 +88,7 @@ def table1(
     request = replace(request, space=space_of("table1"))
     correlate = None
     if table is not None:
+        jobs.check_whole("table1 --table is two jobs: give the table to `reproduce correlation --shard`")
         correlate = _correlation(
             request, table, ["naswot", "params", "flops"], None, out, as_json=as_json, quiet=quiet
         )
@@ -94,6 +98,7 @@ def table1(
 
 
 @reproduce.command()
+@sharded
 @asks(*SEARCHES, **USUAL)
 def table3(
     request: Request,
@@ -126,6 +131,7 @@ def table3(
 
 
 @reproduce.command()
+@sharded
 @asks("space", *SEARCHES, "envs", "norm", **USUAL, norm="calibrated")
 def correlation(
     request: Request,
@@ -250,6 +256,7 @@ def _plan(count: int, epochs: int | None, seeds: int) -> Plan:
                 f"--train-epochs {epochs} is of trainings: pass --train N too, or drop it"
             )
     if count:
+        jobs.check_whole(f"--train {count} is of the whole table: merge its parts first, and pass it then")
         check_packages(tensorboard=False)
     return Plan(count, epochs)
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from znas import jobs
 from znas.cli.console import progress_bar, reporter
 from znas.cli.options import Json, Quiet, asks
+from znas.cli.parts import sharded
 from znas.cli.sheets import (
     SEARCHES,
     USUAL,
@@ -23,8 +25,10 @@ from znas.cli.sheets import (
 from znas.hooks import Hooks
 from znas.request import SHIPPED, Request
 from znas.setup import Setup
+from znas_engine import paths
 
 
+@sharded
 @asks(*SEARCHES, **USUAL)
 def table2(
     request: Request,
@@ -51,6 +55,7 @@ def table2(
     _look_up("table2", request, out, table, seeds, rows, prior, as_json=as_json, quiet=quiet)
 
 
+@sharded
 @asks(*SEARCHES, **USUAL)
 def table_macro(
     request: Request,
@@ -111,6 +116,11 @@ def _look_up(
         truth.accuracies()  # refused before the searches
     remarks = []
     if any(row.prior == place for row in chosen):
+        if not paths.is_file(place, "the prior"):
+            jobs.check_whole(
+                f"{place} is trained first, by one process: give the same command with --rows "
+                f"{next(row.name for row in chosen if row.prior == place)} --seeds 1 and without --shard"
+            )
         with progress_bar("training steps", quiet=quiet) as progress:
             found = one_shot.found(setup, place, out, progress)
         remarks.append(one_shot.remark(found, truth))

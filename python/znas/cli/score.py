@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +9,10 @@ import typer
 
 from znas.cli.console import finish, progress_bar, reporter
 from znas.cli.options import Json, Quiet, asks, path
+from znas.cli.parts import sharded
 from znas.request import Request
 from znas.score import READ, REFERENCES, Scoring
-from znas.scoring.batches import WHOLE, Shard
 from znas.scoring.table import ScoreTable, check_output
-from znas_engine.errors import InvalidValueError
 
 Archs = Annotated[list[str] | None, typer.Argument(help="Architectures, each as its community writes it.")]
 File = Annotated[
@@ -33,17 +31,12 @@ References = Annotated[
         "are taken among those given, and percentiles are not."
     ),
 ]
-Part = Annotated[
-    str | None,
-    typer.Option(
-        help="Measure one of several parts, as in 2/8, beside --out; the command without it joins them."
-    ),
-]
 Out = Annotated[
     Path | None, typer.Option(parser=path, help="New file for all rows, .csv or .json by its name.")
 ]
 
 
+@sharded
 @asks(*READ)
 def score(
     request: Request,
@@ -52,7 +45,6 @@ def score(
     random: Random = 0,
     everything: All = False,
     references: References = REFERENCES,
-    shard: Part = None,
     out: Out = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -64,8 +56,7 @@ def score(
     Parameters and multiply-accumulates are of the size at which the community trains.
 
     With --out a killed command goes on where it stopped when it is given again. With --shard several
-    processes share the work: each leaves a work file beside --out, and the same command without --shard
-    takes what they left, measures the rest and writes --out.
+    processes share the work.
 
     \b
     Examples:
@@ -73,12 +64,10 @@ def score(
       znas-engine score --file mine.txt --score naswot+zen
       znas-engine score --all --out all.csv
       znas-engine score --all --out all.csv --shard 2/8
+      znas-engine merge all.csv.*-of-8 --out all.csv
     """
-    part = WHOLE if shard is None else Shard.parse(shard)
     if out is not None:
         check_output(out)
-    elif part != WHOLE:
-        raise InvalidValueError(f"--shard {part} leaves its part beside --out: pass --out FILE.csv too")
     scoring = Scoring(
         request,
         architectures=arch or (),
@@ -88,11 +77,7 @@ def score(
         references=references,
         report=reporter(quiet=quiet),
     )
-    with scoring.pieces(out, part) as pieces, progress_bar("architectures", quiet=quiet) as progress:
-        if out is not None and part != WHOLE:
-            number = scoring.part(pieces, part, progress)
-            finish(_said(part, number, len(scoring.measured), part.work_file(out), as_json=as_json))
-            return
+    with scoring.pieces(out) as pieces, progress_bar("architectures", quiet=quiet) as progress:
         table: ScoreTable = scoring.table(pieces, progress)
 
         def write() -> None:
@@ -101,15 +86,3 @@ def score(
             pieces.discard()
 
         finish(table.to_json() if as_json else table.document(), None if out is None else write, out)
-
-
-def _said(shard: Shard, number: int, of: int, work: Path, *, as_json: bool) -> str:
-    """That a shard is done."""
-    if as_json:
-        return json.dumps(
-            {"shard": str(shard), "architectures": number, "of": of, "work": str(work)}, indent=1
-        )
-    return (
-        f"part {shard}: {number:,} of {of:,} architectures are measured, in {work}; the same command without "
-        "--shard joins the parts"
-    )

@@ -90,7 +90,9 @@ class Cutter:
         self._open: dict[int, _Open] = {}
         self._pieces: deque[_Piece] = deque()
         self._of_unit: dict[str, list[_Piece]] = {}
+        self._left = 0  # masks of all pieces
         self._speed: dict[Hashable, float] = {}  # of a worker, in masks per second
+        self._speeds = 0.0  # of all together: a sum over thousands of workers would be made for every unit
         self._latest: tuple[tuple[int, int], Shared] = ((-1, -1), supernet)
         self._ended = False
         self._units = 0
@@ -107,6 +109,7 @@ class Cutter:
                 piece = _Piece(piece.work, piece.environment, piece.which[:wanted])
             pieces.append(piece)
             wanted -= len(piece.which)
+            self._left -= len(piece.which)
         if not pieces:
             return None
         unit = Measurement(f"unit {self._units}", self._supernet, tuple(map(self._cell, pieces)))
@@ -126,25 +129,26 @@ class Cutter:
     def timed(self, worker: Hashable, masks: int, seconds: float) -> None:
         """How long a worker took for a unit."""
         new = masks / max(seconds, 1e-6)
-        self._speed[worker] = NEWEST * new + (1 - NEWEST) * self._speed.get(worker, new)
+        old = self._speed.get(worker, 0.0)
+        self._speed[worker] = NEWEST * new + (1 - NEWEST) * (old or new)
+        self._speeds += self._speed[worker] - old
 
     def _wanted(self, worker: Hashable) -> int:
         """Masks that take it about `USUAL` seconds; fewer where half of its share of what is left is less."""
         if not self._speed:
             return FIRST
-        usual = sum(self._speed.values()) / len(self._speed)
+        usual = self._speeds / len(self._speed)
         speed = self._speed.get(worker, usual)
         self._more()
         seconds = USUAL
         if self._ended:
-            left = sum(len(piece.which) for piece in self._pieces)
-            seconds = min(USUAL, max(LEAST, left / usual / (2 * max(self._lanes(), 1))))
+            seconds = min(USUAL, max(LEAST, self._left / usual / (2 * max(self._lanes(), 1))))
         wanted = int(seconds * speed)
         return max(1, wanted if wanted < FIRST else wanted // FIRST * FIRST)
 
     def _more(self) -> bool:
         """Whether there is a piece to hand out; takes works until there are enough for all workers."""
-        while not self._ended and sum(len(piece.which) for piece in self._pieces) < self._enough():
+        while not self._ended and self._left < self._enough():
             number, work = next(self._works, (-1, None))
             if work is None:
                 self._ended = True
@@ -154,7 +158,7 @@ class Cutter:
 
     def _enough(self) -> float:
         """Masks that keep all workers busy for a while."""
-        speed = sum(self._speed.values()) / len(self._speed) if self._speed else FIRST / USUAL
+        speed = self._speeds / len(self._speed) if self._speed else FIRST / USUAL
         return 2 * USUAL * speed * max(self._lanes(), 1)
 
     def _begin(self, number: int, work: Work) -> None:
@@ -162,12 +166,11 @@ class Cutter:
         self._open[number] = _Open(work, count * environments, [[] for _ in range(environments)])
         order = self._order(work.masks)
         self._pieces.extend(_Piece(number, k, order) for k in range(environments))
+        self._left += count * environments
 
     def _cell(self, piece: _Piece) -> Cell:
         work = self._open[piece.work].work
         which = piece.work, piece.environment
-        if (
-            which != self._latest[0]
-        ):  # the pieces of one follow one another; drawn again, it would be sent again
+        if which != self._latest[0]:  # those of one follow one another; drawn again, it would be sent again
             self._latest = which, work.share(work.environments[piece.environment])
         return Cell(self._latest[1], work.scores, work.rows, np.ascontiguousarray(work.masks[piece.which]))

@@ -328,7 +328,8 @@ class OnRay(Place):
             if slot.here and not slot.flying:
                 continue
             slot.still += passed
-            if slot.here and slot.beat is None and now - slot.asked > self._beat:
+            asked = min(slot.still, now - slot.asked)  # who delivers need not be asked
+            if slot.here and slot.beat is None and asked > self._beat:
                 slot.asked, slot.beat = now, slot.actor.beat.options(concurrency_group="beat").remote()
             if slot.here and slot.still > self._patience:
                 self._replace(slot, f"has not moved for {self._patience:.0f} s")

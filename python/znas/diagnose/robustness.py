@@ -28,7 +28,6 @@ from znas_engine import paths
 from znas_engine.arguments import check_between
 from znas_engine.backends import get_backend
 from znas_engine.errors import StorageError
-from znas_engine.journal import Journal
 from znas_engine.scores import get_scores
 from znas_engine.spaces import get_space
 from znas_engine.supernet.initialisation import check_init
@@ -111,8 +110,10 @@ def robustness(
         for key in keys:
             yield Task(key, setup.at_hand(searches[key]), partial(_search, key))
 
-    with Journal(work, _identity(setup)) as journal:
-        every = list(each_piece(setup, jobs.InJournal(journal), dict.fromkeys(searches, ENTRY), tasks, hooks))
+    with jobs.opened(work, _identity(setup)) as kept:
+        shapes = dict.fromkeys(kept.mine(searches), ENTRY)
+        every = list(each_piece(setup, kept, shapes, tasks, hooks))
+        kept.whole()
         entries = [every[i : i + seeds] for i in range(0, len(every), seeds)]
         found = _summary(base, measured, seeds, settings, entries, table, column)
         try:
@@ -120,7 +121,7 @@ def robustness(
         except StorageError:
             hooks.unwritten(found)
             raise
-        journal.discard()
+        kept.discard()
     return found
 
 

@@ -19,7 +19,6 @@ from znas_engine.backends.passes import count_passes
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
 from znas_engine.evaluator import ALL, Evaluator
-from znas_engine.journal import Journal
 from znas_engine.progress import Progress, unheard
 from znas_engine.scores import Score
 
@@ -65,22 +64,21 @@ def fit_environments(
     }
     shape = Many(Number(), len(masks), len(masks))
     passes = len(masks) * count_passes([score], evaluator.norm)
-    with Journal(work, job) as journal:
+    with jobs.opened(work, job) as kept:
+        shapes = dict.fromkeys(kept.mine(map(str, range(total))), shape)
 
         def measured(keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
-            before = (total - len(keys)) * passes
+            before, of = (len(shapes) - len(keys)) * passes, len(shapes) * passes
             asked = (Asked(masks, score, [environments[int(key)]], ALL) for key in keys)
-            for number, found in each_of(
-                evaluator, asked, lambda done, _: progress(before + done, total * passes)
-            ):
+            for number, found in each_of(evaluator, asked, lambda done, _: progress(before + done, of)):
                 yield keys[number], found.values[0].tolist()
 
-        shapes = dict.fromkeys(map(str, range(total)), shape)
-        rows = list(jobs.each_piece(jobs.InJournal(journal), shapes, measured))
+        rows = list(jobs.each_piece(kept, shapes, measured))
+        kept.whole()
         prior = _prior(evaluator, score, neurons, edges, np.array(rows), provenance)
         if store is not None:
             store(prior)
-            journal.discard()
+            kept.discard()
     return prior
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,14 +21,13 @@ from znas.reproduce.published import column_key, published
 from znas.reproduce.sheet import Sheet
 from znas.reproduce.statistics import Correlation, over_environments, over_functions, rank_correlations
 from znas.request import Request
-from znas.scoring.batches import identity, in_batches
+from znas.scoring.batches import Batch, Batches, identity
 from znas.selection.aggregate import log_rank
 from znas.selection.criteria import Floats
 from znas.selection.members import count
 from znas.setup import Setup
 from znas_engine.backends import get_backend
 from znas_engine.errors import InvalidValueError
-from znas_engine.journal import Journal
 from znas_engine.progress import Progress
 from znas_engine.scores import Score, StaticScore
 from znas_engine.spaces import Genotype, SearchSpace, get_space
@@ -122,18 +122,29 @@ def score_architectures(
     about["norm"] = request.settled().norm
     found = Scored(genotypes, {}, accuracies, {}, {})
     total = len(genotypes)
-    with Journal(work, about) as journal:
-        for number, score in enumerate(scores):
-            setup, name = Setup(_as_read(request, score)), score.name
+    ways: dict[str, NDArray[np.int64]] = {}
+    waiting: deque[tuple[str, Batches]] = deque()
+    measured: dict[str, list[Batch]] = {}
+    with jobs.opened(work, about) as kept:
+        for score in scores:
             first = which = np.arange(total)
             if not isinstance(score, StaticScore):
                 first, which = functions(space, genotypes)
+            setup = Setup(_as_read(request, score))
+            waiting.append((score.name, _batches(setup, [genotypes[i] for i in first], kept)))
+            ways[score.name], found.measured[score.name] = which, len(first)
+        while waiting:  # each with its supernet, which goes with it
+            name, batches = waiting.popleft()
 
-            def advance(share: float, number: int = number) -> None:
+            def advance(share: float, number: int = len(measured)) -> None:
                 progress(number * total + int(total * share), len(scores) * total)
 
-            values, found.seconds[name] = _measured(setup, [genotypes[i] for i in first], journal, advance)
-            found.scores[name], found.measured[name] = values[:, which], len(first)
+            measured[name] = _measured(batches, advance)
+            del batches
+        kept.whole()
+    for name, parts in measured.items():
+        found.scores[name] = np.concatenate([part.values for part in parts], axis=1)[:, ways[name]]
+        found.seconds[name] = sum((part.seconds for part in parts), 0.0)
     return found
 
 
@@ -151,23 +162,25 @@ def check_sample(table: Table, architectures: int | None) -> None:
         )
 
 
-def _measured(
-    setup: Setup, genotypes: Sequence[Genotype], journal: Journal, advance: Callable[[float], None]
-) -> tuple[Floats, float]:
-    """One score of every architecture, float64 [K, m], and seconds. advance: is told the share that is
-    done."""
+def _batches(setup: Setup, genotypes: Sequence[Genotype], kept: jobs.Kept) -> Batches:
+    """One score of every architecture, [K, m]."""
     (score,) = setup.scores
     evaluator = get_backend(setup.record)
     code = jobs.code(setup.dataset, setup.space, evaluator, score, packages=evaluator.packages)
     how = [setup.backend, *setup.devices, code, jobs.settings(score)]
     digest = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
-    values: list[Floats] = []
-    done, seconds = 0, 0.0
-    for batch in in_batches(setup, genotypes, jobs.InJournal(journal), f"{score.name}/{digest}"):
-        values.append(batch.values)
-        done, seconds = done + batch.values.shape[1], seconds + batch.seconds
-        advance(done / len(genotypes))
-    return np.concatenate(values, axis=1), seconds
+    return Batches(setup, genotypes, kept, f"{score.name}/{digest}")
+
+
+def _measured(batches: Batches, advance: Callable[[float], None]) -> list[Batch]:
+    """advance: is told the share that is done."""
+    found: list[Batch] = []
+    done = 0
+    for batch in batches:
+        found.append(batch)
+        done += batch.values.shape[1]
+        advance(done / batches.total)
+    return found
 
 
 def unique_rows(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> list[int]:

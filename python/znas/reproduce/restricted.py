@@ -46,7 +46,7 @@ def restricted(space: SearchSpace[Any], genotypes: Sequence[Genotype]) -> Search
             return one_of_each
 
         def repair(self, scores: NDArray[np.float64], selected: NDArray[np.int64]) -> NDArray[np.int64]:
-            chosen: NDArray[np.int64] = super().repair(scores, selected)
+            chosen: NDArray[np.int64] = space.repair(scores, selected)  # `super`'s asks what is there only
             if self.admits(one_hot(chosen, len(self.operations))):
                 return chosen
             behind = np.where(able > 0, losses(scores), 0.0).sum((1, 2))

@@ -20,7 +20,6 @@ from znas.scoring.batches import identity
 from znas.setup import Setup
 from znas.shape import COUNT, SECONDS
 from znas_engine.arguments import check_between
-from znas_engine.journal import Journal
 from znas_engine.spaces import SearchSpace
 from znas_engine.tables import Table
 
@@ -84,16 +83,16 @@ def run_trials(
         for seed in range(request.seed, request.seed + seeds)
         for row in rows
     }
-    with Journal(
-        work, identity(setup, job="reproduce searches", prior=_digest(setup.space, prior))
-    ) as journal:
-        found = _each(setup, journal, searches, quiet)
+    about = identity(setup, job="reproduce searches", prior=_digest(setup.space, prior))
+    with jobs.opened(work, about) as kept:
+        found = _each(setup, kept, {key: searches[key] for key in kept.mine(searches)}, quiet)
         if among is not None:
-            lacking = [key for key in searches if not among.has(found[key].arch)]
+            lacking = [key for key, trial in found.items() if not among.has(trial.arch)]
             again = {f"{key}/{among.digest}": searches[key].among(among.space) for key in lacking}
-            others = _each(setup, journal, again, quiet)
+            others = _each(setup, kept, again, quiet)
             for key, other in zip(lacking, others.values(), strict=True):
                 found[key] = replace(found[key], instead=other.arch)
+        kept.whole()
     return {row.name: [found[key] for key, each in searches.items() if each.row is row] for row in rows}
 
 
@@ -109,7 +108,7 @@ class _Asked:
         return _Asked(self.row, replace(self.request, space=space))
 
 
-def _each(setup: Setup, journal: Journal, searches: Mapping[str, _Asked], hooks: Hooks) -> dict[str, Trial]:
+def _each(setup: Setup, kept: jobs.Kept, searches: Mapping[str, _Asked], hooks: Hooks) -> dict[str, Trial]:
     """What was found, by key."""
 
     def tasks(keys: Sequence[str]) -> Iterator[Task]:
@@ -117,7 +116,7 @@ def _each(setup: Setup, journal: Journal, searches: Mapping[str, _Asked], hooks:
             row = searches[key].row
             yield Task(key, row.adapt(searches[key].request), partial(_search, key, row.search))
 
-    found = each_piece(setup, jobs.InJournal(journal), dict.fromkeys(searches, TRIAL), tasks, hooks)
+    found = each_piece(setup, kept, dict.fromkeys(searches, TRIAL), tasks, hooks)
     return {
         key: Trial(
             each.request.seed,
