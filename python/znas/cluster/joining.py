@@ -51,11 +51,14 @@ def _connect(on: str, address: str | None) -> None:
     options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     if address is None:
         options["include_dashboard"] = False
+    spoken = logging.getLogger("ray")
+    if spoken.level == logging.NOTSET:  # how it is, whoever asked for nothing else need not hear
+        spoken.setLevel(logging.ERROR)
     try:
         _knock(address)
         with interrupts.unchanged(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's own, of what it will do in other versions
-            context = ray.init(address, logging_level=logging.ERROR, **options)
+            context = ray.init(address, **options)
     except (OSError, OverflowError, RuntimeError, ValueError, RayError) as error:
         raise InvalidValueError(
             f"--on {on}: no Ray cluster answers ({in_short(error)}): start one with `ray start --head`, pass "
