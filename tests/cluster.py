@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import shutil
 import signal
@@ -17,7 +19,11 @@ from typing import IO
 #: What Ray reads: no network call; no token, which it otherwise looks for, and leaves, in the user's home.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 #: Ray notices a dead machine within two seconds instead of half a minute.
-WATCHFUL = '{"health_check_period_ms": 400, "health_check_failure_threshold": 4, "health_check_initial_delay_ms": 1000}'
+WATCHFUL = {
+    "health_check_period_ms": 400,
+    "health_check_failure_threshold": 4,
+    "health_check_initial_delay_ms": 1000,
+}
 
 
 def free_ports(count: int) -> list[int]:
@@ -54,7 +60,7 @@ class Machine:
 
     def __init__(self, log: IO[str], *options: str, **environment: str) -> None:
         names = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        self._log = log
+        self._log, self.environment = log, environment
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", *options],
             env=names | ENVIRONMENT | environment,
@@ -63,13 +69,11 @@ class Machine:
             start_new_session=True,
         )
 
-    def wait(self) -> None:
-        """Until it is a part of the cluster."""
-        patience = time.monotonic() + 120
-        while "Ray runtime started" not in (said := Path(self._log.name).read_text()):
-            assert self.process.poll() is None, said
-            assert time.monotonic() < patience, said
-            time.sleep(0.05)
+    def came(self) -> bool:
+        """Whether it is a part of the cluster; AssertionError with what it said where it never will be."""
+        said = Path(self._log.name).read_text()
+        assert self.process.poll() is None, said
+        return "Ray runtime started" in said
 
     def workers(self, doing: str = "") -> list[int]:
         """Processes of our workers; those that are at a unit with `.run`."""
@@ -99,13 +103,16 @@ class Cluster:
             f"--ray-client-server-port={client}",
             "--include-dashboard=false",
             f"--temp-dir={self.folder}",
-            f"--system-config={WATCHFUL}",
+            f"--system-config={json.dumps(WATCHFUL)}",
         )
         self.machines: list[Machine] = []
+        self._tries, self._logs = 3, itertools.count()
         try:
-            self._begun(*head).wait()
-            for machine in [self.begin() for _ in range(others)]:
-                machine.wait()
+            self._begun(*head)
+            self.wait()
+            for _ in range(others):  # one after another: they look for free ports
+                self.begin()
+                self.wait()
         except BaseException:
             self.close()
             raise
@@ -113,6 +120,26 @@ class Cluster:
     def begin(self, **environment: str) -> Machine:
         """One more machine, which is not waited for."""
         return self._begun(f"--address={self.address}", **environment)
+
+    def wait(self) -> None:
+        """Until all that have begun are parts of it."""
+        patience = time.monotonic() + 120
+        while not self.whole():
+            assert time.monotonic() < patience
+            time.sleep(0.05)
+
+    def whole(self) -> bool:
+        """Whether all are parts of it. One that could not start, as others took its ports, begins anew."""
+        try:
+            return all(machine.came() for machine in self.machines)
+        except AssertionError:
+            failed = next(each for each in self.machines if each.process.poll() is not None)
+            if failed is self.machines[0] or self._tries == 0:
+                raise
+            self._tries -= 1
+            self.kill(failed)
+            self.begin(**failed.environment)
+            return False
 
     def kill(self, machine: Machine) -> None:
         machine.kill()
@@ -127,6 +154,6 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begun(self, *options: str, **environment: str) -> Machine:
-        log = tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False)
+        log = (self.folder / f"{next(self._logs)}.log").open("w")
         self.machines.append(Machine(log, "--node-ip-address=127.0.0.1", *options, **environment))
         return self.machines[-1]
