@@ -73,7 +73,8 @@ def test_an_account_of_made_up_times(clock: Clock) -> None:
     (first, a), (second, b) = account.machines()
     assert (first, second) == ("a", "b")
     assert (a.workers, a.units, a.masks, a.busy, a.lost, a.repeated) == (1, 3, 1000, 10, 0, 0)
-    assert (b.workers, b.units, b.masks, b.busy, b.lost, b.repeated) == (2, 2, 300, 5, 1, 2)
+    assert (b.workers, b.here, b.units, b.masks, b.busy) == (2, 1, 2, 300, 5)
+    assert (b.lost, b.repeated) == (1, 2)
     assert a.utilisation == 1
     assert b.utilisation == 5 / (4 + 3)
     assert account.whole().utilisation == 15 / 17
@@ -88,7 +89,7 @@ def test_an_account_of_made_up_times(clock: Clock) -> None:
     assert account.speeds() == "a 100 masks/s, b 30 masks/s; 2 units done again"
     facts = account.facts()
     assert [each["host"] for each in facts["nodes"]] == ["a", "b"]
-    for name in ("workers", "units", "masks", "busy", "lost", "repeated"):
+    for name in ("workers", "here", "units", "masks", "busy", "lost", "repeated"):
         assert facts[name] == sum(each[name] for each in facts["nodes"])
     assert json.loads(json.dumps(facts)) == facts
 
@@ -101,6 +102,14 @@ def test_one_machine_has_one_line_and_nothing_has_none(clock: Clock) -> None:
     assert account.speeds() == "a 2 units/min"
     account = told(clock, (0, News(kind="worker", host="b", worker="v")), (2, unit("a", "w", 8, 2)))
     assert account.speeds() == "a 4 masks/s, b 0 masks/s"
+    gone = told(
+        clock,
+        (2, unit("a", "w", 8, 2)),
+        (2, unit("b", "v", 8, 2)),
+        (3, News(kind="lost", host="b", worker="v", units=1)),
+        (4, unit("a", "w", 16, 2)),
+    )
+    assert gone.speeds() == "a 6 masks/s, b lost; 1 unit done again"
     failed = News(kind="repeated", host="a", worker="w", units=1)
     assert told(clock, (0, failed), (2, unit("a", "w", 8, 1))).speeds() == "a 8 masks/s; 1 unit done again"
 

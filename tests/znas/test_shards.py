@@ -128,6 +128,17 @@ def test_threads_and_the_name_of_the_output_are_no_part_of_a_job(tmp_path: Path)
     assert (tmp_path / "joined.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
+def test_architectures_are_a_part_of_the_command(tmp_path: Path) -> None:
+    cells = ["[3, 3, 3, 1, 2, 3]", "|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"]
+    asked = ("score", *cells, "--score", "naswot", "--references", "70", *TINY)
+    done("merge", *in_parts(asked, tmp_path / "all.csv", 2), "--out", tmp_path / "all.csv")
+    done(*asked, "--out", tmp_path / "whole.csv")
+    assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    (tmp_path / "all.csv").unlink()
+    other = ("score", cells[0], *asked[3:], "--out", tmp_path / "all.csv", "--shard", "1/2")
+    assert "all.csv.1-of-2 holds a part of another job" in refused(here(*other))
+
+
 @given(st.integers(1, 40), st.lists(st.integers(0, 30), max_size=4))
 def test_every_piece_is_of_one_part(count: int, phases: list[int]) -> None:
     """Whatever the numbers of pieces of several phases; parts differ by one at most."""
@@ -314,7 +325,7 @@ def with_a_piece_of_the_other(folder: Path) -> None:
         (unfinished, "not all is there: part 2/2 lacks 1 of 1 pieces, 'scores/64'"),
         (hardly_begun, "not all is there: part 2/2 lacks 1 of 1 pieces, 'scores/64'"),
         (before_its_end, "not all is there: part 2/2 is not finished: give its command again"),
-        (of_another_command, "is of another job than"),
+        (of_another_command, "its command has '9 --envs 2', where the other has '9'"),
         (of_more_parts, "it is part 2/3, not one of 2"),
         (of_other_data, "in score.work (its images is 5, not 4)"),
         (the_same, "part 1/2 is given twice"),
@@ -334,7 +345,9 @@ def test_what_cannot_be_joined(two: Path, change: Callable[[Path], None], wrong:
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("verb", [["cache", "clear"], ["search"], ["no-such-verb"], ["reproduce"]])
+@pytest.mark.parametrize(
+    "verb", [["cache", "clear"], ["search"], ["no-such-verb"], ["reproduce"], ["score", "all"], ["--version"]]
+)
 def test_nothing_is_run_that_has_no_parts(two: Path, verb: list[str], tmp_path: Path) -> None:
     shutil.copytree(two, tmp_path, dirs_exist_ok=True)
     for folder in parts_of(tmp_path, 2):
@@ -409,4 +422,4 @@ def test_a_part_needs_an_output_and_a_folder_of_its_own(tmp_path: Path) -> None:
     (folder / "mine").unlink()
     done(*FEW, "--out", out, "--shard", "1/2")
     other = refused(here(*FEW, "--envs", "2", "--out", out, "--shard", "1/2"))
-    assert f"{folder} holds a part of another command" in other
+    assert f"{folder} holds a part of another job, its command has" in other

@@ -51,10 +51,9 @@ def merge(folders: Folders, out: Out, as_json: Json = False, quiet: Quiet = Fals
 
 def _check(command: Any, verb: Sequence[str]) -> None:
     """InvalidValueError where a folder names what has no parts: nothing else is run for it."""
-    context = typer.Context(command)
-    for word in verb:  # asked for by name: verbs are imported when they are
-        known = word in getattr(command, "list_commands", lambda context: ())(context)
-        command = command.get_command(context, word) if known else None
+    context = command.make_context("znas-engine", ["merge"], resilient_parsing=True)
+    for word in verb:
+        command = command.get_command(context, word) if hasattr(command, "get_command") else None
     if not any(each.name == "shard" for each in getattr(command, "params", ())):
         raise InvalidValueError(
             f"the parts are of {' '.join(verb)!r}, which has no --shard: name folders that --shard left"

@@ -19,7 +19,7 @@ from znas.shards.record import Command
 from znas.shards.shard import Shard
 from znas_engine.errors import InvalidValueError
 
-Option = Annotated[
+Which = Annotated[
     str | None,
     typer.Option(
         help="Do one of several parts, as in 2/8: every 8th piece of the work, into a folder beside --out; "
@@ -39,7 +39,7 @@ def sharded(verb: Verb) -> Verb:
     parameters = list(inspect.signature(verb).parameters.values())
     last = next(i for i, each in enumerate(parameters) if each.name in ("as_json", "quiet"))
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters.insert(last, inspect.Parameter("shard", kind, default=None, annotation=Option))
+    parameters.insert(last, inspect.Parameter("shard", kind, default=None, annotation=Which))
     parameters.insert(0, inspect.Parameter("context", kind, annotation=typer.Context))
 
     @functools.wraps(verb)
@@ -95,7 +95,7 @@ def _command(context: typer.Context) -> Command:
             arguments += words
         else:
             (beside if name in BESIDE or isinstance(value, Path) else decides).extend(words)
-    return Command(tuple(verb), (*decides, *(["--", *arguments] if arguments else [])), tuple(beside))
+    return Command(tuple(verb), tuple(arguments), tuple(decides), tuple(beside))
 
 
 def _words(parameter: Any, value: Any) -> Iterator[str]:

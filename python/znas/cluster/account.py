@@ -38,10 +38,12 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """What one machine did, or all. busy: seconds of its workers; utilisation: that, of the seconds in which
-    they were there. lost: workers. repeated: units that were done again since they failed there."""
+    """What one machine did, or all. workers: all that were there, here: those that still are. busy: seconds
+    of them; utilisation: that, of the seconds in which they were there. lost: workers. repeated: units that
+    were done again since they failed there."""
 
     workers: int
+    here: int
     units: int
     masks: int
     busy: float
@@ -102,6 +104,7 @@ class Account:
         there, busy = sum(map(self._there, workers)), sum(worker.busy for worker in workers)
         return Did(
             workers=len(workers),
+            here=sum(worker.until is None for worker in workers),
             units=sum(worker.units for worker in workers),
             masks=sum(worker.masks for worker in workers),
             busy=busy,
@@ -117,13 +120,15 @@ class Account:
         return max(0.0, until - max(worker.since, began))
 
     def speeds(self) -> str:
-        """`vm-1 120 masks/s, vm-2 61 masks/s; 2 units done again`: those that did most, by name, and the rest
+        """`vm-1 120 masks/s, vm-2 lost; 2 units done again`: those that did most, by name, and the rest
         together; nothing before the first unit is done."""
         if not self.seconds:
             return ""
         found, whole = self.machines(), self.whole()
 
         def speed(of: Sequence[Did]) -> str:
+            if not any(did.here for did in of):
+                return "lost"
             if whole.masks:
                 return f"{sum(did.masks for did in of) / self.seconds:,.0f} masks/s"
             return f"{60 * sum(did.units for did in of) / self.seconds:,.0f} units/min"

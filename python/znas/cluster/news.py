@@ -15,8 +15,8 @@ class News:
 
     worker: one came, and may do units. unit: it did one of so many masks (0 where nobody knows), in so many
     seconds. lost: it is gone, and so many units that it had are done again. repeated: so many units failed
-    there, and are done again. refused: it is not used. remark: a line for people, which may say one of these
-    once more.
+    there, and are done again. refused: the machine is not used, text: why. remark: a line for people, which
+    may say one of these once more.
     """
 
     kind: str

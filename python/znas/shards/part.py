@@ -70,11 +70,10 @@ class Part:
             check_new(self.folder)
 
     def _check(self, found: Record) -> None:
-        ours = self.command.asked()
-        if found.command.asked() != ours:
+        wrong = self.command.difference(found.command)
+        if wrong is not None:
             raise InvalidValueError(
-                f"{self.folder} holds a part of another command, {found.command.asked()!r}, not {ours!r}: "
-                "move it away or name another --out"
+                f"{self.folder} holds a part of another job, {wrong}: move it away or name another --out"
             )
 
     @contextmanager

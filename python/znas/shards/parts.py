@@ -160,10 +160,8 @@ def _size(work: Work) -> int:
 def _check_alike(first: tuple[Path, Record], second: tuple[Path, Record]) -> None:
     """InvalidValueError unless they are parts of one job."""
     (one, ours), (other, theirs) = first, second
-    wrong = None
-    if ours.command.asked() != theirs.command.asked():
-        wrong = f"its command is {theirs.command.asked()!r}, not {ours.command.asked()!r}"
-    elif ours.shard.count != theirs.shard.count:
+    wrong = ours.command.difference(theirs.command)
+    if wrong is None and ours.shard.count != theirs.shard.count:
         wrong = f"it is part {theirs.shard}, not one of {ours.shard.count}"
     for name in ours.works.keys() & theirs.works.keys():
         mine, its = ours.works[name], theirs.works[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from znas.files import rewrite_file
 from znas.shape import Each, Many, misshapen
 from znas.shards.shard import Shard
 from znas_engine import __version__, paths, strict_json
-from znas_engine.errors import InvalidValueError, StorageError
+from znas_engine.errors import InvalidValueError, StorageError, briefly
 
 #: Its name in the folder, and what it begins with.
 FILE, FORMAT = "shard.json", "znas-engine shard 1"
 
 _TEXTS = Many(str)
-_COMMAND = {"verb": Many(str, 1), "decides": _TEXTS, "beside": _TEXTS}
+_COMMAND = {"verb": Many(str, 1), "arguments": _TEXTS, "decides": _TEXTS, "beside": _TEXTS}
 _SHAPE = {
     "format": str,
     "version": str,
@@ -32,21 +33,28 @@ _SHAPE = {
 class Command:
     """What was asked for, without the part and the output.
 
-    verb: its words. decides: options and arguments that say what is computed. beside: others, of which
+    verb: its words. arguments, decides: those and options that say what is computed. beside: others, on which
     results do not depend: paths (their content is a part of a job's identity) and threads.
     """
 
     verb: tuple[str, ...]
+    arguments: tuple[str, ...]
     decides: tuple[str, ...]
     beside: tuple[str, ...]
 
     def words(self, out: Path, *others: str) -> list[str]:
         """As the command line takes it. others: further options."""
-        return [*self.verb, *self.beside, *others, "--out", str(out), *self.decides]
+        options = [*self.beside, *self.decides, *others, "--out", str(out)]
+        return [*self.verb, *options, *(["--", *self.arguments] if self.arguments else [])]
 
-    def asked(self) -> str:
-        """What must be the same of all parts."""
-        return " ".join((*self.verb, *self.decides))
+    def difference(self, other: Command) -> str | None:
+        """The first thing that the other was asked otherwise, in words; None if all parts may be asked so."""
+        ours, theirs = ((*each.verb, *each.decides, *each.arguments) for each in (self, other))
+        if ours == theirs:
+            return None
+        i = next(i for i, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
+        here, there = (" ".join(words[max(i - 1, 0) : i + 2]) for words in (ours, theirs))
+        return f"its command has {briefly(there)}, where the other has {briefly(here)}"
 
 
 @dataclass(frozen=True, slots=True)
