@@ -1,7 +1,7 @@
 """What a cluster costs where it gains nothing: two workers of one thread beside two threads of this process.
 
 python bench/cluster_overhead.py RESULT.json PAGE.md --data-dir DATA --table TABLE.csv
-    [--pairs 3] [--architectures 1000] [--seeds 5] [--rows random,naswot-100,...]
+    [--pairs 6] [--architectures 1000] [--seeds 5] [--rows random,naswot-100,...]
 
 Starts a Ray cluster of three nodes on this machine, a head without cores and two of one core each, and does
 two jobs here and there in turns, in one process: naswot of that many architectures of TABLE in 4 environments
@@ -47,7 +47,7 @@ from znas_engine.tables import read_table
 
 #: Workers, of one thread; threads here; environments of the correlation.
 WORKERS, ENVIRONMENTS = 2, 4
-ROWS = "random,naswot-100,most-flops-first,paper-p0.5"
+ROWS = "random,naswot-10,naswot-100,most-flops-first"
 CORRELATION, SEARCHES = "reproduce correlation", "reproduce table2"
 
 Job = Callable[[Request, Path], Any]
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--architectures", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", default=ROWS)

@@ -33,6 +33,8 @@ def join(on: str, address: str | None) -> str:
     Raises InvalidValueError where no cluster answers, it refuses us, or the process is connected elsewhere.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for a network call
+    # Of a cluster that begins here: at Ray's 15, workers get what is left by whatever else runs.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     if not ray.is_initialized():
         _joined.clear()
         _connect(on, address or os.environ.get("RAY_ADDRESS"))
