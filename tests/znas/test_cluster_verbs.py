@@ -16,6 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ from znas.request import Request
 from znas.setup import Setup
 from znas.shape import Shape
 from znas_engine.data import load
+from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
+from znas_engine.scores.naswot import Naswot
 from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
 
@@ -198,6 +201,23 @@ def test_searches_under_limits(on_ray: None, tables: Path, tmp_path: Path) -> No
 
 
 # --- what a worker is given ---
+
+
+class Locked(Naswot):
+    """Does not pickle."""
+
+    name = "locked"
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+
+
+def test_what_does_not_pickle_is_said_in_one_line(on_ray: None) -> None:
+    with pytest.raises(
+        InvalidValueError, match=r"cannot be sent to workers .*'_thread.lock'.*: let it"
+    ) as no:
+        znas.search(**TINY | {"score": Locked()}, **ON_RAY)
+    assert "\n" not in str(no.value)
 
 
 def test_a_task_gets_a_request_of_its_worker(tmp_path: Path) -> None:
