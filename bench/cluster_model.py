@@ -24,9 +24,10 @@ from znas.cluster.unit import Measurement
 from znas_engine.evaluator import ALL, Scores
 
 #: As in `znas.cluster.on_ray`, which cannot be imported without Ray; a test compares them.
-BEAT, PATIENCE = 5.0, 300.0
-#: Units per worker, and of all workers at least, that are simulated of a longer job.
-LONG, LEAST = 40, 4000
+BEAT, PATIENCE = 20.0, 300.0
+#: Of a longer job so many units per worker are simulated, or until so many nodes were lost, and so many units
+#: at least.
+LONG, FAULTS, LEAST = 40, 10, 4000
 #: Between these shares of the passes is the steady part.
 STEADY = (0.25, 0.75)
 
@@ -117,16 +118,17 @@ class Outcome:
 
 def simulate(job: Job, fleet: Fleet, driver: Driver, *, whole: bool = False, seed: int = 0) -> Outcome:
     """What becomes of a job. whole: simulates all of its units, however many they are."""
-    units = max(LONG * fleet.workers, LEAST)
+    nodes = -(-fleet.workers // fleet.per_node)
+    faults = FAULTS * fleet.node_life / nodes if fleet.node_life < float("inf") else 0.0
+    shown = max(LONG * job.unit_seconds, faults, 2 * fleet.node_seconds)
+    units = max(shown / job.unit_seconds * fleet.workers, LEAST)
     per_unit = job.unit_seconds * fleet.threads / job.pass_seconds
     groups = max(2, round(units * per_unit / (job.group * job.environments)))
-    shown = job if whole else replace(job, masks=min(job.masks, groups * job.group))
-    run = _Run(shown, fleet, driver, seed)
+    part = job if whole else replace(job, masks=min(job.masks, groups * job.group))
+    run = _Run(part, fleet, driver, seed)
     with _units_of(job.unit_seconds):
         found = run.outcome()
-    if shown.masks == job.masks:
-        return found
-    return _longer(found, job, shown, run)
+    return found if part.masks == job.masks else _longer(found, job, part, run)
 
 
 @contextmanager
@@ -308,11 +310,10 @@ class _Run:
     def _take_in(self) -> None:
         for number, life, unit, seconds in self._taken:
             worker = self._workers[number]
-            if worker.life == life:
-                if unit is not None:
-                    self._value(number, life, unit, seconds)
-                if worker.room:
-                    self._hungry[number] = None
+            if unit is not None:  # it came, whatever has become of its worker
+                self._value(number, life, unit, seconds)
+            if worker.life == life and worker.room:
+                self._hungry[number] = None
         self._hand_out()
         self._looking = False
         if self._arrived:

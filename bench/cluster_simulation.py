@@ -40,10 +40,11 @@ from znas_engine.errors import DataError
 from znas_engine.footprint import weight_bytes
 from znas_engine.spaces import get_space
 
-#: Workers of the curves, and those of which the table has a row.
+#: Workers of the curves; and of those with faults, of which much more must be simulated.
 WORKERS = (1, 3, 10, 30, 100, 300, 1000, 2000, 4000, 10000)
+FAULTY = (10, 100, 1000, 10000)
 #: A node's link in bytes per second (10 Gbit/s), its workers, and workers that Ray starts per second.
-LINK, PER_NODE, HIRES = 1.25e9, 16, 100.0
+LINK, PER_NODE, HIRES = 1.25e9, 16, 200.0
 #: Hours after which a machine that may be taken away is; after which a worker dies; share of these that hang;
 #: share of machines at half the speed; seconds until there is another machine.
 TAKEN, DIES, HANGS, SLOW, ANOTHER = 3.0, 24.0, 0.1, 0.1, 300.0
@@ -102,7 +103,8 @@ def simulated(asked: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for name, (own_job, own_fleet, own_driver, least) in scenarios(asked, job, fleet, driver).items():
         price = asked.gpu_price if name == GPU else asked.price * own_fleet.threads
-        for workers in WORKERS:
+        faulty = own_fleet.node_life < float("inf")
+        for workers in FAULTY if faulty else WORKERS:
             if least <= workers <= asked.most:
                 there = replace(own_fleet, workers=workers)
                 rows.append(row(name, there, simulate(own_job, there, own_driver), price))

@@ -97,7 +97,7 @@ def test_slow_machines_get_less(model: ModuleType) -> None:
 
 def test_nothing_is_lost_where_workers_and_nodes_are(model: ModuleType) -> None:
     fleet = model.Fleet(64, worker_life=600.0, node_life=1200.0, hangs=0.2, node_seconds=20.0)
-    found = outcome(model, job(model), fleet)
+    found = outcome(model, job(model), fleet, unit=0.05)
     assert found.repeated > 10
     assert 0 < found.lost < 0.2 * 6400
     assert found.moved["values"] == 0

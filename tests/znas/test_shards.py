@@ -359,6 +359,14 @@ def test_nothing_is_run_that_has_no_parts(two: Path, verb: list[str], tmp_path: 
     assert contents(tmp_path) == before
 
 
+def test_a_process_of_its_own_joins(two: Path, tmp_path: Path) -> None:
+    """In which nothing has imported the verb of the parts."""
+    out = tmp_path / "joined.csv"
+    command = [sys.executable, "-m", "znas", "merge", *map(str, parts_of(two, 2)), "--out", str(out), "-q"]
+    assert subprocess.run(command, capture_output=True, text=True).returncode == 0
+    assert out.is_file()
+
+
 def test_what_is_missing_is_named(many: Path, two: Path, tmp_path: Path) -> None:
     out = tmp_path / "joined.csv"
     parts = [part for i, part in enumerate(parts_of(many, MANY), 1) if i not in (2, 5, 7, 11)]

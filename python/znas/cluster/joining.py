@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import socket
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -51,11 +54,14 @@ def _connect(on: str, address: str | None) -> None:
     options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     if address is None:
         options["include_dashboard"] = False
+    spoken = logging.getLogger("ray")
+    if spoken.level == logging.NOTSET:  # how it is, whoever asked for nothing else need not hear
+        spoken.setLevel(logging.ERROR)
     try:
         _knock(address)
-        with interrupts.unchanged(), warnings.catch_warnings():
+        with interrupts.unchanged(), _silent(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's own, of what it will do in other versions
-            context = ray.init(address, logging_level=logging.ERROR, **options)
+            context = ray.init(address, **options)
     except (OSError, OverflowError, RuntimeError, ValueError, RayError) as error:
         raise InvalidValueError(
             f"--on {on}: no Ray cluster answers ({in_short(error)}): start one with `ray start --head`, pass "
@@ -63,6 +69,21 @@ def _connect(on: str, address: str | None) -> None:
         ) from error
     if context.dashboard_url:
         remark(f"Ray's dashboard: http://{context.dashboard_url.removeprefix('http://')}")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """A connection that is made within prints nothing: what becomes of machines Ray tells on stdout, which is
+    for results, and offers no way to have it elsewhere."""
+    inner = importlib.import_module("ray._private.worker")
+    before = inner.__dict__.get("listen_error_messages")
+    if before is not None:
+        inner.__dict__["listen_error_messages"] = lambda *_: None
+    try:
+        yield
+    finally:
+        if before is not None:
+            inner.__dict__["listen_error_messages"] = before
 
 
 def _knock(address: str | None) -> None:

@@ -32,7 +32,7 @@ SHARED = 256
 ATTEMPTS = 8
 #: Seconds: between two looks at the workers, between two questions whether a worker still works, without an
 #: advance after which it hangs, and until a worker must be there.
-TICK, BEAT, PATIENCE, ARRIVAL = 0.5, 5.0, 300.0, 300.0
+TICK, BEAT, PATIENCE, ARRIVAL = 0.5, 20.0, 300.0, 300.0
 
 
 _worker = ray.remote(concurrency_groups={"beat": 1})(Worker)
