@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 import znas
+from tests.cluster import ENVIRONMENT
 from tests.command import SEARCH, SMALL, here, refused
 from tests.conftest import SPACES
 from znas import jobs
@@ -60,22 +61,25 @@ TIMES = ("seconds", "per_second")
 @pytest.fixture(scope="module")
 def on_ray() -> Iterator[None]:
     """One Ray for all tests here; two workers of a core each."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'znas-engine[cluster]'")
-    if ray.is_initialized():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'znas-engine[cluster]'")
+        if ray.is_initialized():
+            yield
+            return
+        folder = tempfile.mkdtemp(prefix="ray")  # a short name: Ray's sockets lie in it
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+            object_store_memory=200 << 20,
+            _temp_dir=folder,
+        )
         yield
-        return
-    folder = tempfile.mkdtemp(prefix="ray")  # a short name: Ray's sockets lie in it
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        configure_logging=False,
-        log_to_driver=False,
-        object_store_memory=200 << 20,
-        _temp_dir=folder,
-    )
-    yield
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
