@@ -78,7 +78,7 @@ class Machine:
     def workers(self, doing: str = "") -> list[int]:
         """Processes of our workers; those that are at a unit with `.run`."""
         found = descendants(self.process.pid)
-        return [pid for pid in found if title(pid).startswith(f"ray::Worker{doing}")]
+        return [pid for pid in found if title(pid).startswith(f"ray::RayWorker{doing}")]
 
     def kill(self) -> None:
         """SIGKILL to all of it at once."""
