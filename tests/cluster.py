@@ -18,7 +18,7 @@ from typing import IO
 
 #: What Ray reads: no network call; no token, which it otherwise looks for, and leaves, in the user's home.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-#: Of its machines: without, its server of clients forks while gRPC is at work, and what it starts may not live.
+#: Of its machines: without, a server of clients forks while gRPC is at work, and what it starts may not live.
 OF_MACHINES = ENVIRONMENT | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 #: Ray notices a dead machine within two seconds instead of half a minute.
 WATCHFUL = {
