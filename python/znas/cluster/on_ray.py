@@ -35,7 +35,15 @@ ATTEMPTS = 8
 TICK, BEAT, PATIENCE, ARRIVAL = 0.5, 20.0, 300.0, 300.0
 
 
-_worker = ray.remote(concurrency_groups={"beat": 1})(Worker)
+class RayWorker(Worker):
+    """A worker that answers while it is at a unit."""
+
+    @ray.method(concurrency_group="beat")  # type: ignore[untyped-decorator,unused-ignore]
+    def beat(self) -> int:
+        return super().beat()
+
+
+_worker = ray.remote(concurrency_groups={"beat": 1})(RayWorker)
 
 
 @dataclass(slots=True)
@@ -341,7 +349,7 @@ class OnRay(Place):
             slot.still += passed
             asked = min(slot.still, now - slot.asked)  # who delivers need not be asked
             if slot.here and slot.beat is None and asked > self._beat:
-                slot.asked, slot.beat = now, slot.actor.beat.options(concurrency_group="beat").remote()
+                slot.asked, slot.beat = now, slot.actor.beat.remote()
             if slot.here and slot.still > self._patience:
                 self._replace(slot, f"has not moved for {self._patience:.0f} s")
             elif not slot.here and slot.still > self._arrival:
