@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -76,6 +77,7 @@ def main() -> None:
 def measured(asked: argparse.Namespace) -> dict[str, Any]:
     """Plain: seconds of every job in every pair, here and there."""
     here = Request(data_dir=asked.data_dir, threads=WORKERS, space=space_of("table2"))
+    os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else runs here comes before workers
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
         for _ in range(WORKERS):

@@ -42,7 +42,7 @@ from znas_engine.spaces import get_space
 
 #: Workers of the curves; and of those with faults, of which much more must be simulated.
 WORKERS = (1, 3, 10, 30, 100, 300, 1000, 2000, 4000, 10000)
-FAULTY = (10, 100, 1000, 10000)
+FAULTY = (10, 100, 1000, 4000)
 #: A node's link in bytes per second (10 Gbit/s), its workers, and workers that Ray starts per second.
 LINK, PER_NODE, HIRES = 1.25e9, 16, 200.0
 #: Hours after which a machine that may be taken away is; after which a worker dies; share of these that hang;
@@ -138,9 +138,8 @@ def scenarios(
         "machines come and go": (job, faults, driver, 10),
         "one result per look": (job, fleet, replace(driver, all_at_once=False), 100),
         "driver at a third": (job, fleet, replace(driver, unit=driver.unit / 3), 100),
-        "units of 20 s": (long, fleet, driver, 10),
-        f"groups of {together.group}": (together, fleet, driver, 10),
-        "both": (replace(together, unit_seconds=20.0), fleet, driver, 10),
+        "units of 20 s": (long, fleet, driver, 100),
+        f"groups of {together.group}": (together, fleet, driver, 100),
         BROAD: (job, replace(fleet, threads=16, per_node=1), driver, 1),
     }
     if asked.gpu_times is not None:
