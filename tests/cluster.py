@@ -18,6 +18,8 @@ from typing import IO
 
 #: What Ray reads: no network call; no token, which it otherwise looks for, and leaves, in the user's home.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+#: Of its machines: without, a server of clients forks while gRPC is at work, and what it starts may not live.
+OF_MACHINES = ENVIRONMENT | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 #: Ray notices a dead machine within two seconds instead of half a minute.
 WATCHFUL = {
     "health_check_period_ms": 400,
@@ -63,7 +65,7 @@ class Machine:
         self._log, self.environment = log, environment
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", *options],
-            env=names | ENVIRONMENT | environment,
+            env=names | OF_MACHINES | environment,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -78,7 +80,7 @@ class Machine:
     def workers(self, doing: str = "") -> list[int]:
         """Processes of our workers; those that are at a unit with `.run`."""
         found = descendants(self.process.pid)
-        return [pid for pid in found if title(pid).startswith(f"ray::Worker{doing}")]
+        return [pid for pid in found if title(pid).startswith(f"ray::RayWorker{doing}")]
 
     def kill(self) -> None:
         """SIGKILL to all of it at once."""

@@ -16,12 +16,14 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
 
 import znas
+from tests.cluster import ENVIRONMENT
 from tests.command import SEARCH, SMALL, here, refused
 from tests.conftest import SPACES
 from znas import jobs
@@ -34,7 +36,9 @@ from znas.request import Request
 from znas.setup import Setup
 from znas.shape import Shape
 from znas_engine.data import load
+from znas_engine.errors import InvalidValueError
 from znas_engine.journal import Journal
+from znas_engine.scores.naswot import Naswot
 from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.spaces.nasbench201.genotype import OPERATIONS
 
@@ -57,22 +61,25 @@ TIMES = ("seconds", "per_second")
 @pytest.fixture(scope="module")
 def on_ray() -> Iterator[None]:
     """One Ray for all tests here; two workers of a core each."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'znas-engine[cluster]'")
-    if ray.is_initialized():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'znas-engine[cluster]'")
+        if ray.is_initialized():
+            yield
+            return
+        folder = tempfile.mkdtemp(prefix="ray")  # a short name: Ray's sockets lie in it
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+            object_store_memory=200 << 20,
+            _temp_dir=folder,
+        )
         yield
-        return
-    folder = tempfile.mkdtemp(prefix="ray")  # a short name: Ray's sockets lie in it
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        configure_logging=False,
-        log_to_driver=False,
-        object_store_memory=200 << 20,
-        _temp_dir=folder,
-    )
-    yield
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +205,23 @@ def test_searches_under_limits(on_ray: None, tables: Path, tmp_path: Path) -> No
 
 
 # --- what a worker is given ---
+
+
+class Locked(Naswot):
+    """Does not pickle."""
+
+    name = "locked"
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+
+
+def test_what_does_not_pickle_is_said_in_one_line(on_ray: None) -> None:
+    with pytest.raises(
+        InvalidValueError, match=r"cannot be sent to workers .*'_thread.lock'.*: let it"
+    ) as no:
+        znas.search(**TINY | {"score": Locked()}, **ON_RAY)
+    assert "\n" not in str(no.value)
 
 
 def test_a_task_gets_a_request_of_its_worker(tmp_path: Path) -> None:

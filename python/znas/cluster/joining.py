@@ -63,7 +63,10 @@ def _connect(on: str, address: str | None) -> None:
         _knock(address)
         with interrupts.unchanged(), _silent(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's own, of what it will do in other versions
-            context = ray.init(address, **options)
+            try:
+                context = ray.init(address, **options)
+            except ConnectionAbortedError:  # now and then a server of clients fails to start what it needs
+                context = ray.init(address, **options)
     except (OSError, OverflowError, RuntimeError, ValueError, RayError) as error:
         raise InvalidValueError(
             f"--on {on}: no Ray cluster answers ({in_short(error)}): start one with `ray start --head`, pass "

@@ -24,7 +24,7 @@ from znas.cluster.place import Place, U, Units
 from znas.cluster.unit import Unit
 from znas.cluster.worker import Done, Facts, Worker
 from znas_engine import interrupts
-from znas_engine.errors import DeviceError, ZnasError, in_short
+from znas_engine.errors import DeviceError, InvalidValueError, ZnasError, in_short
 
 #: Shared objects that are kept in the cluster's memory for units to come.
 SHARED = 256
@@ -35,7 +35,15 @@ ATTEMPTS = 8
 TICK, BEAT, PATIENCE, ARRIVAL = 0.5, 20.0, 300.0, 300.0
 
 
-_worker = ray.remote(concurrency_groups={"beat": 1})(Worker)
+class RayWorker(Worker):
+    """A worker that answers while it is at a unit."""
+
+    @ray.method(concurrency_group="beat")  # type: ignore[untyped-decorator,unused-ignore]
+    def beat(self) -> int:
+        return super().beat()
+
+
+_worker = ray.remote(concurrency_groups={"beat": 1})(RayWorker)
 
 
 @dataclass(slots=True)
@@ -118,12 +126,23 @@ class OnRay(Place):
     def share(self, what: Any) -> Shared:
         if id(what) not in self._shared:
             with self._reached():
-                held = [ray.put(what)]
+                held = [self._put(what)]
             self._shared[id(what)] = what, Shared(f"shared {next(self._keys)}", held)
             while len(self._shared) > SHARED:
                 self._shared.popitem(last=False)
         self._shared.move_to_end(id(what))
         return self._shared[id(what)][1]
+
+    def _put(self, what: Any) -> Any:
+        try:
+            return ray.put(what)
+        except (RayError, ConnectionError):
+            raise
+        except Exception as error:  # whatever a class of somebody else's raises when it is pickled
+            raise InvalidValueError(
+                f"--on {self._on}: a score, space or data set of this job cannot be sent to workers "
+                f"({in_short(error.__cause__ or error)}): let it pickle, or leave --on out"
+            ) from error
 
     def run(self, units: Units[U]) -> Iterator[tuple[U, Any]]:
         job = _Job(units)
@@ -330,7 +349,7 @@ class OnRay(Place):
             slot.still += passed
             asked = min(slot.still, now - slot.asked)  # who delivers need not be asked
             if slot.here and slot.beat is None and asked > self._beat:
-                slot.asked, slot.beat = now, slot.actor.beat.options(concurrency_group="beat").remote()
+                slot.asked, slot.beat = now, slot.actor.beat.remote()
             if slot.here and slot.still > self._patience:
                 self._replace(slot, f"has not moved for {self._patience:.0f} s")
             elif not slot.here and slot.still > self._arrival:
