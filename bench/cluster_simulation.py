@@ -49,7 +49,7 @@ LINK, PER_NODE, HIRES = 1.25e9, 16, 200.0
 #: share of machines at half the speed; seconds until there is another machine.
 TAKEN, DIES, HANGS, SLOW, ANOTHER = 3.0, 24.0, 0.1, 0.1, 300.0
 #: Of the efficiency of ten workers, what counts as scaling.
-SCALES = 0.9
+SCALES = 0.8
 AS_IT_IS, GPU, BROAD = "as it is", "one GPU per worker", "16 threads per worker"
 
 Row = dict[str, Any]
