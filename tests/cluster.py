@@ -20,10 +20,10 @@ from typing import IO
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 #: Of its machines: without, a server of clients forks while gRPC is at work, and what it starts may not live.
 OF_MACHINES = ENVIRONMENT | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
-#: Ray notices a dead machine within two seconds instead of half a minute.
+#: Ray notices a dead machine within some seconds instead of half a minute.
 WATCHFUL = {
-    "health_check_period_ms": 400,
-    "health_check_failure_threshold": 4,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 8,
     "health_check_initial_delay_ms": 1000,
 }
 
