@@ -37,6 +37,12 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def listens(port: int) -> bool:
+    """Whether anybody does."""
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
 def descendants(pid: int) -> list[int]:
     """A process and all that it began, the first first."""
     parents: dict[int, list[int]] = {}
@@ -112,6 +118,8 @@ class Cluster:
         try:
             self._begun(*head)
             self.wait()
+            while not listens(client):  # begun last, and not waited for
+                time.sleep(0.05)
             for _ in range(others):  # one after another: they look for free ports
                 self.begin()
                 self.wait()
