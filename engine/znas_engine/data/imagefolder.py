@@ -102,8 +102,10 @@ class ImageFolder(Dataset):
         self.resolution = self._resized(asked)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without who is told: in another process nobody is."""
-        return self.__dict__ | {"_report": unheard}
+        """Without who is told: in another process nobody is; and without what the pictures were here, as they
+        stay here."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "identity"}
+        return kept | {"_report": unheard}
 
     def held_out(self) -> ImageFolder | None:
         """The pictures of the part to validate on (else the test part) that lies beside the one that is
