@@ -16,6 +16,8 @@ import znas
 from tests.znas.test_show import TINY
 from znas.cluster.place import Here, Place
 from znas.hooks import Hooks
+from znas.request import Request
+from znas.setup import Setup
 from znas_engine.errors import InvalidValueError, ZnasError
 from znas_engine.scores import get_scores
 
@@ -99,3 +101,14 @@ def test_no_other_place(on: Any) -> None:
 def test_a_place_of_ones_own_has_its_own_workers() -> None:
     with pytest.raises(InvalidValueError, match="--actors 2 is of workers of a cluster"):
         znas.Setup(znas.Request(**TINY, on=Here(threads=1), actors=2))
+
+
+def test_of_no_masks_nothing_is_found() -> None:
+    """Alone, and beside others."""
+    one, other = (Setup(Request(**TINY, envs=2, on=on)) for on in (Here(1), "local"))
+    masks = one.space.mixture()[None]
+    assert one.measure(masks[:0]).shape == other.measure(masks[:0]).shape
+    groups = [masks[:0], masks, masks[:0]]
+    found = dict(one.measure_each(groups))
+    for number, values in other.measure_each(groups):
+        np.testing.assert_array_equal(found[number], values)

@@ -15,8 +15,8 @@ from znas_engine.environment import Environment
 from znas_engine.evaluator import Scores
 from znas_engine.spaces import Mask
 
-#: Seconds of a unit: usual; at least, unless there is less to do than that for every worker; at most.
-USUAL, LEAST, MOST = 5.0, 0.2, 60.0
+#: Seconds of a unit: usual; at least, unless there is less to do than that for every worker.
+USUAL, LEAST = 5.0, 0.2
 #: Masks of a unit of whose speed nothing is known yet, and of which a unit is a multiple where it can be: a
 #: backend may compute so many together.
 FIRST = 16
@@ -71,7 +71,8 @@ class Cutter:
     """Cuts works into units as workers ask for them, and puts values together again.
 
     order: of masks, in which neighbours are best measured together. lanes: how many workers there are. Works
-    are taken from `works` as they are needed, so that memory is bounded whatever their number.
+    are taken from `works` as they are needed, so that memory is bounded whatever their number; one without
+    masks makes no unit.
     """
 
     ahead = 2  # so that a worker never waits for its next unit
@@ -163,6 +164,8 @@ class Cutter:
 
     def _begin(self, number: int, work: Work) -> None:
         count, environments = len(work.masks), len(work.environments)
+        if not count:
+            return
         self._open[number] = _Open(work, count * environments, [[] for _ in range(environments)])
         order = self._order(work.masks)
         self._pieces.extend(_Piece(number, k, order) for k in range(environments))

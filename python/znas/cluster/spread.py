@@ -86,10 +86,13 @@ class Spread(Evaluator):
         progress: told of passes, of those that have been asked for so far.
         """
         done, total = 0, 0
+        empty: list[tuple[int, Asked]] = []
 
         def works() -> Iterator[Work]:
             nonlocal total
-            for each in asked:
+            for number, each in enumerate(asked):
+                if not len(each.masks):
+                    empty.append((number, each))
                 work = self._work(each)
                 scores = self._scores_of(work)
                 total += len(work.masks) * len(work.environments) * count_passes(scores, self.norm)
@@ -105,6 +108,8 @@ class Spread(Evaluator):
                 # Seconds that passed here: those of workers overlap.
                 spent, started = time.perf_counter() - started, time.perf_counter()
                 yield number, Scores(found.values, found.evaluations, found.images, 0.0, spent)
+        for number, each in empty:
+            yield number, self._nothing(each)
 
     def observe(
         self, masks: Mask, environment: Environment, *, reads: Collection[str] = (), probe: Probe = BATCH
@@ -136,6 +141,12 @@ class Spread(Evaluator):
         if key not in self._scores:
             self._scores[key] = (scores, self.place.share(scores))
         return Work(masks, environments, self._scores[key][1], asked.rows, self.place.share)
+
+    def _nothing(self, asked: Asked) -> Scores:
+        """What is found of no masks."""
+        return self.here.evaluate(
+            asked.masks, score=asked.score, environments=asked.environments, rows=asked.rows
+        )
 
     def _scores_of(self, work: Work) -> Sequence[Score]:
         return next(scores for scores, shared in self._scores.values() if shared is work.scores)
