@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import (
+    ActorUnschedulableError,
+    NodeDiedError,
+    RayError,
+    RayTaskError,
+    TaskUnschedulableError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from znas.cluster.news import News, remark, tell
@@ -20,6 +26,8 @@ from znas_engine.errors import InvalidValueError, StorageError, in_short
 
 #: Seconds between two looks at which machines there are.
 LOOK = 5.0
+#: What Ray says of a machine that it has lost.
+GONE = (ActorUnschedulableError, NodeDiedError, TaskUnschedulableError)
 #: How often a machine is asked what it is where its answer was lost.
 QUESTIONS = 3
 
@@ -93,6 +101,9 @@ class Nodes:
         except RayTaskError as error:  # it cannot import what is asked
             self.refuse(node, in_short(error.cause or error))
             return
+        except GONE:
+            self.forget(node)
+            return
         except RayError as error:
             if node.asked >= QUESTIONS:
                 self.refuse(node, in_short(error))
@@ -108,6 +119,10 @@ class Nodes:
         if wrong is not None:
             self.refuse(node, wrong)
         return wrong is None
+
+    def forget(self, node: Node) -> None:
+        """It is gone; while Ray still counts it among those that are there, it is asked again."""
+        self.known.pop(node.id, None)
 
     def refuse(self, node: Node, why: str) -> None:
         """It is not used any more."""

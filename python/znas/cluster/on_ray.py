@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from znas.cluster.bench import Shared
 from znas.cluster.joining import join, name
 from znas.cluster.news import News, remark, tell
-from znas.cluster.nodes import Node, Nodes, freest, on_node
+from znas.cluster.nodes import GONE, Node, Nodes, freest, on_node
 from znas.cluster.place import Place, U, Units
 from znas.cluster.unit import Unit
 from znas.cluster.worker import Done, Facts, Worker
@@ -292,6 +292,10 @@ class OnRay(Place):
         """A worker that came, unless it is not the same any more or died on its way."""
         try:
             found: Facts = ray.get(slot.hello)
+        except GONE:
+            self._let_go(slot)
+            self._nodes.forget(slot.node)
+            return
         except RayError as error:
             if isinstance(error, RayActorError) and not error.actor_init_failed:
                 slot.node.late += 1
