@@ -93,8 +93,8 @@ class Spread(Evaluator):
             for number, each in enumerate(asked):
                 if not len(each.masks):
                     empty.append((number, each))
-                work = self._work(each)
-                scores = self._scores_of(work)
+                scores = get_scores(each.score)
+                work = self._work(each, scores)
                 total += len(work.masks) * len(work.environments) * count_passes(scores, self.norm)
                 yield work
 
@@ -128,10 +128,9 @@ class Spread(Evaluator):
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
         return self.here.neighbours(masks)
 
-    def _work(self, asked: Asked) -> Work:
+    def _work(self, asked: Asked, scores: Sequence[Score]) -> Work:
         """Checked here, so that what is wrong is said before anything is sent."""
         masks = as_masks(asked.masks, self.space)
-        scores = get_scores(asked.score)
         for score in scores:
             check_score(score, self.record, self.dtype)
         environments = as_environments(asked.environments)
@@ -147,9 +146,6 @@ class Spread(Evaluator):
         return self.here.evaluate(
             asked.masks, score=asked.score, environments=asked.environments, rows=asked.rows
         )
-
-    def _scores_of(self, work: Work) -> Sequence[Score]:
-        return next(scores for scores, shared in self._scores.values() if shared is work.scores)
 
 
 def beneath(evaluator: Evaluator) -> Evaluator:
