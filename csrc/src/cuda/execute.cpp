@@ -295,6 +295,7 @@ int group_size(const Network& network, const Images& images, int masks) {
 Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
            bool codes, const std::int64_t* labels) {
     if (images.plane.device() != network->device) throw Error("images and network are on different GPUs");
+    std::shared_ptr<Codes> made;  // before the stream, which is waited for on the way out of an error
     const Stream stream(network->device);
     const std::size_t all = at(count) * at(images.count);
     Output output;
@@ -307,7 +308,6 @@ Output run(const std::shared_ptr<const Network>& network, const Images& images, 
     }
     output.pooled.resize(all * at(network->plan.features));
     for (const Offset floats : network->plan.kept_sizes) output.features.emplace_back(all * floats);
-    std::shared_ptr<Codes> made;
     if (codes) made = codes_of(network, stream, count, images.count);
     int size = group_size(*network, images, count);
     for (int first = 0; first < count;) {
