@@ -273,7 +273,7 @@ std::vector<Found> run_on_gpu(const std::shared_ptr<const Program>& program, con
     std::vector<float> slots;
     for (const auto& mask : masks) slots.insert(slots.end(), mask.begin(), mask.end());
     const auto count = static_cast<int>(masks.size());
-    auto found = znas::cuda::run(network, *there, slots.data(), count, !wanted.empty(), labels);
+    auto found = znas::cuda::run(network, *there, slots, count, !wanted.empty(), labels);
     std::vector<Found> outputs;
     for (int m = 0; m < count; ++m) {
         const auto part = [&](const std::vector<float>& of_all) {
@@ -370,11 +370,12 @@ void check_features(const Found& found, int n, const std::vector<std::vector<dou
 
 void check(const Network& net, const char* what) {
     const std::vector<float> images = images_of(net, 9);
-    const Masks masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-                         {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0, 1, 0},
-                         {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F, 0, 2},
-                         {0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0.5F},
-                         {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    // The last slot is read by nothing.
+    const Masks masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                         {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0, 1, 0, 3},
+                         {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F, 0, 2, 0},
+                         {0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0.5F, 1},
+                         {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
     std::vector<std::vector<Naive>> answers;  // per mask and image
     for (const auto& mask : masks) {
         auto& of_mask = answers.emplace_back();
