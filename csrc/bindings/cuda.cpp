@@ -164,6 +164,17 @@ py::list response_grams(const Features& still, const Features& nudged, const std
     return found;
 }
 
+py::list answer_products(const Features& start, const Features& nudged, const Features& middle,
+                         const Features& moved, const std::vector<int>& sites) {
+    py::list found;
+    for (auto& products : unlocked([&] {
+             return cuda::answer_products(*start.there, *nudged.there, *middle.there, *moved.there, sites);
+         })) {
+        found.append(matrices(std::move(products), start.masks, 3));
+    }
+    return found;
+}
+
 }  // namespace
 
 void register_cuda(py::module_& m) {
@@ -180,7 +191,9 @@ void register_cuda(py::module_& m) {
         .def("map", &map_of, py::arg("site"))
         .def("channel_grams", &channel_grams, py::arg("sites"))
         .def("image_grams", &image_grams, py::arg("sites"))
-        .def("response_grams", &response_grams, py::arg("nudged"), py::arg("sites"));
+        .def("response_grams", &response_grams, py::arg("nudged"), py::arg("sites"))
+        .def("answer_products", &answer_products, py::arg("nudged"), py::arg("middle"), py::arg("moved"),
+             py::arg("sites"));
     py::class_<Output>(m, "CudaOutput")
         .def_readonly("logits", &Output::logits)
         .def_readonly("codes", &Output::codes)

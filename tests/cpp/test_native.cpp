@@ -304,6 +304,7 @@ void check_grams(const std::shared_ptr<const Program>& program, const Masks& mas
     const auto still = see(images), nudged = see(moved);
     const auto of_channels = znas::cuda::channel_grams(*still, {0, 1});
     const auto of_images = znas::cuda::image_grams(*still, {0, 1});
+    const auto of_answers = znas::cuda::answer_products(*still, *nudged, *nudged, *still, {0, 1});
     const auto of_one = znas::cuda::response_grams(*still, *nudged, {1, 1})[0];
     const std::vector<std::vector<float>> before = {znas::cuda::download(*still, 0),
                                                     znas::cuda::download(*still, 1)};
@@ -341,6 +342,15 @@ void check_grams(const std::shared_ptr<const Program>& program, const Masks& mas
             znas::image_gram(x, kImages, units, alike.data(), znas::Isa::kReference);
             const std::vector<double> sizes = lengths_of(alike, kImages);
             expect_products(alike, of_images[k].data() + m * alike.size(), sizes, sizes, "image_gram");
+            for (std::size_t n = 0; n < kImages; ++n) {
+                double square = 0;
+                for (std::size_t u = n * units; u < (n + 1) * units; ++u) {
+                    const double a = answers[k].nudged[u] - x[u];
+                    square += a * a;
+                }
+                expect_products({square, square, -square}, of_answers[k].data() + (m * kImages + n) * 3,
+                                {square}, {1, 1, 1}, "answer_products");
+            }
         }
         const auto check_response = [&](const std::vector<znas::Answer>& pair,
                                         const znas::cuda::ResponseGram& found) {

@@ -6,18 +6,29 @@ namespace znas::cuda {
 
 namespace {
 
-constexpr unsigned kMeanThreads = 128;
+constexpr unsigned kRowThreads = 128;
 // A thread has kSide x kSide sums of a tile, kSide rows and columns apart from its neighbour's.
 constexpr int kSide = 4, kThreadsAcross = kGramTile / kSide;
 constexpr unsigned kThreads = kThreadsAcross * kThreadsAcross;
 constexpr int kColumns = 32;  // that are in shared memory at a time
 constexpr int kStrip = 512;   // that are summed in single precision
 
+// The sum of all threads' values, in thread 0.
+__device__ double sum_over_block(double value) {
+    __shared__ double sums[kRowThreads];
+    __syncthreads();  // or somebody may still read those of the last call
+    sums[threadIdx.x] = value;
+    for (unsigned half = kRowThreads / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    return sums[0];
+}
+
 // A block of threads per row (x) and mask (y).
-__global__ void __launch_bounds__(kMeanThreads)
+__global__ void __launch_bounds__(kRowThreads)
     mean_of_row(const __grid_constant__ Numbers numbers, const Rows* all, const Place* places,
                 double* means) {
-    __shared__ double sums[kMeanThreads];
     const Place place = places[blockIdx.x];
     const Rows rows = all[place.of];
     const float* from =
@@ -25,17 +36,37 @@ __global__ void __launch_bounds__(kMeanThreads)
     const int size = rows.height * rows.width;
     double sum = 0;
     for (int n = 0; n < rows.images; ++n, from += rows.image) {
-        for (int p = static_cast<int>(threadIdx.x); p < size; p += static_cast<int>(kMeanThreads))
+        for (int p = static_cast<int>(threadIdx.x); p < size; p += static_cast<int>(kRowThreads))
             sum += from[p];
     }
-    sums[threadIdx.x] = sum;
-    for (unsigned half = kMeanThreads / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-    }
+    sum = sum_over_block(sum);
     if (threadIdx.x == 0) {
         means[numbers.mask_means * blockIdx.y + rows.means + static_cast<Offset>(place.row)] =
-            sums[0] / (static_cast<double>(rows.images) * size);
+            sum / (static_cast<double>(rows.images) * size);
+    }
+}
+
+// A block of threads per row (x) and mask (y).
+__global__ void __launch_bounds__(kRowThreads)
+    answer_of_row(const __grid_constant__ FourOf features, const Rows* all, const Place* places, int count,
+                  double* out) {
+    const Place place = places[blockIdx.x];
+    const Rows rows = all[place.of];
+    const Offset first = rows.first + rows.row * static_cast<Offset>(place.row);
+    const float* from[4];
+    for (int i = 0; i < 4; ++i) from[i] = features.x[i] + features.pitch[i] * blockIdx.y + first;
+    const int size = rows.height * rows.width;
+    double products[3] = {};
+    for (int p = static_cast<int>(threadIdx.x); p < size; p += static_cast<int>(kRowThreads)) {
+        const double a = from[1][p] - from[0][p], b = from[3][p] - from[2][p];
+        products[0] += a * a;
+        products[1] += b * b;
+        products[2] += a * b;
+    }
+    out += (static_cast<Offset>(count) * blockIdx.y + blockIdx.x) * 3;
+    for (int i = 0; i < 3; ++i) {
+        const double sum = sum_over_block(products[i]);
+        if (threadIdx.x == 0) out[i] = sum;
     }
 }
 
@@ -126,7 +157,7 @@ dim3 grid_of(int count, int masks) { return {static_cast<unsigned>(count), stati
 cudaError_t mean_of_rows(const Numbers& numbers, const Rows* rows, const Place* places, int count, int masks,
                          double* means, cudaStream_t stream) {
     if (count == 0 || masks == 0) return cudaSuccess;
-    return launch(mean_of_row, grid_of(count, masks), dim3(kMeanThreads), stream, numbers, rows, places,
+    return launch(mean_of_row, grid_of(count, masks), dim3(kRowThreads), stream, numbers, rows, places,
                   means);
 }
 
@@ -135,6 +166,13 @@ cudaError_t products(const Numbers& numbers, const Product* products, const Plac
     if (count == 0 || masks == 0) return cudaSuccess;
     return launch(product_of_tile, grid_of(count, masks), dim3(kThreads), stream, numbers, products, tiles,
                   out, mask_out);
+}
+
+cudaError_t answers(const FourOf& features, const Rows* rows, const Place* places, int count, int masks,
+                    double* out, cudaStream_t stream) {
+    if (count == 0 || masks == 0) return cudaSuccess;
+    return launch(answer_of_row, grid_of(count, masks), dim3(kRowThreads), stream, features, rows, places,
+                  count, out);
 }
 
 }  // namespace znas::cuda

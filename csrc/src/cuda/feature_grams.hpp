@@ -49,4 +49,15 @@ cudaError_t mean_of_rows(const Numbers& numbers, const Rows* rows, const Place* 
 cudaError_t products(const Numbers& numbers, const Product* products, const Place* tiles, int count,
                      int masks, double* out, Offset mask_out, cudaStream_t stream);
 
+// Features of the same masks and images at four places: x[i] [masks, pitch[i]].
+struct FourOf {
+    const float* x[4];
+    Offset pitch[4];
+};
+
+// out[m, place, 3] of every place's row: the products a . a, b . b and a . b of a = x[1] - x[0] and
+// b = x[3] - x[2], in double precision.
+cudaError_t answers(const FourOf& features, const Rows* rows, const Place* places, int count, int masks,
+                    double* out, cudaStream_t stream);
+
 }  // namespace znas::cuda

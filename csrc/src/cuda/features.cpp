@@ -65,6 +65,17 @@ Rows images_of(const Features& features, int site) {
     return rows;
 }
 
+// `count` numbers from `first` on of every mask's `pitch`.
+std::vector<double> part(const std::vector<double>& of, std::size_t masks, Offset pitch, Offset first,
+                         Offset count) {
+    std::vector<double> found;
+    for (std::size_t m = 0; m < masks; ++m) {
+        const auto begin = of.begin() + static_cast<std::ptrdiff_t>(m * pitch + first);
+        found.insert(found.end(), begin, begin + static_cast<std::ptrdiff_t>(count));
+    }
+    return found;
+}
+
 // Matrices of all masks, by what they are products of.
 class Sums {
   public:
@@ -118,22 +129,13 @@ class Sums {
     // [masks, rows, columns] of the p-th product, and [masks, rows] of its rows' means.
     std::vector<double> product(std::size_t p) const {
         const Product& of = products_[p];
-        return part(values_, size_, of.out, at(of.left.count) * at(of.right.count));
+        return part(values_, masks_, size_, of.out, at(of.left.count) * at(of.right.count));
     }
     std::vector<double> means(std::size_t p) const {
-        return part(mean_values_, means_, products_[p].left.means, at(products_[p].left.count));
+        return part(mean_values_, masks_, means_, products_[p].left.means, at(products_[p].left.count));
     }
 
   private:
-    std::vector<double> part(const std::vector<double>& of, Offset pitch, Offset first, Offset count) const {
-        std::vector<double> found;
-        for (std::size_t m = 0; m < masks_; ++m) {
-            const auto begin = of.begin() + static_cast<std::ptrdiff_t>(m * pitch + first);
-            found.insert(found.end(), begin, begin + static_cast<std::ptrdiff_t>(count));
-        }
-        return found;
-    }
-
     std::vector<Product> products_;
     std::vector<Place> tiles_;
     Offset means_ = 0, size_ = 0;
@@ -144,6 +146,17 @@ class Sums {
 std::string shown(int images, const Shape& shape) {
     return "[" + std::to_string(images) + ", " + std::to_string(shape.channels) + ", " +
            std::to_string(shape.height) + ", " + std::to_string(shape.width) + "]";
+}
+
+void require_alike(const Features& one, const Features& other, const std::vector<int>& sites) {
+    const auto same = [&](int site) {
+        const Rows a = channels_of(one, site), b = channels_of(other, site);
+        return a.first == b.first && a.count == b.count && a.height == b.height && a.width == b.width;
+    };
+    if (one.masks != other.masks || one.images != other.images ||
+        one.floats.device() != other.floats.device() || !std::all_of(sites.begin(), sites.end(), same)) {
+        throw Error("features that are taken from one another are not of the same values");
+    }
 }
 
 }  // namespace
@@ -191,13 +204,7 @@ std::vector<std::vector<double>> image_grams(const Features& features, const std
 
 std::vector<ResponseGram> response_grams(const Features& still, const Features& nudged,
                                          const std::vector<int>& sites) {
-    const auto same = [&](int site) {
-        const Rows a = channels_of(still, site), b = channels_of(nudged, site);
-        return a.first == b.first && a.count == b.count && a.height == b.height && a.width == b.width;
-    };
-    if (still.masks != nudged.masks || still.images != nudged.images ||
-        still.floats.device() != nudged.floats.device() || !std::all_of(sites.begin(), sites.end(), same))
-        throw Error("features before and after a nudge are not of the same values");
+    require_alike(still, nudged, sites);
     Sums sums;
     for (std::size_t k = 1; k < sites.size(); ++k) {
         Rows before = channels_of(still, sites[k - 1]);
@@ -219,6 +226,41 @@ std::vector<ResponseGram> response_grams(const Features& still, const Features& 
     for (std::size_t k = 0; k + 1 < sites.size(); ++k) {
         found.push_back({channels_of(still, sites[k]).count, channels_of(still, sites[k + 1]).count,
                          sums.product(2 * k), sums.product(2 * k + 1)});
+    }
+    return found;
+}
+
+std::vector<std::vector<double>> answer_products(const Features& start, const Features& nudged,
+                                                 const Features& middle, const Features& moved,
+                                                 const std::vector<int>& sites) {
+    FourOf features{};
+    int at_place = 0;
+    for (const Features* of : {&start, &nudged, &middle, &moved}) {
+        require_alike(start, *of, sites);
+        features.x[at_place] = of->floats.data();
+        features.pitch[at_place++] = of->mask_floats();
+    }
+    const std::size_t masks = at(start.masks), images = at(start.images);
+    std::vector<Rows> rows;
+    std::vector<Place> places;
+    for (const int site : sites) {
+        for (int n = 0; n < start.images; ++n) places.push_back({static_cast<int>(rows.size()), n, 0});
+        rows.push_back(images_of(start, site));
+    }
+    const Stream stream(start.floats.device());
+    const Resident<Rows> rows_there(stream, std::span<const Rows>(rows));
+    const Resident<Place> places_there(stream, std::span<const Place>(places));
+    const std::size_t pitch = places.size() * 3;
+    const Resident<double> out(stream, masks * pitch);
+    check(answers(features, rows_there.data(), places_there.data(), static_cast<int>(places.size()),
+                  start.masks, out.data(), stream),
+          "answers");
+    std::vector<double> values;
+    copy_to_host(out.data(), masks * pitch, values, stream);
+    stream.wait();
+    std::vector<std::vector<double>> found;
+    for (std::size_t s = 0; s < sites.size(); ++s) {
+        found.push_back(part(values, masks, pitch, s * images * 3, images * 3));
     }
     return found;
 }

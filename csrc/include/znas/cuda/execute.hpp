@@ -93,5 +93,10 @@ struct ResponseGram {
 };
 std::vector<ResponseGram> response_grams(const Features& still, const Features& nudged,
                                          const std::vector<int>& sites);
+// Of the same masks and images at four places, [masks, images, 3] of every site: with a = nudged - start and
+// b = moved - middle the products a . a, b . b and a . b of every image.
+std::vector<std::vector<double>> answer_products(const Features& start, const Features& nudged,
+                                                 const Features& middle, const Features& moved,
+                                                 const std::vector<int>& sites);
 
 }  // namespace znas::cuda
