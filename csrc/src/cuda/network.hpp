@@ -117,4 +117,16 @@ class Codes {
     Resident<std::uint16_t> entries;  // [masks, images, entries of all coded values]
 };
 
+class Features {
+  public:
+    Features(std::shared_ptr<const Network> of, const Stream& stream, int masks, int images)
+        : network(std::move(of)), masks(masks), images(images), floats(stream, at(masks) * mask_floats()) {}
+
+    Offset mask_floats() const { return network->plan.kept_floats * at(images); }
+
+    std::shared_ptr<const Network> network;
+    int masks, images;
+    Resident<float> floats;  // [masks] of all kept sites: [images, channels, height, width] each
+};
+
 }  // namespace znas::cuda

@@ -48,12 +48,14 @@ std::shared_ptr<const Images> upload(const Network& network, const float* images
 
 // The activation codes of masks, in the memory of the GPU that made them.
 class Codes;
+// The values of kept sites under masks, likewise; a site's place in `kept` is its number.
+class Features;
 
 // Of `masks` masks.
 struct Output {
     std::vector<float> logits;                 // [masks, images, classes]
     std::vector<float> pooled;                 // what the classifier reads [masks, images, channels]
-    std::vector<std::vector<float>> features;  // per kept site [masks, images, channels, height, width]
+    std::shared_ptr<const Features> features;  // null where nothing is kept
     // Per mask and value with moments [channels]; empty where the mask leaves nobody who reads it.
     std::vector<std::vector<std::vector<float>>> means, variances;
     std::shared_ptr<const Codes> codes;  // null where they were not asked for
@@ -72,5 +74,31 @@ std::vector<std::uint64_t> download(const Codes& codes, int mask, int site);
 
 // [masks, images, images]: sum over sites s of times[mask][s] * number of bits in which images i and j agree.
 std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times);
+
+// A kept site [masks, images, channels, height, width], on the host.
+std::vector<float> download(const Features& features, int site);
+
+// What znas/grams.hpp makes of features on the host, of all masks at once and of every site. These throw
+// std::invalid_argument for a site of values of several sizes.
+struct ChannelGram {
+    std::vector<double> means;  // [masks, channels]
+    std::vector<double> gram;   // [masks, channels, channels]
+};
+std::vector<ChannelGram> channel_grams(const Features& features, const std::vector<int>& sites);
+std::vector<std::vector<double>> image_grams(const Features& features, const std::vector<int>& sites);
+// Of every site but the first. nudged: of the same masks and images as still. Throws std::invalid_argument
+// for a site whose pixels are no whole fraction of those before.
+struct ResponseGram {
+    int before, after;           // channels
+    std::vector<double> energy;  // [masks, channels before, channels before]
+    std::vector<double> cross;   // [masks, channels before, channels]
+};
+std::vector<ResponseGram> response_grams(const Features& still, const Features& nudged,
+                                         const std::vector<int>& sites);
+// Of the same masks and images at four places, [masks, images, 3] of every site: with a = nudged - start and
+// b = moved - middle the products a . a, b . b and a . b of every image.
+std::vector<std::vector<double>> answer_products(const Features& start, const Features& nudged,
+                                                 const Features& middle, const Features& moved,
+                                                 const std::vector<int>& sites);
 
 }  // namespace znas::cuda
