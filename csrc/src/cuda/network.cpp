@@ -56,6 +56,11 @@ const native::Layout& layout(Precision precision) {
     return kFloat32Layout;
 }
 
+PlanSize plan_size(std::shared_ptr<const native::Program> program) {
+    const Plan made = plan(std::move(program), {});
+    return {static_cast<int>(made.steps.size()), static_cast<int>(made.waves.size())};
+}
+
 std::shared_ptr<const Network> network(std::shared_ptr<const native::Program> program,
                                        const std::vector<int>& kept, int device) {
     Plan made = plan(std::move(program), kept);

@@ -33,6 +33,13 @@ int capability(int device);
 // in all of them. No mask is compiled: `Network` serves all.
 const native::Layout& layout(native::Precision precision);
 
+// How many steps a program has on a GPU, and in how many launches they run, whatever the number of masks.
+struct PlanSize {
+    int steps, launches;
+};
+// program, and what is thrown: as of `network`; no GPU is needed.
+PlanSize plan_size(std::shared_ptr<const native::Program> program);
+
 // A program in a GPU's memory, with its weights.
 class Network;
 // program: with a layout of this file. kept: sites whose values a run hands out. Throws std::invalid_argument
