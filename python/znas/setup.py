@@ -217,7 +217,11 @@ class Setup:
             threads=self.threads,
             report=self.hooks.report,
         )
-        return here if self.place is None else Spread(here, self.place)
+        if self.place is not None:
+            return Spread(here, self.place)
+        if count_passes(self.scores, self.norm):
+            here.begin()
+        return here
 
     @cached_property
     def environments(self) -> Sequence[Environment]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from threading import Lock
+from threading import Lock, Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from znas_engine import _core, kernels
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.backends.native_maps import Maps, variances
 from znas_engine.backends.passes import Images, Labels
+from znas_engine.devices import number_of
 from znas_engine.errors import DeviceError, DeviceMemoryError
+from znas_engine.gpu import before_cuda
 from znas_engine.graph import Graph
 from znas_engine.scores import NO_LOGITS, DeviceCodes, HostCodes, Observation
 from znas_engine.spaces import Mask
@@ -48,6 +50,17 @@ def device_errors() -> Iterator[None]:
         ) from error
     except _core.CudaError as error:
         raise DeviceError(f"the GPU failed ({error}); nvidia-smi shows its state") from error
+
+
+def make_ready(device: str) -> None:
+    """Makes a GPU ready in a thread of its own. Where that fails the first use says so."""
+
+    def begin() -> None:
+        with suppress(DeviceError), device_errors():
+            _core.cuda_make_ready(number_of(device))
+
+    before_cuda()
+    Thread(target=begin, name="znas-gpu").start()
 
 
 class CudaPass:
