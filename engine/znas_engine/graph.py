@@ -228,10 +228,8 @@ class Graph:
 
     def modules(self, masks: NDArray[np.float32]) -> tuple[list[int], NDArray[np.int64]]:
         """masks [G, E, O] -> the values of `relu_sites`, int64 [values, G]: live modules of each."""
-        everywhere = (1 << len(masks)) - 1  # one bit per mask
         left = _bits_of(masks != 0)
-        live = [0] * len(self.nodes)
-        live[-1] = everywhere
+        live = [0] * (len(self.nodes) - 1) + [(1 << len(masks)) - 1]  # one bit per mask
         for i in range(len(self.nodes) - 1, -1, -1):
             node, own = self.nodes[i], live[i]
             if isinstance(node, Mixed):
