@@ -190,6 +190,8 @@ void register_cuda(py::module_& m) {
             return std::pair(size.steps, size.launches);
         },
         py::arg("program"));
+    m.def("cuda_make_ready", &cuda::make_ready, py::arg("device"), py::call_guard<py::gil_scoped_release>(),
+          "Makes a GPU ready, which its first use waits for.");
     py::class_<Images>(m, "CudaImages");
     py::class_<Codes>(m, "CudaCodes")
         .def("packed", &packed, py::arg("mask"), py::arg("site"))

@@ -44,6 +44,11 @@ int capability(int device) {
     return 10 * major + minor;
 }
 
+void make_ready(int device) {
+    const Stream stream(device);
+    devices().pool(device);
+}
+
 const native::Layout& layout(Precision precision) {
     switch (precision) {
         case Precision::kBFloat16:

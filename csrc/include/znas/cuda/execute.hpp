@@ -29,6 +29,9 @@ int device_count();
 // The compute capability of one of them, ten times: 86 for 8.6.
 int capability(int device);
 
+// Makes a GPU ready, which the first use waits for otherwise.
+void make_ready(int device);
+
 // The layout of programs for a GPU. float32 runs on CUDA cores, the halves on tensor cores; sums are float32
 // in all of them. No mask is compiled: `Network` serves all.
 const native::Layout& layout(native::Precision precision);
