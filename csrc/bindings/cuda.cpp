@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -80,7 +81,7 @@ struct Output {
 
 Output run(const Network& network, const Images& images, const FloatArray& masks, bool codes,
            const py::object& labels) {
-    const float* slots = masks.data();
+    const std::span<const float> slots(masks.data(), static_cast<std::size_t>(masks.size()));
     const py::ssize_t count = masks.shape(0);
     std::optional<TensorView> truth;
     const std::int64_t* label = nullptr;

@@ -37,16 +37,17 @@ class Carver {
 // Some masks over all images.
 class Group {
   public:
-    Group(const Network& network, const Stream& stream, const Images& images, const float* masks, int count)
+    Group(const Network& network, const Stream& stream, const Images& images, std::span<const float> masks,
+          int count)
         : network_(network),
           plan_(network.plan),
           stream_(stream),
           images_(images),
           masks_(count),
-          slots_(masks, masks + at(count) * at(network.slots)) {
+          columns_(static_cast<int>(masks.size()) / count),
+          slots_(masks.begin(), masks.end()) {
         for (int m = 0; m < count; ++m) {
-            const std::vector<std::uint8_t> left =
-                plan_.flags_under(slots_.data() + at(m) * at(network.slots));
+            const std::vector<std::uint8_t> left = plan_.flags_under(slots_.data() + at(m) * at(columns_));
             flags_.insert(flags_.end(), left.begin(), left.end());
         }
         // What is the same under every mask is there if one of them needs it.
@@ -205,8 +206,8 @@ class Group {
         pass.largest = get<std::int32_t>(largest_);
         forward<BFloat16>(pass);
         check(choose_exponents(pass, network_.waves.data(), static_cast<int>(plan_.waves.size()),
-                               network_.reads.data(), network_.shared.data(), get<float>(mask_),
-                               network_.slots, get<std::int32_t>(exponent_), stream_),
+                               network_.reads.data(), network_.shared.data(), get<float>(mask_), columns_,
+                               get<std::int32_t>(exponent_), stream_),
               "choose_exponents");
     }
 
@@ -236,8 +237,8 @@ class Group {
     void merge(const Resident<MergeChunk>& chunks, const Resident<MergeTerm>& terms, const Merge& of,
                void* merged) const {
         check(Kernels<P>::merge(chunks.data(), of.chunks.size(), terms.data(), network_.base.data(),
-                                get<float>(mask_), network_.slots, get<std::int32_t>(exponent_),
-                                network_.values(), masks_, of.size, merged, stream_),
+                                get<float>(mask_), columns_, get<std::int32_t>(exponent_), network_.values(),
+                                masks_, of.size, merged, stream_),
               "merge");
     }
 
@@ -246,7 +247,8 @@ class Group {
     const Stream& stream_;
     const Images& images_;
     int masks_;
-    std::vector<float> slots_;
+    int columns_;               // of a mask
+    std::vector<float> slots_;  // [masks, columns]
     std::vector<std::uint8_t> flags_;
     Offset mask_ = 0, flag_ = 0, exponent_ = 0, largest_ = 0, weights_ = 0, vectors_ = 0, shared_ = 0,
            own_ = 0, moments_ = 0, partial_ = 0, pooled_ = 0, logits_ = 0, counts_ = 0;
@@ -269,19 +271,24 @@ std::shared_ptr<Kept> room_for(const std::shared_ptr<const Network>& network, co
 }
 
 // As many masks as memory has room for.
-int group_size(const Network& network, const Images& images, int masks) {
+int group_size(const Network& network, const Images& images) {
     std::size_t free = 0, total = 0;
     check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     const std::size_t fitting =
         free / kShare / std::max<std::size_t>(Group::bytes_per_mask(network, images.count), 1);
-    return static_cast<int>(std::clamp<std::size_t>(fitting, 1, std::min(at(masks), kMostMasks)));
+    return static_cast<int>(std::clamp<std::size_t>(fitting, 1, kMostMasks));
 }
 
 }  // namespace
 
-Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
-           bool codes, const std::int64_t* labels) {
+Output run(const std::shared_ptr<const Network>& network, const Images& images, std::span<const float> masks,
+           int count, bool codes, const std::int64_t* labels) {
     if (images.plane.device() != network->device) throw Error("images and network are on different GPUs");
+    const std::size_t columns = count == 0 ? 0 : masks.size() / at(count);
+    if (count != 0 && columns < at(network->slots)) throw Error("masks lack entries that the network reads");
+    // Before the stream, which is waited for on the way out of an error.
+    std::shared_ptr<Codes> made;
+    std::shared_ptr<Features> kept;
     const Stream stream(network->device);
     const std::size_t all = at(count) * at(images.count);
     Output output;
@@ -293,16 +300,15 @@ Output run(const std::shared_ptr<const Network>& network, const Images& images, 
         output.logits.resize(all * classes);
     }
     output.pooled.resize(all * at(network->plan.features));
-    std::shared_ptr<Codes> made;
     if (codes) made = room_for<Codes>(network, stream, count, images.count);
-    std::shared_ptr<Features> kept;
     if (!network->plan.kept.empty()) kept = room_for<Features>(network, stream, count, images.count);
-    int size = group_size(*network, images, count);
+    int size = group_size(*network, images);
     for (int first = 0; first < count;) {
         const int here = std::min(size, count - first);
         try {
             const std::size_t before = at(first) * at(images.count);
-            Group group(*network, stream, images, masks + at(first) * at(network->slots), here);
+            Group group(*network, stream, images, masks.subspan(at(first) * columns, at(here) * columns),
+                        here);
             group.run(made == nullptr ? nullptr : made->entries.data() + before * network->plan.code_entries,
                       kept == nullptr ? nullptr : kept->floats.data() + at(first) * kept->mask_floats());
             if (truth) {

@@ -73,7 +73,7 @@ class Network {
     Resident<HeadSource> head;
     Resident<int> head_values;
     Resident<float> head_weights;
-    int slots;  // of a mask
+    int slots;  // that are read, of a mask
 
   private:
     template <class T>

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -71,10 +72,11 @@ struct Output {
     std::vector<native::Count> counted;  // per mask, in the place of logits
 };
 
-// masks [masks, slots]: all images under each. labels: [images], each in [0, classes), or null where logits
-// are asked for and no counts. Safe to call from several threads at once.
-Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
-           bool codes, const std::int64_t* labels = nullptr);
+// masks [count, slots]: all images under each; they may have slots that the network does not read. labels:
+// [images], each in [0, classes), or null where logits are asked for and no counts. Safe to call from several
+// threads at once.
+Output run(const std::shared_ptr<const Network>& network, const Images& images, std::span<const float> masks,
+           int count, bool codes, const std::int64_t* labels = nullptr);
 
 // The codes of a site under a mask [images, words], on the host. The order of a site's units is this file's
 // own.
