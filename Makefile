@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.json' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.
@@ -124,7 +124,8 @@ cuda: $(VENV)/.installed-dev
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/znas_engine
 	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED) $(BIN)/python -m pytest $(WORKERS) tests/engine/test_conformance.py \
 		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py \
-		tests/engine/test_random_graphs.py -k "(test_native_cuda or test_core_stub or native-cuda or \
+		tests/engine/test_random_graphs.py tests/engine/test_self_check.py tests/engine/test_auto_gpu.py \
+		tests/znas/test_roofline.py -k "(test_native_cuda or test_core_stub or native-cuda or which_card or roofline or \
 		(NativeCuda and not uniform and not constant and not (half_precision and darts and (batch or identity)))) \
 		and not (counts_are_made and calibrated)"
 

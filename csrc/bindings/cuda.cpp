@@ -184,6 +184,15 @@ void register_cuda(py::module_& m) {
     m.def("cuda_device_count", &cuda::device_count, "GPUs that this process can use; 0 without a driver.");
     m.def("cuda_capability", &cuda::capability, py::arg("device"),
           "The compute capability of a GPU, ten times: 86 for 8.6.");
+    m.def(
+        "cuda_plan_size",
+        [](std::shared_ptr<const native::Program> program) {
+            const cuda::PlanSize size = cuda::plan_size(std::move(program));
+            return std::pair(size.steps, size.launches);
+        },
+        py::arg("program"));
+    m.def("cuda_make_ready", &cuda::make_ready, py::arg("device"), py::call_guard<py::gil_scoped_release>(),
+          "Makes a GPU ready, which its first use waits for.");
     py::class_<Images>(m, "CudaImages");
     py::class_<Codes>(m, "CudaCodes")
         .def("packed", &packed, py::arg("mask"), py::arg("site"))

@@ -223,6 +223,10 @@ class Evaluator(ABC):
             view = SharedOut(workers, views)
             return [seen for (seen,) in in_turn(workers, self._lanes, view, masks[:, None])]
 
+    def begin(self) -> None:
+        """Passes will follow: what the first would wait for may be done meanwhile. Nothing is, by default."""
+        return
+
     def in_float32(self) -> Evaluator | None:
         """The same supernets in float32, where this backend has a cheaper way to them; or None."""
         return None

@@ -217,7 +217,11 @@ class Setup:
             threads=self.threads,
             report=self.hooks.report,
         )
-        return here if self.place is None else Spread(here, self.place)
+        if self.place is not None:
+            return Spread(here, self.place)
+        if count_passes(self.scores, self.norm):
+            here.begin()
+        return here
 
     @cached_property
     def environments(self) -> Sequence[Environment]:
@@ -271,6 +275,14 @@ class Setup:
 
     def _represented(self, masks: Mask) -> tuple[Mask, list[int]]:
         """The masks that are measured, none twice, and which of them stands for each that was asked for."""
+        alone = type(self.space).representative is SearchSpace.representative
+        found = masks if alone else self._of_representatives(masks)
+        places: dict[bytes, int] = {}
+        which = [places.setdefault(mask.tobytes(), len(places)) for mask in found]
+        return found[np.unique(which, return_index=True)[1]], which
+
+    def _of_representatives(self, masks: Mask) -> Mask:
+        """Those of architectures as they are measured; other masks as they are."""
         space, found = self.space, masks.copy()
         for g in np.flatnonzero((masks == np.rint(masks)).all((1, 2))):
             genotype = None
@@ -278,9 +290,7 @@ class Setup:
                 genotype = space.genotype(masks[g])
             if genotype is not None:
                 found[g] = space.mask(space.representative(genotype))
-        places: dict[bytes, int] = {}
-        which = [places.setdefault(mask.tobytes(), len(places)) for mask in found]
-        return found[np.unique(which, return_index=True)[1]], which
+        return found
 
     def expect(self, masks: int, estimate: Progress) -> None:
         """So many more masks will be measured, each environment's counted, at most: `progress` is told from

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from tests.command import SEARCH, apart, refused
 from tests.conftest import SPACES, small
 from znas_engine.backends import get_backend, missing
 from znas_engine.backends.checks import LOGIT_TOLERANCE
+from znas_engine.backends.native_cuda import make_ready
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
-from znas_engine.errors import DeviceMemoryError
+from znas_engine.errors import DeviceError, DeviceMemoryError
 from znas_engine.scores import READS, DeviceCodes, DeviceFeatures, ForwardScore, HostCodes, get_scores
 from znas_engine.spaces import SearchSpace
 
@@ -151,3 +153,13 @@ def test_a_memory_too_small_is_one_line(images: Batch, monkeypatch: pytest.Monke
     monkeypatch.setenv("ZNAS_EMULATED_GPU_BYTES", "100000")
     with pytest.raises(DeviceMemoryError, match=r"^the GPU's memory is full \(.*\); take a smaller"):
         evaluate(images, devices=["cuda:0"])
+
+
+def test_a_gpu_that_cannot_be_made_ready_says_so_at_its_first_use(images: Batch) -> None:
+    make_ready("cuda:99")
+    for thread in threading.enumerate():
+        if thread.name == "znas-gpu":
+            thread.join()
+    network = get_backend("native")(NB201, small(NB201), devices=["cuda:99"])
+    with pytest.raises(DeviceError, match="cudaSetDevice"):
+        network.observe(NB201.mixture()[None], Environment(3, "gaussian", images[:4]))

@@ -47,6 +47,11 @@ int capability(int device) {
     return 10 * major + minor;
 }
 
+void make_ready(int device) {
+    const Stream stream(device);
+    devices().pool(device);
+}
+
 const native::Layout& layout(Precision precision) {
     switch (precision) {
         case Precision::kBFloat16:
@@ -57,6 +62,11 @@ const native::Layout& layout(Precision precision) {
             break;
     }
     return kFloat32Layout;
+}
+
+PlanSize plan_size(std::shared_ptr<const native::Program> program) {
+    const Plan made = plan(std::move(program), {});
+    return {static_cast<int>(made.steps.size()), static_cast<int>(made.waves.size())};
 }
 
 std::shared_ptr<const Network> network(std::shared_ptr<const native::Program> program,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from threading import Lock
+from contextlib import suppress
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from znas_engine.backends.native_cuda_stored import (
 from znas_engine.backends.native_lowering import Lowering
 from znas_engine.backends.native_maps import Maps, variances
 from znas_engine.backends.passes import Images, Labels
+from znas_engine.devices import number_of
+from znas_engine.errors import DeviceError
+from znas_engine.gpu import before_cuda
 from znas_engine.graph import Graph
 from znas_engine.scores import NO_LOGITS, HostCodes, Observation
 from znas_engine.spaces import Mask
@@ -35,6 +39,17 @@ def masks_together(reads: frozenset[str], images: int) -> int:
     """Masks that a call takes."""
     units = FEATURED if reads & {"features", "unpooled"} else CODED if "codes" in reads else TOGETHER * images
     return max(1, min(TOGETHER, units // max(images, 1)))
+
+
+def make_ready(device: str) -> None:
+    """Makes a GPU ready in a thread of its own. Where that fails the first use says so."""
+
+    def begin() -> None:
+        with suppress(DeviceError), device_errors():
+            _core.cuda_make_ready(number_of(device))
+
+    before_cuda()
+    Thread(target=begin, name="znas-gpu").start()
 
 
 class CudaPass:

@@ -192,10 +192,12 @@ class Measure:
         """All scores of one mask. ahead: those that are known already."""
         found: list[Any] = []  # a score may be anybody's
         for score, foreign, rule, known in zip(self.scores, self.calling, self.rules, ahead, strict=True):
-            with foreign:
-                value: Any = rule(mask, seen) if known is None else known
+            value: Any = known
+            if known is None:
+                with foreign:
+                    value = rule(mask, seen)
             found.append(value)
-            if not isinstance(value, Real):
+            if known is None and not isinstance(value, Real):
                 raise InvalidValueError(
                     f"{called('score', score)} must return a number but returned {briefly(value)}, "
                     f"{type(value).__name__}"

@@ -30,9 +30,19 @@ int device_count();
 // The compute capability of one of them, ten times: 86 for 8.6.
 int capability(int device);
 
+// Makes a GPU ready, which the first use waits for otherwise.
+void make_ready(int device);
+
 // The layout of programs for a GPU. float32 runs on CUDA cores, the halves on tensor cores; sums are float32
 // in all of them. No mask is compiled: `Network` serves all.
 const native::Layout& layout(native::Precision precision);
+
+// How many steps a program has on a GPU, and in how many launches they run, whatever the number of masks.
+struct PlanSize {
+    int steps, launches;
+};
+// program, and what is thrown: as of `network`; no GPU is needed.
+PlanSize plan_size(std::shared_ptr<const native::Program> program);
 
 // A program in a GPU's memory, with its weights.
 class Network;
