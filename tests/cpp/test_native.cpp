@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -627,6 +628,53 @@ void check_full_memory(const Network& net) {
 }
 #endif
 
+// What is no number stays none: in a max pool wherever its window has one, and behind a ReLU.
+void check_nan(int stride) {
+    std::mt19937 rng(3);
+    constexpr int kSide = 6, kChannels = 16, kY = 2, kX = 3;
+    const Shape whole{kChannels, kSide, kSide}, pooled{kChannels, kSide / stride, kSide / stride};
+    Network net;
+    net.values.push_back({Value::Kind::kImages, {3, kSide, kSide}, {}, false});
+    net.values.push_back(
+        {Value::Kind::kSum, whole, {product(0, kNoSlot, false, 1, 1, normal(rng, kChannels * 3, 1))}, false});
+    net.values.push_back(
+        {Value::Kind::kMaxPool,
+         pooled,
+         {{.kind = Term::Kind::kLinear, .source = 1, .kernel = 3, .stride = stride, .padding = 1}},
+         false});
+    net.values.push_back({Value::Kind::kSum,
+                          pooled,
+                          {{.kind = Term::Kind::kLinear, .source = 2, .values = normal(rng, kChannels, 1)}},
+                          false});
+    net.values.push_back({Value::Kind::kSum,
+                          pooled,
+                          {product(3, kNoSlot, true, 1, 1, normal(rng, kChannels * kChannels, 1))},
+                          false});
+    net.head = {{4}, false, 2, normal(rng, 2 * kChannels, 1)};
+    net.sites = {{3}, {4}};
+    std::vector<float> images = images_of(net, 5);
+    images[kY * kSide + kX] = std::numeric_limits<float>::quiet_NaN();
+    for (const Executor& executor : executors()) {
+        const auto program =
+            std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
+        const Found found = executor.run(program, {{1}}, images, {0, 1}, {}, nullptr).at(0);
+        for (const auto& values : found.features) {
+            for (int y = 0; y < pooled.height; ++y) {
+                for (int x = 0; x < pooled.width; ++x) {
+                    const bool expected = std::abs(y * stride - kY) <= 1 && std::abs(x * stride - kX) <= 1;
+                    for (int c = 0; c < kChannels; ++c) {
+                        const int at = (c * pooled.height + y) * pooled.width + x;
+                        if (std::isnan(values[static_cast<std::size_t>(at)]) == expected) continue;
+                        ++failures;
+                        std::printf("FAILED NaN on %s: stride %d, (%d, %d, %d)\n", executor.name.c_str(),
+                                    stride, c, y, x);
+                    }
+                }
+            }
+        }
+    }
+}
+
 // Mean and biased variance of value 1 over all images and pixels.
 void check_moments(const Network& net) {
     const std::vector<float> images = images_of(net, 2);
@@ -714,6 +762,7 @@ int main(int count, char** arguments) {
     }
     check_moments(network({5, 10, 10}, 3, 1, true));
     check_counts(network({16, 10, 10}, 3, 1, false));
+    for (const int stride : {1, 2}) check_nan(stride);
 #if ZNAS_CUDA
     if (znas::cuda::device_count() > 0) check_full_memory(network({3, 6, 6}, 3, 1, true));
 #endif
