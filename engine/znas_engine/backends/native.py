@@ -118,6 +118,10 @@ class Native(Evaluator):
             return native_cuda.masks_together(reads, images)
         return sharing.masks_together(self.graph, reads, images) if self._shares else 1
 
+    @property
+    def fewest(self) -> int:
+        return native_cuda.FEWEST if kind_of(self.devices[0]) == "cuda" else 1
+
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
         return sharing.neighbours(masks) if self._shares else super().neighbours(masks)
 

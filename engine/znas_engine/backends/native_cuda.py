@@ -33,6 +33,9 @@ SHOWN = 16
 #: Masks that a call takes at most, and masks times images where activation codes or features stay on the GPU:
 #: codes are 320 kB an image on DARTS, features 1 MB.
 TOGETHER, CODED, FEATURED = 64, 2048, 512
+#: Masks of a call at least, however many threads wait for some: on an H100 eight threads that took one each
+#: were a fifth slower than with four each (bench/results/nvidia-h100-80gb-hbm3/125e4c3-passes.txt).
+FEWEST = 4
 
 
 def masks_together(reads: frozenset[str], images: int) -> int:
