@@ -100,7 +100,9 @@ class CudaPass:
                 codes="codes" in self.reads,
                 labels=labels,
             )
-        codes = [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes)
+        codes = (
+            [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes, len(images))
+        )
         kept = [self.graph.nodes[position].shape for position in self.maps.positions]
         stored = None
         if made.features is not None:
@@ -145,14 +147,14 @@ class CudaPass:
             self.shown.move_to_end(key)
             return self.shown[key][0]
 
-    def _codes(self, masks: Mask, made: _core.CudaCodes) -> list[HostCodes | CudaCodes]:
+    def _codes(self, masks: Mask, made: _core.CudaCodes, images: int) -> list[HostCodes | CudaCodes]:
         """Of every mask, the codes of the sites that a live ReLU module reads."""
         values, counts = self.graph.modules(masks)
         sites = np.array([self.sites[value] for value in values], np.int64)
         bits = np.array([math.prod(self.graph.nodes[value].shape) for value in values], np.int64)
         times = np.zeros((len(masks), self.site_count), np.int64)
         times[:, sites] = counts.T
-        batch = CodesOfBatch(made, times)
+        batch = CodesOfBatch(made, times, images)
         found: list[HostCodes | CudaCodes] = []
         for g, modules in enumerate(counts.T):
             live = modules > 0
