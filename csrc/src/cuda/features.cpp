@@ -167,11 +167,12 @@ std::vector<float> download(const Features& features, int site) {
     std::vector<float> found(masks * floats);
     if (found.empty()) return found;
     const Stream stream(features.floats.device());
-    check(cudaMemcpy2DAsync(found.data(), floats * sizeof(float),
-                            features.floats.data() + first_of(features, site),
-                            features.mask_floats() * sizeof(float), floats * sizeof(float), masks,
-                            cudaMemcpyDeviceToHost, stream),
-          "cudaMemcpy");
+    for (std::size_t m = 0; m < masks; ++m) {  // a mask's floats may be more bytes than a pitch can have
+        check(cudaMemcpyAsync(found.data() + m * floats,
+                              features.floats.data() + m * features.mask_floats() + first_of(features, site),
+                              floats * sizeof(float), cudaMemcpyDeviceToHost, stream),
+              "cudaMemcpy");
+    }
     stream.wait();
     return found;
 }

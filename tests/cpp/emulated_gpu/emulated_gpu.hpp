@@ -38,7 +38,7 @@ namespace znas::emulated {
 constexpr unsigned kLanes = 32;
 
 // Queues every thread of every block, to be run to its end.
-cudaError_t run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream);
+void run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream);
 
 // Waits until all threads of the block that have not ended wait here.
 void wait_for_block();
@@ -141,7 +141,8 @@ using std::min;
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream,
                    Arguments... arguments) {
-    return emulated::run([=] { kernel(arguments...); }, grid, block, stream);
+    emulated::run([=] { kernel(arguments...); }, grid, block, stream);
+    return cudaGetLastError();
 }
 
 // mma.m16n8k16, which element of the matrices is a lane's i-th as PTX ISA words it.
