@@ -400,7 +400,6 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
     return znas::emulated::told(znas::emulated::memory.take(pointer, bytes));
 }
 cudaError_t cudaFree(void* pointer) { return znas::emulated::told(znas::emulated::memory.give(pointer)); }
-cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) { return cudaMalloc(pointer, bytes); }
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) { return cudaFree(pointer); }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
     if (bytes != 0) std::memmove(to, from, bytes);

@@ -96,7 +96,6 @@ inline void __syncthreads() { znas::emulated::wait_for_block(); }
 inline void __syncwarp() {
     znas::emulated::wait_for_warp(nullptr, [](void* const*) {});
 }
-inline int __popcll(unsigned long long word) { return __builtin_popcountll(word); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long more) {
     const unsigned long long before = *to;
