@@ -124,7 +124,8 @@ cuda: $(VENV)/.installed-dev
 	cp -R $$(ls -d engine/znas_engine/* | grep -v '\.so$$') $(EMULATED)/znas_engine
 	ZNAS_EMULATED_GPUS=2 PYTHONPATH=$(EMULATED) $(BIN)/python -m pytest $(WORKERS) tests/engine/test_conformance.py \
 		tests/engine/test_native_cuda.py tests/engine/test_core_stub.py tests/engine/test_scores.py \
-		tests/engine/test_random_graphs.py -k "(test_native_cuda or test_core_stub or native-cuda or \
+		tests/engine/test_random_graphs.py tests/engine/test_self_check.py tests/engine/test_auto_gpu.py \
+		tests/znas/test_roofline.py -k "(test_native_cuda or test_core_stub or native-cuda or which_card or roofline or \
 		(NativeCuda and not uniform and not constant and not (half_precision and darts and (batch or identity)))) \
 		and not (counts_are_made and calibrated)"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from znas_engine.errors import MissingDependencyError
-from znas_engine.gpu import gpus
+from znas_engine.gpu import MEASURED, gpus
 
 pytestmark = pytest.mark.ours
 
@@ -24,6 +25,14 @@ def asked(code: str, driver: Path, count: int) -> str:
         text=True,
         check=True,
     ).stdout
+
+
+def test_what_auto_takes_was_measured() -> None:
+    """The folders of bench/results are named as bench/run_gpu.sh names them, by the whole name of a card."""
+    folders = [folder.name for folder in (Path(__file__).parents[2] / "bench" / "results").iterdir()]
+    for card in MEASURED.values():
+        short = re.sub("[^a-z0-9]+", "-", card.lower())
+        assert any(name.startswith(short) for name in folders), card
 
 
 def test_gpus_are_named_in_order(driver: Path) -> None:

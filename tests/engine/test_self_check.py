@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -164,16 +163,6 @@ def test_a_network_that_is_wrong_is_refused_with_the_numbers(wrong: Any, message
     network.check()
 
 
-on_gpu = [
-    pytest.mark.skipif(
-        missing("native", "cuda:0") is not None, reason=f"no GPU: {missing('native', 'cuda:0')}"
-    ),
-    pytest.mark.skipif(
-        "ZNAS_EMULATED_GPUS" not in os.environ, reason="the GPU is a real one, or there is none"
-    ),
-]
-
-
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that plays the GPU is slow."""
@@ -194,8 +183,10 @@ def searched(capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
 
 
 @pytest.mark.usefixtures("tiny")
-class TestNative:
-    pytestmark = on_gpu
+class TestNativeCuda:
+    pytestmark = pytest.mark.skipif(
+        missing("native", "cuda:0") is not None, reason=f"no GPU: {missing('native', 'cuda:0')}"
+    )
 
     def test_a_search_is_preceded_by_one_check(
         self, card: Callable[[Gpu], None], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

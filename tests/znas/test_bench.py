@@ -25,11 +25,13 @@ from znas.bench.contenders import CONTENDERS, Contender, Request, torch_backend
 from znas.bench.machine import result_path, short
 from znas.bench.passes import Arena, check
 from znas.bench.plan import MASK_KINDS, Group, Plan, Supernet, mask_at, masks_at
-from znas.bench.statistics import gflops_of, identity, middle, percentiles, speedup_of
+from znas.bench.reading import PARTS, ROW
+from znas.bench.statistics import gflops_of, identity, middle, peak_of, percentiles, speedup_of
 from znas.bench.suite import run
 from znas.bench.tables import summary
 from znas.cli.console import show
 from znas.meaning import flag
+from znas.shape import misshapen
 from znas_engine import __version__, kernels
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.rounding import rounded, tolerance
@@ -309,6 +311,20 @@ def test_a_peak_is_the_best_product() -> None:
     row = peak._best("float32", "numpy", peak._numpy_product)
     assert row["side"] in peak.SIDES
     assert math.isclose(row["gflops"], 2 * row["side"] ** 3 / min(row["seconds"]) / 1e9)
+
+
+def test_a_peak_that_fails_is_a_row_that_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What takes its time afterwards is measured all the same, and held against no peak."""
+    (row,) = peak.measure(1, "cuda:99", tmp_path)
+    assert (row["part"], row["seconds"], row["passed"]) == ("peak", [], False)
+    timed = {"part": "passes", "threads": 1, "dtype": row["dtype"]}
+    assert peak_of(timed, [row]) is None
+    assert misshapen(row, ROW | PARTS["peak"]) is None
+    result = {"version": "a", "commit": None, "versions": {}, "rows": [row]}
+    show(summary(result | {"machine": {"model": "one", "cores": 1, "isas": []}}))
+    printed = capsys.readouterr().out
+    assert "no time (1)" in printed
+    assert f"(1) torch.mm: {row['why']}" in printed
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,16 @@ Images::Images(const Network& network, const Stream& stream, const float* images
     const std::size_t floats = at(count) * at(shape.channels) * at(shape.height) * at(shape.width);
     const Resident<float> pixels(stream, std::span<const float>(images, floats));
     const Plane out = network.images_plane();
+    const int few = std::min(count, kProbed);
+    // Before there is work that a full memory would leave behind.
+    if (network.layout == &kFloat16Layout) {
+        probed = std::make_unique<Resident<char>>(stream, out.bytes * at(few));
+    }
     const auto load = network.layout == &kFloat16Layout    ? Kernels<Float16>::load_images
                       : network.layout == &kBFloat16Layout ? Kernels<BFloat16>::load_images
                                                            : Kernels<Float32>::load_images;
     check(load(pixels.data(), count, shape.channels, out, plane.data(), stream), "load_images");
-    if (network.layout == &kFloat16Layout) {
-        const int few = std::min(count, kProbed);
-        probed = std::make_unique<Resident<char>>(stream, out.bytes * at(few));
+    if (probed != nullptr) {
         check(Kernels<BFloat16>::load_images(pixels.data(), few, shape.channels, out, probed->data(), stream),
               "load_images");
     }
@@ -59,6 +62,11 @@ const native::Layout& layout(Precision precision) {
             break;
     }
     return kFloat32Layout;
+}
+
+PlanSize plan_size(std::shared_ptr<const native::Program> program) {
+    const Plan made = plan(std::move(program), {});
+    return {static_cast<int>(made.steps.size()), static_cast<int>(made.waves.size())};
 }
 
 std::shared_ptr<const Network> network(std::shared_ptr<const native::Program> program,

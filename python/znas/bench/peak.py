@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from znas.bench.machine import isa_flags
-from znas.bench.process import timed_process
+from znas.bench.process import WorkerFailed, timed_process
 
 #: Sides of the square matrices; the best of them counts.
 SIDES = (512, 1024, 2048)
@@ -30,9 +30,14 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 def measure(threads: int, device: str, cache: Path) -> list[dict[str, Any]]:
     """Rows of one thread count, one per library and dtype. gflops: 2 x side^3 / 1e9 over the best seconds;
-    seconds: the products of the best side. On a GPU the best copy too: gbytes read and written per second."""
-    _, printed = timed_process(["-m", "znas.bench.peak", device], cache, threads)
-    rows: list[dict[str, Any]] = json.loads(printed)
+    seconds: the products of the best side. On a GPU the best copy too: gbytes read and written per second.
+    Where the library fails, one row without samples says why: what is measured besides does not need it."""
+    try:
+        _, printed = timed_process(["-m", "znas.bench.peak", device], cache, threads)
+        rows: list[dict[str, Any]] = json.loads(printed)
+    except WorkerFailed as failure:
+        facts = {"part": "peak", "contender": "torch.mm", "dtype": "float32", "gflops": 0.0}
+        rows = [facts | {"seconds": [], "passed": False, "why": str(failure)}]
     return [row | {"threads": threads, "device": device} for row in rows]
 
 

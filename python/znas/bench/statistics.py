@@ -70,6 +70,8 @@ def peak_of(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | None
     found = [
         other["gflops"]
         for other in rows
-        if other["part"] == "peak" and other["threads"] == row["threads"] and other["dtype"] == row["dtype"]
+        if other["part"] == "peak"
+        and other["seconds"]
+        and (other["threads"], other["dtype"]) == (row["threads"], row["dtype"])
     ]
     return max(found, default=None)

@@ -71,8 +71,9 @@ class Layout(NamedTuple):
     cells: Callable[[Row, Sequence[Row]], Sequence[str]]
 
 
-def _peak_cells(row: Row, _: Sequence[Row]) -> tuple[str, ...]:
-    return (str(row["threads"]), row["dtype"], f"{row['gflops']:.0f}", row["contender"])
+def _peak_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
+    speed = f"{row['gflops']:.0f}" if row["seconds"] else _why(row, rows)
+    return (str(row["threads"]), row["dtype"], speed, row["contender"])
 
 
 def _bandwidth_cells(row: Row, _: Sequence[Row]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@
 #include <vector>
 
 #ifdef __SANITIZE_ADDRESS__
+#include <pthread.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -83,6 +84,19 @@ struct Block {
     std::vector<Warp> warps;
     Context scheduler;
     const std::function<void()>* body = nullptr;
+
+#ifdef __SANITIZE_ADDRESS__
+    Block() {  // exceptions that come later need the bounds of the thread's own stack
+        pthread_attr_t attributes;
+        void* bottom = nullptr;
+        if (pthread_getattr_np(pthread_self(), &attributes) != 0 ||
+            pthread_attr_getstack(&attributes, &bottom, &scheduler.size) != 0) {
+            fail("no bounds of a stack");
+        }
+        scheduler.bottom = bottom;
+        pthread_attr_destroy(&attributes);
+    }
+#endif
 };
 
 // What runs on this processor thread.
@@ -244,14 +258,31 @@ bool lost() { return launches > setting("ZNAS_EMULATED_GPU_LAUNCHES", std::numer
 
 }  // namespace
 
-cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block) {
-    ++launches;
-    if (lost()) return cudaErrorLaunchFailure;
-    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
-        return cudaErrorInvalidConfiguration;
+namespace {
+
+thread_local int device_here = 0;
+
+// Its work begins when somebody waits for it: what that reads and writes must be there until then.
+struct Stream {
+    int device;
+    std::vector<std::function<void()>> queued;
+};
+
+Stream* queue_of(cudaStream_t stream) {
+    return stream == cudaStreamPerThread ? nullptr : reinterpret_cast<Stream*>(stream);
+}
+
+// On the default streams at once.
+cudaError_t queue(cudaStream_t stream, std::function<void()> work) {
+    if (Stream* own = queue_of(stream)) {
+        own->queued.push_back(std::move(work));
+    } else {
+        work();
     }
-    const unsigned size = block.x * block.y * block.z;
-    if (size == 0 || size > 1024) return cudaErrorInvalidConfiguration;
+    return cudaSuccess;
+}
+
+void run_blocks(const std::function<void()>& thread, dim3 grid, dim3 block) {
     gridDim = {grid.x, grid.y, grid.z};
     blockDim = {block.x, block.y, block.z};
     thread_local Block threads;
@@ -264,10 +295,24 @@ cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block) {
     for (std::uint64_t i = 0; i < blocks; ++i) {
         blockIdx = {static_cast<unsigned>(next % grid.x), static_cast<unsigned>(next / grid.x % grid.y),
                     static_cast<unsigned>(next / grid.x / grid.y)};
-        run_block(threads, size, draw);
+        run_block(threads, block.x * block.y * block.z, draw);
         next = (next + step) % blocks;
     }
-    return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream) {
+    ++launches;
+    if (lost()) return cudaErrorLaunchFailure;
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
+        return cudaErrorInvalidConfiguration;
+    }
+    const unsigned size = block.x * block.y * block.z;
+    if (size == 0 || size > 1024) return cudaErrorInvalidConfiguration;
+    const Stream* own = queue_of(stream);
+    if (own != nullptr && own->device != device_here) return cudaErrorInvalidResourceHandle;
+    return queue(stream, [=, thread = std::move(thread)] { run_blocks(thread, grid, block); });
 }
 
 namespace {
@@ -304,8 +349,6 @@ struct Memory {
 };
 
 Memory memory;
-
-thread_local int device_here = 0;
 
 // ZNAS_EMULATED_GPUS: how many devices there are, 1 where it is not set.
 int devices() { return static_cast<int>(setting("ZNAS_EMULATED_GPUS", 1)); }
@@ -350,23 +393,27 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind)
     if (bytes != 0) std::memmove(to, from, bytes);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-    return cudaMemcpy(to, from, bytes, kind);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+    return znas::emulated::queue(stream, [=] { cudaMemcpy(to, from, bytes, kind); });
 }
 cudaError_t cudaMemset(void* to, int value, size_t bytes) {
     if (bytes != 0) std::memset(to, value, bytes);
     return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-    return cudaMemset(to, value, bytes);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+    return znas::emulated::queue(stream, [=] { cudaMemset(to, value, bytes); });
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-    *stream = nullptr;
+    *stream = reinterpret_cast<cudaStream_t>(new znas::emulated::Stream{znas::emulated::device_here, {}});
     return cudaSuccess;
 }
-cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-    return znas::emulated::lost() ? cudaErrorLaunchFailure : cudaSuccess;
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    std::vector<std::function<void()>> queued;
+    if (znas::emulated::Stream* own = znas::emulated::queue_of(stream)) queued.swap(own->queued);
+    if (znas::emulated::lost()) return cudaErrorLaunchFailure;
+    for (const auto& work : queued) work();
+    return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
     *device = znas::emulated::device_here;
@@ -385,12 +432,13 @@ cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t,
     return cudaMalloc(pointer, bytes);
 }
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                              size_t height, cudaMemcpyKind, cudaStream_t) {
-    for (size_t row = 0; row < height; ++row) {
-        std::memmove(static_cast<char*>(to) + row * to_pitch,
-                     static_cast<const char*>(from) + row * from_pitch, width);
-    }
-    return cudaSuccess;
+                              size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+    return znas::emulated::queue(stream, [=] {
+        for (size_t row = 0; row < height; ++row) {
+            cudaMemcpy(static_cast<char*>(to) + row * to_pitch,
+                       static_cast<const char*>(from) + row * from_pitch, width, kind);
+        }
+    });
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
 
