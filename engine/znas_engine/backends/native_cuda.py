@@ -55,17 +55,24 @@ def make_ready(device: str) -> None:
     Thread(target=begin, name="znas-gpu").start()
 
 
+def network(program: _core.Program, maps: Maps, device: str) -> _core.CudaNetwork:
+    """A program whose target is "cuda" in a GPU's memory: all passes that hand out these maps may have it."""
+    with device_errors():
+        return _core.cuda_network(program, maps.sites, number_of(device))
+
+
 class CudaPass:
     """A `BatchedPass` and `CountingPass` on one GPU.
 
-    lowering, program: of a supernet whose target is "cuda". reads: members of READS.
+    network: of `lowering`, with these maps, on the GPU of that number. reads: members of READS.
     """
 
     def __init__(
         self,
         graph: Graph,
         lowering: Lowering,
-        program: _core.Program,
+        maps: Maps,
+        network: _core.CudaNetwork,
         reads: frozenset[str],
         number: int,
     ) -> None:
@@ -75,13 +82,12 @@ class CudaPass:
         self.sites = lowering.sites
         self.lowering = lowering
         self.number = number
-        self.maps = Maps.of(graph, lowering, reads)
+        self.maps = maps
+        self.network = network
         self.site_count = 1 + max([*lowering.sites.values(), *lowering.features, lowering.unpooled])
         #: (address, images) -> the images there, and here, so that the address stays theirs.
         self.shown: OrderedDict[tuple[int, int], tuple[_core.CudaImages, Images]] = OrderedDict()
         self.lock = Lock()
-        with device_errors():
-            self.network = _core.cuda_network(program, self.maps.sites, number)
 
     def __call__(self, mask: Mask, images: Images) -> Observation:
         return self.batch(mask[None], images)[0]
