@@ -55,9 +55,7 @@ def test_what_is_made_of_codes_on_the_gpu_is_what_is_made_of_them_here(count: in
         assert np.array_equal(seen.codes.agreements(), on_host.agreements())
         assert seen.codes.patterns() == on_host.patterns()
         assert seen.codes.regions() == on_host.regions()
-    assert observed[0].codes.regions() == min(
-        count, len(images.images)
-    )
+    assert observed[0].codes.regions() == min(count, len(images.images))
 
 
 @pytest.mark.parametrize(
