@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
 from threading import local
@@ -118,6 +118,10 @@ class Native(Evaluator):
             return native_cuda.masks_together(reads, images)
         return sharing.masks_together(self.graph, reads, images) if self._shares else 1
 
+    @property
+    def fewest(self) -> int:
+        return native_cuda.FEWEST if kind_of(self.devices[0]) == "cuda" else 1
+
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
         return sharing.neighbours(masks) if self._shares else super().neighbours(masks)
 
@@ -168,14 +172,19 @@ class Native(Evaluator):
 
     def _on_gpu(self, made: _Made, norm: str, dtype: str, reads: frozenset[str], device: str) -> CudaPass:
         lowering, program = self._lowered(made, norm, dtype, device)
-        return CudaPass(self.graph, lowering, program, reads, number_of(device))
+        maps = Maps.of(self.graph, lowering, reads)
+        key = (norm, dtype, device, *maps.sites)
+        if key not in made.networks:
+            made.networks[key] = native_cuda.network(program, maps, device)
+        return CudaPass(self.graph, lowering, maps, made.networks[key], reads, number_of(device))
 
 
 class _Made:
     """What was made of an environment, each of it once: passes that hand out other things, and the same
     supernet in another precision, have it in common.
 
-    lowered: by norm. programs: by norm, precision and instruction set, or "cuda".
+    lowered: by norm. programs: by norm, precision and instruction set, or "cuda". networks: by norm,
+    precision, device and sites.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -183,6 +192,7 @@ class _Made:
         self.weight = _drawn_once(environment)
         self.lowered: dict[str, tuple[Lowering, _core.ProgramBuilder]] = {}
         self.programs: dict[tuple[str, str, str], _core.Program] = {}
+        self.networks: dict[tuple[Hashable, ...], _core.CudaNetwork] = {}
 
 
 def _compiled_digest() -> str:

@@ -33,6 +33,9 @@ SHOWN = 16
 #: Masks that a call takes at most, and masks times images where activation codes or features stay on the GPU:
 #: codes are 320 kB an image on DARTS, features 1 MB.
 TOGETHER, CODED, FEATURED = 64, 2048, 512
+#: Masks of a call at least, however many threads wait for some: on an H100 eight threads that took one each
+#: were a fifth slower than with four each (bench/results/nvidia-h100-80gb-hbm3/125e4c3-passes.txt).
+FEWEST = 4
 
 
 def masks_together(reads: frozenset[str], images: int) -> int:
@@ -52,17 +55,24 @@ def make_ready(device: str) -> None:
     Thread(target=begin, name="znas-gpu").start()
 
 
+def network(program: _core.Program, maps: Maps, device: str) -> _core.CudaNetwork:
+    """A program whose target is "cuda" in a GPU's memory: all passes that hand out these maps may have it."""
+    with device_errors():
+        return _core.cuda_network(program, maps.sites, number_of(device))
+
+
 class CudaPass:
     """A `BatchedPass` and `CountingPass` on one GPU.
 
-    lowering, program: of a supernet whose target is "cuda". reads: members of READS.
+    network: of `lowering`, with these maps, on the GPU of that number. reads: members of READS.
     """
 
     def __init__(
         self,
         graph: Graph,
         lowering: Lowering,
-        program: _core.Program,
+        maps: Maps,
+        network: _core.CudaNetwork,
         reads: frozenset[str],
         number: int,
     ) -> None:
@@ -72,13 +82,12 @@ class CudaPass:
         self.sites = lowering.sites
         self.lowering = lowering
         self.number = number
-        self.maps = Maps.of(graph, lowering, reads)
+        self.maps = maps
+        self.network = network
         self.site_count = 1 + max([*lowering.sites.values(), *lowering.features, lowering.unpooled])
         #: (address, images) -> the images there, and here, so that the address stays theirs.
         self.shown: OrderedDict[tuple[int, int], tuple[_core.CudaImages, Images]] = OrderedDict()
         self.lock = Lock()
-        with device_errors():
-            self.network = _core.cuda_network(program, self.maps.sites, number)
 
     def __call__(self, mask: Mask, images: Images) -> Observation:
         return self.batch(mask[None], images)[0]
@@ -97,7 +106,9 @@ class CudaPass:
                 codes="codes" in self.reads,
                 labels=labels,
             )
-        codes = [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes)
+        codes = (
+            [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes, len(images))
+        )
         kept = [self.graph.nodes[position].shape for position in self.maps.positions]
         stored = None
         if made.features is not None:
@@ -142,14 +153,14 @@ class CudaPass:
             self.shown.move_to_end(key)
             return self.shown[key][0]
 
-    def _codes(self, masks: Mask, made: _core.CudaCodes) -> list[HostCodes | CudaCodes]:
+    def _codes(self, masks: Mask, made: _core.CudaCodes, images: int) -> list[HostCodes | CudaCodes]:
         """Of every mask, the codes of the sites that a live ReLU module reads."""
         values, counts = self.graph.modules(masks)
         sites = np.array([self.sites[value] for value in values], np.int64)
         bits = np.array([math.prod(self.graph.nodes[value].shape) for value in values], np.int64)
         times = np.zeros((len(masks), self.site_count), np.int64)
         times[:, sites] = counts.T
-        batch = CodesOfBatch(made, times)
+        batch = CodesOfBatch(made, times, images)
         found: list[HostCodes | CudaCodes] = []
         for g, modules in enumerate(counts.T):
             live = modules > 0

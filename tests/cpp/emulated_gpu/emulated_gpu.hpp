@@ -102,6 +102,17 @@ inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long m
     *to += more;
     return before;
 }
+inline int atomicAdd(int* to, int more) {
+    const int before = *to;
+    *to += more;
+    return before;
+}
+inline unsigned long long atomicCAS(unsigned long long* to, unsigned long long expected,
+                                    unsigned long long value) {
+    const unsigned long long before = *to;
+    if (before == expected) *to = value;
+    return before;
+}
 inline int atomicMax(int* to, int value) {
     const int before = *to;
     *to = std::max(before, value);
