@@ -108,6 +108,7 @@ std::vector<std::int64_t> agreements(const Codes& codes,
                           static_cast<std::int64_t>(shape.channels) * shape.height * shape.width});
     }
     const std::vector<std::int32_t> counted = counted_of(codes, times);
+    std::vector<std::int64_t> found;  // before the stream, which is waited for on the way out of an error
     const Stream stream(codes.entries.device());
     const Resident<CodeRange> ranges_there(stream, std::span<const CodeRange>(ranges));
     const Resident<std::int32_t> counted_there(stream, std::span<const std::int32_t>(counted));
@@ -118,7 +119,6 @@ std::vector<std::int64_t> agreements(const Codes& codes,
                     plan.code_entries / kEntries, ranges_there.data(), static_cast<int>(ranges.size()),
                     counted_there.data(), gram.data(), stream),
           "code_gram");
-    std::vector<std::int64_t> found;
     copy_to_host(gram.data(), size, found, stream);
     stream.wait();
     return found;
