@@ -176,6 +176,10 @@ py::list answer_products(const Features& start, const Features& nudged, const Fe
     return found;
 }
 
+std::vector<std::int32_t> patterns(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times) {
+    return unlocked([&] { return cuda::patterns(*codes.there, times); });
+}
+
 }  // namespace
 
 void register_cuda(py::module_& m) {
@@ -196,7 +200,8 @@ void register_cuda(py::module_& m) {
     py::class_<Images>(m, "CudaImages");
     py::class_<Codes>(m, "CudaCodes")
         .def("packed", &packed, py::arg("mask"), py::arg("site"))
-        .def("agreements", &agreements, py::arg("times"));
+        .def("agreements", &agreements, py::arg("times"))
+        .def("patterns", &patterns, py::arg("times"));
     py::class_<Features>(m, "CudaFeatures")
         .def("map", &map_of, py::arg("site"))
         .def("channel_grams", &channel_grams, py::arg("sites"))

@@ -240,6 +240,11 @@ class Evaluator(ABC):
         for a `BatchedPass`."""
         return 1
 
+    @property
+    def fewest(self) -> int:
+        """Masks that a thread gets at least where every device has some, though other threads have none."""
+        return 1
+
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
         """The numbers of masks [G, E, O] in the order in which threads get them: a `BatchedPass` may share
         the work of those that come at once."""
@@ -262,13 +267,14 @@ class Evaluator(ABC):
         self, masks: Mask, order: NDArray[np.intp], scores: Sequence[Score], images: int
     ) -> Iterator[Mask]:
         """What a worker thread gets at once: fewer masks than it might where others would be left without
-        any, or where the codes of several chunks of images wait on the host."""
+        any, down to `fewest`, or where the codes of several chunks of images wait on the host."""
         reads = frozenset(READS).intersection(itertools.chain(*probes_of(scores, self.norm).values()))
         size = self.masks_together(reads, images) if count_passes(scores, self.norm) else WITHOUT_PASS
         if "codes" in reads and images > self._chunked.size:
             size = 1
         turns = -(-len(masks) // (size * self._lanes))  # of every thread
-        size = max(1, -(-len(masks) // max(1, turns * self._lanes)))
+        fewest = min(size, self.fewest, -(-len(masks) // len(self.devices)))
+        size = max(1, fewest, -(-len(masks) // max(1, turns * self._lanes)))
         for first in range(0, len(masks), size):
             yield np.ascontiguousarray(masks[order[first : first + size]])
 

@@ -2,15 +2,19 @@
 // A plain executable: it says what failed and returns 1, or 77 where there is no GPU (ctest: skipped).
 #include <cuda_runtime_api.h>
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <random>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "code_gram.hpp"
+#include "code_patterns.hpp"
 #include "pass.hpp"
 #include "znas/codes.hpp"
 #include "znas/count_correct.hpp"
@@ -108,6 +112,57 @@ void code_gram(std::mt19937& rng) {
     }
 }
 
+// Two values of which a mask counts one, both or none; few units among many alike, all of them active once.
+void count_patterns(std::mt19937& rng) {
+    constexpr std::size_t kMasks = 3;
+    const std::vector<std::int32_t> times{1, 2, 0, 1, 0, 0};  // [masks, values]
+    for (const std::size_t images : {1, 5, 16, 63, 64}) {
+        for (const std::size_t channels : {1, 15, 16, 40}) {
+            constexpr std::size_t kPixels = 9;
+            const std::size_t entries = (channels + 15) / 16 * kPixels, image_codes = 2 * entries + 3;
+            std::vector<std::uint16_t> codes(kMasks * images * image_codes);
+            std::vector<std::int32_t> expected;
+            std::bernoulli_distribution rare(0.05), even(0.5);
+            for (std::size_t m = 0; m < kMasks; ++m) {
+                std::set<std::vector<bool>> seen;
+                for (std::size_t v = 0; v < 2; ++v) {
+                    for (std::size_t c = 0; c < channels; ++c) {
+                        for (std::size_t p = 0; p < kPixels; ++p) {
+                            std::vector<bool> pattern(images, p == 0);
+                            if (p == 1) {
+                                for (std::size_t n = 0; n < images; ++n) pattern[n] = even(rng);
+                            } else if (p > 1) {
+                                pattern[c % images] = rare(rng);
+                            }
+                            for (std::size_t n = 0; n < images; ++n) {
+                                const std::size_t entry = v * entries + c / 16 * kPixels + p;
+                                const unsigned bit = pattern[n] ? 1U << c % 16 : 0U;
+                                codes[(m * images + n) * image_codes + entry] |=
+                                    static_cast<std::uint16_t>(bit);
+                            }
+                            if (times[2 * m + v] != 0) seen.insert(std::move(pattern));
+                        }
+                    }
+                }
+                expected.push_back(static_cast<std::int32_t>(seen.size()));
+            }
+            const std::size_t slots = std::bit_ceil(2 * channels * kPixels + 1);
+            const Array<std::uint16_t> there(codes);
+            const Array<znas::cuda::CodeUnits> values(
+                {{0, static_cast<int>(channels), kPixels}, {entries, static_cast<int>(channels), kPixels}});
+            const Array<std::int32_t> factors(times);
+            const Array<unsigned long long> tables(
+                std::vector<unsigned long long>(kMasks * (slots + 1), ~0ULL));
+            const Array<std::int32_t> found(std::vector<std::int32_t>(kMasks, 0));
+            check(znas::cuda::count_patterns(there.data(), kMasks, static_cast<int>(images), image_codes,
+                                             values.data(), 2, static_cast<int>(entries), factors.data(),
+                                             tables.data(), slots, found.data(), nullptr),
+                  "count_patterns");
+            expect_equal(expected, found.values(), "count_patterns", channels);
+        }
+    }
+}
+
 // Many ties, which the lowest class wins; what is not finite is told apart, and its image may count either
 // way.
 void count_correct(std::mt19937& rng) {
@@ -152,6 +207,7 @@ int main() {
     }
     std::mt19937 rng(7);
     code_gram(rng);
+    count_patterns(rng);
     count_correct(rng);
     if (failures == 0) std::printf("all equal\n");
     return failures == 0 ? 0 : 1;

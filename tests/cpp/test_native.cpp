@@ -300,7 +300,7 @@ void check_grams(const std::shared_ptr<const Program>& program, const Masks& mas
     for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += 0.01F * static_cast<float>(i % 7);
     const auto see = [&](const std::vector<float>& pixels) {
         const auto there = znas::cuda::upload(*network, pixels.data(), kImages);
-        return znas::cuda::run(network, *there, slots.data(), static_cast<int>(masks.size()), false).features;
+        return znas::cuda::run(network, *there, slots, static_cast<int>(masks.size()), false).features;
     };
     const auto still = see(images), nudged = see(moved);
     const auto of_channels = znas::cuda::channel_grams(*still, {0, 1});

@@ -33,9 +33,9 @@ from znas_engine.scores import (
     get_score,
     get_scores,
 )
+from znas_engine.scores.codes import unit_patterns
 from znas_engine.scores.entropy import Entropy
 from znas_engine.scores.isometry import FLOOR, RIDGE, jacobian_gain
-from znas_engine.scores.patterns import unit_patterns
 from znas_engine.scores.probes import GAUSSIAN, GAUSSIAN_NUDGED, NUDGE, NUDGED, direction
 from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.spaces.nasbench201.isomorphism import CONSTANT, canonical, classes

@@ -40,15 +40,22 @@ def evaluate(
     return evaluator.evaluate(masks, score=get_scores(score), environments=environments).values
 
 
-def test_agreements_on_the_gpu_are_those_of_its_codes(images: Batch) -> None:
-    """Against the host's count of the same codes, those of every ReLU module counted."""
+@pytest.mark.parametrize("count", [64, 65])
+def test_what_is_made_of_codes_on_the_gpu_is_what_is_made_of_them_here(count: int, images: Batch) -> None:
+    """Against the host's count of the same codes, those of every ReLU module counted. Patterns of more images
+    than a word has bits are counted on the host."""
     backend = get_backend("native")(NB201, small(NB201), devices=["cuda:0"])
     masks = np.stack([NB201.mixture(), NB201.do(1, 3), np.zeros(NB201.shape, np.float32)])
-    observed = backend.observe(masks, Environment(3, "gaussian", images[:34]), reads=["codes"])
+    twice = Batch(np.concatenate([images.images] * 3)[:count], None)  # more images than there are
+    observed = backend.observe(masks, Environment(3, "gaussian", twice), reads=["codes"])
     assert any(site.modules > 1 for seen in observed for site in seen.codes)
     for seen in observed:
         assert isinstance(seen.codes, DeviceCodes)
-        assert np.array_equal(seen.codes.agreements(), HostCodes(seen.codes).agreements())
+        on_host = HostCodes(seen.codes)
+        assert np.array_equal(seen.codes.agreements(), on_host.agreements())
+        assert seen.codes.patterns() == on_host.patterns()
+        assert seen.codes.regions() == on_host.regions()
+    assert observed[0].codes.regions() == min(count, len(images.images))
 
 
 @pytest.mark.parametrize(

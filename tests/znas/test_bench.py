@@ -35,6 +35,7 @@ from znas.shape import misshapen
 from znas_engine import __version__, kernels
 from znas_engine.backends.checks import LOGIT_TOLERANCE
 from znas_engine.backends.rounding import rounded, tolerance
+from znas_engine.cores import available_cores
 from znas_engine.data import Batch
 from znas_engine.environment import Environment
 from znas_engine.errors import InvalidValueError
@@ -129,6 +130,36 @@ def test_only_checked_contenders_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "above 0.0002" in rows["other_weights"]["why"]
     assert rows["no_start"]["why"] == "RuntimeError: no C++ compiler was found"
     assert rows["dies_when_timed"]["why"] == "MemoryError: no room for another mask"
+
+
+def test_the_reference_is_asked_once_per_precision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With all cores where it is not timed itself: on DARTS a GPU waited for minutes."""
+    asked: list[tuple[str, int, str, str | None]] = []
+
+    class Fake:
+        prepare_seconds, batched = 0.1, False
+
+        def __init__(self, contender: Contender, supernet: Supernet, threads: int, cache: Path) -> None:
+            self.facts = (contender.shares, threads, supernet.device, supernet.rounded)
+
+        def __enter__(self) -> Fake:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def logits(self, masks: Mask, timed: int = 0) -> Any:
+            if self.facts[2] == "cpu":
+                asked.append(self.facts)
+            return np.ones((len(masks), 5, 10), np.float32)
+
+    monkeypatch.setattr("znas.bench.passes.Worker", Fake)
+    names = ("eager", "eager-fp16-nhwc", "native-fp16", "native-bf16", "native")
+    supernet = replace(TINY, device="cuda:0")
+    with Arena(supernet, 1, names, tmp_path) as arena:
+        rows = arena.checked("passes", Group(supernet, threads=1, kind="do", masks=2))
+    assert [row["contender"] for row in rows if row["passed"]] == list(names)
+    of_all_cores = ("operations", available_cores(), "cpu")
+    assert asked == [(*of_all_cores, None), (*of_all_cores, "float16"), (*of_all_cores, "bfloat16")]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

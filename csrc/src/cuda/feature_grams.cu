@@ -22,7 +22,7 @@ __device__ double sum_over_block(double value) {
         __syncthreads();
         if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
     }
-    return sums[0];
+    return threadIdx.x == 0 ? sums[0] : 0;  // which the others may be too early to read
 }
 
 // A block of threads per row (x) and mask (y).

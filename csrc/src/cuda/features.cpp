@@ -167,11 +167,12 @@ std::vector<float> download(const Features& features, int site) {
     std::vector<float> found(masks * floats);
     if (found.empty()) return found;
     const Stream stream(features.floats.device());
-    check(cudaMemcpy2DAsync(found.data(), floats * sizeof(float),
-                            features.floats.data() + first_of(features, site),
-                            features.mask_floats() * sizeof(float), floats * sizeof(float), masks,
-                            cudaMemcpyDeviceToHost, stream),
-          "cudaMemcpy");
+    for (std::size_t m = 0; m < masks; ++m) {  // a mask's floats may be more bytes than a pitch can have
+        check(cudaMemcpyAsync(found.data() + m * floats,
+                              features.floats.data() + m * features.mask_floats() + first_of(features, site),
+                              floats * sizeof(float), cudaMemcpyDeviceToHost, stream),
+              "cudaMemcpy");
+    }
     stream.wait();
     return found;
 }
@@ -247,6 +248,7 @@ std::vector<std::vector<double>> answer_products(const Features& start, const Fe
         for (int n = 0; n < start.images; ++n) places.push_back({static_cast<int>(rows.size()), n, 0});
         rows.push_back(images_of(start, site));
     }
+    std::vector<double> values;  // before the stream, which is waited for on the way out of an error
     const Stream stream(start.floats.device());
     const Resident<Rows> rows_there(stream, std::span<const Rows>(rows));
     const Resident<Place> places_there(stream, std::span<const Place>(places));
@@ -255,7 +257,6 @@ std::vector<std::vector<double>> answer_products(const Features& start, const Fe
     check(answers(features, rows_there.data(), places_there.data(), static_cast<int>(places.size()),
                   start.masks, out.data(), stream),
           "answers");
-    std::vector<double> values;
     copy_to_host(out.data(), masks * pitch, values, stream);
     stream.wait();
     std::vector<std::vector<double>> found;

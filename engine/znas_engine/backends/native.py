@@ -96,7 +96,7 @@ class Native(Evaluator):
         small = Native(self.space, macro, norm=norm, dtype=self.dtype, devices=[device], report=self.report)
         check_once(
             small,
-            lambda: small._network(environment, norm, frozenset(), device),
+            lambda: small._network(environment, norm, frozenset({"codes"}), device),
             environment,
             norm=norm,
             device=device,
@@ -117,6 +117,10 @@ class Native(Evaluator):
         if kind_of(self.devices[0]) == "cuda":
             return native_cuda.masks_together(reads, images)
         return sharing.masks_together(self.graph, reads, images) if self._shares else 1
+
+    @property
+    def fewest(self) -> int:
+        return native_cuda.FEWEST if kind_of(self.devices[0]) == "cuda" else 1
 
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
         return sharing.neighbours(masks) if self._shares else super().neighbours(masks)

@@ -33,6 +33,9 @@ SHOWN = 16
 #: Masks that a call takes at most, and masks times images where activation codes or features stay on the GPU:
 #: codes are 320 kB an image on DARTS, features 1 MB.
 TOGETHER, CODED, FEATURED = 64, 2048, 512
+#: Masks of a call at least, however many threads wait for some: on an H100 eight threads that took one each
+#: were a fifth slower than with four each (bench/results/nvidia-h100-80gb-hbm3/125e4c3-passes.txt).
+FEWEST = 4
 
 
 def masks_together(reads: frozenset[str], images: int) -> int:
@@ -103,7 +106,9 @@ class CudaPass:
                 codes="codes" in self.reads,
                 labels=labels,
             )
-        codes = [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes)
+        codes = (
+            [HostCodes()] * len(masks) if made.codes is None else self._codes(masks, made.codes, len(images))
+        )
         kept = [self.graph.nodes[position].shape for position in self.maps.positions]
         stored = None
         if made.features is not None:
@@ -148,14 +153,14 @@ class CudaPass:
             self.shown.move_to_end(key)
             return self.shown[key][0]
 
-    def _codes(self, masks: Mask, made: _core.CudaCodes) -> list[HostCodes | CudaCodes]:
+    def _codes(self, masks: Mask, made: _core.CudaCodes, images: int) -> list[HostCodes | CudaCodes]:
         """Of every mask, the codes of the sites that a live ReLU module reads."""
         values, counts = self.graph.modules(masks)
         sites = np.array([self.sites[value] for value in values], np.int64)
         bits = np.array([math.prod(self.graph.nodes[value].shape) for value in values], np.int64)
         times = np.zeros((len(masks), self.site_count), np.int64)
         times[:, sites] = counts.T
-        batch = CodesOfBatch(made, times)
+        batch = CodesOfBatch(made, times, images)
         found: list[HostCodes | CudaCodes] = []
         for g, modules in enumerate(counts.T):
             live = modules > 0

@@ -16,6 +16,9 @@ from znas_engine.scores import ChannelProducts, DeviceCodes, DeviceFeatures, Fea
 
 T = TypeVar("T")
 
+#: A pattern of a unit over the images is a word of the GPU's, with a bit for each.
+MOST_PATTERN_IMAGES = 64
+
 
 @contextmanager
 def device_errors() -> Iterator[None]:
@@ -34,16 +37,25 @@ def device_errors() -> Iterator[None]:
 
 
 class CodesOfBatch:
-    """The codes of several masks in the memory of a GPU. times: int64 [masks, sites], their live modules."""
+    """The codes of several masks in the memory of a GPU.
 
-    def __init__(self, made: _core.CudaCodes, times: NDArray[np.int64]) -> None:
+    times: int64 [masks, sites], their live modules. images: N.
+    """
+
+    def __init__(self, made: _core.CudaCodes, times: NDArray[np.int64], images: int) -> None:
         self.made = made
         self.times = times
+        self.images = images
 
     @cached_property
     def agreements(self) -> NDArray[np.int64]:
         """[masks, images, images]"""
         return self.made.agreements(self.times.tolist())
+
+    @cached_property
+    def patterns(self) -> list[int]:
+        """Of every mask."""
+        return self.made.patterns(self.times.tolist())
 
 
 class CudaCodes(DeviceCodes):
@@ -63,6 +75,15 @@ class CudaCodes(DeviceCodes):
         with device_errors():
             found: NDArray[np.int64] = self.batch.agreements[self.mask]
             return found
+
+    def patterns(self) -> int:
+        if self.batch.images > MOST_PATTERN_IMAGES:
+            return super().patterns()
+        try:
+            with device_errors():
+                return self.batch.patterns[self.mask]
+        except DeviceMemoryError:
+            return super().patterns()
 
 
 class FeaturesOfBatch:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from znas.bench.contenders import REFERENCE, Logits, get_contender
+from znas.bench.contenders import REFERENCE, Contender, Logits, get_contender
 from znas.bench.plan import Group, Supernet, masks_at
 from znas.bench.process import Worker, WorkerFailed
 from znas_engine.backends.checks import LOGIT_TOLERANCE
@@ -38,7 +38,9 @@ class Arena:
         self.names = tuple(names)
         self.cache = cache
         self._stack = ExitStack()
-        self._workers: dict[tuple[str, Supernet], Worker | WorkerFailed] = {}
+        self._workers: dict[tuple[Contender, Supernet], Worker | WorkerFailed] = {}
+        #: By kind of mask and dtype of the weights.
+        self._expected: dict[tuple[str, str | None], tuple[Mask, Logits]] = {}
         self.space, macro, environment = supernet.build()
         self.graph: Graph = self.space.supernet(macro)
         self.labels = environment.batch.labels
@@ -57,13 +59,13 @@ class Arena:
 
     def worker(self, name: str) -> Worker:
         """Started when it is first asked for; WorkerFailed, each time, if that failed."""
-        return self._started(name, self.supernet, self.threads)
+        return self._started(get_contender(name), self.supernet, self.threads)
 
-    def _started(self, name: str, supernet: Supernet, threads: int) -> Worker:
-        key = (name, supernet)
+    def _started(self, contender: Contender, supernet: Supernet, threads: int) -> Worker:
+        key = (contender, supernet)
         if key not in self._workers:
             try:
-                made = Worker(get_contender(name), supernet, threads, self.cache)
+                made = Worker(contender, supernet, threads, self.cache)
                 self._workers[key] = self._stack.enter_context(made)
             except WorkerFailed as failure:
                 self._workers[key] = failure
@@ -88,12 +90,16 @@ class Arena:
 
     def expected(self, kind: str, rounded: str | None = None) -> tuple[Mask, Logits]:
         """The masks of the check, and the reference's logits [G, n, classes] for them, on the processor.
-        rounded: with weights as that dtype holds them."""
-        masks = masks_at(self.space, kind, 0, CHECKED)
-        supernet = replace(self.supernet, device="cpu", rounded=rounded)
-        # Where it is not timed itself, its masks are shared out: a GPU waits for it.
-        threads = self.threads if supernet == self.supernet else min(CHECKED, available_cores())
-        return masks, self._started(REFERENCE, supernet, threads).logits(masks)
+        rounded: with weights as that dtype holds them. Computed once."""
+        if (kind, rounded) not in self._expected:
+            masks = masks_at(self.space, kind, 0, CHECKED)
+            supernet = replace(self.supernet, device="cpu", rounded=rounded)
+            reference, threads = get_contender(REFERENCE), self.threads
+            if supernet != self.supernet:
+                # Where it is not timed itself it has all cores, mask after mask: a GPU waits for it.
+                reference, threads = replace(reference, shares="operations"), available_cores()
+            self._expected[kind, rounded] = masks, self._started(reference, supernet, threads).logits(masks)
+        return self._expected[kind, rounded]
 
     def tolerance(self, kind: str, dtype: str) -> float:
         """What logits may be off by, relative to the largest of their mask."""

@@ -261,6 +261,13 @@ bool lost() { return launches > setting("ZNAS_EMULATED_GPU_LAUNCHES", std::numer
 namespace {
 
 thread_local int device_here = 0;
+thread_local cudaError_t last_error = cudaSuccess;
+
+// What a call returns; a launch that does not clear it is blamed for it.
+cudaError_t told(cudaError_t error) {
+    if (error != cudaSuccess) last_error = error;
+    return error;
+}
 
 // Its work begins when somebody waits for it: what that reads and writes must be there until then.
 struct Stream {
@@ -302,17 +309,20 @@ void run_blocks(const std::function<void()>& thread, dim3 grid, dim3 block) {
 
 }  // namespace
 
-cudaError_t run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream) {
-    ++launches;
-    if (lost()) return cudaErrorLaunchFailure;
-    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
-        return cudaErrorInvalidConfiguration;
-    }
+void run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream) {
     const unsigned size = block.x * block.y * block.z;
-    if (size == 0 || size > 1024) return cudaErrorInvalidConfiguration;
     const Stream* own = queue_of(stream);
-    if (own != nullptr && own->device != device_here) return cudaErrorInvalidResourceHandle;
-    return queue(stream, [=, thread = std::move(thread)] { run_blocks(thread, grid, block); });
+    ++launches;
+    if (lost()) {
+        told(cudaErrorLaunchFailure);
+    } else if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || size == 0 ||
+               size > 1024) {
+        told(cudaErrorInvalidConfiguration);
+    } else if (own != nullptr && own->device != device_here) {
+        told(cudaErrorInvalidResourceHandle);
+    } else {
+        queue(stream, [=, thread = std::move(thread)] { run_blocks(thread, grid, block); });
+    }
 }
 
 namespace {
@@ -364,7 +374,8 @@ cudaError_t cudaGetDeviceCount(int* count) {
     return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int device) {
-    if (device < 0 || device >= znas::emulated::devices()) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= znas::emulated::devices())
+        return znas::emulated::told(cudaErrorInvalidDevice);
     znas::emulated::device_here = device;
     return cudaSuccess;
 }
@@ -380,14 +391,15 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     }
     return cudaSuccess;
 }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
+cudaError_t cudaGetLastError() { return std::exchange(znas::emulated::last_error, cudaSuccess); }
 const char* cudaGetErrorString(cudaError_t error) {
     return error == cudaErrorMemoryAllocation ? "out of memory" : "an error of the emulated GPU";
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-cudaError_t cudaMalloc(void** pointer, size_t bytes) { return znas::emulated::memory.take(pointer, bytes); }
-cudaError_t cudaFree(void* pointer) { return znas::emulated::memory.give(pointer); }
-cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) { return cudaMalloc(pointer, bytes); }
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+    return znas::emulated::told(znas::emulated::memory.take(pointer, bytes));
+}
+cudaError_t cudaFree(void* pointer) { return znas::emulated::told(znas::emulated::memory.give(pointer)); }
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) { return cudaFree(pointer); }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
     if (bytes != 0) std::memmove(to, from, bytes);
@@ -440,6 +452,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
         }
     });
 }
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
 
 }  // extern "C"

@@ -38,7 +38,7 @@ namespace znas::emulated {
 constexpr unsigned kLanes = 32;
 
 // Queues every thread of every block, to be run to its end.
-cudaError_t run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream);
+void run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream);
 
 // Waits until all threads of the block that have not ended wait here.
 void wait_for_block();
@@ -96,11 +96,21 @@ inline void __syncthreads() { znas::emulated::wait_for_block(); }
 inline void __syncwarp() {
     znas::emulated::wait_for_warp(nullptr, [](void* const*) {});
 }
-inline int __popcll(unsigned long long word) { return __builtin_popcountll(word); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long more) {
     const unsigned long long before = *to;
     *to += more;
+    return before;
+}
+inline int atomicAdd(int* to, int more) {
+    const int before = *to;
+    *to += more;
+    return before;
+}
+inline unsigned long long atomicCAS(unsigned long long* to, unsigned long long expected,
+                                    unsigned long long value) {
+    const unsigned long long before = *to;
+    if (before == expected) *to = value;
     return before;
 }
 inline int atomicMax(int* to, int value) {
@@ -130,7 +140,8 @@ using std::min;
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream,
                    Arguments... arguments) {
-    return emulated::run([=] { kernel(arguments...); }, grid, block, stream);
+    emulated::run([=] { kernel(arguments...); }, grid, block, stream);
+    return cudaGetLastError();
 }
 
 // mma.m16n8k16, which element of the matrices is a lane's i-th as PTX ISA words it.

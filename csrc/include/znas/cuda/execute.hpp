@@ -85,6 +85,10 @@ std::vector<std::uint64_t> download(const Codes& codes, int mask, int site);
 // [masks, images, images]: sum over sites s of times[mask][s] * number of bits in which images i and j agree.
 std::vector<std::int64_t> agreements(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times);
 
+// [masks]: how many different patterns the units of sites s with times[mask][s] above 0 make over the images,
+// of which there are 64 at most.
+std::vector<std::int32_t> patterns(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times);
+
 // A kept site [masks, images, channels, height, width], on the host.
 std::vector<float> download(const Features& features, int site);
 
