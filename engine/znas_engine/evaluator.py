@@ -21,7 +21,7 @@ from znas_engine.backends.checks import (
     check_batch,
     check_environment,
     check_score,
-    check_slots,
+    supernet_of,
 )
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.passes import (
@@ -125,7 +125,7 @@ class Evaluator(ABC):
         self.dtype = check_dtype(self.record, self.devices, dtype)
         self.threads = check_between("threads", threads, 1, None)
         self.report = function("report", report)
-        self.graph: Graph = check_graph(self.record, check_slots(self.space.supernet(macro), self.space))
+        self.graph: Graph = check_graph(self.record, supernet_of(self.space, macro))
         self._kept = Kept(len(self.devices), each=COPIES * weight_bytes(self.graph))
         self._chunked = Chunked(min(TOGETHER[kind_of(device)] for device in self.devices), report)
 

@@ -394,6 +394,6 @@ class Builder:
 
 def _check(name: str, least: int, **sizes: Any) -> None:
     for what, size in sizes.items():
-        if not isinstance(size, Integral) or int(size) < least:
+        if not (type(size) is int or isinstance(size, Integral)) or int(size) < least:  # the first is fast
             limits = f"a whole number, {least} or more"
             raise InvalidValueError(f"`{what}` of {name!r} must be {limits}, but is {size!r}")

@@ -25,7 +25,7 @@ from znas.meaning import check_norm_is_read, check_size, check_workers_are_read,
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
-from znas_engine.backends.checks import as_masks, check_score, check_slots
+from znas_engine.backends.checks import as_masks, check_score, supernet_of
 from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
 from znas_engine.data import Dataset, load
@@ -126,7 +126,7 @@ class Setup:
                 "limits choose from a range of --network-channels or --network-cells, and there is none: add "
                 "--max-params or another, or give one number"
             )
-        graph = check_slots(self.space.supernet(self.macro), self.space)
+        graph = supernet_of(self.space, self.macro)
         check_memory(graph, self.images)
         check_size(self.space, self.macro, graph)
         check_norm_is_read(asked, self.scores, self.space)
