@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.json' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find python engine csrc -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.?pp' -o -name '*.inl' -o -name '*.cu' -o -name 'py.typed')
 # ON turns compiler warnings into errors.
 WERROR ?= OFF
 # Whether installs are built for NVIDIA GPUs too: ON, OFF, or AUTO, where nvcc is on the PATH.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -33,14 +34,31 @@ struct Codes {
     py::ssize_t masks, images;
 };
 
-// [masks, images, columns] without a copy.
+struct Features {
+    std::shared_ptr<const cuda::Features> there;
+    py::ssize_t masks, images;
+};
+
+// Of that shape, without a copy.
 template <typename T>
-py::array_t<T> cube(std::vector<T>&& flat, py::ssize_t masks, py::ssize_t images) {
+py::array_t<T> shaped(std::vector<T>&& flat, std::vector<py::ssize_t> shape) {
     auto* owned = new std::vector<T>(std::move(flat));
     const py::capsule owner(owned, [](void* p) { delete static_cast<std::vector<T>*>(p); });
-    const auto size = static_cast<py::ssize_t>(owned->size());
+    return py::array_t<T>(std::move(shape), owned->data(), owner);
+}
+
+// [masks, images, columns]
+template <typename T>
+py::array_t<T> cube(std::vector<T>&& flat, py::ssize_t masks, py::ssize_t images) {
+    const auto size = static_cast<py::ssize_t>(flat.size());
     const py::ssize_t rows = masks * images;
-    return py::array_t<T>({masks, images, rows == 0 ? 0 : size / rows}, owned->data(), owner);
+    return shaped(std::move(flat), {masks, images, rows == 0 ? 0 : size / rows});
+}
+
+// [masks, rows, columns] of so many columns.
+py::array_t<double> matrices(std::vector<double>&& flat, py::ssize_t masks, py::ssize_t columns) {
+    const py::ssize_t rows = static_cast<py::ssize_t>(flat.size()) / masks / columns;
+    return shaped(std::move(flat), {masks, rows, columns});
 }
 
 Images upload(const Network& network, const FloatArray& images) {
@@ -53,17 +71,17 @@ Images upload(const Network& network, const FloatArray& images) {
 
 // What a run of many masks hands to Python.
 struct Output {
-    py::object logits;  // None where they were counted
-    py::object codes;   // None where they were not asked for
+    py::object logits;    // None where they were counted
+    py::object codes;     // None where they were not asked for
+    py::object features;  // likewise
     py::object pooled;
-    py::list features;
     std::vector<std::vector<std::vector<float>>> means, variances;
     std::vector<native::Count> counted;
 };
 
 Output run(const Network& network, const Images& images, const FloatArray& masks, bool codes,
            const py::object& labels) {
-    const float* slots = masks.data();
+    const std::span<const float> slots(masks.data(), static_cast<std::size_t>(masks.size()));
     const py::ssize_t count = masks.shape(0);
     std::optional<TensorView> truth;
     const std::int64_t* label = nullptr;
@@ -77,17 +95,15 @@ Output run(const Network& network, const Images& images, const FloatArray& masks
         const py::gil_scoped_release released;
         output = cuda::run(network.there, *images.there, slots, static_cast<int>(count), codes, label);
     }
-    py::list features;
-    for (auto& site : output.features) features.append(cube(std::move(site), count, images.count));
-    py::object made = py::none(), logits = py::none();
+    py::object made = py::none(), features = py::none(), logits = py::none();
+    if (output.features != nullptr) {
+        features = py::cast(Features{std::move(output.features), count, images.count});
+    }
     if (codes) made = py::cast(Codes{std::move(output.codes), count, images.count});
     if (label == nullptr) logits = cube(std::move(output.logits), count, images.count);
-    return {std::move(logits),
-            std::move(made),
-            cube(std::move(output.pooled), count, images.count),
-            std::move(features),
-            std::move(output.means),
-            std::move(output.variances),
+    return {std::move(logits),        std::move(made),
+            std::move(features),      cube(std::move(output.pooled), count, images.count),
+            std::move(output.means),  std::move(output.variances),
             std::move(output.counted)};
 }
 
@@ -110,6 +126,60 @@ py::array_t<std::int64_t> agreements(const Codes& codes,
     return cube(std::move(gram), codes.masks, codes.images);
 }
 
+// What is computed of features, without the lock.
+template <typename Compute>
+auto unlocked(const Compute& compute) {
+    const py::gil_scoped_release released;
+    return compute();
+}
+
+py::array_t<float> map_of(const Features& features, int site) {
+    return cube(unlocked([&] { return cuda::download(*features.there, site); }), features.masks,
+                features.images);
+}
+
+py::list channel_grams(const Features& features, const std::vector<int>& sites) {
+    py::list found;
+    for (auto& of : unlocked([&] { return cuda::channel_grams(*features.there, sites); })) {
+        const py::ssize_t channels = static_cast<py::ssize_t>(of.means.size()) / features.masks;
+        found.append(py::make_tuple(shaped(std::move(of.means), {features.masks, channels}),
+                                    matrices(std::move(of.gram), features.masks, channels)));
+    }
+    return found;
+}
+
+py::list image_grams(const Features& features, const std::vector<int>& sites) {
+    py::list found;
+    for (auto& gram : unlocked([&] { return cuda::image_grams(*features.there, sites); })) {
+        found.append(matrices(std::move(gram), features.masks, features.images));
+    }
+    return found;
+}
+
+py::list response_grams(const Features& still, const Features& nudged, const std::vector<int>& sites) {
+    py::list found;
+    for (auto& of : unlocked([&] { return cuda::response_grams(*still.there, *nudged.there, sites); })) {
+        found.append(py::make_tuple(matrices(std::move(of.energy), still.masks, of.before),
+                                    matrices(std::move(of.cross), still.masks, of.after)));
+    }
+    return found;
+}
+
+py::list answer_products(const Features& start, const Features& nudged, const Features& middle,
+                         const Features& moved, const std::vector<int>& sites) {
+    py::list found;
+    for (auto& products : unlocked([&] {
+             return cuda::answer_products(*start.there, *nudged.there, *middle.there, *moved.there, sites);
+         })) {
+        found.append(matrices(std::move(products), start.masks, 3));
+    }
+    return found;
+}
+
+std::vector<std::int32_t> patterns(const Codes& codes, const std::vector<std::vector<std::int64_t>>& times) {
+    return unlocked([&] { return cuda::patterns(*codes.there, times); });
+}
+
 }  // namespace
 
 void register_cuda(py::module_& m) {
@@ -125,15 +195,25 @@ void register_cuda(py::module_& m) {
             return std::pair(size.steps, size.launches);
         },
         py::arg("program"));
+    m.def("cuda_make_ready", &cuda::make_ready, py::arg("device"), py::call_guard<py::gil_scoped_release>(),
+          "Makes a GPU ready, which its first use waits for.");
     py::class_<Images>(m, "CudaImages");
     py::class_<Codes>(m, "CudaCodes")
         .def("packed", &packed, py::arg("mask"), py::arg("site"))
-        .def("agreements", &agreements, py::arg("times"));
+        .def("agreements", &agreements, py::arg("times"))
+        .def("patterns", &patterns, py::arg("times"));
+    py::class_<Features>(m, "CudaFeatures")
+        .def("map", &map_of, py::arg("site"))
+        .def("channel_grams", &channel_grams, py::arg("sites"))
+        .def("image_grams", &image_grams, py::arg("sites"))
+        .def("response_grams", &response_grams, py::arg("nudged"), py::arg("sites"))
+        .def("answer_products", &answer_products, py::arg("nudged"), py::arg("middle"), py::arg("moved"),
+             py::arg("sites"));
     py::class_<Output>(m, "CudaOutput")
         .def_readonly("logits", &Output::logits)
         .def_readonly("codes", &Output::codes)
-        .def_readonly("pooled", &Output::pooled)
         .def_readonly("features", &Output::features)
+        .def_readonly("pooled", &Output::pooled)
         .def_readonly("means", &Output::means)
         .def_readonly("variances", &Output::variances)
         .def_readonly("counted", &Output::counted);

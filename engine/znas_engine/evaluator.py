@@ -21,7 +21,7 @@ from znas_engine.backends.checks import (
     check_batch,
     check_environment,
     check_score,
-    check_slots,
+    supernet_of,
 )
 from znas_engine.backends.chunked import Chunked
 from znas_engine.backends.passes import (
@@ -125,7 +125,7 @@ class Evaluator(ABC):
         self.dtype = check_dtype(self.record, self.devices, dtype)
         self.threads = check_between("threads", threads, 1, None)
         self.report = function("report", report)
-        self.graph: Graph = check_graph(self.record, check_slots(self.space.supernet(macro), self.space))
+        self.graph: Graph = check_graph(self.record, supernet_of(self.space, macro))
         self._kept = Kept(len(self.devices), each=COPIES * weight_bytes(self.graph))
         self._chunked = Chunked(min(TOGETHER[kind_of(device)] for device in self.devices), report)
 
@@ -223,6 +223,10 @@ class Evaluator(ABC):
             view = SharedOut(workers, views)
             return [seen for (seen,) in in_turn(workers, self._lanes, view, masks[:, None])]
 
+    def begin(self) -> None:
+        """Passes will follow: what the first would wait for may be done meanwhile. Nothing is, by default."""
+        return
+
     def in_float32(self) -> Evaluator | None:
         """The same supernets in float32, where this backend has a cheaper way to them; or None."""
         return None
@@ -234,6 +238,11 @@ class Evaluator(ABC):
     def masks_together(self, reads: frozenset[str], images: int) -> int:
         """Masks that a worker thread gets at once, of which that is read on so many images: more than one
         for a `BatchedPass`."""
+        return 1
+
+    @property
+    def fewest(self) -> int:
+        """Masks that a thread gets at least where every device has some, though other threads have none."""
         return 1
 
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
@@ -258,13 +267,14 @@ class Evaluator(ABC):
         self, masks: Mask, order: NDArray[np.intp], scores: Sequence[Score], images: int
     ) -> Iterator[Mask]:
         """What a worker thread gets at once: fewer masks than it might where others would be left without
-        any, or where the codes of several chunks of images wait on the host."""
+        any, down to `fewest`, or where the codes of several chunks of images wait on the host."""
         reads = frozenset(READS).intersection(itertools.chain(*probes_of(scores, self.norm).values()))
         size = self.masks_together(reads, images) if count_passes(scores, self.norm) else WITHOUT_PASS
         if "codes" in reads and images > self._chunked.size:
             size = 1
         turns = -(-len(masks) // (size * self._lanes))  # of every thread
-        size = max(1, -(-len(masks) // max(1, turns * self._lanes)))
+        fewest = min(size, self.fewest, -(-len(masks) // len(self.devices)))
+        size = max(1, fewest, -(-len(masks) // max(1, turns * self._lanes)))
         for first in range(0, len(masks), size):
             yield np.ascontiguousarray(masks[order[first : first + size]])
 

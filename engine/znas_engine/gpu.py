@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import dataclass
+from functools import cache
 
 from znas_engine.devices import kind_of, number_of
 from znas_engine.errors import MissingDependencyError
@@ -32,8 +33,11 @@ def before_cuda() -> None:
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 
 
-def gpus() -> list[Gpu]:
+@cache
+def gpus() -> tuple[Gpu, ...]:
     """All GPUs that CUDA shows this process, at least one, in CUDA's order.
+
+    Asked for once: CUDA shows the same ones to the end, and to tell its version the driver opens every card.
 
     Raises:
         MissingDependencyError: there is no driver, or it shows no GPU; the message says which.
@@ -48,7 +52,7 @@ def gpus() -> list[Gpu]:
     if (code := cuda.cuInit(0)) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or not count.value:
         raise MissingDependencyError(f"the NVIDIA driver shows no GPU (cuInit gave {code})")
     driver = _driver(management)
-    return [_describe(cuda, index, driver) for index in range(count.value)]
+    return tuple(_describe(cuda, index, driver) for index in range(count.value))
 
 
 def gpu(device: str) -> Gpu:

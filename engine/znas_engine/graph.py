@@ -228,17 +228,16 @@ class Graph:
 
     def modules(self, masks: NDArray[np.float32]) -> tuple[list[int], NDArray[np.int64]]:
         """masks [G, E, O] -> the values of `relu_sites`, int64 [values, G]: live modules of each."""
-        everywhere = (1 << len(masks)) - 1  # one bit per mask
         left = _bits_of(masks != 0)
-        live = [0] * len(self.nodes)
-        live[-1] = everywhere
+        live = [0] * (len(self.nodes) - 1) + [(1 << len(masks)) - 1]  # one bit per mask
         for i in range(len(self.nodes) - 1, -1, -1):
-            node = self.nodes[i]
-            if not live[i]:
-                continue
-            slots = node.slots if isinstance(node, Mixed) else (None,) * len(node.inputs)
-            for j, slot in zip(node.inputs, slots, strict=True):
-                live[j] |= live[i] if slot is None else live[i] & left[slot]
+            node, own = self.nodes[i], live[i]
+            if isinstance(node, Mixed):
+                for j, slot in zip(node.inputs, node.slots, strict=True):
+                    live[j] |= own if slot is None else own & left[slot]
+            else:
+                for j in node.inputs:
+                    live[j] |= own
         modules = [(node.inputs[0], live[i]) for i, node in enumerate(self.nodes) if isinstance(node, Relu)]
         values = sorted({value for value, _ in modules})
         size = (len(masks) + 7) // 8
@@ -395,6 +394,6 @@ class Builder:
 
 def _check(name: str, least: int, **sizes: Any) -> None:
     for what, size in sizes.items():
-        if not isinstance(size, Integral) or int(size) < least:
+        if not (type(size) is int or isinstance(size, Integral)) or int(size) < least:  # the first is fast
             limits = f"a whole number, {least} or more"
             raise InvalidValueError(f"`{what}` of {name!r} must be {limits}, but is {size!r}")

@@ -174,19 +174,19 @@ class Contest:
 
     def _worths(self) -> list[Worth]:
         """What operations add to the log-rank by every score in every environment."""
-        space, rows = self.setup.space, []
+        space, rows, pool = self.setup.space, [], np.stack(self.pool)
         for k in range(self.setup.envs):
             ahead, paid = iter(range(len(self.free))), iter(range(len(self.paid)))
             for score in self.setup.scores:
                 if isinstance(score, StaticScore):
-                    masks: Sequence[Mask] = self.pool
+                    masks = pool
                     among = values = self._among[next(ahead)]
                 else:
-                    masks, of_scores = self._measured[k]
-                    row = next(paid)
+                    measured, of_scores = self._measured[k]
+                    masks, row = np.stack(measured), next(paid)
                     values, references_ = of_scores[row], self._of_references(k)
                     among = values if references_ is None else references_[row]
-                rows.append(effects(space, np.stack(masks), _log_ranks(values, among)))
+                rows.append(effects(space, masks, _log_ranks(values, among)))
         return [
             Worth(np.stack([row[e, space.options(e)] for row in rows]), None) for e in range(len(space.edges))
         ]

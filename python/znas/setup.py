@@ -25,7 +25,7 @@ from znas.meaning import check_norm_is_read, check_size, check_workers_are_read,
 from znas.request import Request
 from znas_engine.arguments import function, instance
 from znas_engine.backends import choose_backend, get_backend
-from znas_engine.backends.checks import as_masks, check_score, check_slots
+from znas_engine.backends.checks import as_masks, check_score, supernet_of
 from znas_engine.backends.passes import count_passes
 from znas_engine.cores import available_cores
 from znas_engine.data import Dataset, load
@@ -126,7 +126,7 @@ class Setup:
                 "limits choose from a range of --network-channels or --network-cells, and there is none: add "
                 "--max-params or another, or give one number"
             )
-        graph = check_slots(self.space.supernet(self.macro), self.space)
+        graph = supernet_of(self.space, self.macro)
         check_memory(graph, self.images)
         check_size(self.space, self.macro, graph)
         check_norm_is_read(asked, self.scores, self.space)
@@ -217,7 +217,11 @@ class Setup:
             threads=self.threads,
             report=self.hooks.report,
         )
-        return here if self.place is None else Spread(here, self.place)
+        if self.place is not None:
+            return Spread(here, self.place)
+        if count_passes(self.scores, self.norm):
+            here.begin()
+        return here
 
     @cached_property
     def environments(self) -> Sequence[Environment]:
@@ -271,6 +275,14 @@ class Setup:
 
     def _represented(self, masks: Mask) -> tuple[Mask, list[int]]:
         """The masks that are measured, none twice, and which of them stands for each that was asked for."""
+        alone = type(self.space).representative is SearchSpace.representative
+        found = masks if alone else self._of_representatives(masks)
+        places: dict[bytes, int] = {}
+        which = [places.setdefault(mask.tobytes(), len(places)) for mask in found]
+        return found[np.unique(which, return_index=True)[1]], which
+
+    def _of_representatives(self, masks: Mask) -> Mask:
+        """Those of architectures as they are measured; other masks as they are."""
         space, found = self.space, masks.copy()
         for g in np.flatnonzero((masks == np.rint(masks)).all((1, 2))):
             genotype = None
@@ -278,9 +290,7 @@ class Setup:
                 genotype = space.genotype(masks[g])
             if genotype is not None:
                 found[g] = space.mask(space.representative(genotype))
-        places: dict[bytes, int] = {}
-        which = [places.setdefault(mask.tobytes(), len(places)) for mask in found]
-        return found[np.unique(which, return_index=True)[1]], which
+        return found
 
     def expect(self, masks: int, estimate: Progress) -> None:
         """So many more masks will be measured, each environment's counted, at most: `progress` is told from

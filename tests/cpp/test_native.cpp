@@ -4,14 +4,17 @@
 #include <bit>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "znas/grams.hpp"
 #include "znas/native/program.hpp"
 #if ZNAS_CUDA
 #include "znas/cuda/execute.hpp"
@@ -123,7 +126,7 @@ Network network(const Shape& whole, int kernel, int dilation, bool moments) {
                            constant(5, normal(rng, c, 1))},
                           false});
     net.head = {{6}, true, 7, normal(rng, 7 * c, 1)};
-    net.sites = {{2, 5}, {6, 1}};
+    net.sites = {{2, 5}, {6, 1}, {2}, {6}};
     return net;
 }
 
@@ -264,6 +267,108 @@ std::vector<Found> run_together(const std::shared_ptr<const Program>& program, c
 }
 
 #if ZNAS_CUDA
+std::size_t at(int index) { return static_cast<std::size_t>(index); }
+
+// expected, found: products of rows that are so long with others that are so long.
+void expect_products(const std::vector<double>& expected, const double* found,
+                     const std::vector<double>& lengths, const std::vector<double>& others,
+                     const std::string& what) {
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        const double scale = lengths[i / others.size()] * others[i % others.size()];
+        if (std::abs(found[i] - expected[i]) <= 1e-5 * scale) continue;
+        ++failures;
+        std::printf("FAILED %s on the GPU: number %zu is %g, not %g\n", what.c_str(), i, found[i],
+                    expected[i]);
+    }
+}
+
+// Roots of the diagonal; a row of zeros has none, of which the products must be zero to a bit.
+std::vector<double> lengths_of(const std::vector<double>& gram, std::size_t rows) {
+    std::vector<double> lengths;
+    for (std::size_t r = 0; r < rows; ++r) lengths.push_back(std::sqrt(gram[r * rows + r]));
+    return lengths;
+}
+
+// Sums of products of features, on the GPU as on the host. sites: two, the pixels of the second half of those
+// of the first, or half of one more.
+void check_grams(const std::shared_ptr<const Program>& program, const Masks& masks,
+                 const std::vector<float>& images, const std::vector<int>& sites) {
+    const std::vector<Shape> shapes = {program->values()[at(program->sites()[at(sites[0])][0])].shape,
+                                       program->values()[at(program->sites()[at(sites[1])][0])].shape};
+    const auto network = znas::cuda::network(program, sites, 0);
+    std::vector<float> slots, moved = images;
+    for (const auto& mask : masks) slots.insert(slots.end(), mask.begin(), mask.end());
+    for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += 0.01F * static_cast<float>(i % 7);
+    const auto see = [&](const std::vector<float>& pixels) {
+        const auto there = znas::cuda::upload(*network, pixels.data(), kImages);
+        return znas::cuda::run(network, *there, slots, static_cast<int>(masks.size()), false).features;
+    };
+    const auto still = see(images), nudged = see(moved);
+    const auto of_channels = znas::cuda::channel_grams(*still, {0, 1});
+    const auto of_images = znas::cuda::image_grams(*still, {0, 1});
+    const auto of_answers = znas::cuda::answer_products(*still, *nudged, *nudged, *still, {0, 1});
+    const auto of_one = znas::cuda::response_grams(*still, *nudged, {1, 1})[0];
+    const std::vector<std::vector<float>> before = {znas::cuda::download(*still, 0),
+                                                    znas::cuda::download(*still, 1)};
+    const std::vector<std::vector<float>> after = {znas::cuda::download(*nudged, 0),
+                                                   znas::cuda::download(*nudged, 1)};
+    const bool whole = shapes[0].height == 2 * shapes[1].height && shapes[0].width == 2 * shapes[1].width;
+    std::vector<znas::cuda::ResponseGram> of_both;
+    try {
+        of_both = znas::cuda::response_grams(*still, *nudged, {0, 1});
+    } catch (const std::invalid_argument&) {
+    }
+    if (of_both.size() != (whole ? 1U : 0U)) {
+        ++failures;
+        std::printf("FAILED response_grams on the GPU: pixels that are no whole fraction\n");
+    }
+    const std::size_t channels = at(shapes[0].channels);
+    for (std::size_t m = 0; m < masks.size(); ++m) {
+        std::vector<znas::Answer> answers;
+        for (std::size_t k = 0; k < 2; ++k) {
+            const std::size_t units = size_of(shapes[k]), pixels = units / channels;
+            const float* x = before[k].data() + m * kImages * units;
+            answers.push_back({x, after[k].data() + m * kImages * units, channels, at(shapes[k].height),
+                               at(shapes[k].width)});
+            std::vector<double> mean(channels), gram(channels * channels), alike(kImages * kImages);
+            znas::channel_gram(x, kImages, channels, pixels, mean.data(), gram.data(), znas::Isa::kReference);
+            std::vector<double> largest(channels);
+            for (std::size_t i = 0; i < kImages * units; ++i) {
+                double& of = largest[i / pixels % channels];
+                of = std::max(of, std::abs(static_cast<double>(x[i])));
+            }
+            const std::vector<double> one(1, 1), lengths = lengths_of(gram, channels);
+            expect_products(mean, of_channels[k].means.data() + m * channels, largest, one, "mean");
+            expect_products(gram, of_channels[k].gram.data() + m * gram.size(), lengths, lengths,
+                            "channel_gram");
+            znas::image_gram(x, kImages, units, alike.data(), znas::Isa::kReference);
+            const std::vector<double> sizes = lengths_of(alike, kImages);
+            expect_products(alike, of_images[k].data() + m * alike.size(), sizes, sizes, "image_gram");
+            for (std::size_t n = 0; n < kImages; ++n) {
+                double square = 0;
+                for (std::size_t u = n * units; u < (n + 1) * units; ++u) {
+                    const double a = answers[k].nudged[u] - x[u];
+                    square += a * a;
+                }
+                expect_products({square, square, -square}, of_answers[k].data() + (m * kImages + n) * 3,
+                                {square}, {1, 1, 1}, "answer_products");
+            }
+        }
+        const auto check_response = [&](const std::vector<znas::Answer>& pair,
+                                        const znas::cuda::ResponseGram& found) {
+            const auto expected = znas::response_grams(pair, kImages, znas::Isa::kReference)[0];
+            const auto own = znas::response_grams({pair[1], pair[1]}, kImages, znas::Isa::kReference)[0];
+            const std::vector<double> lengths = lengths_of(expected.energy, channels);
+            expect_products(expected.energy, found.energy.data() + m * expected.energy.size(), lengths,
+                            lengths, "energy");
+            expect_products(expected.cross, found.cross.data() + m * expected.cross.size(), lengths,
+                            lengths_of(own.energy, channels), "cross");
+        };
+        check_response({answers[1], answers[1]}, of_one);
+        if (whole) check_response(answers, of_both.at(0));
+    }
+}
+
 std::vector<Found> run_on_gpu(const std::shared_ptr<const Program>& program, const Masks& masks,
                               const std::vector<float>& images, const std::vector<int>& kept,
                               const std::vector<int>& wanted, const std::int64_t* labels) {
@@ -272,7 +377,7 @@ std::vector<Found> run_on_gpu(const std::shared_ptr<const Program>& program, con
     std::vector<float> slots;
     for (const auto& mask : masks) slots.insert(slots.end(), mask.begin(), mask.end());
     const auto count = static_cast<int>(masks.size());
-    auto found = znas::cuda::run(network, *there, slots.data(), count, !wanted.empty(), labels);
+    auto found = znas::cuda::run(network, *there, slots, count, !wanted.empty(), labels);
     std::vector<Found> outputs;
     for (int m = 0; m < count; ++m) {
         const auto part = [&](const std::vector<float>& of_all) {
@@ -283,7 +388,9 @@ std::vector<Found> run_on_gpu(const std::shared_ptr<const Program>& program, con
         output.logits = part(found.logits);
         if (labels != nullptr) output.counted = found.counted.at(static_cast<std::size_t>(m));
         output.pooled = part(found.pooled);
-        for (const auto& site : found.features) output.features.push_back(part(site));
+        for (std::size_t site = 0; site < kept.size(); ++site) {
+            output.features.push_back(part(znas::cuda::download(*found.features, static_cast<int>(site))));
+        }
         if (!found.means.empty()) {
             output.means = found.means[static_cast<std::size_t>(m)];
             output.variances = found.variances[static_cast<std::size_t>(m)];
@@ -322,7 +429,7 @@ std::vector<Executor> executors() {
 // those that are within rounding of zero.
 void check_codes(const Network& net, const Found& found, const std::vector<Naive>& expected, double tolerance,
                  const char* what) {
-    for (std::size_t s = 0; s < net.sites.size(); ++s) {
+    for (std::size_t s = 0; s < found.codes.size(); ++s) {
         const Codes& codes = *found.codes.at(s);
         const std::size_t words = codes.size() / kImages;
         for (int n = 0; n < kImages; ++n) {
@@ -369,11 +476,12 @@ void check_features(const Found& found, int n, const std::vector<std::vector<dou
 
 void check(const Network& net, const char* what) {
     const std::vector<float> images = images_of(net, 9);
-    const Masks masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-                         {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0, 1, 0},
-                         {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F, 0, 2},
-                         {0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0.5F},
-                         {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    // The last slot is read by nothing.
+    const Masks masks = {{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                         {0.5F, 0, 0.25F, 0, 2, 0, 0, 1, 0, 1, 0, 3},
+                         {0, 1, 0, 0, 0, 0, 0.5F, 0, 0.5F, 0, 2, 0},
+                         {0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0.5F, 1},
+                         {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
     std::vector<std::vector<Naive>> answers;  // per mask and image
     for (const auto& mask : masks) {
         auto& of_mask = answers.emplace_back();
@@ -408,6 +516,9 @@ void check(const Network& net, const char* what) {
         for (std::size_t m = 0; m < coded.size(); ++m) {
             check_codes(net, coded[m], answers[1 - m], executor.tolerance, executor.name.c_str());
         }
+#if ZNAS_CUDA
+        if (executor.name == "cuda") check_grams(program, masks, images, {2, 3});
+#endif
     }
 }
 
@@ -488,6 +599,79 @@ void check_sharing(const Network& net, const char* what) {
         if (executor.name == "cuda") continue;
         if (together[1].codes[0] != together[0].codes[0]) fail("codes of the same values are there twice");
         check_parts(*program, masks, what);
+    }
+}
+
+#if ZNAS_CUDA
+// Wherever memory ends, a run says so or gives what it gives with all of it, and nobody works on what was
+// given back. Only the emulated GPU heeds the variable.
+void check_full_memory(const Network& net) {
+    const std::vector<float> images = images_of(net, 13);
+    const Masks masks = {std::vector<float>(11, 1.0F), std::vector<float>(11, 0.5F)};
+    const auto program = std::make_shared<const Program>(net.values, net.head, net.sites,
+                                                         znas::cuda::layout(Precision::kFloat16));
+    const auto seen = [&] { return run_on_gpu(program, masks, images, {1}, {0, 1}, nullptr); };
+    const std::vector<Found> expected = seen();
+    int enough = 0;
+    for (std::size_t bytes = 1000; enough < 3; bytes += bytes / 16) {
+        setenv("ZNAS_EMULATED_GPU_BYTES", std::to_string(bytes).c_str(), 1);
+        try {
+            const std::vector<Found> found = seen();
+            ++enough;
+            if (std::equal(found.begin(), found.end(), expected.begin(), expected.end(), same)) continue;
+            ++failures;
+            std::printf("FAILED with %zu bytes: other results\n", bytes);
+        } catch (const znas::cuda::OutOfMemory&) {
+        }
+    }
+    unsetenv("ZNAS_EMULATED_GPU_BYTES");
+}
+#endif
+
+// What is no number stays none: in a max pool wherever its window has one, and behind a ReLU.
+void check_nan(int stride) {
+    std::mt19937 rng(3);
+    constexpr int kSide = 6, kChannels = 16, kY = 2, kX = 3;
+    const Shape whole{kChannels, kSide, kSide}, pooled{kChannels, kSide / stride, kSide / stride};
+    Network net;
+    net.values.push_back({Value::Kind::kImages, {3, kSide, kSide}, {}, false});
+    net.values.push_back(
+        {Value::Kind::kSum, whole, {product(0, kNoSlot, false, 1, 1, normal(rng, kChannels * 3, 1))}, false});
+    net.values.push_back(
+        {Value::Kind::kMaxPool,
+         pooled,
+         {{.kind = Term::Kind::kLinear, .source = 1, .kernel = 3, .stride = stride, .padding = 1}},
+         false});
+    net.values.push_back({Value::Kind::kSum,
+                          pooled,
+                          {{.kind = Term::Kind::kLinear, .source = 2, .values = normal(rng, kChannels, 1)}},
+                          false});
+    net.values.push_back({Value::Kind::kSum,
+                          pooled,
+                          {product(3, kNoSlot, true, 1, 1, normal(rng, kChannels * kChannels, 1))},
+                          false});
+    net.head = {{4}, false, 2, normal(rng, 2 * kChannels, 1)};
+    net.sites = {{3}, {4}};
+    std::vector<float> images = images_of(net, 5);
+    images[kY * kSide + kX] = std::numeric_limits<float>::quiet_NaN();
+    for (const Executor& executor : executors()) {
+        const auto program =
+            std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
+        const Found found = executor.run(program, {{1}}, images, {0, 1}, {}, nullptr).at(0);
+        for (const auto& values : found.features) {
+            for (int y = 0; y < pooled.height; ++y) {
+                for (int x = 0; x < pooled.width; ++x) {
+                    const bool expected = std::abs(y * stride - kY) <= 1 && std::abs(x * stride - kX) <= 1;
+                    for (int c = 0; c < kChannels; ++c) {
+                        const int at = (c * pooled.height + y) * pooled.width + x;
+                        if (std::isnan(values[static_cast<std::size_t>(at)]) == expected) continue;
+                        ++failures;
+                        std::printf("FAILED NaN on %s: stride %d, (%d, %d, %d)\n", executor.name.c_str(),
+                                    stride, c, y, x);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -578,6 +762,10 @@ int main(int count, char** arguments) {
     }
     check_moments(network({5, 10, 10}, 3, 1, true));
     check_counts(network({16, 10, 10}, 3, 1, false));
+    for (const int stride : {1, 2}) check_nan(stride);
+#if ZNAS_CUDA
+    if (znas::cuda::device_count() > 0) check_full_memory(network({3, 6, 6}, 3, 1, true));
+#endif
     if (failures == 0) std::puts("ok");
     return failures == 0 ? 0 : 1;
 }

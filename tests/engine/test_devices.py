@@ -197,6 +197,23 @@ def test_batched_passes_score_alike(places: int, images: Batch) -> None:
     assert seen == [{3, 4} if places == 1 else {2, 3}, {1}]  # as many batches for every device
 
 
+@pytest.mark.ours
+@pytest.mark.parametrize(
+    ("places", "count", "sizes"),
+    [(1, 11, {3, 2}), (1, 2, {2}), (2, 4, {2}), (3, 4, {2}), (4, 4, {1}), (1, 40, {3, 1})],
+)
+def test_threads_leave_masks_together(places: int, count: int, sizes: set[int], images: Batch) -> None:
+    """Though threads get none for it; every device has some."""
+
+    class Company(Batching):
+        fewest = 3
+
+    evaluator = Company(NB201, small(NB201), devices=["cpu"] * places, threads=8)
+    masks = np.random.default_rng(0).random((count, *NB201.shape), dtype=np.float32)
+    evaluator.evaluate(masks, score="accuracy", environments=[Environment(3, "gaussian", images[:2])])
+    assert {size for size, _ in evaluator.sizes} == sizes
+
+
 def test_a_batched_pass_names_the_mask_that_overflows(images: Batch) -> None:
     masks = np.stack([NB201.mixture(), NB201.mixture() * np.float32(1e30)])
     with pytest.raises(NonFiniteScoreError, match=r"not finite under the mask \[\[2\.0+\d*e\+29"):

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from tests.conftest import SPACES, backends, small
 from znas_engine.backends import BACKENDS, can_run, choose_backend, get_backend
+from znas_engine.backends.checks import supernet_of
 from znas_engine.data import Batch, load
 from znas_engine.environment import Environment, draw_environments
 from znas_engine.errors import InvalidValueError
@@ -164,3 +166,33 @@ def test_weights_are_the_same_in_another_process() -> None:
         for k in range(2)
     }
     assert len(seen) == 1
+
+
+def test_a_supernet_is_built_once() -> None:
+    macro = small(NB201)
+    first = supernet_of(NB201, macro)
+    assert supernet_of(NB201, replace(macro)) is first
+    other = supernet_of(NB201, replace(macro, channels=8))
+    assert other != first
+    assert supernet_of(NB201, macro) == first
+    assert supernet_of(SPACES["darts"], small(SPACES["darts"])) != first
+
+
+def test_an_environment_is_lowered_once_by_norm(images: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its passes hand out, and in whichever precision: for calibration and under what it found."""
+    native, made = pytest.importorskip("znas_engine.backends.native"), []
+
+    def lowering(*arguments: Any) -> Any:
+        made.append(arguments)
+        return right(*arguments)
+
+    right = native.Lowering
+    monkeypatch.setattr(native, "Lowering", lowering)
+    backend = native.Native(NB201, small(NB201))
+    environments = [Environment(seed, "gaussian", images[:4]) for seed in (3, 4)]
+    masks = NB201.mixture()[None]
+    for count, environment in enumerate(environments, 1):
+        for reads in ("codes", "pooled"):
+            backend.observe(masks, environment, reads=[reads])
+        backend.in_float32().observe(masks, environment)
+        assert len(made) == 2 * count

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.conftest import SPACES, small
 from tests.engine.twin import CELLS, double, maps, twin
@@ -18,8 +19,9 @@ from znas_engine.data import Batch
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.scores import Observation, StaticScore, get_score
 from znas_engine.scores.curvature import Curvature, angles
-from znas_engine.scores.log_det import RIDGE, LogDet, log_determinant
-from znas_engine.scores.participation import participation_ratio
+from znas_engine.scores.features import answer_products
+from znas_engine.scores.log_det import RIDGE, LogDet
+from znas_engine.scores.participation import Participation
 from znas_engine.scores.probes import GAUSSIAN_HE
 from znas_engine.scores.trainability import EPSILON, gain
 from znas_engine.spaces import Mask
@@ -43,6 +45,10 @@ def value(space: str, score: str, environment: Environment, backend: str = "nati
 # --- participation ---
 
 
+def participation_ratio(x: NDArray[np.float32]) -> float:
+    return float(np.exp(Participation()([Observation(features=(x, x))])))
+
+
 @given(seed=st.integers(0, 2**32), channels=st.integers(2, 9))
 def test_participation_by_the_eigenvalues(seed: int, channels: int) -> None:
     rng = np.random.default_rng(seed)
@@ -63,6 +69,10 @@ def test_participation_of_one_direction_of_all_and_of_none() -> None:
 
 
 # --- log-determinant ---
+
+
+def log_determinant(x: NDArray[np.float32]) -> float:
+    return LogDet()([Observation(features=(x, x))])
 
 
 @given(seed=st.integers(0, 2**32), images=st.integers(2, 8))
@@ -99,15 +109,20 @@ def test_log_det_weighs_deep_cells_more() -> None:
 # --- curvature ---
 
 
+def angles_between(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    (products,) = answer_products([0 * a], [a], [0 * b], [b])
+    return angles(products)
+
+
 @given(degrees=st.floats(0, 180), seed=st.integers(0, 2**32))
 def test_angles(degrees: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     q, _ = np.linalg.qr(rng.standard_normal((12, 2)))
     turn = np.radians(degrees)
     a, b = 3 * q[:, 0], 0.1 * (np.cos(turn) * q[:, 0] + np.sin(turn) * q[:, 1])
-    found = angles(a.reshape(1, 3, 2, 2).astype("f4"), b.reshape(1, 3, 2, 2).astype("f4"))
+    found = angles_between(a.reshape(1, 3, 2, 2).astype("f4"), b.reshape(1, 3, 2, 2).astype("f4"))
     assert found[0] == pytest.approx(turn, abs=2e-3)
-    assert angles(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32))[0] == 0
+    assert angles_between(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32))[0] == 0
 
 
 @pytest.mark.parametrize("space", SPACE_NAMES)
@@ -122,7 +137,7 @@ def test_curvature_by_automatic_differentiation(space: str, images: Batch) -> No
         for at in (x, x + step / 2)
     ]
     expected = np.mean(
-        [angles(a.detach().numpy(), b.detach().numpy()) for a, b in zip(*tangents, strict=True)]
+        [angles_between(a.detach().numpy(), b.detach().numpy()) for a, b in zip(*tangents, strict=True)]
     )
     assert value(space, "curvature", environment) == pytest.approx(float(expected), rel=0.03)
 

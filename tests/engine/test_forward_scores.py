@@ -33,9 +33,9 @@ from znas_engine.scores import (
     get_score,
     get_scores,
 )
-from znas_engine.scores.entropy import spectrum_entropy
+from znas_engine.scores.codes import unit_patterns
+from znas_engine.scores.entropy import Entropy
 from znas_engine.scores.isometry import FLOOR, RIDGE, jacobian_gain
-from znas_engine.scores.patterns import unit_patterns
 from znas_engine.scores.probes import GAUSSIAN, GAUSSIAN_NUDGED, NUDGE, NUDGED, direction
 from znas_engine.spaces.nasbench201 import NasBench201Genotype
 from znas_engine.spaces.nasbench201.isomorphism import CONSTANT, canonical, classes
@@ -221,6 +221,10 @@ def test_entropy_and_its_growth_by_numpy_covariance(space: str, images: Batch) -
     assert value(space, "entropy", environment) == pytest.approx(sum(entropies), rel=1e-4)
     steps = [after - before for before, after in itertools.pairwise(entropies)]
     assert value(space, "entropy_growth", environment) == pytest.approx(min(steps), rel=1e-3, abs=1e-4)
+
+
+def spectrum_entropy(x: NDArray[np.float32]) -> float:
+    return Entropy()([Observation(features=(x, x))])
 
 
 @given(seed=st.integers(0, 2**32), channels=st.integers(1, 9))

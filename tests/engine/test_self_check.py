@@ -18,6 +18,7 @@ from znas_engine import gpu as gpu_module
 from znas_engine.backends import get_backend, missing, native, self_check
 from znas_engine.backends.checks import LOGIT_TOLERANCE, scales
 from znas_engine.backends.native_cuda import CudaPass
+from znas_engine.backends.native_cuda_stored import CudaCodes
 from znas_engine.backends.passes import MaskedPass
 from znas_engine.data import load
 from znas_engine.environment import Environment
@@ -226,4 +227,17 @@ class TestNativeCuda:
         )
         assert re.search(
             r"a bfloat16 logit .* 'mixture' is wrong by .* where the largest is .*, 0.047 of", line
+        )
+
+    @pytest.mark.usefixtures("card")
+    def test_a_gpu_that_counts_codes_wrong_ends_the_search(
+        self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        right = CudaCodes.agreements_there
+        monkeypatch.setattr(CudaCodes, "agreements_there", lambda self: right(self) + 1)
+        code, out, err = searched(capfd)
+        assert (code, out) == (2, "")
+        (line,) = err.strip().splitlines()
+        assert re.search(
+            r"counts activation codes otherwise than the CPU: images under the mask 'mixture' ", line
         )

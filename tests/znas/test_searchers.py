@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SMALL, small
+from tests.znas.functions import functions
 from znas import priors
 from znas.costs.counts import flops
 from znas.costs.live import live
@@ -120,6 +121,10 @@ def test_classes_are_a_partition() -> None:
     assert len(set(forms)) == len(forms)
     for members in classes():
         assert len({NB201.admits(NB201.mask(cell)) for cell in members}) == 1
+
+
+def test_functions_in_the_file_are_those_of_the_form() -> None:
+    assert list(NB201.functions()) == functions()
 
 
 # --- searchers on a known score ---

@@ -37,17 +37,17 @@ class Carver {
 // Some masks over all images.
 class Group {
   public:
-    Group(const Network& network, const Stream& stream, const Images& images, const float* masks, int count,
-          bool keeps)
+    Group(const Network& network, const Stream& stream, const Images& images, std::span<const float> masks,
+          int count)
         : network_(network),
           plan_(network.plan),
           stream_(stream),
           images_(images),
           masks_(count),
-          slots_(masks, masks + at(count) * at(network.slots)) {
+          columns_(static_cast<int>(masks.size()) / count),
+          slots_(masks.begin(), masks.end()) {
         for (int m = 0; m < count; ++m) {
-            const std::vector<std::uint8_t> left =
-                plan_.flags_under(slots_.data() + at(m) * at(network.slots));
+            const std::vector<std::uint8_t> left = plan_.flags_under(slots_.data() + at(m) * at(columns_));
             flags_.insert(flags_.end(), left.begin(), left.end());
         }
         // What is the same under every mask is there if one of them needs it.
@@ -57,7 +57,7 @@ class Group {
                 flags_[at(plan_.steps[s].flag)] |= flags_[at(m * plan_.flags + plan_.steps[s].flag)];
             }
         }
-        place(keeps);
+        place();
         memory_ = workspaces().borrow(stream, size_);
     }
     // What was queued may still use the memory.
@@ -68,13 +68,15 @@ class Group {
     Group(const Group&) = delete;
     Group& operator=(const Group&) = delete;
 
-    void run(std::uint16_t* codes) {
+    // Codes and features of these masks go there; null where nobody asks.
+    void run(std::uint16_t* codes, float* features) {
         Pass pass = described();
         copy_to_device(std::span<const float>(slots_), get<float>(mask_), stream_);
         copy_to_device(std::span<const std::uint8_t>(flags_), get<std::uint8_t>(flag_), stream_);
         clear(exponent_, at(masks_) * at(network_.values()) * sizeof(std::int32_t));
         if (network_.layout == &kFloat16Layout) choose_range(pass);
         pass.codes = codes;
+        pass.features = features;
         if (network_.layout == &kFloat16Layout) {
             forward<Float16>(pass);
         } else if (network_.layout == &kBFloat16Layout) {
@@ -100,18 +102,8 @@ class Group {
         fetch(logits, get<float>(logits_),
               at(masks_) * at(images_.count) * at(plan_.program->head().classes));
     }
-    void copy_out(float* pooled, const std::vector<float*>& features) {
-        const std::size_t images = at(masks_) * at(images_.count);
-        fetch(pooled, get<float>(pooled_), images * at(plan_.features));
-        Offset first = 0;
-        for (std::size_t site = 0; site < features.size(); ++site) {
-            const Offset floats = plan_.kept_sizes[site] * at(images_.count);
-            for (int m = 0; m < masks_; ++m) {
-                fetch(features[site] + floats * at(m),
-                      get<float>(features_) + plan_.kept_floats * at(images_.count) * at(m) + first, floats);
-            }
-            first += floats;
-        }
+    void copy_out(float* pooled) {
+        fetch(pooled, get<float>(pooled_), at(masks_) * at(images_.count) * at(plan_.features));
         copy_to_host(get<float>(moments_), at(masks_) * plan_.moment_floats, moment_values_, stream_);
     }
     void wait() const { stream_.wait(); }
@@ -146,7 +138,7 @@ class Group {
     }
 
   private:
-    void place(bool keeps) {
+    void place() {
         const std::size_t count = at(images_.count), masks = at(masks_), values = at(network_.values());
         Carver carver;
         mask_ = carver.take<float>(slots_.size());
@@ -164,8 +156,6 @@ class Group {
         pooled_ = carver.take<float>(masks * count * at(plan_.features));
         logits_ = carver.take<float>(masks * count * at(plan_.program->head().classes));
         counts_ = carver.take<Count>(masks);
-        keeps_ = keeps;
-        features_ = carver.take<float>(keeps ? masks * count * plan_.kept_floats : 0);
         size_ = carver.size();
     }
 
@@ -202,7 +192,6 @@ class Group {
         pass.shared = get<char>(shared_);
         pass.own = get<char>(own_);
         pass.image_codes = plan_.code_entries;
-        pass.features = keeps_ ? get<float>(features_) : nullptr;
         pass.mask_features = plan_.kept_floats * at(images_.count);
         pass.moments = get<float>(moments_);
         pass.mask_moments = plan_.moment_floats;
@@ -215,11 +204,10 @@ class Group {
         pass.images = images_.probed->data();
         pass.count = std::min(images_.count, kProbed);
         pass.largest = get<std::int32_t>(largest_);
-        pass.features = nullptr;
         forward<BFloat16>(pass);
         check(choose_exponents(pass, network_.waves.data(), static_cast<int>(plan_.waves.size()),
-                               network_.reads.data(), network_.shared.data(), get<float>(mask_),
-                               network_.slots, get<std::int32_t>(exponent_), stream_),
+                               network_.reads.data(), network_.shared.data(), get<float>(mask_), columns_,
+                               get<std::int32_t>(exponent_), stream_),
               "choose_exponents");
     }
 
@@ -249,8 +237,8 @@ class Group {
     void merge(const Resident<MergeChunk>& chunks, const Resident<MergeTerm>& terms, const Merge& of,
                void* merged) const {
         check(Kernels<P>::merge(chunks.data(), of.chunks.size(), terms.data(), network_.base.data(),
-                                get<float>(mask_), network_.slots, get<std::int32_t>(exponent_),
-                                network_.values(), masks_, of.size, merged, stream_),
+                                get<float>(mask_), columns_, get<std::int32_t>(exponent_), network_.values(),
+                                masks_, of.size, merged, stream_),
               "merge");
     }
 
@@ -259,42 +247,48 @@ class Group {
     const Stream& stream_;
     const Images& images_;
     int masks_;
-    std::vector<float> slots_;
+    int columns_;               // of a mask
+    std::vector<float> slots_;  // [masks, columns]
     std::vector<std::uint8_t> flags_;
     Offset mask_ = 0, flag_ = 0, exponent_ = 0, largest_ = 0, weights_ = 0, vectors_ = 0, shared_ = 0,
-           own_ = 0, moments_ = 0, partial_ = 0, pooled_ = 0, logits_ = 0, counts_ = 0, features_ = 0;
-    bool keeps_ = false;
+           own_ = 0, moments_ = 0, partial_ = 0, pooled_ = 0, logits_ = 0, counts_ = 0;
     std::size_t size_ = 0;
     std::unique_ptr<Resident<char>> memory_;
     std::vector<float> moment_values_;
     std::vector<Count> counted_;
 };
 
-// Room for the codes, if need be that of workspaces which nobody uses.
-std::shared_ptr<Codes> codes_of(const std::shared_ptr<const Network>& network, const Stream& stream,
-                                int masks, int images) {
+// Room for codes or features, if need be that of workspaces which nobody uses.
+template <class Kept>
+std::shared_ptr<Kept> room_for(const std::shared_ptr<const Network>& network, const Stream& stream, int masks,
+                               int images) {
     try {
-        return std::make_shared<Codes>(network, stream, masks, images);
+        return std::make_shared<Kept>(network, stream, masks, images);
     } catch (const OutOfMemory&) {
         workspaces().forget_idle(network->device);
-        return std::make_shared<Codes>(network, stream, masks, images);
+        return std::make_shared<Kept>(network, stream, masks, images);
     }
 }
 
 // As many masks as memory has room for.
-int group_size(const Network& network, const Images& images, int masks) {
+int group_size(const Network& network, const Images& images) {
     std::size_t free = 0, total = 0;
     check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     const std::size_t fitting =
         free / kShare / std::max<std::size_t>(Group::bytes_per_mask(network, images.count), 1);
-    return static_cast<int>(std::clamp<std::size_t>(fitting, 1, std::min(at(masks), kMostMasks)));
+    return static_cast<int>(std::clamp<std::size_t>(fitting, 1, kMostMasks));
 }
 
 }  // namespace
 
-Output run(const std::shared_ptr<const Network>& network, const Images& images, const float* masks, int count,
-           bool codes, const std::int64_t* labels) {
+Output run(const std::shared_ptr<const Network>& network, const Images& images, std::span<const float> masks,
+           int count, bool codes, const std::int64_t* labels) {
     if (images.plane.device() != network->device) throw Error("images and network are on different GPUs");
+    const std::size_t columns = count == 0 ? 0 : masks.size() / at(count);
+    if (count != 0 && columns < at(network->slots)) throw Error("masks lack entries that the network reads");
+    // Before the stream, which is waited for on the way out of an error.
+    std::shared_ptr<Codes> made;
+    std::shared_ptr<Features> kept;
     const Stream stream(network->device);
     const std::size_t all = at(count) * at(images.count);
     Output output;
@@ -306,27 +300,23 @@ Output run(const std::shared_ptr<const Network>& network, const Images& images, 
         output.logits.resize(all * classes);
     }
     output.pooled.resize(all * at(network->plan.features));
-    for (const Offset floats : network->plan.kept_sizes) output.features.emplace_back(all * floats);
-    std::shared_ptr<Codes> made;
-    if (codes) made = codes_of(network, stream, count, images.count);
-    int size = group_size(*network, images, count);
+    if (codes) made = room_for<Codes>(network, stream, count, images.count);
+    if (!network->plan.kept.empty()) kept = room_for<Features>(network, stream, count, images.count);
+    int size = group_size(*network, images);
     for (int first = 0; first < count;) {
         const int here = std::min(size, count - first);
         try {
             const std::size_t before = at(first) * at(images.count);
-            Group group(*network, stream, images, masks + at(first) * at(network->slots), here,
-                        !output.features.empty());
-            group.run(made == nullptr ? nullptr : made->entries.data() + before * network->plan.code_entries);
-            std::vector<float*> features;
-            for (std::size_t site = 0; site < output.features.size(); ++site) {
-                features.push_back(output.features[site].data() + before * network->plan.kept_sizes[site]);
-            }
+            Group group(*network, stream, images, masks.subspan(at(first) * columns, at(here) * columns),
+                        here);
+            group.run(made == nullptr ? nullptr : made->entries.data() + before * network->plan.code_entries,
+                      kept == nullptr ? nullptr : kept->floats.data() + at(first) * kept->mask_floats());
             if (truth) {
                 group.count(*truth);
             } else {
                 group.copy_logits(output.logits.data() + before * classes);
             }
-            group.copy_out(output.pooled.data() + before * at(network->plan.features), features);
+            group.copy_out(output.pooled.data() + before * at(network->plan.features));
             group.wait();
             group.hand_out_counts(output);
             group.hand_out_moments(output);
@@ -338,6 +328,7 @@ Output run(const std::shared_ptr<const Network>& network, const Images& images, 
         }
     }
     output.codes = std::move(made);
+    output.features = std::move(kept);
     return output;
 }
 

@@ -24,20 +24,29 @@ inline void check(cudaError_t error, const char* what) {
     throw Error(text);
 }
 
-// The calling thread works on this device until the end of the object; others in the process may have chosen
-// another one for it.
-class OnDevice {
+// The calling thread's device, which it has again at the end of the object: others in the process may have
+// chosen it.
+class DeviceKept {
   public:
-    explicit OnDevice(int device) {
-        cudaGetDevice(&before_);
-        check(cudaSetDevice(device), "cudaSetDevice");
+    DeviceKept() { cudaGetDevice(&before_); }
+    ~DeviceKept() {
+        cudaSetDevice(before_);
+        cudaGetLastError();  // or the next launch would be blamed for it
     }
-    ~OnDevice() { cudaSetDevice(before_); }
-    OnDevice(const OnDevice&) = delete;
-    OnDevice& operator=(const OnDevice&) = delete;
+    DeviceKept(const DeviceKept&) = delete;
+    DeviceKept& operator=(const DeviceKept&) = delete;
 
   private:
     int before_ = 0;
+};
+
+// The calling thread works on this device until the end of the object.
+class OnDevice {
+  public:
+    explicit OnDevice(int device) { check(cudaSetDevice(device), "cudaSetDevice"); }
+
+  private:
+    DeviceKept kept_;
 };
 
 // Per device, streams that no call uses at the moment and a pool of memory of our own: what other libraries
@@ -62,6 +71,15 @@ class Devices {
         const std::lock_guard guard(lock_);
         idle_[device].push_back(stream);
     }
+    // What this thread gave back to the pool goes on to the device, but for so many bytes; the pool waits
+    // with that until somebody waits for a stream. Where it fails, see ~Resident.
+    void trim(int device, std::uint64_t kept) {
+        const std::lock_guard guard(lock_);
+        const DeviceKept before;
+        if (pools_[device] == nullptr || cudaSetDevice(device) != cudaSuccess) return;
+        cudaStreamSynchronize(cudaStreamPerThread);
+        cudaMemPoolTrimTo(pools_[device], kept);
+    }
     cudaMemPool_t pool(int device) {
         const std::lock_guard guard(lock_);
         auto& pool = pools_[device];
@@ -78,9 +96,9 @@ class Devices {
         return pool;
     }
 
-  private:
     static constexpr std::uint64_t kKept = std::uint64_t{1} << 30;  // bytes that are not handed back at once
 
+  private:
     std::mutex lock_;
     std::map<int, std::vector<cudaStream_t>> idle_;
     std::map<int, cudaMemPool_t> pools_;
@@ -149,10 +167,8 @@ class Resident {
     }
     ~Resident() {
         // Nothing to be done where that fails: the GPU is lost, or the process ends and the driver is gone.
-        int before = 0;
-        cudaGetDevice(&before);
+        const DeviceKept kept;
         if (cudaSetDevice(device_) == cudaSuccess) cudaFreeAsync(data_, cudaStreamPerThread);
-        cudaSetDevice(before);
     }
     Resident(const Resident&) = delete;
     Resident& operator=(const Resident&) = delete;
@@ -192,6 +208,7 @@ class Workspaces {
     void forget_idle(int device) {
         const std::lock_guard guard(lock_);
         idle_[device].clear();
+        devices().trim(device, 0);
     }
     void enter(int device) {
         const std::lock_guard guard(lock_);
@@ -199,7 +216,9 @@ class Workspaces {
     }
     void leave(int device) {
         const std::lock_guard guard(lock_);
-        if (--networks_[device] == 0) idle_[device].clear();
+        if (--networks_[device] > 0) return;
+        idle_[device].clear();
+        devices().trim(device, Devices::kKept);
     }
 
   private:

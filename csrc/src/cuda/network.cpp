@@ -19,13 +19,16 @@ Images::Images(const Network& network, const Stream& stream, const float* images
     const std::size_t floats = at(count) * at(shape.channels) * at(shape.height) * at(shape.width);
     const Resident<float> pixels(stream, std::span<const float>(images, floats));
     const Plane out = network.images_plane();
+    const int few = std::min(count, kProbed);
+    // Before there is work that a full memory would leave behind.
+    if (network.layout == &kFloat16Layout) {
+        probed = std::make_unique<Resident<char>>(stream, out.bytes * at(few));
+    }
     const auto load = network.layout == &kFloat16Layout    ? Kernels<Float16>::load_images
                       : network.layout == &kBFloat16Layout ? Kernels<BFloat16>::load_images
                                                            : Kernels<Float32>::load_images;
     check(load(pixels.data(), count, shape.channels, out, plane.data(), stream), "load_images");
-    if (network.layout == &kFloat16Layout) {
-        const int few = std::min(count, kProbed);
-        probed = std::make_unique<Resident<char>>(stream, out.bytes * at(few));
+    if (probed != nullptr) {
         check(Kernels<BFloat16>::load_images(pixels.data(), few, shape.channels, out, probed->data(), stream),
               "load_images");
     }
@@ -42,6 +45,11 @@ int capability(int device) {
     check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "compute capability");
     check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "compute capability");
     return 10 * major + minor;
+}
+
+void make_ready(int device) {
+    const Stream stream(device);
+    devices().pool(device);
 }
 
 const native::Layout& layout(Precision precision) {

@@ -73,7 +73,7 @@ class Network {
     Resident<HeadSource> head;
     Resident<int> head_values;
     Resident<float> head_weights;
-    int slots;  // of a mask
+    int slots;  // that are read, of a mask
 
   private:
     template <class T>
@@ -115,6 +115,18 @@ class Codes {
     std::shared_ptr<const Network> network;
     int masks, images;
     Resident<std::uint16_t> entries;  // [masks, images, entries of all coded values]
+};
+
+class Features {
+  public:
+    Features(std::shared_ptr<const Network> of, const Stream& stream, int masks, int images)
+        : network(std::move(of)), masks(masks), images(images), floats(stream, at(masks) * mask_floats()) {}
+
+    Offset mask_floats() const { return network->plan.kept_floats * at(images); }
+
+    std::shared_ptr<const Network> network;
+    int masks, images;
+    Resident<float> floats;  // [masks] of all kept sites: [images, channels, height, width] each
 };
 
 }  // namespace znas::cuda

@@ -89,13 +89,19 @@ __global__ void choose(const __grid_constant__ Pass pass, const Wave* waves, int
     }
 }
 
+__device__ bool is_read(const Pass& pass, const Moments& of, int mask) {
+    return pass.flags[mask * pass.mask_flags + of.flag] != 0;
+}
+
 // A block of threads per image (x), block of channels (y) and mask (z).
 template <class P>
-__global__ void moments_of_image(const __grid_constant__ Pass pass, Plane plane, double* partial) {
+__global__ void moments_of_image(const __grid_constant__ Pass pass, Moments of, double* partial) {
     __shared__ double sums[kThreads][4];
     __shared__ double squares[kThreads][4];
     const int image = static_cast<int>(blockIdx.x), block = static_cast<int>(blockIdx.y);
+    const Plane plane = of.plane;
     const int mask = static_cast<int>(blockIdx.z), size = plane.height * plane.width;
+    if (!is_read(pass, of, mask)) return;  // the whole block; nobody has written the plane
     const int four = static_cast<int>(threadIdx.x) % kFours;
     double sum[4] = {}, square[4] = {};
     const auto* pixels = plane_of<P>(pass, plane, mask, image) + block * size * kFours + four;
@@ -134,7 +140,8 @@ __global__ void moments_of_all(const __grid_constant__ Pass pass, Moments of, co
     const Offset c = thread_here(), mask = blockIdx.y;
     if (c >= channels) return;
     double total = 0, square = 0;
-    for (Offset n = 0; n < static_cast<Offset>(pass.count); ++n) {
+    const Offset images = is_read(pass, of, static_cast<int>(mask)) ? static_cast<Offset>(pass.count) : 0;
+    for (Offset n = 0; n < images; ++n) {
         const double* from = partial + ((mask * static_cast<Offset>(pass.count) + n) * channels + c) * 2;
         total += from[0];
         square += from[1];
@@ -272,7 +279,7 @@ cudaError_t Kernels<P>::measure(const Pass& pass, const Moments& moments, double
     const dim3 grid(static_cast<unsigned>(pass.count), static_cast<unsigned>(moments.plane.blocks),
                     static_cast<unsigned>(pass.masks));
     const cudaError_t error =
-        launch(moments_of_image<P>, grid, dim3(kThreads), stream, pass, moments.plane, partial);
+        launch(moments_of_image<P>, grid, dim3(kThreads), stream, pass, moments, partial);
     if (error != cudaSuccess) return error;
     const dim3 channels(blocks_for(moments.plane.blocks * kBlock), static_cast<unsigned>(pass.masks));
     return launch(moments_of_all, channels, dim3(kThreads), stream, pass, moments, partial);

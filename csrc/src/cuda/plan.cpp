@@ -561,7 +561,8 @@ class Planner {
                 plan_.normalised[at(wave)].push_back(n);
             }
             if (value(d.value).moments) {
-                plan_.moments.push_back({d.value, planes_[at(d.value)], moments.at(d.value), wave});
+                plan_.moments.push_back(
+                    {d.value, planes_[at(d.value)], moments.at(d.value), wave, step.flag});
             }
             plan_.steps.push_back(step);
             plan_.values.push_back(d.value);

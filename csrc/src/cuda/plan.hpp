@@ -130,6 +130,7 @@ struct Moments {
     Plane plane;
     Offset out;  // in floats from the first of a mask: mean, variance, 1 / sqrt(variance + epsilon)
     int wave;    // after which it is measured
+    int flag;    // of the step; where nobody reads the value, its moments are those of zeros
 };
 
 struct HeadSource {

@@ -16,7 +16,7 @@ from znas_engine.graph import Graph, Mixed
 from znas_engine.registry import called, hold_to
 from znas_engine.scores import ANSWERS, READS, ForwardScore, GradientScore, Score
 from znas_engine.scores.base import broken_promise
-from znas_engine.spaces import Mask, SearchSpace
+from znas_engine.spaces import Macro, Mask, SearchSpace
 
 #: How far a backend's logits may be from the torch reference's, relative to the reference's largest.
 #: bfloat16: four standard deviations of what rounding weights to 8 bits does in a row of 50 convolutions,
@@ -26,6 +26,8 @@ LOGIT_TOLERANCE = {"float32": 2e-4, "float16": 5e-3, "bfloat16": 4.7e-2}
 #: What is below this share of the mixture's is what rounding leaves of a difference: means that normalisation
 #: subtracts cancel exactly behind a cut chain.
 CANCELLED = 1e-2
+#: What `supernet_of` made last.
+_built: list[tuple[SearchSpace[Any], Macro, Graph]] = []
 
 
 def scales(values: Sequence[NDArray[np.float32]]) -> list[float]:
@@ -148,8 +150,21 @@ def check_environment(environment: Environment, graph: Graph) -> None:
         )
 
 
-def check_slots(graph: Graph, space: SearchSpace[Any]) -> Graph:
-    """`graph` itself, the space's supernet; PluginError where it has terms that no mask of the space has."""
+def supernet_of(space: SearchSpace[Any], macro: Macro) -> Graph:
+    """The space's supernet of that size; PluginError where it has terms that no mask of the space has.
+
+    A search asks for one several times, and the thousands of nodes of a large one take their time: the last
+    is not built again.
+    """
+    for known, size, graph in _built:
+        if known is space and size == macro:
+            return graph
+    made = _check_slots(space.supernet(macro), space)
+    _built[:] = [(space, macro, made)]
+    return made
+
+
+def _check_slots(graph: Graph, space: SearchSpace[Any]) -> Graph:
     edges, operations = space.shape
     for node in graph.nodes:
         for slot in node.slots if isinstance(node, Mixed) else ():

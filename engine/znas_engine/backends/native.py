@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
 from threading import local
@@ -53,14 +53,13 @@ class Native(Evaluator):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        #: The environment that was calibrated last, its weights and statistics: passes that hand out other
-        #: things are prepared one after another.
-        self._calibrated: list[tuple[Environment, Weight, Statistics]] = []
+        #: Of the environment that was prepared last: its passes are prepared one after another.
+        self._made: list[_Made] = []
         #: (norm, device) of which this process knows that the GPU computes them right.
         self._checked: set[tuple[str, str]] = set()
 
     def in_float32(self) -> Native:
-        """The same supernets on the same devices in float32, calibrated once for both."""
+        """The same supernets on the same devices in float32, drawn, calibrated and lowered once for both."""
         whole = Native(
             self.space,
             self.macro,
@@ -69,8 +68,13 @@ class Native(Evaluator):
             threads=self.threads,
             report=self.report,
         )
-        whole._calibrated = self._calibrated
+        whole._made = self._made
         return whole
+
+    def begin(self) -> None:
+        for device in self.devices:
+            if kind_of(device) == "cuda":
+                native_cuda.make_ready(device)
 
     def prepare(
         self, environment: Environment, *, norm: str, reads: frozenset[str], device: str
@@ -92,7 +96,7 @@ class Native(Evaluator):
         small = Native(self.space, macro, norm=norm, dtype=self.dtype, devices=[device], report=self.report)
         check_once(
             small,
-            lambda: small._network(environment, norm, frozenset(), device),
+            lambda: small._network(environment, norm, frozenset({"codes"}), device),
             environment,
             norm=norm,
             device=device,
@@ -101,16 +105,22 @@ class Native(Evaluator):
         )
 
     def _network(self, environment: Environment, norm: str, reads: frozenset[str], device: str) -> MaskedPass:
-        weight, statistics = self._calibrate(environment, norm, device)
+        if not (self._made and self._made[0].environment is environment):
+            self._made[:] = [_Made(environment)]
+        (made,) = self._made
         if kind_of(device) == "cuda":
-            return self._on_gpu(weight, statistics, self.dtype, reads, device)
-        lowering, program = self.lower(weight, statistics, dtype=self.dtype, target=fastest_isa())
+            return self._on_gpu(made, norm, self.dtype, reads, device)
+        lowering, program = self._lowered(made, norm, self.dtype, device)
         return CpuPass(self.graph, lowering, program, reads)
 
     def masks_together(self, reads: frozenset[str], images: int) -> int:
         if kind_of(self.devices[0]) == "cuda":
             return native_cuda.masks_together(reads, images)
         return sharing.masks_together(self.graph, reads, images) if self._shares else 1
+
+    @property
+    def fewest(self) -> int:
+        return native_cuda.FEWEST if kind_of(self.devices[0]) == "cuda" else 1
 
     def neighbours(self, masks: Mask) -> NDArray[np.intp]:
         return sharing.neighbours(masks) if self._shares else super().neighbours(masks)
@@ -120,47 +130,36 @@ class Native(Evaluator):
         """Whether masks of one call share work worth the company."""
         return kind_of(self.devices[0]) == "cpu" and sharing.shared(self.graph) >= sharing.WORTHWHILE
 
-    def lower(
-        self,
-        weight: Weight,
-        statistics: Statistics | None,
-        *,
-        dtype: str,
-        target: str,
-    ) -> tuple[Lowering, _core.Program]:
-        """The program of an environment with such weights, and how its values relate to the graph's.
+    def _lowered(self, made: _Made, norm: str, dtype: str, device: str) -> tuple[Lowering, _core.Program]:
+        """The program of an environment, and how its values relate to the graph's."""
+        if norm not in made.lowered:
+            statistics, builder = self._statistics(made, norm, device), _core.ProgramBuilder()
+            lowering = Lowering(self.graph, made.weight, statistics, self.space.shape, builder)
+            made.lowered[norm] = lowering, builder
+        lowering, builder = made.lowered[norm]
+        key = (norm, dtype, "cuda" if kind_of(device) == "cuda" else fastest_isa())
+        if key not in made.programs:
+            made.programs[key] = builder.build(precision=dtype, target=key[2])
+        return lowering, made.programs[key]
 
-        target: an instruction set, or "cuda".
-        """
-        builder = _core.ProgramBuilder()
-        lowering = Lowering(self.graph, weight, statistics, self.space.shape, builder)
-        return lowering, builder.build(precision=dtype, target=target)
-
-    def _calibrate(
-        self, environment: Environment, norm: str, device: str
-    ) -> tuple[Weight, Statistics | None]:
-        """The weights, and the statistics where they are frozen; measured in float32 whatever the dtype: a
-        pass rounds merged weights, calibration would round others and add an error of its own."""
+    def _statistics(self, made: _Made, norm: str, device: str) -> Statistics | None:
+        """Those that are frozen; measured in float32 whatever the dtype: a pass rounds merged weights,
+        calibration would round others and add an error of its own."""
         if norm == "batch":
-            return environment.weight, None
+            return None
         if norm == "identity":
-            return environment.weight, Statistics.identity(self.graph)
-        for known, weight, statistics in self._calibrated:
-            if known is environment:
-                return weight, statistics
-        weight = _drawn_once(environment)
-        statistics = self._measured(environment, weight, device)
-        self._calibrated[:] = [(environment, weight, statistics)]
-        return weight, statistics
+            return Statistics.identity(self.graph)
+        return self._measured(made, device)
 
-    def _measured(self, environment: Environment, weight: Weight, device: str) -> Statistics:
+    def _measured(self, made: _Made, device: str) -> Statistics:
         """Of the mixture on the first chunk of images."""
-        images = environment.batch.images[chunks(len(environment.batch.images))[0]]
+        images = made.environment.batch.images
+        images = images[chunks(len(images))[0]]
         if kind_of(device) == "cuda":
-            there = self._on_gpu(weight, None, "float32", frozenset(), device)
+            there = self._on_gpu(made, "batch", "float32", frozenset(), device)
             norms, moments = there.norms, there.statistics(self.space.mixture(), images)
         else:
-            lowering, program = self.lower(weight, None, dtype="float32", target=fastest_isa())
+            lowering, program = self._lowered(made, "batch", "float32", device)
             (found,) = program.compile(self.space.mixture()[None], []).run(images, [[]])
             norms, moments = lowering.norms, (found.means, found.variances)
         mixture = self.graph.live(self.space.mixture())
@@ -171,16 +170,29 @@ class Native(Evaluator):
                 statistics.variance[position] = np.array(variance, np.float32)
         return statistics
 
-    def _on_gpu(
-        self,
-        weight: Weight,
-        statistics: Statistics | None,
-        dtype: str,
-        reads: frozenset[str],
-        device: str,
-    ) -> CudaPass:
-        lowering, program = self.lower(weight, statistics, dtype=dtype, target="cuda")
-        return CudaPass(self.graph, lowering, program, reads, number_of(device))
+    def _on_gpu(self, made: _Made, norm: str, dtype: str, reads: frozenset[str], device: str) -> CudaPass:
+        lowering, program = self._lowered(made, norm, dtype, device)
+        maps = Maps.of(self.graph, lowering, reads)
+        key = (norm, dtype, device, *maps.sites)
+        if key not in made.networks:
+            made.networks[key] = native_cuda.network(program, maps, device)
+        return CudaPass(self.graph, lowering, maps, made.networks[key], reads, number_of(device))
+
+
+class _Made:
+    """What was made of an environment, each of it once: passes that hand out other things, and the same
+    supernet in another precision, have it in common.
+
+    lowered: by norm. programs: by norm, precision and instruction set, or "cuda". networks: by norm,
+    precision, device and sites.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.weight = _drawn_once(environment)
+        self.lowered: dict[str, tuple[Lowering, _core.ProgramBuilder]] = {}
+        self.programs: dict[tuple[str, str, str], _core.Program] = {}
+        self.networks: dict[tuple[Hashable, ...], _core.CudaNetwork] = {}
 
 
 def _compiled_digest() -> str:
@@ -189,7 +201,7 @@ def _compiled_digest() -> str:
 
 
 def _drawn_once(environment: Environment) -> Weight:
-    """The environment's weights; calibration and the passes after it read the same."""
+    """The environment's weights; whatever reads them reads the same."""
     drawn: dict[str, NDArray[np.float32]] = {}
 
     def weight(node: Any) -> NDArray[np.float32]:

@@ -11,9 +11,8 @@ sums alone. Where something else reads one of these two, a sum copies it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +42,7 @@ NO_SOURCE = -1
 TOGETHER = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Term:
+class _Term(NamedTuple):
     """What a virtual node adds to the sum that reads it."""
 
     kind: TermKind
@@ -60,13 +58,13 @@ class _Term:
     shift: int = 0
 
     def scaled(self, scale: Vector) -> _Term:
-        return replace(self, values=self.values * scale.reshape(-1, *[1] * (self.values.ndim - 1)))
+        return self._replace(values=self.values * scale.reshape(-1, *[1] * (self.values.ndim - 1)))
 
     def moved(self, begin: int, channels: int) -> _Term:
         """A product that gives the channels from `begin` on of a sum of so many, nothing for the others."""
         whole = np.zeros((channels, *self.values.shape[1:]), np.float32)
         whole[begin : begin + len(self.values)] = self.values
-        return replace(self, values=whole)
+        return self._replace(values=whole)
 
 
 class Lowering:
@@ -234,7 +232,7 @@ class Lowering:
             for term in self._operand(j):
                 if slot is not None:
                     assert term.slot == NO_SLOT
-                    term = replace(term, slot=int(np.ravel_multi_index(slot, self.masks)))
+                    term = term._replace(slot=slot[0] * self.masks[1] + slot[1])
                 found.append(term)
         return found
 

@@ -42,10 +42,12 @@ class Maps:
 
     def named(self, found: Sequence[Map]) -> dict[str, Any]:
         """found: the values, float32 [n, C, H, W] each -> as `Observation` has them."""
-        last = None if self.unpooled is None else found[self.unpooled]
-        if last is not None and self.rectified:
-            last = np.maximum(last, 0)
+        last = None if self.unpooled is None else self.rectify(found[self.unpooled])
         return {"features": tuple(found[: self.features]), "unpooled": last}
+
+    def rectify(self, last: Map) -> Map:
+        """What the classifier averages, of the value that it reads."""
+        return np.maximum(last, 0) if self.rectified else last
 
 
 def variances(

@@ -20,7 +20,8 @@ from znas_engine.graph import Graph
 from znas_engine.promises import Calling, calling
 from znas_engine.registry import called, where_is
 from znas_engine.scores import ForwardScore, GradientScore, Observation, Probe, Score, StaticScore
-from znas_engine.scores.codes import joined
+from znas_engine.scores import codes as code_sites
+from znas_engine.scores import features as maps
 from znas_engine.spaces import Mask, SearchSpace
 from znas_engine.supernet.normalisation import chunks
 
@@ -105,8 +106,8 @@ class View:
                 seen = [self.run(mask, images) for mask in masks]
         if len(images) == len(self.images):
             return seen
-        # Or a device would hold the codes of all images, however few go through together.
-        return [replace(each, codes=each.codes.on_host()) for each in seen]
+        # Or a device would hold the codes and features of all images, however few go through together.
+        return [replace(each, codes=each.codes.on_host(), features=tuple(each.features)) for each in seen]
 
     @property
     def _asked(self) -> Labels | None:
@@ -122,12 +123,8 @@ class View:
                 + ("norm=calibrated" if self.dtype != "float16" else "dtype=bfloat16")
                 + " keeps activations in range"
             )
-        codes = joined([part.codes for part in parts])
+        codes = code_sites.joined([part.codes for part in parts])
         pooled = [part.pooled for part in parts if part.pooled is not None]
-        features = tuple(
-            np.concatenate(maps) if len(maps) > 1 else maps[0]
-            for maps in zip(*(part.features for part in parts), strict=True)
-        )
         unpooled = [part.unpooled for part in parts if part.unpooled is not None]
         variances = tuple(
             np.stack(of_one).mean(0) for of_one in zip(*(part.variances for part in parts), strict=True)
@@ -141,7 +138,7 @@ class View:
             codes=codes,
             pooled=np.concatenate(pooled) if pooled else None,
             unpooled=np.concatenate(unpooled) if unpooled else None,
-            features=features,
+            features=maps.joined([part.features for part in parts]),
             variances=variances,
             classes=self.classes,
             correct=sum(counts) if counts else None,
@@ -195,10 +192,12 @@ class Measure:
         """All scores of one mask. ahead: those that are known already."""
         found: list[Any] = []  # a score may be anybody's
         for score, foreign, rule, known in zip(self.scores, self.calling, self.rules, ahead, strict=True):
-            with foreign:
-                value: Any = rule(mask, seen) if known is None else known
+            value: Any = known
+            if known is None:
+                with foreign:
+                    value = rule(mask, seen)
             found.append(value)
-            if not isinstance(value, Real):
+            if known is None and not isinstance(value, Real):
                 raise InvalidValueError(
                     f"{called('score', score)} must return a number but returned {briefly(value)}, "
                     f"{type(value).__name__}"

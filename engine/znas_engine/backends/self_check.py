@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from znas_engine.backends.checks import LOGIT_TOLERANCE, scales
-from znas_engine.backends.passes import Images, MaskedPass
+from znas_engine.backends.passes import BatchedPass, Images, MaskedPass
 from znas_engine.backends.rounding import rounded, tolerance
 from znas_engine.data import load
 from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import DeviceError
 from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
+from znas_engine.scores import DeviceCodes, Observation
 from znas_engine.spaces import Macro, Mask, SearchSpace, resize
 from znas_engine.storage import load_or_build
 
@@ -50,7 +51,8 @@ def check_once(
     made_by: versions that its answer depends on; newer ones supersede what was found with older ones.
 
     Raises:
-        DeviceError: logits differ by more than `rounding.tolerance`; nothing is remembered.
+        DeviceError: logits differ by more than `rounding.tolerance`, or codes that the device keeps agree
+            more or less often there than on the processor; nothing is remembered.
     """
     card = gpu(device)
     key = {
@@ -135,15 +137,33 @@ def _compare(
     most: float,
     who: str,
 ) -> float:
-    """The largest error of a logit, relative to its mask's `scales`; DeviceError above `most`."""
+    """The largest error of a logit, relative to its mask's `scales`; DeviceError above `most`, or where codes
+    are counted wrong."""
     worst = 0.0
-    for (kind, mask), expected, scale in zip(kinds.items(), right, scales(right), strict=True):
-        error = float(np.abs(network(mask, images).logits - expected).max())
+    seen = _seen(network, np.stack([*kinds.values()]), images)
+    for kind, there, expected, scale in zip(kinds, seen, right, scales(right), strict=True):
+        error = float(np.abs(there.logits - expected).max())
         if not error <= most * scale:  # NaN is an error too
             raise DeviceError(
                 f"{who} computes something else than the CPU: a {dtype} logit under the mask {kind!r} "
                 f"is wrong by {error:.2e} where the largest is {scale:.2e}, "
                 f"{most:.2g} of that are allowed; use --device cpu"
             )
+        if isinstance(there.codes, DeviceCodes) and not _counts_right(there.codes):
+            raise DeviceError(
+                f"{who} counts activation codes otherwise than the CPU: images under the mask {kind!r} do "
+                "not agree as often as their codes do; use --device cpu"
+            )
         worst = max(worst, error / scale if scale else 0.0)
     return worst
+
+
+def _seen(network: MaskedPass, masks: Mask, images: Images) -> list[Observation]:
+    """Of all masks at once where the pass takes many, as in a search."""
+    if isinstance(network, BatchedPass):
+        return network.batch(masks, images)
+    return [network(mask, images) for mask in masks]
+
+
+def _counts_right(codes: DeviceCodes) -> bool:
+    return np.array_equal(codes.agreements_there(), codes.on_host().agreements())

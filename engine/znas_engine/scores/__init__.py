@@ -20,6 +20,7 @@ from znas_engine.scores.base import (
     broken_promise,
 )
 from znas_engine.scores.codes import Codes, CodeSite, DeviceCodes, HostCodes
+from znas_engine.scores.features import ChannelProducts, DeviceFeatures, Features
 
 __all__ = [
     "ANSWERS",
@@ -27,9 +28,12 @@ __all__ = [
     "NO_LOGITS",
     "READS",
     "SCORES",
+    "ChannelProducts",
     "CodeSite",
     "Codes",
     "DeviceCodes",
+    "DeviceFeatures",
+    "Features",
     "ForwardScore",
     "GradientScore",
     "HostCodes",

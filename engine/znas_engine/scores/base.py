@@ -15,6 +15,7 @@ from znas_engine.environment import Environment
 from znas_engine.errors import briefly
 from znas_engine.graph import Graph
 from znas_engine.scores.codes import Codes, HostCodes
+from znas_engine.scores.features import Features
 from znas_engine.supernet.initialisation import FAMILIES
 from znas_engine.supernet.normalisation import NORMS
 
@@ -43,10 +44,10 @@ class Observation:
 
     logits: float32 [N, classes], or NO_LOGITS. labels: int64 [N] or None. codes: per site. pooled: float32
     [N, C]. unpooled: float32 [N, C, H, W]. features: per position in `Graph.cells` float32 [N, C, H, W], also
-    where no logit depends on it. variances: float32 [C] per normalisation that reaches the logits, in the
-    order of `Graph.norms`; of images in hand their mean over chunks. classes: of the classifier. correct:
-    images whose label has the largest logit, the lowest class winning ties. finite: whether all logits are
-    that stayed; the evaluator refuses others.
+    where no logit depends on it, wherever they lie. variances: float32 [C] per normalisation that reaches the
+    logits, in the order of `Graph.norms`; of images in hand their mean over chunks. classes: of the
+    classifier. correct: images whose label has the largest logit, the lowest class winning ties. finite:
+    whether all logits are that stayed; the evaluator refuses others.
     """
 
     logits: NDArray[np.float32] = field(default_factory=lambda: NO_LOGITS)
@@ -54,7 +55,7 @@ class Observation:
     codes: Codes = field(default_factory=HostCodes)
     pooled: NDArray[np.float32] | None = None
     unpooled: NDArray[np.float32] | None = None
-    features: tuple[NDArray[np.float32], ...] = ()
+    features: Features = ()
     variances: tuple[NDArray[np.float32], ...] = ()
     classes: int = 0
     correct: int | None = None

@@ -45,7 +45,7 @@ class CellPathNorm(StaticScore):
                 x = _value(node, [known[j] for j in node.inputs], gains.get(i), masks)
                 if i in cells:
                     found += np.log1p(x.mean(1))
-                known[i] = np.ones_like(x) if i == stem or i in cells else x
+                known[i] = np.ones((1, x.shape[1])) if i == stem or i in cells else x
             return found
 
         return values
@@ -53,7 +53,7 @@ class CellPathNorm(StaticScore):
 
 def _value(node: Node, read: list[Floats], gain: Floats | None, masks: Mask) -> Floats:
     """What a node makes of channels [G, C] that have the same value at all pixels: with it, pools, ReLU and
-    normalisation are the identity."""
+    normalisation are the identity. [1, C]: the same under every mask."""
     match node:
         case Mixed():
             total = np.zeros((len(masks), node.shape[0]))
@@ -61,15 +61,16 @@ def _value(node: Node, read: list[Floats], gain: Floats | None, masks: Mask) -> 
                 total += x if slot is None else masks[:, slot[0], slot[1], None] * x
             return total
         case Concat():
-            return np.concatenate(read, axis=1)
+            rows = max(map(len, read))
+            return np.concatenate([np.broadcast_to(x, (rows, x.shape[1])) for x in read], axis=1)
         case Conv():
             assert gain is not None
-            grouped = read[0].reshape(len(masks), node.groups, -1)
+            grouped = read[0].reshape(len(read[0]), node.groups, -1)
             weights = gain.reshape(node.groups, -1, grouped.shape[2])
             # A product per mask: of one over all masks the last bits would hang on how many there are.
             product: Floats = np.matmul(weights, grouped[..., None])
-            return product.reshape(len(masks), -1)
+            return product.reshape(len(read[0]), -1)
         case Linear():
             raise AssertionError(f"the classifier {node.name} is in no cell")
         case _:
-            return read[0] if read else np.ones((len(masks), node.shape[0]))
+            return read[0] if read else np.ones((1, node.shape[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,14 @@ class Codes(ABC):
     def agreements(self) -> NDArray[np.int64]:
         """int64 [N, N], of one site at least: how many units images i and j switch alike, those of every
         live ReLU module counted."""
+
+    @abstractmethod
+    def patterns(self) -> int:
+        """Of one site at least: how many different patterns units make over the images."""
+
+    @abstractmethod
+    def regions(self) -> int:
+        """Of one site at least: how many different codes images have."""
 
     @abstractmethod
     def on_host(self) -> HostCodes:
@@ -87,6 +96,16 @@ class HostCodes(Codes):
             total += site.modules * self._known.of(site)
         return total
 
+    def patterns(self) -> int:
+        patterns = np.concatenate([unit_patterns(site) for site in self])
+        if patterns.dtype != np.uint64:
+            return len(np.unique(patterns))
+        patterns.sort()  # ten times as fast as np.unique, which hashes
+        return 1 + int(np.count_nonzero(patterns[1:] != patterns[:-1]))
+
+    def regions(self) -> int:
+        return len(np.unique(np.hstack([site.packed for site in self]), axis=0))
+
 
 class DeviceCodes(Codes):
     """Codes in a device's memory. They are many times the size of their agreements, which are made there, or
@@ -118,6 +137,26 @@ class DeviceCodes(Codes):
             return self.agreements_there()
         except DeviceMemoryError:
             return self.on_host().agreements()
+
+    def patterns(self) -> int:
+        return self.on_host().patterns()
+
+    def regions(self) -> int:
+        """Images agree with each other in as many units as with themselves, or else they differ."""
+        agreements = self.agreements()
+        alike = agreements == np.diagonal(agreements)
+        return int((alike.argmax(1) == np.arange(len(alike))).sum())
+
+
+def unit_patterns(site: CodeSite) -> NDArray[Any]:
+    """One item per unit of a site: its bits over the images, uint64 for up to 64 images."""
+    little = site.packed.astype("<u8", copy=False).view(np.uint8)
+    bits = np.unpackbits(little, axis=1, count=site.bits, bitorder="little")
+    of_units = np.packbits(np.ascontiguousarray(bits.T), axis=1)
+    words = -(-of_units.shape[1] // 8)
+    padded = np.zeros((site.bits, 8 * words), np.uint8)
+    padded[:, : of_units.shape[1]] = of_units
+    return padded.view(np.uint64 if words == 1 else np.dtype((np.void, 8 * words)))[:, 0]
 
 
 def joined(parts: Sequence[Codes]) -> Codes:

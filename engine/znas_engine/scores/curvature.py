@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from znas_engine.environment import Environment
 from znas_engine.scores.base import BATCH, FEATURE_IMAGES, ForwardScore, Observation, Probe
+from znas_engine.scores.features import answer_products
 from znas_engine.scores.probes import NUDGE
 
 
@@ -42,15 +43,14 @@ class Curvature(ForwardScore):
     differences = True
 
     def __call__(self, observations: Sequence[Observation]) -> float:
-        start, nudged, middle, moved = (seen.features[1:] for seen in observations)
-        answers = zip(start, nudged, middle, moved, strict=True)
-        return float(np.mean([angles(b - a, d - c).mean() for a, b, c, d in answers]))
+        products = answer_products(*(seen.features[1:] for seen in observations))
+        return float(np.mean([angles(of_cell).mean() for of_cell in products]))
 
 
-def angles(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """a, b [N, ...] -> per row the angle between them in [0, pi]; 0 where one of them is 0."""
-    rows, others = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
-    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    cosines = np.where(lengths > 0, (rows * others).sum(1), 1) / np.where(lengths > 0, lengths, 1)
+def angles(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """products [N, 3]: a . a, b . b and a . b -> per row the angle between a and b in [0, pi]; 0 where one of
+    them is 0."""
+    lengths = np.sqrt(products[:, 0]) * np.sqrt(products[:, 1])
+    cosines = np.where(lengths > 0, products[:, 2], 1) / np.where(lengths > 0, lengths, 1)
     found: NDArray[np.float64] = np.arccos(np.clip(cosines, -1, 1))
     return found

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.grams import channel_gram
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
+from znas_engine.scores.features import ChannelProducts, channel_products
 
 
 class Entropy(ForwardScore):
@@ -31,20 +31,20 @@ class Entropy(ForwardScore):
 
 def cell_entropies(observation: Observation) -> NDArray[np.float64]:
     """The entropy of every cell's output, float64 [cells]; the stem is no cell."""
-    return np.array([spectrum_entropy(x) for x in observation.features[1:]])
+    return np.array([spectrum_entropy(of) for of in channel_products(observation.features[1:])])
 
 
-def spectrum_entropy(x: NDArray[np.float32]) -> float:
-    """x float32 [N, C, H, W] -> the entropy, in nats, of its normalised principal component variances."""
-    shares = variance_shares(x)
+def spectrum_entropy(channels: ChannelProducts) -> float:
+    """The entropy, in nats, of the normalised variances of the channels' principal components."""
+    shares = variance_shares(channels)
     return float(-(shares * np.log(shares)).sum())
 
 
-def variance_shares(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """x float32 [N, C, H, W] -> the variances of its principal components as shares of their sum, those that
-    are not 0; none for constant features."""
-    mean, gram = channel_gram(x)
-    covariance = gram * (mean.size / x.size)
+def variance_shares(channels: ChannelProducts) -> NDArray[np.float64]:
+    """The variances of the channels' principal components as shares of their sum, those that are not 0; none
+    for constant features."""
+    mean, gram, samples = channels
+    covariance = gram * (1 / samples)
     variances = np.maximum(np.linalg.eigvalsh(covariance), 0)
     # Below this, differences from the mean are rounding.
     variances[variances <= np.finfo(np.float32).eps * (covariance.trace() + np.square(mean).sum())] = 0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
 from znas_engine.scores.entropy import variance_shares
+from znas_engine.scores.features import channel_products
 from znas_engine.scores.probes import GAUSSIAN_HE
 
 #: Added to a share before its logarithm.
@@ -36,5 +37,5 @@ class Expressivity(ForwardScore):
 
 def entropies(observation: Observation) -> NDArray[np.float64]:
     """Of the outputs of the stem and of every cell, in nats, float64 [1 + cells]."""
-    shares = map(variance_shares, observation.features)
+    shares = map(variance_shares, channel_products(observation.features))
     return np.array([-(p * np.log(p + EPSILON)).sum() for p in shares])

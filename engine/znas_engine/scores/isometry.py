@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.grams import response_grams
 from znas_engine.scores.base import BATCH, FEATURE_IMAGES, ForwardScore, Observation
+from znas_engine.scores.features import response_products
 from znas_engine.scores.probes import NUDGED
 
 #: Added to every channel's energy, relative to the mean: channels that say the same do not blow up the fit.
@@ -42,7 +42,7 @@ class Isometry(ForwardScore):
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         batch, nudged = observations
-        grams = response_grams(batch.features, nudged.features)
+        grams = response_products(batch.features, nudged.features)
         gains = np.array([jacobian_gain(energy, cross) for energy, cross in grams])
         return float((2 - gains - 1 / gains).mean())
 

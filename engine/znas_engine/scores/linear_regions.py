@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from znas_engine.scores.base import ForwardScore, Observation
 
 
@@ -22,7 +20,4 @@ class LinearRegions(ForwardScore):
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         (seen,) = observations
-        if not seen.codes:
-            return 1.0
-        codes = np.hstack([site.packed for site in seen.codes])
-        return float(len(np.unique(codes, axis=0)))
+        return float(seen.codes.regions()) if seen.codes else 1.0

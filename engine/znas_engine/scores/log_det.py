@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.grams import image_gram
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
+from znas_engine.scores.features import image_products
 
 #: Added to the diagonal of a correlation matrix: images that a cell cannot tell apart give finite values.
 RIDGE = 1e-3
@@ -31,16 +31,15 @@ class LogDet(ForwardScore):
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         (seen,) = observations
-        cells = seen.features[1:]
-        parts = [k * log_determinant(x) for k, x in enumerate(cells, 1)]
+        cells = image_products(seen.features[1:])
+        parts = [k * log_determinant(products) for k, products in enumerate(cells, 1)]
         return float(sum(parts) / len(cells))
 
 
-def log_determinant(x: NDArray[np.float32]) -> float:
-    """x float32 [N, ...] -> log det of the correlation matrix of its N rows plus RIDGE on the diagonal."""
-    products = image_gram(x)
+def log_determinant(products: NDArray[np.float64]) -> float:
+    """products [N, N] of images -> log det of their correlation matrix plus RIDGE on the diagonal."""
     lengths = np.sqrt(np.diagonal(products))
     constant = lengths == 0
     lengths = np.where(constant, 1, lengths)
     correlations = products / np.outer(lengths, lengths) + np.outer(constant, constant)
-    return float(np.linalg.slogdet(correlations + RIDGE * np.eye(len(x)))[1])
+    return float(np.linalg.slogdet(correlations + RIDGE * np.eye(len(products)))[1])

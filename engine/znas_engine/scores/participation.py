@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from znas_engine.grams import channel_gram
 from znas_engine.scores.base import FEATURE_IMAGES, ForwardScore, Observation
+from znas_engine.scores.features import channel_products
 
 
 class Participation(ForwardScore):
@@ -25,11 +25,11 @@ class Participation(ForwardScore):
 
     def __call__(self, observations: Sequence[Observation]) -> float:
         (seen,) = observations
-        return float(sum(np.log(participation_ratio(x)) for x in seen.features[1:]))
+        cells = channel_products(seen.features[1:])
+        return float(sum(np.log(participation_ratio(products)) for _, products, _ in cells))
 
 
-def participation_ratio(x: NDArray[np.float32]) -> float:
-    """x float32 [N, C, H, W] -> (trace S)^2 / trace S^2, S the covariance of the channels over all pixels."""
-    _, products = channel_gram(x)
+def participation_ratio(products: NDArray[np.float64]) -> float:
+    """products [C, C] of channels less their means -> (trace S)^2 / trace S^2, S their covariance."""
     squares = np.square(products).sum()
     return float(np.trace(products) ** 2 / squares) if squares > 0 else 1.0

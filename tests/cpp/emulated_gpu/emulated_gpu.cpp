@@ -16,6 +16,7 @@
 #include <vector>
 
 #ifdef __SANITIZE_ADDRESS__
+#include <pthread.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -83,6 +84,19 @@ struct Block {
     std::vector<Warp> warps;
     Context scheduler;
     const std::function<void()>* body = nullptr;
+
+#ifdef __SANITIZE_ADDRESS__
+    Block() {  // exceptions that come later need the bounds of the thread's own stack
+        pthread_attr_t attributes;
+        void* bottom = nullptr;
+        if (pthread_getattr_np(pthread_self(), &attributes) != 0 ||
+            pthread_attr_getstack(&attributes, &bottom, &scheduler.size) != 0) {
+            fail("no bounds of a stack");
+        }
+        scheduler.bottom = bottom;
+        pthread_attr_destroy(&attributes);
+    }
+#endif
 };
 
 // What runs on this processor thread.
@@ -244,14 +258,38 @@ bool lost() { return launches > setting("ZNAS_EMULATED_GPU_LAUNCHES", std::numer
 
 }  // namespace
 
-cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block) {
-    ++launches;
-    if (lost()) return cudaErrorLaunchFailure;
-    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
-        return cudaErrorInvalidConfiguration;
+namespace {
+
+thread_local int device_here = 0;
+thread_local cudaError_t last_error = cudaSuccess;
+
+// What a call returns; a launch that does not clear it is blamed for it.
+cudaError_t told(cudaError_t error) {
+    if (error != cudaSuccess) last_error = error;
+    return error;
+}
+
+// Its work begins when somebody waits for it: what that reads and writes must be there until then.
+struct Stream {
+    int device;
+    std::vector<std::function<void()>> queued;
+};
+
+Stream* queue_of(cudaStream_t stream) {
+    return stream == cudaStreamPerThread ? nullptr : reinterpret_cast<Stream*>(stream);
+}
+
+// On the default streams at once.
+cudaError_t queue(cudaStream_t stream, std::function<void()> work) {
+    if (Stream* own = queue_of(stream)) {
+        own->queued.push_back(std::move(work));
+    } else {
+        work();
     }
-    const unsigned size = block.x * block.y * block.z;
-    if (size == 0 || size > 1024) return cudaErrorInvalidConfiguration;
+    return cudaSuccess;
+}
+
+void run_blocks(const std::function<void()>& thread, dim3 grid, dim3 block) {
     gridDim = {grid.x, grid.y, grid.z};
     blockDim = {block.x, block.y, block.z};
     thread_local Block threads;
@@ -264,10 +302,27 @@ cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block) {
     for (std::uint64_t i = 0; i < blocks; ++i) {
         blockIdx = {static_cast<unsigned>(next % grid.x), static_cast<unsigned>(next / grid.x % grid.y),
                     static_cast<unsigned>(next / grid.x / grid.y)};
-        run_block(threads, size, draw);
+        run_block(threads, block.x * block.y * block.z, draw);
         next = (next + step) % blocks;
     }
-    return cudaSuccess;
+}
+
+}  // namespace
+
+void run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream) {
+    const unsigned size = block.x * block.y * block.z;
+    const Stream* own = queue_of(stream);
+    ++launches;
+    if (lost()) {
+        told(cudaErrorLaunchFailure);
+    } else if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || size == 0 ||
+               size > 1024) {
+        told(cudaErrorInvalidConfiguration);
+    } else if (own != nullptr && own->device != device_here) {
+        told(cudaErrorInvalidResourceHandle);
+    } else {
+        queue(stream, [=, thread = std::move(thread)] { run_blocks(thread, grid, block); });
+    }
 }
 
 namespace {
@@ -305,8 +360,6 @@ struct Memory {
 
 Memory memory;
 
-thread_local int device_here = 0;
-
 // ZNAS_EMULATED_GPUS: how many devices there are, 1 where it is not set.
 int devices() { return static_cast<int>(setting("ZNAS_EMULATED_GPUS", 1)); }
 
@@ -321,7 +374,8 @@ cudaError_t cudaGetDeviceCount(int* count) {
     return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int device) {
-    if (device < 0 || device >= znas::emulated::devices()) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= znas::emulated::devices())
+        return znas::emulated::told(cudaErrorInvalidDevice);
     znas::emulated::device_here = device;
     return cudaSuccess;
 }
@@ -337,36 +391,41 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     }
     return cudaSuccess;
 }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
+cudaError_t cudaGetLastError() { return std::exchange(znas::emulated::last_error, cudaSuccess); }
 const char* cudaGetErrorString(cudaError_t error) {
     return error == cudaErrorMemoryAllocation ? "out of memory" : "an error of the emulated GPU";
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-cudaError_t cudaMalloc(void** pointer, size_t bytes) { return znas::emulated::memory.take(pointer, bytes); }
-cudaError_t cudaFree(void* pointer) { return znas::emulated::memory.give(pointer); }
-cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) { return cudaMalloc(pointer, bytes); }
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+    return znas::emulated::told(znas::emulated::memory.take(pointer, bytes));
+}
+cudaError_t cudaFree(void* pointer) { return znas::emulated::told(znas::emulated::memory.give(pointer)); }
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) { return cudaFree(pointer); }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
     if (bytes != 0) std::memmove(to, from, bytes);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-    return cudaMemcpy(to, from, bytes, kind);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+    return znas::emulated::queue(stream, [=] { cudaMemcpy(to, from, bytes, kind); });
 }
 cudaError_t cudaMemset(void* to, int value, size_t bytes) {
     if (bytes != 0) std::memset(to, value, bytes);
     return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-    return cudaMemset(to, value, bytes);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+    return znas::emulated::queue(stream, [=] { cudaMemset(to, value, bytes); });
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-    *stream = nullptr;
+    *stream = reinterpret_cast<cudaStream_t>(new znas::emulated::Stream{znas::emulated::device_here, {}});
     return cudaSuccess;
 }
-cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-    return znas::emulated::lost() ? cudaErrorLaunchFailure : cudaSuccess;
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    std::vector<std::function<void()>> queued;
+    if (znas::emulated::Stream* own = znas::emulated::queue_of(stream)) queued.swap(own->queued);
+    if (znas::emulated::lost()) return cudaErrorLaunchFailure;
+    for (const auto& work : queued) work();
+    return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
     *device = znas::emulated::device_here;
@@ -385,13 +444,15 @@ cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t,
     return cudaMalloc(pointer, bytes);
 }
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                              size_t height, cudaMemcpyKind, cudaStream_t) {
-    for (size_t row = 0; row < height; ++row) {
-        std::memmove(static_cast<char*>(to) + row * to_pitch,
-                     static_cast<const char*>(from) + row * from_pitch, width);
-    }
-    return cudaSuccess;
+                              size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+    return znas::emulated::queue(stream, [=] {
+        for (size_t row = 0; row < height; ++row) {
+            cudaMemcpy(static_cast<char*>(to) + row * to_pitch,
+                       static_cast<const char*>(from) + row * from_pitch, width, kind);
+        }
+    });
 }
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
 
 }  // extern "C"

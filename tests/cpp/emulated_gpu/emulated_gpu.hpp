@@ -2,8 +2,9 @@
 //
 // The threads of a block are coroutines that run until they wait for one another; blocks, warps and lanes
 // take their turns in an order that ZNAS_EMULATED_GPU_SEED shuffles. Memory that is handed out holds NaN.
-// Lanes that wait for one that has ended, or for one that does something else, end the program. What it
-// cannot show: speed, and races between threads that are harmless in these orders.
+// What a stream is given begins when somebody waits for the stream, copies from and to the host too. Lanes
+// that wait for one that has ended, or for one that does something else, end the program. What it cannot
+// show: speed, and races between threads that are harmless in these orders.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -36,8 +37,8 @@ namespace znas::emulated {
 
 constexpr unsigned kLanes = 32;
 
-// Runs every thread of every block to its end.
-cudaError_t run(const std::function<void()>& thread, dim3 grid, dim3 block);
+// Queues every thread of every block, to be run to its end.
+void run(std::function<void()> thread, dim3 grid, dim3 block, cudaStream_t stream);
 
 // Waits until all threads of the block that have not ended wait here.
 void wait_for_block();
@@ -95,11 +96,21 @@ inline void __syncthreads() { znas::emulated::wait_for_block(); }
 inline void __syncwarp() {
     znas::emulated::wait_for_warp(nullptr, [](void* const*) {});
 }
-inline int __popcll(unsigned long long word) { return __builtin_popcountll(word); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline unsigned long long atomicAdd(unsigned long long* to, unsigned long long more) {
     const unsigned long long before = *to;
     *to += more;
+    return before;
+}
+inline int atomicAdd(int* to, int more) {
+    const int before = *to;
+    *to += more;
+    return before;
+}
+inline unsigned long long atomicCAS(unsigned long long* to, unsigned long long expected,
+                                    unsigned long long value) {
+    const unsigned long long before = *to;
+    if (before == expected) *to = value;
     return before;
 }
 inline int atomicMax(int* to, int value) {
@@ -127,9 +138,10 @@ using std::max;
 using std::min;
 
 template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t,
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream,
                    Arguments... arguments) {
-    return emulated::run([=] { kernel(arguments...); }, grid, block);
+    emulated::run([=] { kernel(arguments...); }, grid, block, stream);
+    return cudaGetLastError();
 }
 
 // mma.m16n8k16, which element of the matrices is a lane's i-th as PTX ISA words it.
