@@ -9,14 +9,16 @@
 #   sanitize     wrong and racing memory accesses, reads of what nobody wrote, barriers: compute-sanitizer
 #   nb201 darts  masked passes in batches of MASKS (16), beside eager PyTorch in float32 and float16
 #   search       whole searches
-#   ncu          what the kernels that take most of a pass spend: Nsight Compute
+#   ncu          what the kernels that take most of a pass spend, in one pass of 8 masks: Nsight Compute
 #
 # A stage that fails or takes too long stops no other one; a table says at the end how each one ended, and all of
 # them together take at most LIMIT (560) seconds. Everything is written to OUT, by default a fresh folder
-# bench/results/GPU/COMMIT. Without `build`, the last build or else the installed package is run.
+# bench/results/GPU/COMMIT. Without `build`, the last build or else the installed package is run: build/gpu/python
+# and build/gpu/tests can be made on a machine without a GPU, by the commands of that stage.
 #
 # Needs the CUDA toolkit, and a Python (PYTHON, python3 by default) with a CUDA build of PyTorch and what
-# pyproject.toml lists under `dependencies` and `dev`. DEVICE is cuda:0 by default, WORKERS of pytest are 6.
+# pyproject.toml lists under `dependencies` and, for the tests, `dev`. DEVICE is cuda:0 by default, WORKERS of pytest
+# are 6.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 PYTHON=${PYTHON:-python3} DEVICE=${DEVICE:-cuda:0} MASKS=${MASKS:-16} WORKERS=${WORKERS:-6} LIMIT=${LIMIT:-560}
@@ -31,6 +33,28 @@ done
 number=${DEVICE##*[!0-9]}
 if ! gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader --id="${number:-0}"); then
     echo "$0: nvidia-smi, which comes with the NVIDIA driver, shows no such GPU as $DEVICE" >&2
+    exit 2
+fi
+# Asked before anything starts: what all stages need, they would lack one after the other.
+if ! lacking=$("$PYTHON" - "$STAGES" 2>&1 << 'END'
+import re, sys, tomllib
+from importlib.metadata import PackageNotFoundError, version
+
+with open("pyproject.toml", "rb") as file:
+    wanted = tomllib.load(file)["project"]["dependencies"]
+for stage, packages in (("build", ["pybind11"]), ("test", ["hypothesis", "pytest", "pytest-xdist"])):
+    wanted += packages if stage in sys.argv[1].split() else []
+lacking = []
+for each in wanted:
+    name = re.match(r"[\w-]+", each)[0]
+    try:
+        version(name)
+    except PackageNotFoundError:
+        lacking.append(name)
+sys.exit(f"it lacks {', '.join(lacking)}" if lacking else None)
+END
+); then
+    echo "$0: PYTHON=$PYTHON cannot run the stages: ${lacking##*$'\n'}" >&2
     exit 2
 fi
 data=(--data gaussian)
@@ -52,7 +76,7 @@ export PYTHONUNBUFFERED=1 ZNAS_CACHE=$scratch/cache
 
 has() { [[ " $STAGES " == *" $1 "* ]]; }
 
-# stage NAME SECONDS COMMAND...: what it prints goes to the log, and to the file `stdout` where that is set.
+# stage NAME SECONDS COMMAND...: what it prints goes to the log.
 stage() {
     local name=$1 bound=$2 began=$SECONDS status=skipped
     shift 2
@@ -65,7 +89,6 @@ stage() {
     else
         touch "$scratch/$name.out" "$scratch/$name.err"
     fi
-    if [ -n "${stdout:-}" ]; then cat "$scratch/$name.out" >> "$stdout" && : > "$scratch/$name.out"; fi
     (echo "== $name: $*" && cat "$scratch/$name.out" "$scratch/$name.err") > "$scratch/$name.log"
     cat "$scratch/$name.log" >> "$OUT/log"
     printf '%-32s%8s%8s\n' "$name" "$status" "$((SECONDS - began))" | tee -a "$scratch/stages"
@@ -111,13 +134,17 @@ tests=build/gpu/tests/cpp
 if has test; then
     for name in test_kernels test_native test_cuda; do stage $name 60 $tests/$name & done
     wait
-    # pytest-benchmark, where it is installed, warns under xdist, and warnings are errors here.
-    stage conformance 200 "$PYTHON" -m pytest -n "$WORKERS" -q -p no:cacheprovider -p no:benchmark -k cuda \
-        tests/engine/test_conformance.py tests/engine/test_*cuda.py &
+    # pytest-benchmark, where it is installed, warns under xdist, and warnings are errors here. What these files
+    # ask of no GPU is asked elsewhere.
+    stage conformance 200 "$PYTHON" -m pytest -n "$WORKERS" --dist worksteal -q -p no:cacheprovider -p no:benchmark \
+        --durations 10 -k "cuda or core_stub" tests/engine/test_conformance.py tests/engine/test_native_cuda.py \
+        tests/engine/test_self_check.py tests/engine/test_random_graphs.py tests/engine/test_scores.py \
+        tests/engine/test_core_stub.py &
 fi
 if has sanitize; then
+    # `few` networks: everything takes many times as long. test_cuda has no such choice and reads none.
     sanitize() { # TOOL TEST [OPTION...]
-        stage "$1-$2" 150 compute-sanitizer --tool "$1" "${@:3}" --print-limit 20 --error-exitcode 9 "$tests/$2"
+        stage "$1-$2" 150 compute-sanitizer --tool "$1" "${@:3}" --print-limit 20 --error-exitcode 9 "$tests/$2" few
     }
     for name in test_native test_cuda; do
         sanitize memcheck $name --track-stream-ordered-races all &
@@ -132,23 +159,32 @@ passes() { # NAME SPACE SECONDS
         --backend eager --backend eager-fp16-nhwc --backend native-fp16 --backend native-bf16 --backend native
     cat "$scratch/$1.out"
 }
-search() { # NAME SECONDS OPTION...
-    stdout=$OUT/search.jsonl stage "search-$1" "$2" "$PYTHON" -m znas search --device "$DEVICE" "${data[@]}" --json \
-        --quiet "${@:3}"
+search() { # NAME SECONDS OPTION...: a line of search.jsonl
+    stage "search-$1" "$2" "$PYTHON" -m znas search --device "$DEVICE" "${data[@]}" --json --quiet "${@:3}"
+    if [ -s "$scratch/search-$1.out" ]; then
+        "$PYTHON" -m json.tool --compact "$scratch/search-$1.out" >> "$OUT/search.jsonl"
+    fi
 }
 naswot=(--preset naswot --images 256 --dtype float16)
-if has nb201; then passes nb201 nasbench201 100; fi
+if has nb201; then passes nb201 nasbench201 120; fi
 if has search; then
     search nb201-p0 45 --space nasbench201 --p 0 "${naswot[@]}"
     search darts-p0.5 60 --space darts --p 0.5 "${naswot[@]}"
     search nb201-default 60 --space nasbench201
 fi
-if has darts; then passes darts darts 120; fi
+if has darts; then passes darts darts 200; fi
 if has ncu; then
-    # The launches that calibrate and warm up are skipped.
-    metrics=gpu__time_duration.sum,sm__inst_executed.sum,dram__bytes.sum
+    # The first kernels in float16 are those of the first masks: what checks the card is remembered from the stage
+    # before, and calibration is in other types. So many launches hold a pass of the space (bench/roofline.py).
+    metrics=gpu__time_duration.sum,sm__inst_executed.sum,sm__inst_executed.avg.per_cycle_active,dram__bytes.sum
     metrics+=,sm__throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active
-    stage ncu 60 ncu --clock-control none --csv --log-file "$OUT/ncu.csv" --metrics $metrics \
-        --kernel-name regex:sums_of --launch-skip 130 --launch-count 70 \
-        "$PYTHON" -m znas search --device "$DEVICE" --space nasbench201 --p 0 "${naswot[@]}" --threads 1 --quiet
+    profile() { # SPACE LAUNCHES OPTION...
+        local run=("$PYTHON" -m znas search --device "$DEVICE" --space "$1" "${naswot[@]}" --threads 1 --quiet)
+        stage "before-ncu-$1" 30 "${run[@]}" --p 0.95
+        stage "ncu-$1" 60 ncu --clock-control none --csv --page raw --log-file "$OUT/ncu-$1.csv" --metrics $metrics \
+            --section WarpStateStats --kernel-name-base demangled --kernel-name 'regex:[ :<]Float16[,>]' \
+            --launch-count "$2" "${run[@]}" "${@:3}"
+    }
+    profile nasbench201 60 --p 0
+    profile darts 100 --p 0.5
 fi

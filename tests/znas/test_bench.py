@@ -111,7 +111,9 @@ def test_only_checked_contenders_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
     for name in ("other_weights", "no_start", "dies_when_timed"):
         monkeypatch.setitem(CONTENDERS, name, Contender(f"tests.znas.bench_contenders:{name}"))
-    names = ("native", "other_weights", "no_start", "dies_when_timed")
+    forgiven = Contender("tests.znas.bench_contenders:other_weights", forgiven=True)
+    monkeypatch.setitem(CONTENDERS, "forgiven", forgiven)
+    names = ("native", "other_weights", "no_start", "dies_when_timed", "forgiven")
     group = Group(TINY, threads=2, kind="do", masks=2)
     calls = []
     with Arena(TINY, 2, names, tmp_path) as arena:
@@ -124,6 +126,9 @@ def test_only_checked_contenders_are_timed(monkeypatch: pytest.MonkeyPatch, tmp_
     assert len(native["latencies"]) == 4
     assert min(native["seconds"] + native["latencies"]) > 0
     assert native["argmax_agreement"] == 1
+    wrong = rows.pop("forgiven")
+    assert (wrong["passed"], wrong["why"]) == (False, rows["other_weights"]["why"])
+    assert len(wrong["seconds"]) == 2
     for row in rows.values():
         assert not row["passed"]
         assert row["seconds"] == row["latencies"] == row["gmac"] == []
@@ -382,6 +387,7 @@ def test_a_long_reason_stands_below_its_table(capsys: pytest.CaptureFixture[str]
         | timed
         | {"contender": name, "dtype": "float32", "seconds": [0.12345, 0.23456, 0.34567]}
         | ({"seconds": [], "passed": False, "why": why} if name == "compile" else {})
+        | ({"passed": False, "why": "wrong"} if name == "eager-fp16-nhwc" else {})
         | {"batched": name == "native"}
         for name in ("eager", "compile", "native", "eager-fp16-nhwc")
     ]
@@ -391,13 +397,17 @@ def test_a_long_reason_stands_below_its_table(capsys: pytest.CaptureFixture[str]
     show(summary(document))
     lines = capsys.readouterr().out.splitlines()
     reason = "(1) compile: RuntimeError: " + " ".join(["cuDNN has no engine for this [graph]"] * 9)
-    assert lines[-1] == reason  # once for both kinds of masks
+    assert [line for line in lines if line][-2:] == [
+        reason,
+        "(2) eager-fp16-nhwc: wrong",
+    ]  # once for both kinds
     table = [line.strip() for line in lines if line.strip().startswith("nasbench201")]
     assert len(table) == 5
     assert not any("…" in line for line in lines)
     assert ["no time (1)" in line for line in table] == [False, True, False, False, True]
     assert "235 [123, 346]" in table[0]
     assert "(426 %)" in table[0]
+    assert "1.000 (2) " in table[3]
     assert " 16* " in table[2]
 
 

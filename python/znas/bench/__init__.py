@@ -6,6 +6,7 @@
     passes, start, search, instant, peak   the measurements; suite: all of them in order, resumable
     statistics  medians, intervals, ratios of the raw samples; tables: the same as text
 
-A row is timed only after its logits have passed the check against the torch reference. Every file of this
-package enters the `version` of a result: results of different versions are never compared.
+A row is timed only after its logits have passed the check against the torch reference, unless its contender
+is `forgiven`. Every file of this package enters the `version` of a result: results of different versions are
+never compared.
 """

@@ -61,6 +61,8 @@ class Contender:
     shares: what its threads divide among themselves, whole "masks" or the work inside "operations".
     one_hot_only: it differs from another contender only there. ready: the masks of a timed call were run
     before, so that work per mask (sessions of pruned graphs) is not counted. devices: kinds that it runs on.
+    forgiven: timed where it fails its check too, and its row says why it failed: a baseline whose numbers are
+    nobody's claim.
     """
 
     prepare: str
@@ -70,6 +72,7 @@ class Contender:
     one_hot_only: bool = False
     ready: bool = False
     devices: tuple[str, ...] = ("cpu",)
+    forgiven: bool = False
 
     def prepared(self, request: Request) -> Run:
         """Draw the weights, calibrate, compile: everything that masks share."""
@@ -156,8 +159,9 @@ _GPU = ("cuda",)
 CONTENDERS: dict[str, Contender] = {
     "eager": Contender("znas.bench.eager:eager", shares="operations", devices=_BOTH),
     "eager-nhwc": Contender("znas.bench.eager:channels_last", shares="operations", devices=_BOTH),
+    # Under masks that outgrow frozen statistics its values leave float16's range, at the speed of others.
     "eager-fp16-nhwc": Contender(
-        "znas.bench.eager:channels_last", dtype="float16", shares="operations", devices=_GPU
+        "znas.bench.eager:channels_last", dtype="float16", shares="operations", devices=_GPU, forgiven=True
     ),
     "compile": Contender("znas.bench.eager:compiled", shares="operations", devices=_BOTH),
     "graph": Contender("znas.bench.eager:cuda_graph", shares="operations", devices=_GPU),

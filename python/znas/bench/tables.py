@@ -19,7 +19,8 @@ Row = dict[str, Any]
 def document(result: dict[str, Any], pictures: Sequence[Figure] = ()) -> Document:
     """The whole page: what was measured and how, then what the command prints."""
     method = (
-        "Every row first passed its check against the torch reference; a row that fails has no time. "
+        "Every row first passed its check against the torch reference; a row that fails has no time, but for "
+        "PyTorch in half precision, of which the table says what was wrong. "
         "Contenders took turns, round by round. Intervals are order statistics of the median (95 %, or the "
         "whole range of fewer than six samples). GFLOP/s count the multiply-accumulates, times two, that a "
         "mask leaves alive before anything is merged."
@@ -49,7 +50,7 @@ def header(result: dict[str, Any]) -> str:
 
 
 def _tables(rows: Sequence[Row]) -> Iterator[Part]:
-    """A heading and a table per part that was measured, and below it why a row has no time."""
+    """A heading and a table per part that was measured, and below it what was wrong with a row."""
     parts: dict[str, list[Row]] = {}
     for row in rows:
         parts.setdefault(row["part"], []).append(row)
@@ -87,6 +88,8 @@ def _where(row: Row) -> tuple[str, ...]:
 
 def _pass_cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     agreement = f"{row['argmax_agreement']:.3f}" if "argmax_agreement" in row else ""
+    if row["seconds"] and "why" in row:
+        agreement += f" ({_number(row, rows)})"
     prepare = f"{row['prepare_seconds']:.1f}" if "prepare_seconds" in row else ""
     if not row["seconds"]:
         return (*_where(row), row["contender"], _why(row, rows), "", "", "", "", agreement, prepare)
@@ -196,8 +199,13 @@ LAYOUTS = {
 
 
 def _why(row: Row, rows: Sequence[Row]) -> str:
-    """Instead of a time: the number of the reason among those of the row's table."""
-    return f"no time ({_failures(rows, row['part']).index(_failure(row)) + 1})"
+    """Instead of a time."""
+    return f"no time ({_number(row, rows)})"
+
+
+def _number(row: Row, rows: Sequence[Row]) -> int:
+    """That of what is wrong with the row among those of its table."""
+    return _failures(rows, row["part"]).index(_failure(row)) + 1
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:
@@ -207,8 +215,8 @@ def _reasons(rows: Sequence[Row]) -> list[str]:
 
 
 def _failures(rows: Sequence[Row], part: str) -> list[tuple[str, str]]:
-    """Who has no time and why, the same once, in the order of the rows."""
-    failed = [_failure(row) for row in rows if row["part"] == part and not row["seconds"]]
+    """Who has no time, or one all the same, and what was wrong; the same once, in the order of the rows."""
+    failed = [_failure(row) for row in rows if row["part"] == part and ("why" in row or not row["seconds"])]
     return list(dict.fromkeys(failed))
 
 

@@ -76,7 +76,7 @@ def bench(
     ratios are to eager), graph (eager in CUDA graphs), ort (ort-ready: sessions made before; ort-whole:
     never pruned), torch (the reference), native, native-bf16, native-fp16, trt, trt-bf16, trt-fp16, as far
     as the device has them. Each is first checked against the reference on the processor; one that fails
-    gets no time. They take turns.
+    gets no time, but for eager-fp16-nhwc, whose values leave float16's range. They take turns.
 
     \b
     Examples:
