@@ -130,6 +130,19 @@ Network network(const Shape& whole, int kernel, int dilation, bool moments) {
     return net;
 }
 
+// Values 1 and 5 have moments, by which the last value reads the latter.
+Network normalised(Network net) {
+    std::mt19937 rng(6);
+    const auto c = static_cast<std::size_t>(net.values[5].shape.channels);
+    net.values[1].moments = net.values[5].moments = true;
+    net.values[6].terms.push_back({.kind = Term::Kind::kLinear,
+                                   .source = 5,
+                                   .slot = 8,
+                                   .normalised = true,
+                                   .values = normal(rng, c, 1)});
+    return net;
+}
+
 std::vector<float> images_of(const Network& net, unsigned seed) {
     std::mt19937 rng(seed);
     return normal(rng, kImages * size_of(net.values[0].shape), 1);
@@ -584,6 +597,7 @@ void check_sharing(const Network& net, const char* what) {
         }
     }
     masks.push_back(masks[3]);
+    masks.emplace_back(11, 8.0F);  // float16 has other exponents under it
     for (const Executor& executor : executors()) {
         const auto program =
             std::make_shared<const Program>(net.values, net.head, net.sites, *executor.layout);
@@ -757,9 +771,8 @@ int main(int count, char** arguments) {
         check(network({16, 6, 34}, 3, 1, false), "wide");
         check(network({32, 16, 16}, 3, 1, false), "16 x 16");
     }
-    for (const bool moments : {false, true}) {
-        check_sharing(network({21, 10, 10}, 3, 1, moments), moments ? "sharing, moments" : "sharing");
-    }
+    check_sharing(network({21, 10, 10}, 3, 1, false), "sharing");
+    check_sharing(normalised(network({21, 10, 10}, 3, 1, true)), "sharing, moments");
     check_moments(network({5, 10, 10}, 3, 1, true));
     check_counts(network({16, 10, 10}, 3, 1, false));
     for (const int stride : {1, 2}) check_nan(stride);
