@@ -44,13 +44,13 @@ Term product(int source, int slot, bool rectified, int kernel, int stride, std::
             .values = std::move(weights)};
 }
 
-Term depthwise(int source, int slot, int kernel, int dilation, std::vector<float> weights) {
+Term depthwise(int source, int slot, int kernel, int stride, int dilation, std::vector<float> weights) {
     return {.kind = Term::Kind::kDepthwise,
             .source = source,
             .slot = slot,
             .rectified = true,
             .kernel = kernel,
-            .stride = 2,
+            .stride = stride,
             .padding = dilation * (kernel / 2),
             .dilation = dilation,
             .values = std::move(weights)};
@@ -82,8 +82,9 @@ std::size_t size_of(const Shape& shape) {
 }
 
 // images -> sum (stem) -> sum of 3x3 windows of two planes -> depthwise for a 1x1 convolution, max pool,
-// depthwise with a bias for a ReLU -> sum with every kind of term, one of them strided; average pools of two
-// geometries, one of them of two values.
+// depthwise with a bias for a ReLU -> sum with every kind of term, one of them strided, average pools of two
+// geometries, one of them of two values -> sum of 1x1 convolutions of depthwise ones and what lies beside
+// them.
 Network network(const Shape& whole, int kernel, int dilation, bool moments) {
     std::mt19937 rng(5);
     const auto c = static_cast<std::size_t>(whole.channels);
@@ -101,7 +102,7 @@ Network network(const Shape& whole, int kernel, int dilation, bool moments) {
                           false});
     const auto filters = [&] { return normal(rng, c * kernel * kernel, 0.3F); };
     net.values.push_back(
-        {Value::Kind::kSum, half, {depthwise(2, kNoSlot, kernel, dilation, filters())}, false});
+        {Value::Kind::kSum, half, {depthwise(2, kNoSlot, kernel, 2, dilation, filters())}, false});
     net.values.push_back(
         {Value::Kind::kMaxPool,
          half,
@@ -110,22 +111,32 @@ Network network(const Shape& whole, int kernel, int dilation, bool moments) {
     net.values.push_back(
         {Value::Kind::kSum,
          half,
-         {depthwise(2, kNoSlot, kernel, dilation, filters()), constant(kNoSlot, normal(rng, c, 1))},
+         {depthwise(2, kNoSlot, kernel, 2, dilation, filters()), constant(kNoSlot, normal(rng, c, 1))},
          false});
     net.values.push_back({Value::Kind::kSum,
                           half,
                           {product(2, 0, true, 3, 2, normal(rng, c * c * 9, 0.1F)),
                            product(2, 1, true, 1, 2, normal(rng, c * c, 0.2F)),
-                           product(3, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
                            product(5, kNoSlot, true, 1, 1, normal(rng, c * c, 0.2F)),
-                           depthwise(1, 7, kernel, dilation, filters()),
+                           depthwise(1, 7, kernel, 2, dilation, filters()),
                            average_pool(2, 3, 3, 2, normal(rng, c, 1)),
                            average_pool(1, 9, 3, 2, normal(rng, c, 1)),
                            average_pool(1, 10, 5, 2, normal(rng, c, 1)),
                            {.kind = Term::Kind::kLinear, .source = 4, .slot = 4, .values = normal(rng, c, 1)},
                            constant(5, normal(rng, c, 1))},
                           false});
-    net.head = {{6}, true, 7, normal(rng, 7 * c, 1)};
+    net.values.push_back(
+        {Value::Kind::kSum, half, {depthwise(6, kNoSlot, kernel, 1, dilation, filters())}, false});
+    net.values.push_back({Value::Kind::kSum,
+                          half,
+                          {product(3, 2, false, 1, 1, normal(rng, c * c, 0.2F)),
+                           product(7, 9, false, 1, 1, normal(rng, c * c, 0.2F)),
+                           product(6, kNoSlot, true, 3, 1, normal(rng, c * c * 9, 0.1F)),
+                           average_pool(6, 8, 3, 1, normal(rng, c, 1)),
+                           {.kind = Term::Kind::kLinear, .source = 4, .slot = 4, .values = normal(rng, c, 1)},
+                           constant(kNoSlot, normal(rng, c, 1))},
+                          false});
+    net.head = {{8}, true, 7, normal(rng, 7 * c, 1)};
     net.sites = {{2, 5}, {6, 1}, {2}, {6}};
     return net;
 }
@@ -770,6 +781,7 @@ int main(int count, char** arguments) {
     if (!few) {
         check(network({16, 6, 34}, 3, 1, false), "wide");
         check(network({32, 16, 16}, 3, 1, false), "16 x 16");
+        check(network({64, 6, 6}, 3, 1, false), "64 channels");
     }
     check_sharing(network({21, 10, 10}, 3, 1, false), "sharing");
     check_sharing(normalised(network({21, 10, 10}, 3, 1, true)), "sharing, moments");
