@@ -25,10 +25,11 @@ ARCHS = ("sm_80", "sm_86", "sm_89", "sm_90")
 #: Kernels, GPU (any where empty), most bytes that a thread spills (stores + loads). The first line that fits
 #: both holds; a kernel that none fits may not spill at all.
 LIMITS = (
-    (r"sums_of<BFloat16, 2, ", "sm_90", 500),
-    (r"sums_of<B?Float16, ", "sm_90", 150),
-    (r"sums_of<B?Float16, ", "", 500),
-    (r"sums_of<Float32, ", "", 950),
+    (r"sums_of<Float16, 1, 8, false, ", "", 80),
+    (r"sums_of<Float32, 1, 8, ", "", 550),
+    (r"sums_of<", "sm_90", 0),
+    (r"sums_of<BFloat16, 2, ", "", 150),
+    (r"sums_of<Float32, 4, ", "", 950),
 )
 
 # A demangled name has spaces and quotes of its own: the architecture is what stands last.

@@ -10,11 +10,34 @@
 
 namespace znas::cuda {
 
-__host__ __device__ inline float larger(float a, float b) { return a >= b || a != a ? a : b; }  // NaN wins
+// NaN wins.
+__host__ __device__ inline float larger(float a, float b) {
+#ifdef __CUDA_ARCH__
+    float found;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(found) : "f"(a), "f"(b));
+    return found;
+#else
+    return a >= b || a != a ? a : b;
+#endif
+}
 
-struct Float32 {
-    static constexpr bool kTensorCores = false;
+// Number: four channels of what the few terms of a window are added up in; here float32. number and wide go
+// from and to float32, number_of and four_of from and to what a plane has.
+struct AddsFloats {
+    using Number = float4;
     static constexpr bool kAddsPairs = false;
+    __host__ __device__ static Number number(const float4& of) { return of; }
+    __host__ __device__ static float4 wide(const Number& number) { return number; }
+    __device__ static Number sum(const Number& a, const Number& b) {
+        return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
+    }
+    __device__ static Number add_product(const Number& sum, const Number& a, const Number& b) {
+        return {sum.x + a.x * b.x, sum.y + a.y * b.y, sum.z + a.z * b.z, sum.w + a.w * b.w};
+    }
+};
+
+struct Float32 : AddsFloats {
+    static constexpr bool kTensorCores = false;
     using Four = float4;  // neighbouring channels of a pixel
     using Element = float;
     __host__ __device__ static Element element(float x) { return x; }
@@ -27,6 +50,8 @@ struct Float32 {
     __device__ static Four rectified(const Four& a) { return larger(a, zero()); }
     __host__ __device__ static float4 widen(const Four& four) { return four; }
     __host__ __device__ static Four narrow(const float4& four) { return four; }
+    __device__ static Number number_of(const Four& four) { return four; }
+    __device__ static Four four_of(const Number& number) { return number; }
 };
 
 template <class Pair>
@@ -71,8 +96,7 @@ struct Half {
     }
 };
 
-struct BFloat16 : Half<BFloat16> {
-    static constexpr bool kAddsPairs = false;
+struct BFloat16 : Half<BFloat16>, AddsFloats {
     static constexpr bool kBrain = true;
     static constexpr std::uint32_t kLowest = 0xFF80FF80U;  // minus infinity, twice
     __device__ static std::uint32_t larger_pair(std::uint32_t a, std::uint32_t b) {
@@ -90,14 +114,30 @@ struct BFloat16 : Half<BFloat16> {
     __host__ __device__ static std::uint32_t narrow(float low, float high) {
         return bits_of(__floats2bfloat162_rn(low, high));
     }
+    __device__ static Number number_of(const Four& four) { return widen(four); }
+    __device__ static Four four_of(const Number& number) { return narrow(number); }
 };
 
-// Its eleven bits are enough to add up the few terms of a depthwise convolution in: two channels at a time.
+// Its eleven bits are enough to add up the few terms of a window in: two channels at a time.
 struct Float16 : Half<Float16> {
+    using Number = Four;
     static constexpr bool kAddsPairs = true;
+    __device__ static Number number(const float4& of) { return narrow(of); }
+    __device__ static float4 wide(const Number& number) { return widen(number); }
+    __device__ static Number number_of(const Four& four) { return four; }
+    __device__ static Four four_of(const Number& number) { return number; }
+    __device__ static Number sum(const Number& a, const Number& b) { return {sum(a.x, b.x), sum(a.y, b.y)}; }
     // sum + a * b, rounded once
-    __device__ static Four add_product(const Four& sum, const Four& a, const Four& b) {
+    __device__ static Number add_product(const Number& sum, const Number& a, const Number& b) {
         return {add_product(sum.x, a.x, b.x), add_product(sum.y, a.y, b.y)};
+    }
+    __device__ static std::uint32_t sum(std::uint32_t a, std::uint32_t b) {
+#ifdef __CUDA_ARCH__
+        return bits_of(__hadd2(pair_of<__half2>(a), pair_of<__half2>(b)));
+#else
+        const float2 x = widen(a), y = widen(b);
+        return narrow(x.x + y.x, x.y + y.y);
+#endif
     }
     __device__ static std::uint32_t add_product(std::uint32_t sum, std::uint32_t a, std::uint32_t b) {
 #ifdef __CUDA_ARCH__

@@ -177,7 +177,8 @@ class Group {
         pass.steps = network_.steps.data();
         pass.operands = network_.operands.data();
         pass.places = network_.places.data();
-        pass.base = network_.base.data();
+        pass.filters = network_.filters.data();
+        pass.narrow_filters = network_.narrow_filters.data();
         pass.values = network_.values();
         pass.weights = get<char>(weights_);
         pass.mask_weights = plan_.weights.size;

@@ -25,6 +25,9 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStr
     return cudaGetLastError();
 }
 
+// Hides how a number was made, so that it stays in its register instead of being made again at every use.
+__device__ inline void keep(int& number) { asm("" : "+r"(number)); }
+
 // The warp's [16, 8] sums += a [16, 16] * b [16, 8]; every lane holds its share as the instruction
 // mma.m16n8k16 lays it out. Half: the type of the elements of a and b.
 template <class Half>

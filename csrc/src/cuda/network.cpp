@@ -13,6 +13,13 @@ const native::Layout kFloat32Layout{4, kBlock, kWord * 4, nullptr, nullptr, null
 const native::Layout kBFloat16Layout{2, kBlock, kWord * 2, nullptr, nullptr, nullptr};
 const native::Layout kFloat16Layout{2, kBlock, kWord * 2, nullptr, nullptr, nullptr};
 
+std::vector<std::uint16_t> Network::narrowed(const Plan& plan) {
+    std::vector<std::uint16_t> filters;
+    if (&plan.program->layout() != &kFloat16Layout) return filters;
+    for (const float x : plan.filters) filters.push_back(Float16::element(x));
+    return filters;
+}
+
 Images::Images(const Network& network, const Stream& stream, const float* images, int count)
     : count(count), plane(stream, network.images_plane().bytes * at(count)) {
     const Shape& shape = network.plan.program->values().at(0).shape;

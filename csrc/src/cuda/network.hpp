@@ -34,6 +34,8 @@ class Network {
           waves(there(stream, plan.waves)),
           places(there(stream, plan.places)),
           base(there(stream, plan.base)),
+          filters(there(stream, plan.filters)),
+          narrow_filters(there(stream, narrowed(plan))),
           weight_chunks(there(stream, plan.weights.chunks)),
           weight_terms(there(stream, plan.weights.terms)),
           vector_chunks(there(stream, plan.vectors.chunks)),
@@ -44,6 +46,7 @@ class Network {
           head_weights(there(stream, plan.program->head().weights)),
           slots(slots_of(plan)) {
         plan.base = {};  // the GPU has it now
+        plan.filters = {};
     }
 
     int values() const { return static_cast<int>(plan.program->values().size()); }
@@ -65,6 +68,8 @@ class Network {
     Resident<Wave> waves;
     Resident<Tap> places;
     Resident<float> base;
+    Resident<float> filters;
+    Resident<std::uint16_t> narrow_filters;  // in float16, where that is the precision
     Resident<MergeChunk> weight_chunks;
     Resident<MergeTerm> weight_terms;
     Resident<MergeChunk> vector_chunks;
@@ -76,6 +81,7 @@ class Network {
     int slots;  // that are read, of a mask
 
   private:
+    static std::vector<std::uint16_t> narrowed(const Plan& plan);
     template <class T>
     static Resident<T> there(const Stream& stream, const std::vector<T>& values) {
         return Resident<T>(stream, std::span<const T>(values));

@@ -16,7 +16,8 @@ struct Pass {
     const Step* steps;
     const Operand* operands;
     const Tap* places;
-    const float* base;
+    const float* filters;
+    const std::uint16_t* narrow_filters;  // the same in float16; null where no kernel of float16 runs
     int values;
     // Of the masks.
     const char* weights;  // merged, elements of the precision

@@ -230,6 +230,9 @@ class Planner {
             make_squares(made);
         }
         fold_into_squares(made);
+        // Those that read one plane follow one another, while a multiprocessor's cache has it.
+        std::stable_sort(made.parts.begin(), made.parts.end(),
+                         [](const Part& a, const Part& b) { return a.source < b.source; });
         return made;
     }
 
@@ -295,7 +298,9 @@ class Planner {
                 part.source = window_of.source;
                 o.rectified = window_of.rectified;
                 window(o, window_of);
-                o.depthwise = store(program_.packed(first.source, 0));
+                o.depthwise = plan_.filters.size();
+                const std::vector<float>& filters = program_.packed(first.source, 0);
+                plan_.filters.insert(plan_.filters.end(), filters.begin(), filters.end());
                 product(o, v, of, value(first.source).shape.channels, part.source);
                 break;
             }

@@ -57,7 +57,7 @@ struct Operand {
     int taps = 1;            // of a product
     Offset places = 0;       // Tap [taps]; kTaps
     Offset weights = 0;      // of a product: [output block][tap][input block], words of kWord merged weights
-    Offset depthwise = 0;    // of a kSeparable: float [input block][tap][16], the same for all masks
+    Offset depthwise = 0;    // of a kSeparable: [input block][tap][16] of Plan::filters
     int filters = kNone;     // of a kDepthwise: [tap][channels], in floats from the mask's vectors
     int flag = kNone;        // of the operand; of the convolution of a kSquare
     int pool_flag = kNone;   // of a kSquare's average; kNone: it has none
@@ -146,7 +146,8 @@ struct Plan {
     std::vector<int> values;  // of the steps
     std::vector<Wave> waves;
     std::vector<Tap> places;
-    std::vector<float> base;  // all weights, as merged ones lie
+    std::vector<float> base;     // all weights that are merged, as merged ones lie
+    std::vector<float> filters;  // the others, which are the same for all masks
     Merge weights, vectors;
     int flags = 0;
     std::vector<FlagRule> rules;

@@ -29,19 +29,24 @@ __device__ void add_scaled(float (&sum)[4], const float4& scale, const float4& x
 template <class P, int kBlocks, int kRows, bool kFused>
 struct Lane {
     using Four = typename P::Four;
+    using Number = typename P::Number;
 
     const Pass& pass;
-    int mask, image, block, four, x, y, height, width;
+    int image, block, four, x, y, height, width;
     float sums[kBlocks][kRows][4];
 
+    // No member, so that no register holds it.
+    __device__ static int mask() { return static_cast<int>(blockIdx.z); }
+
     __device__ const float4* channels(int vector) const {
-        return reinterpret_cast<const float4*>(pass.vectors + pass.mask_vectors * static_cast<Offset>(mask) +
-                                               vector) +
+        return reinterpret_cast<const float4*>(pass.vectors +
+                                               pass.mask_vectors * static_cast<Offset>(mask()) + vector) +
                block * kFours + four;
     }
     __device__ bool left(int flag) const {
-        return flag != kNone && pass.flags[static_cast<Offset>(mask) * static_cast<Offset>(pass.mask_flags) +
-                                           static_cast<Offset>(flag)] != 0;
+        return flag != kNone &&
+               pass.flags[static_cast<Offset>(mask()) * static_cast<Offset>(pass.mask_flags) +
+                          static_cast<Offset>(flag)] != 0;
     }
 
     __device__ void begin(int bias) {
@@ -90,24 +95,74 @@ struct Lane {
 
     // ---- what is read of a plane
 
-    // Rows first, first + step, .. of a column, `outside` beyond the plane; word: its first pixel, this
-    // lane's channels.
+    static constexpr int kPixel = kBlock * static_cast<int>(sizeof(typename P::Element));  // bytes
+
+    __device__ static const Four* at(const char* pixel, int step, int i) {
+        return reinterpret_cast<const Four*>(pixel + static_cast<std::ptrdiff_t>(step) * i);
+    }
+    // Row y of column x; word: the plane's first pixel, this lane's channels.
+    __device__ static const char* pixel_of(const Four* word, const Plane& plane, int y, int x) {
+        return reinterpret_cast<const char*>(word) + (y * plane.width + x) * kPixel;
+    }
+    __device__ static bool within(int i, int size) {
+        return static_cast<unsigned>(i) < static_cast<unsigned>(size);
+    }
+
+    // Rows first, first + step, .. of column x of a plane, `outside` beyond it.
     template <int kCount>
     __device__ static void load(Four (&rows)[kCount], const Four* word, const Plane& plane, int first,
-                                int step, int column, const Four& outside) {
-        const bool inside = static_cast<unsigned>(column) < static_cast<unsigned>(plane.width);
+                                int step, int x, const Four& outside) {
+        const char* pixel = pixel_of(word, plane, first, x);
         ZNAS_UNROLL
         for (int i = 0; i < kCount; ++i) {
-            const int row = first + i * step;
             rows[i] = outside;
-            if (inside && static_cast<unsigned>(row) < static_cast<unsigned>(plane.height)) {
-                rows[i] = __ldg(word + (row * plane.width + column) * kFours);
+            if (within(x, plane.width) && within(first + i * step, plane.height)) {
+                rows[i] = __ldg(at(pixel, step * plane.width * kPixel, i));
             }
         }
     }
 
+    // The same of neighbouring columns, one after the other. Which rows exist and how far they are apart is
+    // found once, so that a pixel costs its load, a zero, a bit and an addition.
+    template <int kCount, int kStep>
+    struct Column {
+        const char* pixel;  // of row `first`
+        int step;           // bytes from row to row
+        unsigned existing;  // bit i: row first + i * kStep
+        int x, width;
+
+        __device__ Column(const Four* word, const Plane& plane, int first, int x)
+            : pixel(pixel_of(word, plane, first, x)),
+              step(kStep * plane.width * kPixel),
+              existing((~0U << rows_until(-first)) & ~(~0U << rows_until(plane.height - first))),
+              x(x),
+              width(plane.width) {
+            keep(step);
+        }
+
+        // Of the rows, those that lie in the first so many.
+        __device__ static int rows_until(int size) {
+            static_assert(kCount < 32);
+            return min((max(size, 0) + kStep - 1) / kStep, kCount);
+        }
+
+        __device__ void load(Four (&rows)[kCount], const Four& outside) const {
+            const unsigned inside = within(x, width) ? existing : 0U;
+            ZNAS_UNROLL
+            for (int i = 0; i < kCount; ++i) {
+                rows[i] = outside;
+                if ((inside >> i & 1U) != 0) rows[i] = __ldg(at(pixel, step, i));
+            }
+        }
+
+        __device__ void move(int columns) {
+            x += columns;
+            pixel += columns * kPixel;
+        }
+    };
+
     __device__ const Four* first_word(const Plane& plane) const {
-        return plane_of<P>(pass, plane, mask, image) + four;
+        return plane_of<P>(pass, plane, mask(), image) + four;
     }
     __device__ static int word_fours(const Plane& plane) { return plane.height * plane.width * kFours; }
 
@@ -175,20 +230,24 @@ struct Lane {
         }
     }
 
+    // What a pixel is at least: zero where max(plane, 0) is read. Such a maximum is taken in every case; a
+    // branch around it would wait for all rows, and keep them in registers.
+    __device__ static Four least_of(const Operand& o) { return o.rectified ? P::zero() : P::lowest(); }
     template <int kCount>
-    __device__ static void rectify(Four (&rows)[kCount]) {
+    __device__ static void raise(Four (&rows)[kCount], const Four& least) {
         ZNAS_UNROLL
-        for (Four& four : rows) four = P::rectified(four);
+        for (Four& four : rows) four = P::larger(four, least);
     }
 
     // The weights of this mask, in words.
     __device__ Offset first_weights(const Operand& o) const {
-        return (o.weights + pass.mask_weights * static_cast<Offset>(mask)) / kWord;
+        return (o.weights + pass.mask_weights * static_cast<Offset>(mask())) / kWord;
     }
 
     __device__ void add_taps(const Operand& o) {
         const Plane plane = o.plane;
-        const int taps = o.taps, stride = o.stride, rectified = o.rectified;
+        const int taps = o.taps, stride = o.stride;
+        const Four least = least_of(o);
         const Tap* places = pass.places + o.places;
         const Offset block_words = static_cast<Offset>(taps * plane.blocks);
         const Offset weights = first_weights(o) + static_cast<Offset>(block) * block_words;
@@ -200,7 +259,7 @@ struct Lane {
                 const Tap place = places[tap];
                 Four rows[kRows];
                 load(rows, pixels, plane, y * stride + place.dy, stride, x * stride + place.dx, P::zero());
-                if (rectified) rectify(rows);
+                raise(rows, least);
                 multiply<0>(rows, weights + static_cast<Offset>(tap * plane.blocks + word), block_words);
             }
             pixels += word_fours(plane);
@@ -211,7 +270,7 @@ struct Lane {
         const bool product = !kFused && left(o.flag), pool = left(o.pool_flag), linear = left(o.flag_linear);
         if (!product && !pool && !linear) return;
         const Plane plane = o.plane;
-        const int rectified = o.rectified;
+        const Four least = least_of(o);
         const Offset block_words = static_cast<Offset>(9 * plane.blocks);
         const Offset weights = first_weights(o) + static_cast<Offset>(block) * block_words;
         const Four* pixels = first_word(plane);
@@ -219,16 +278,18 @@ struct Lane {
         for (int word = 0; word < plane.blocks; ++word) {
             const bool mine = word >= block && word < block + kBlocks;
             if (mine || product) {
-                float across[kRows + 2][4] = {};  // of a row's three columns
+                Number across[kRows + 2] = {};  // of a row's three columns
+                Column<kRows + 2, 1> column(pixels, plane, y - 1, x - 1);
                 ZNAS_ROLL
                 for (int dx = 0; dx < 3; ++dx) {
                     Four rows[kRows + 2];
-                    load(rows, pixels, plane, y - 1, 1, x + dx - 1, P::zero());
-                    if (mine && pool) add_pixels(across, rows);
+                    column.load(rows, P::zero());
+                    column.move(1);
+                    if (mine && pool) add_rows(across, rows);
                     if (mine && linear && dx == 1) add_scaled_rows<1>(o.linear_scale, word - block, rows);
                     if constexpr (kFused) continue;
                     if (!product) continue;
-                    if (rectified) rectify(rows);
+                    raise(rows, least);
                     const Offset at = weights + static_cast<Offset>(dx * plane.blocks + word);
                     const auto tap_row = static_cast<Offset>(3 * plane.blocks);
                     multiply<0>(rows, at, block_words);
@@ -236,13 +297,10 @@ struct Lane {
                     multiply<2>(rows, at + 2 * tap_row, block_words);
                 }
                 if (mine && pool) {
-                    float pooled[kRows][4];
+                    Number pooled[kRows];
                     ZNAS_UNROLL
                     for (int q = 0; q < kRows; ++q) {
-                        ZNAS_UNROLL
-                        for (int c = 0; c < 4; ++c) {
-                            pooled[q][c] = across[q][c] + across[q + 1][c] + across[q + 2][c];
-                        }
+                        pooled[q] = P::sum(P::sum(across[q], across[q + 1]), across[q + 2]);
                     }
                     add_average(o.pool_scale, word - block, pooled, 3, 1, -1, plane);
                 }
@@ -253,125 +311,96 @@ struct Lane {
 
     // A depthwise convolution of 16 channels, which is then a factor of the product.
     __device__ void add_separable(const Operand& o) {
-        if (o.stride == 1) {
-            if (o.kernel == 3) {
-                o.dilation == 1 ? add_windows<3, 1, 1>(o) : add_windows<3, 2, 1>(o);
-            } else {
-                o.dilation == 1 ? add_windows<5, 1, 1>(o) : add_windows<5, 2, 1>(o);
-            }
-        } else if (o.kernel == 3) {
-            add_windows<3, 0, 2>(o);
+        if (o.kernel == 3) {
+            add_windows<3>(o);
         } else {
-            add_windows<5, 0, 2>(o);
+            add_windows<5>(o);
+        }
+    }
+    template <int kKernel>
+    __device__ void add_windows(const Operand& o) {
+        if (o.stride == 1) {
+            o.dilation == 1 ? add_windows<kKernel, 1, 1>(o) : add_windows<kKernel, 2, 1>(o);
+        } else {
+            o.dilation == 1 ? add_windows<kKernel, 1, 2>(o) : add_windows<kKernel, 2, 2>(o);
         }
     }
 
-    // What a depthwise convolution of this lane's pixels adds up in.
-    struct Window {
-        using Number = std::conditional_t<P::kAddsPairs, Four, float4>;
-        Number made[kRows];
+    // A column's share of windows: kRows of them, kStride apart, whose rows are kDilation apart. Of the rows
+    // that they span, those that one of them reads are kStep apart.
+    template <int kKernel, int kDilation, int kStride>
+    struct Windows {
+        static constexpr int kStep = kDilation % kStride == 0 ? kStride : 1;
+        static constexpr int kSpan = ((kRows - 1) * kStride + (kKernel - 1) * kDilation) / kStep + 1;
 
-        __device__ Window() {
+        __device__ static void add(Number (&to)[kRows], const Number (&scales)[kKernel],
+                                   const Four (&rows)[kSpan]) {
             ZNAS_UNROLL
-            for (Number& number : made) number = {};
-        }
-        __device__ static Number factor(const float4& scale) {
-            if constexpr (P::kAddsPairs) {
-                return P::narrow(scale);
-            } else {
-                return scale;
-            }
-        }
-        __device__ void add(int q, const Number& scale, const Number& in) {
-            if constexpr (P::kAddsPairs) {
-                made[q] = P::add_product(made[q], scale, in);
-            } else {
-                made[q].x += scale.x * in.x;
-                made[q].y += scale.y * in.y;
-                made[q].z += scale.z * in.z;
-                made[q].w += scale.w * in.w;
-            }
-        }
-        __device__ static Number pixel(const Four& four, bool rectified) {
-            const Four in = rectified ? P::rectified(four) : four;
-            if constexpr (P::kAddsPairs) {
-                return in;
-            } else {
-                return P::widen(in);
-            }
-        }
-        __device__ void narrow(Four (&rows)[kRows]) const {
-            ZNAS_UNROLL
-            for (int q = 0; q < kRows; ++q) {
-                if constexpr (P::kAddsPairs) {
-                    rows[q] = made[q];
-                } else {
-                    rows[q] = P::narrow(made[q]);
+            for (int r = 0; r < kSpan; ++r) {
+                const Number in = P::number_of(rows[r]);
+                ZNAS_UNROLL
+                for (int ky = 0; ky < kKernel; ++ky) {
+                    const int below = r * kStep - ky * kDilation, q = below / kStride;
+                    if (below >= 0 && below % kStride == 0 && q < kRows) {
+                        to[q] = P::add_product(to[q], scales[ky], in);
+                    }
                 }
             }
         }
     };
 
-    // kDilation: 0 where it is the operand's.
+    __device__ const Number* filters_of(const Operand& o) const {
+        if constexpr (P::kAddsPairs) {
+            return reinterpret_cast<const Number*>(pass.narrow_filters + o.depthwise);
+        } else {
+            return reinterpret_cast<const Number*>(pass.filters + o.depthwise);
+        }
+    }
+
     template <int kKernel, int kDilation, int kStride>
     __device__ void add_windows(const Operand& o) {
+        using Read = Windows<kKernel, kDilation, kStride>;
         const Plane plane = o.plane;
-        const int first = o.first, rectified = o.rectified,
-                  dilation = kDilation == 0 ? o.dilation : kDilation;
+        const int first = o.first;
+        const Four least = least_of(o);
         const Offset block_words = static_cast<Offset>(plane.blocks);
         const Offset weights = first_weights(o) + static_cast<Offset>(block) * block_words;
-        const auto* taps = reinterpret_cast<const float4*>(pass.base + o.depthwise) + four;
+        const Number* filters = filters_of(o) + four;
         const Four* pixels = first_word(plane);
         ZNAS_ROLL
         for (int word = 0; word < plane.blocks; ++word) {
-            Window window;
+            Number made[kRows] = {};
+            Column<Read::kSpan, Read::kStep> column(pixels, plane, y * kStride + first, x * kStride + first);
+            const Number* taps = filters;
             ZNAS_ROLL
             for (int kx = 0; kx < kKernel; ++kx) {
-                typename Window::Number scales[kKernel];
+                Number scales[kKernel];
                 ZNAS_UNROLL
                 for (int ky = 0; ky < kKernel; ++ky) {
-                    scales[ky] = Window::factor(__ldg(taps + (ky * kKernel + kx) * kFours));
+                    scales[ky] = __ldg(taps + ky * kKernel * kFours);
                 }
-                const int column = x * kStride + first + kx * dilation;
-                if constexpr (kStride == 1) {
-                    constexpr int kReach = (kKernel - 1) * kDilation;
-                    Four rows[kRows + kReach];
-                    load(rows, pixels, plane, y + first, 1, column, P::zero());
-                    ZNAS_UNROLL
-                    for (int r = 0; r < kRows + kReach; ++r) {
-                        const auto in = Window::pixel(rows[r], rectified);
-                        ZNAS_UNROLL
-                        for (int ky = 0; ky < kKernel; ++ky) {
-                            const int q = r - ky * kDilation;
-                            if (q >= 0 && q < kRows) window.add(q, scales[ky], in);
-                        }
-                    }
-                } else {
-                    ZNAS_UNROLL
-                    for (int ky = 0; ky < kKernel; ++ky) {
-                        Four rows[kRows];
-                        load(rows, pixels, plane, y * kStride + first + ky * dilation, kStride, column,
-                             P::zero());
-                        ZNAS_UNROLL
-                        for (int q = 0; q < kRows; ++q)
-                            window.add(q, scales[ky], Window::pixel(rows[q], rectified));
-                    }
-                }
+                Four rows[Read::kSpan];
+                column.load(rows, P::zero());
+                raise(rows, least);
+                Read::add(made, scales, rows);
+                column.move(kDilation);
+                taps += kFours;
             }
             Four rows[kRows];
-            window.narrow(rows);
+            ZNAS_UNROLL
+            for (int q = 0; q < kRows; ++q) rows[q] = P::four_of(made[q]);
             multiply<0>(rows, weights + static_cast<Offset>(word), block_words);
             pixels += word_fours(plane);
-            taps += kKernel * kKernel * kFours;
+            filters += kKernel * kKernel * kFours;
         }
     }
 
     // ---- channel by channel: block b of the output from block b of the plane
 
     template <int kCount>
-    __device__ static void add_pixels(float (&to)[kCount][4], const Four (&rows)[kCount]) {
+    __device__ static void add_rows(Number (&to)[kCount], const Four (&rows)[kCount]) {
         ZNAS_UNROLL
-        for (int q = 0; q < kCount; ++q) add_scaled(to[q], {1, 1, 1, 1}, P::widen(rows[q]));
+        for (int q = 0; q < kCount; ++q) to[q] = P::sum(to[q], P::number_of(rows[q]));
     }
 
     // b: which of the sums, found by comparison so that they stay in registers.
@@ -391,7 +420,7 @@ struct Lane {
         return max(min(first + kernel, size) - max(first, 0), 1);
     }
 
-    __device__ void add_average(int scale, int b, const float (&pooled)[kRows][4], int kernel, int stride,
+    __device__ void add_average(int scale, int b, const Number (&pooled)[kRows], int kernel, int stride,
                                 int first, const Plane& plane) {
         const float4 scales = channels(scale)[b * kFours];
         const int columns = inside(x * stride + first, kernel, plane.width);
@@ -402,32 +431,84 @@ struct Lane {
             for (int q = 0; q < kRows; ++q) {
                 const int rows = inside((y + q) * stride + first, kernel, plane.height);
                 const float part = __fdividef(1.0F, static_cast<float>(rows * columns));
-                const float (&from)[4] = pooled[q];
                 add_scaled(sums[own][q], {scales.x * part, scales.y * part, scales.z * part, scales.w * part},
-                           {from[0], from[1], from[2], from[3]});
+                           P::wide(pooled[q]));
             }
         }
     }
 
     __device__ void add_average_pool(const Operand& o) {
+        if (o.kernel == 3 && o.stride == 2) return add_average_of_three<2>(o);
         const Plane plane = o.plane;
         const int kernel = o.kernel, stride = o.stride, first = o.first;
         ZNAS_ROLL
         for (int b = 0; b < kBlocks; ++b) {
             const Four* pixels = first_word(plane) + (block + b) * word_fours(plane);
-            float pooled[kRows][4] = {};
+            Number pooled[kRows] = {};
             ZNAS_ROLL
             for (int tap = 0; tap < kernel * kernel; ++tap) {
                 Four rows[kRows];
                 load(rows, pixels, plane, y * stride + first + tap / kernel, stride,
                      x * stride + first + tap % kernel, P::zero());
-                add_pixels(pooled, rows);
+                add_rows(pooled, rows);
             }
             add_average(o.pool_scale, b, pooled, kernel, stride, first, plane);
         }
     }
 
+    // With windows of 3 x 3, of which a column is loaded once.
+    template <int kStride>
+    __device__ void add_average_of_three(const Operand& o) {
+        using Read = Windows<3, 1, kStride>;
+        const Plane plane = o.plane;
+        const int first = o.first;
+        const Number one = P::number({1, 1, 1, 1}), scales[3] = {one, one, one};
+        ZNAS_ROLL
+        for (int b = 0; b < kBlocks; ++b) {
+            Number pooled[kRows] = {};
+            Column<Read::kSpan, Read::kStep> column(first_word(plane) + (block + b) * word_fours(plane),
+                                                    plane, y * kStride + first, x * kStride + first);
+            ZNAS_ROLL
+            for (int dx = 0; dx < 3; ++dx) {
+                Four rows[Read::kSpan];
+                column.load(rows, P::zero());
+                column.move(1);
+                Read::add(pooled, scales, rows);
+            }
+            add_average(o.pool_scale, b, pooled, 3, kStride, first, plane);
+        }
+    }
+
+    template <int kStride>
+    __device__ void add_max_of_three(const Operand& o) {
+        constexpr int kSpan = Windows<3, 1, kStride>::kSpan;
+        const Plane plane = o.plane;
+        const int first = o.first;
+        ZNAS_ROLL
+        for (int b = 0; b < kBlocks; ++b) {
+            Four best[kRows];
+            ZNAS_UNROLL
+            for (Four& four : best) four = P::lowest();
+            Column<kSpan, 1> column(first_word(plane) + (block + b) * word_fours(plane), plane,
+                                    y * kStride + first, x * kStride + first);
+            ZNAS_ROLL
+            for (int dx = 0; dx < 3; ++dx) {
+                Four rows[kSpan];
+                column.load(rows, P::lowest());
+                column.move(1);
+                ZNAS_UNROLL
+                for (int q = 0; q < kRows; ++q) {
+                    const int r = q * kStride;
+                    best[q] = P::larger(P::larger(best[q], rows[r]), P::larger(rows[r + 1], rows[r + 2]));
+                }
+            }
+            add_scaled_rows<0>(o.pool_scale, b, best);
+        }
+    }
+
     __device__ void add_max_pool(const Operand& o) {
+        if (o.kernel == 3 && o.stride == 1) return add_max_of_three<1>(o);
+        if (o.kernel == 3 && o.stride == 2) return add_max_of_three<2>(o);
         const Plane plane = o.plane;
         const int kernel = o.kernel, stride = o.stride, first = o.first;
         ZNAS_ROLL
@@ -436,19 +517,6 @@ struct Lane {
             Four best[kRows];
             ZNAS_UNROLL
             for (Four& four : best) four = P::lowest();
-            if (kernel == 3 && stride == 1) {
-                ZNAS_ROLL
-                for (int dx = 0; dx < 3; ++dx) {
-                    Four rows[kRows + 2];
-                    load(rows, pixels, plane, y + first, 1, x + first + dx, P::lowest());
-                    ZNAS_UNROLL
-                    for (int q = 0; q < kRows; ++q) {
-                        best[q] = P::larger(P::larger(best[q], rows[q]), P::larger(rows[q + 1], rows[q + 2]));
-                    }
-                }
-                add_scaled_rows<0>(o.pool_scale, b, best);
-                continue;
-            }
             ZNAS_ROLL
             for (int tap = 0; tap < kernel * kernel; ++tap) {
                 Four rows[kRows];
@@ -464,8 +532,8 @@ struct Lane {
     // Tap by tap: neighbours read the same pixels, which the first level of cache holds.
     __device__ void add_depthwise(const Operand& o) {
         const Plane plane = o.plane;
-        const int kernel = o.kernel, stride = o.stride, first = o.first, dilation = o.dilation,
-                  rectified = o.rectified;
+        const int kernel = o.kernel, stride = o.stride, first = o.first, dilation = o.dilation;
+        const Four least = least_of(o);
         ZNAS_ROLL
         for (int b = 0; b < kBlocks; ++b) {
             const Four* pixels = first_word(plane) + (block + b) * word_fours(plane);
@@ -477,7 +545,7 @@ struct Lane {
                     Four rows[kRows];
                     load(rows, pixels, plane, y * stride + first + ky * dilation, stride,
                          x * stride + first + kx * dilation, P::zero());
-                    if (rectified) rectify(rows);
+                    raise(rows, least);
                     add_scaled_rows<0>(filter, b, rows);
                     filter += plane.blocks * kBlock;
                 }
@@ -490,61 +558,91 @@ struct Lane {
         ZNAS_ROLL
         for (int b = 0; b < kBlocks; ++b) {
             Four rows[kRows];
-            load(rows, first_word(plane) + (block + b) * word_fours(plane), plane, y, 1, x, P::zero());
+            const Four* pixels = first_word(plane) + (block + b) * word_fours(plane);
+            load(rows, pixels, plane, y, 1, x, P::zero());
             add_scaled_rows<0>(o.linear_scale, b, rows);
         }
     }
 
     // ---- what comes out
 
+    __device__ bool is_inside(int q) const { return x < width && y + q < height; }
+    __device__ int pixel(int q) const { return (y + q) * width + x; }
+
     __device__ void store(const Step& step, bool shared) const {
-        const int size = height * width;
-        const bool column = x < width;
-        auto* out = const_cast<Four*>(first_word(step.out)) + block * word_fours(step.out);
-        float largest = 0;
+        if (step.stored) store_plane(step.out);
+        if (pass.codes != nullptr && step.codes != kNowhere) store_codes(step.codes, shared);
+        if (pass.features != nullptr && step.feature != kNowhere) store_features(step, shared);
+        if (pass.largest != nullptr) store_largest(step.value);
+    }
+
+    __device__ void store_plane(const Plane& plane) const {
+        auto* out = const_cast<Four*>(first_word(plane)) + block * word_fours(plane) + pixel(0) * kFours;
+        const int row = width * kFours, word = word_fours(plane);
         ZNAS_UNROLL
         for (int b = 0; b < kBlocks; ++b) {
             ZNAS_UNROLL
             for (int q = 0; q < kRows; ++q) {
                 const float (&sum)[4] = sums[b][q];
-                const int pixel = (y + q) * width + x;
-                const bool inside = column && y + q < height;
-                if (pass.codes != nullptr && step.codes != kNowhere) {
-                    unsigned code = 0;
-                    for (int c = 0; c < 4; ++c) code |= (sum[c] > 0 ? 1U : 0U) << (four * 4 + c);
-                    code |= __shfl_xor_sync(kAllLanes, code, 1);
-                    code |= __shfl_xor_sync(kAllLanes, code, 2);
-                    if (inside && four == 0) {
-                        store_code(step.codes + static_cast<Offset>((block + b) * size + pixel), code,
-                                   shared);
-                    }
-                }
-                if (!inside) continue;
-                if (step.stored)
-                    out[b * size * kFours + pixel * kFours] = P::narrow({sum[0], sum[1], sum[2], sum[3]});
-                if (pass.features != nullptr && step.feature != kNowhere)
-                    store_feature(step, b, pixel, sum, shared);
-                if (pass.largest != nullptr) {
-                    for (int c = 0; c < 4; ++c) largest = fmaxf(largest, fabsf(sum[c]));
+                if (is_inside(q)) out[q * row] = P::narrow({sum[0], sum[1], sum[2], sum[3]});
+            }
+            out += word;
+        }
+    }
+
+    __device__ void store_codes(Offset place, bool shared) const {
+        ZNAS_UNROLL
+        for (int b = 0; b < kBlocks; ++b) {
+            ZNAS_UNROLL
+            for (int q = 0; q < kRows; ++q) {
+                unsigned code = 0;
+                for (int c = 0; c < 4; ++c) code |= (sums[b][q][c] > 0 ? 1U : 0U) << (four * 4 + c);
+                code |= __shfl_xor_sync(kAllLanes, code, 1);
+                code |= __shfl_xor_sync(kAllLanes, code, 2);
+                if (is_inside(q) && four == 0) {
+                    store_code(place + static_cast<Offset>((block + b) * height * width + pixel(q)), code,
+                               shared);
                 }
             }
         }
-        if (pass.largest == nullptr) return;
+    }
+
+    __device__ void store_features(const Step& step, bool shared) const {
+        ZNAS_UNROLL
+        for (int b = 0; b < kBlocks; ++b) {
+            ZNAS_UNROLL
+            for (int q = 0; q < kRows; ++q) {
+                if (is_inside(q)) store_feature(step, b, pixel(q), sums[b][q], shared);
+            }
+        }
+    }
+
+    // The largest number of the lanes' pixels, whatever its sign.
+    __device__ void store_largest(int value) const {
+        float largest = 0;
+        ZNAS_UNROLL
+        for (int b = 0; b < kBlocks; ++b) {
+            ZNAS_UNROLL
+            for (int q = 0; q < kRows; ++q) {
+                if (!is_inside(q)) continue;
+                for (int c = 0; c < 4; ++c) largest = fmaxf(largest, fabsf(sums[b][q][c]));
+            }
+        }
         for (int other = 16; other > 0; other /= 2) {
             largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, other));
         }
         if (threadIdx.x % 32 == 0) {
             std::int32_t bits;
             memcpy(&bits, &largest, sizeof bits);
-            atomicMax(pass.largest + mask * pass.values + step.value, bits);
+            atomicMax(pass.largest + mask() * pass.values + value, bits);
         }
     }
 
     // Masks that this step's value is the same under: the last of them, from this one on.
-    __device__ int last_mask(bool shared) const { return shared ? pass.masks - 1 : mask; }
+    __device__ int last_mask(bool shared) const { return shared ? pass.masks - 1 : mask(); }
 
     __device__ void store_code(Offset place, unsigned code, bool shared) const {
-        for (int m = mask; m <= last_mask(shared); ++m) {
+        for (int m = mask(); m <= last_mask(shared); ++m) {
             pass.codes[(static_cast<Offset>(m) * static_cast<Offset>(pass.count) +
                         static_cast<Offset>(image)) *
                            pass.image_codes +
@@ -554,13 +652,13 @@ struct Lane {
 
     __device__ void store_feature(const Step& step, int b, int pixel, const float (&sum)[4],
                                   bool shared) const {
-        const int exponent = pass.exponents[mask * pass.values + step.value];
+        const int exponent = pass.exponents[mask() * pass.values + step.value];
         const Offset place = step.feature * static_cast<Offset>(pass.count) +
                              step.feature_image * static_cast<Offset>(image) + step.feature_place;
         for (int c = 0; c < 4; ++c) {
             const int channel = (block + b) * kBlock + four * 4 + c;
             if (channel >= step.channels) return;
-            for (int m = mask; m <= last_mask(shared); ++m) {
+            for (int m = mask(); m <= last_mask(shared); ++m) {
                 pass.features[pass.mask_features * static_cast<Offset>(m) + place +
                               static_cast<Offset>(channel * height * width + pixel)] =
                     ldexpf(sum[c], exponent);
@@ -569,25 +667,35 @@ struct Lane {
     }
 };
 
+__host__ __device__ unsigned tiles(int size, int tile) {
+    return static_cast<unsigned>((size + tile - 1) / tile);
+}
+
 // A warp per tile of pixels, group of output blocks, image (x), step of the wave (y) and mask (z).
 template <class P, int kBlocks, int kRows, bool kFused, int kResident>
 __global__ void __launch_bounds__(kThreads, kResident)
     sums_of(const __grid_constant__ Pass pass, const __grid_constant__ Wave wave) {
     const Step& step = pass.steps[wave.first + static_cast<int>(blockIdx.y)];
-    const int across = (wave.width + kColumns - 1) / kColumns, down = (wave.height + kRows - 1) / kRows;
-    const int groups = wave.blocks / kBlocks;
-    int index = static_cast<int>(blockIdx.x * kWarps + threadIdx.x / 32);
-    if (index >= groups * across * down * pass.count) return;  // the whole warp, and blocks never wait
-    const int block = index % groups * kBlocks;
+    // Division without signs takes half the instructions.
+    const unsigned across = tiles(wave.width, kColumns), down = tiles(wave.height, kRows);
+    const auto groups = static_cast<unsigned>(wave.blocks / kBlocks),
+               images = static_cast<unsigned>(pass.count);
+    unsigned index = blockIdx.x * kWarps + threadIdx.x / 32;
+    if (index >= groups * across * down * images) return;  // the whole warp, and blocks never wait
+    const int block = static_cast<int>(index % groups) * kBlocks;
     index /= groups;
-    const int column = index % across * kColumns;
+    const int column = static_cast<int>(index % across) * kColumns;
     index /= across;
-    const int row = index % down * kRows, lane = static_cast<int>(threadIdx.x % 32);
-    Lane<P, kBlocks, kRows, kFused> mine{pass,          static_cast<int>(blockIdx.z),
-                                         index / down,  block,
-                                         lane % kFours, column + lane / kFours,
-                                         row,           wave.height,
-                                         wave.width,    {}};
+    const int row = static_cast<int>(index % down) * kRows, lane = static_cast<int>(threadIdx.x % 32);
+    Lane<P, kBlocks, kRows, kFused> mine{pass,
+                                         static_cast<int>(index / down),
+                                         block,
+                                         lane % kFours,
+                                         column + lane / kFours,
+                                         row,
+                                         wave.height,
+                                         wave.width,
+                                         {}};
     if (!mine.left(step.flag)) return;
     mine.begin(step.bias);
     const int first = step.first_operand, last = first + step.operands;
@@ -599,22 +707,21 @@ __global__ void __launch_bounds__(kThreads, kResident)
 // kResident: blocks of threads that a multiprocessor has registers for.
 template <class P, int kBlocks, int kRows, bool kFused, int kResident>
 cudaError_t start(const Pass& pass, const Wave& wave, cudaStream_t stream) {
-    const std::int64_t across = (wave.width + kColumns - 1) / kColumns,
-                       down = (wave.height + kRows - 1) / kRows;
-    const std::int64_t warps = wave.blocks / kBlocks * across * down * pass.count;
-    const dim3 grid(static_cast<unsigned>((warps + kWarps - 1) / kWarps), static_cast<unsigned>(wave.count),
+    const unsigned warps = static_cast<unsigned>(wave.blocks / kBlocks) * tiles(wave.width, kColumns) *
+                           tiles(wave.height, kRows) * static_cast<unsigned>(pass.count);
+    const dim3 grid((warps + kWarps - 1) / kWarps, static_cast<unsigned>(wave.count),
                     wave.shared ? 1U : static_cast<unsigned>(pass.masks));
     return launch(sums_of<P, kBlocks, kRows, kFused, kResident>, grid, dim3(kThreads), stream, pass, wave);
 }
 
 }  // namespace
 
-// A depthwise pixel of float32 takes twice the registers.
+// What is added up in float32 takes twice the registers.
 template <class P>
 cudaError_t Kernels<P>::sum(const Pass& pass, const Wave& wave, cudaStream_t stream) {
     constexpr int kRows = P::kTensorCores ? 8 : 4;
     constexpr int kResident = P::kAddsPairs ? 4 : 3;
-    if (!wave.fused) return start<P, 1, 8, false, 4>(pass, wave, stream);
+    if (!wave.fused) return start<P, 1, 8, false, kResident>(pass, wave, stream);
     switch (wave.together) {
         case 4:
             return start<P, 4, 4, true, kResident>(pass, wave, stream);

@@ -137,6 +137,8 @@ namespace znas::cuda {
 using std::max;
 using std::min;
 
+inline void keep(int&) {}
+
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream,
                    Arguments... arguments) {
