@@ -18,7 +18,7 @@ from znas_engine import gpu as gpu_module
 from znas_engine.backends import get_backend, missing, native, self_check
 from znas_engine.backends.checks import LOGIT_TOLERANCE, scales
 from znas_engine.backends.native_cuda import CudaPass
-from znas_engine.backends.native_cuda_stored import CudaCodes
+from znas_engine.backends.native_cuda_stored import CudaCodes, CudaFeatures
 from znas_engine.backends.passes import MaskedPass
 from znas_engine.data import load
 from znas_engine.environment import Environment
@@ -240,4 +240,19 @@ class TestNativeCuda:
         (line,) = err.strip().splitlines()
         assert re.search(
             r"counts activation codes otherwise than the CPU: images under the mask 'mixture' ", line
+        )
+
+    @pytest.mark.usefixtures("card")
+    def test_a_gpu_that_multiplies_features_wrong_ends_the_search(
+        self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        right = CudaFeatures.image_products
+        monkeypatch.setattr(CudaFeatures, "image_products", lambda self: [x * 1.01 for x in right(self)])
+        code, out, err = searched(capfd)
+        assert (code, out) == (2, "")
+        (line,) = err.strip().splitlines()
+        assert re.search(
+            r"multiplies features otherwise than the CPU: a product under the mask 'mixture' is wrong by "
+            r"[1-9]\.\d\de-03 of its factors, 0\.0001 of that are allowed; use --device cpu$",
+            line,
         )

@@ -96,7 +96,7 @@ class Native(Evaluator):
         small = Native(self.space, macro, norm=norm, dtype=self.dtype, devices=[device], report=self.report)
         check_once(
             small,
-            lambda: small._network(environment, norm, frozenset({"codes"}), device),
+            lambda: small._network(environment, norm, frozenset({"codes", "features"}), device),
             environment,
             norm=norm,
             device=device,

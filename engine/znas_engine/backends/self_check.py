@@ -22,13 +22,17 @@ from znas_engine.environment import Environment, derive_seed
 from znas_engine.errors import DeviceError
 from znas_engine.evaluator import Evaluator
 from znas_engine.gpu import gpu
-from znas_engine.scores import DeviceCodes, Observation
+from znas_engine.scores import DeviceCodes, DeviceFeatures, Observation
+from znas_engine.scores.features import channel_products, image_products
 from znas_engine.spaces import Macro, Mask, SearchSpace, resize
 from znas_engine.storage import load_or_build
 
 Logits = NDArray[np.float32]
 #: Images that are compared.
 IMAGES = 8
+#: By how much a product of features may be off, relative to their lengths.
+SUMS = 1e-4
+TINY = float(np.finfo(np.float64).tiny)
 #: The supernet that stands for all of a space: as wide as those that are searched, with every kind of cell.
 #: Half precision errs more the fewer pixels there are: where 16 are halved three times, by the tolerance.
 CHANNELS, RESOLUTION = 16, 32
@@ -51,8 +55,8 @@ def check_once(
     made_by: versions that its answer depends on; newer ones supersede what was found with older ones.
 
     Raises:
-        DeviceError: logits differ by more than `rounding.tolerance`, or codes that the device keeps agree
-            more or less often there than on the processor; nothing is remembered.
+        DeviceError: logits differ by more than `rounding.tolerance`, or what the device makes of codes and
+            features that it keeps is not what the processor makes of them; nothing is remembered.
     """
     card = gpu(device)
     key = {
@@ -152,7 +156,14 @@ def _compare(
         if isinstance(there.codes, DeviceCodes) and not _counts_right(there.codes):
             raise DeviceError(
                 f"{who} counts activation codes otherwise than the CPU: images under the mask {kind!r} do "
-                "not agree as often as their codes do; use --device cpu"
+                "not agree as often as their codes do, or units make other patterns; use --device cpu"
+            )
+        if isinstance(there.features, DeviceFeatures) and not (
+            (off := _error_of_sums(there.features)) <= SUMS
+        ):
+            raise DeviceError(
+                f"{who} multiplies features otherwise than the CPU: a product under the mask {kind!r} is "
+                f"wrong by {off:.2e} of its factors, {SUMS:.2g} of that are allowed; use --device cpu"
             )
         worst = max(worst, error / scale if scale else 0.0)
     return worst
@@ -166,4 +177,20 @@ def _seen(network: MaskedPass, masks: Mask, images: Images) -> list[Observation]
 
 
 def _counts_right(codes: DeviceCodes) -> bool:
-    return np.array_equal(codes.agreements_there(), codes.on_host().agreements())
+    here = codes.on_host()
+    alike = np.array_equal(codes.agreements_there(), here.agreements())
+    return alike and codes.patterns() == here.patterns()
+
+
+def _error_of_sums(features: DeviceFeatures) -> float:
+    """The largest error of a product of two channels or images, relative to their lengths."""
+    here = tuple(features)
+    images = zip(features.image_products(), image_products(here), strict=True)
+    channels = zip(features.channel_products(), channel_products(here), strict=True)
+    errors = []
+    for x, of_images, (found, right) in zip(here, images, channels, strict=True):
+        squares = np.square(x, dtype=np.float64)
+        for a, b, axes in ((*of_images, (1, 2, 3)), (found.gram, right.gram, (0, 2, 3))):
+            lengths = np.sqrt(squares.sum(axes))
+            errors.append((np.abs(a - b) / np.maximum(np.outer(lengths, lengths), TINY)).max())
+    return float(np.max(errors))
