@@ -148,6 +148,19 @@ std::string shown(int images, const Shape& shape) {
            std::to_string(shape.height) + ", " + std::to_string(shape.width) + "]";
 }
 
+// Of every site the rows, each less its mean, with each other.
+Sums less_means(const Features& features, const std::vector<int>& sites,
+                Rows (*rows_of)(const Features&, int)) {
+    Sums sums;
+    for (const int site : sites) {
+        Rows rows = rows_of(features, site);
+        rows.means = sums.add_means(rows.count);
+        sums.add(rows, rows);
+    }
+    sums.make(features, nullptr);
+    return sums;
+}
+
 void require_alike(const Features& one, const Features& other, const std::vector<int>& sites) {
     const auto same = [&](int site) {
         const Rows a = channels_of(one, site), b = channels_of(other, site);
@@ -178,26 +191,14 @@ std::vector<float> download(const Features& features, int site) {
 }
 
 std::vector<ChannelGram> channel_grams(const Features& features, const std::vector<int>& sites) {
-    Sums sums;
-    for (const int site : sites) {
-        Rows rows = channels_of(features, site);
-        rows.means = sums.add_means(rows.count);
-        sums.add(rows, rows);
-    }
-    sums.make(features, nullptr);
+    const Sums sums = less_means(features, sites, channels_of);
     std::vector<ChannelGram> found;
     for (std::size_t p = 0; p < sites.size(); ++p) found.push_back({sums.means(p), sums.product(p)});
     return found;
 }
 
 std::vector<std::vector<double>> image_grams(const Features& features, const std::vector<int>& sites) {
-    Sums sums;
-    for (const int site : sites) {
-        Rows rows = images_of(features, site);
-        rows.means = sums.add_means(rows.count);
-        sums.add(rows, rows);
-    }
-    sums.make(features, nullptr);
+    const Sums sums = less_means(features, sites, images_of);
     std::vector<std::vector<double>> found;
     for (std::size_t p = 0; p < sites.size(); ++p) found.push_back(sums.product(p));
     return found;
