@@ -18,10 +18,11 @@ Row = dict[str, Any]
 
 def document(result: dict[str, Any], pictures: Sequence[Figure] = ()) -> Document:
     """The whole page: what was measured and how, then what the command prints."""
+    timed_all_the_same = any(row["seconds"] and "why" in row for row in result["rows"])
     method = (
-        "Every row first passed its check against the torch reference; a row that fails has no time, but for "
-        "PyTorch in half precision, of which the table says what was wrong. "
-        "Contenders took turns, round by round. Intervals are order statistics of the median (95 %, or the "
+        "Every row first passed its check against the torch reference; a row that fails has no time"
+        + (", but for baselines, of which the table says what was wrong. " if timed_all_the_same else ". ")
+        + "Contenders took turns, round by round. Intervals are order statistics of the median (95 %, or the "
         "whole range of fewer than six samples). GFLOP/s count the multiply-accumulates, times two, that a "
         "mask leaves alive before anything is merged."
     )
