@@ -230,29 +230,39 @@ class TestNativeCuda:
         )
 
     @pytest.mark.usefixtures("card")
-    def test_a_gpu_that_counts_codes_wrong_ends_the_search(
-        self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("owner", "method", "wrong", "message"),
+        [
+            (
+                CudaCodes,
+                "agreements_there",
+                lambda right: right + 1,
+                "counts activation codes otherwise than the CPU: images under the mask 'mixture' ",
+            ),
+            (
+                CudaFeatures,
+                "image_products",
+                lambda right: [x * 1.01 for x in right],
+                (
+                    r"multiplies features otherwise than the CPU: a product under the mask 'mixture' is wrong "
+                    r"by [1-9]\.\d\de-03 of its factors, 0\.0001 of that are allowed; use --device cpu$"
+                ),
+            ),
+        ],
+        ids=["codes", "features"],
+    )
+    def test_a_gpu_that_adds_up_wrong_ends_the_search(
+        self,
+        owner: type,
+        method: str,
+        wrong: Callable[[Any], Any],
+        message: str,
+        capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        right = CudaCodes.agreements_there
-        monkeypatch.setattr(CudaCodes, "agreements_there", lambda self: right(self) + 1)
+        right = getattr(owner, method)
+        monkeypatch.setattr(owner, method, lambda self: wrong(right(self)))
         code, out, err = searched(capfd)
         assert (code, out) == (2, "")
         (line,) = err.strip().splitlines()
-        assert re.search(
-            r"counts activation codes otherwise than the CPU: images under the mask 'mixture' ", line
-        )
-
-    @pytest.mark.usefixtures("card")
-    def test_a_gpu_that_multiplies_features_wrong_ends_the_search(
-        self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        right = CudaFeatures.image_products
-        monkeypatch.setattr(CudaFeatures, "image_products", lambda self: [x * 1.01 for x in right(self)])
-        code, out, err = searched(capfd)
-        assert (code, out) == (2, "")
-        (line,) = err.strip().splitlines()
-        assert re.search(
-            r"multiplies features otherwise than the CPU: a product under the mask 'mixture' is wrong by "
-            r"[1-9]\.\d\de-03 of its factors, 0\.0001 of that are allowed; use --device cpu$",
-            line,
-        )
+        assert re.search(message, line)

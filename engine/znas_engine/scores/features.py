@@ -74,7 +74,7 @@ def channel_products(features: Features) -> list[ChannelProducts]:
     def here() -> list[ChannelProducts]:
         return [ChannelProducts(*grams.channel_gram(x), x.size // x.shape[1]) for x in features]
 
-    return there_or(here, lambda one: one.channel_products(), features)
+    return _there_or(here, lambda one: one.channel_products(), features)
 
 
 def image_products(features: Features) -> list[Sums]:
@@ -83,7 +83,7 @@ def image_products(features: Features) -> list[Sums]:
     def here() -> list[Sums]:
         return [grams.image_gram(x) for x in features]
 
-    return there_or(here, lambda one: one.image_products(), features)
+    return _there_or(here, lambda one: one.image_products(), features)
 
 
 def response_products(still: Features, nudged: Features) -> list[tuple[Sums, Sums]]:
@@ -92,7 +92,7 @@ def response_products(still: Features, nudged: Features) -> list[tuple[Sums, Sum
     def here() -> list[tuple[Sums, Sums]]:
         return grams.response_grams(list(still), list(nudged))
 
-    return there_or(here, lambda one, other: one.response_products(other), still, nudged)
+    return _there_or(here, lambda one, other: one.response_products(other), still, nudged)
 
 
 def answer_products(start: Features, nudged: Features, middle: Features, moved: Features) -> list[Sums]:
@@ -102,10 +102,12 @@ def answer_products(start: Features, nudged: Features, middle: Features, moved: 
     def here() -> list[Sums]:
         return [_answers(b - a, d - c) for a, b, c, d in zip(start, nudged, middle, moved, strict=True)]
 
-    return there_or(here, lambda first, *others: first.answer_products(*others), start, nudged, middle, moved)
+    return _there_or(
+        here, lambda first, *others: first.answer_products(*others), start, nudged, middle, moved
+    )
 
 
-def there_or(here: Callable[[], T], there: Callable[..., T], *all_of: Features) -> T:
+def _there_or(here: Callable[[], T], there: Callable[..., T], *all_of: Features) -> T:
     """there(*all_of) where all of them are in the memory of one device that has room for it, or here()."""
     first = all_of[0]
     if isinstance(first, DeviceFeatures) and all(map(first.beside, all_of)):
