@@ -244,8 +244,8 @@ class TestNativeCuda:
                 "image_products",
                 lambda right: [x * 1.01 for x in right],
                 (
-                    r"multiplies features otherwise than the CPU: a product under the mask 'mixture' is wrong "
-                    r"by [1-9]\.\d\de-03 of its factors, 0\.0001 of that are allowed; use --device cpu$"
+                    r"multiplies features otherwise than the CPU: a product under the mask 'mixture' is "
+                    r"wrong by [1-9]\.\d\de-03 of its factors, 0\.0001 of that are allowed; use --device cpu$"
                 ),
             ),
         ],
